@@ -1,9 +1,32 @@
-//! polycgi: one file in cgi-bin.
+//! polycgi: one file in cgi-bin runs a web app as a plain CGI while the site is quiet, in a daemon when it is busy,
+//! and says 'try again later' when it is swamped.
+//!
+//! # A request's way through the rooms
+//! The web server starts the binary for a request. [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`].
+//! The front takes the meta-variables from the environment ([`cgi`]), asks [`place`] which app this is and where its
+//! socket lies, and [`start`] for a connection. Where a daemon answers, the request goes there as an SCGI header
+//! ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`]. Where
+//! none does, the front reads the [`config`], gathers facts ([`slots`], [`sys`]), asks [`policy`] for the route, and
+//! becomes the app ([`app`]), starts the daemon, or answers with a [`page`].
+//!
+//! What a program that is itself the CGI says to a client goes through [`answer`], to an operator through [`report`];
+//! where descriptors can't be passed, [`relay`] copies. [`app_cgi`] and [`overload_page`] are the front's two simple
+//! sisters.
+//!
+//! In the [`daemon`] one loop reads the header, asks the pool ([`policy`]), and gives the descriptors to a worker, a
+//! Python process that [`app`] started with our adaptor (`app/wsgi.py`). The worker reads and writes the web server's
+//! own pipes: nothing is copied. People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon
+//! in the words of [`control`].
+//!
+//! # The house
+//! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
+//! two, then a room for each mode, and on the roof the table of applets. A room imports from floors below it only,
+//! and modes never import each other; tests/rooms.rs holds the house to that.
 #[cfg(not(target_os = "linux"))]
-compile_error!("polycgi needs Linux 5.10 or later: it passes descriptors, counts CGIs by record locks and splices.");
+compile_error!(
+    "polycgi needs Linux 5.10 or later: it passes descriptors, counts CGIs by record locks and splices"
+);
 
 // -- words
 pub mod cgi;
-pub mod config;
-pub mod page;
 pub mod scgi;

@@ -1,1 +1,13 @@
-//! x
+//! The SCGI codec: meta-variables to a header and back; it moves no bytes and knows no socket.
+//!
+//! A request is one netstring (the header), then the message-body. Two things are ours: an empty
+//! CONTENT_LENGTH says that the request had none ("0" is a body of no bytes), and the pairs POLYCGI
+//! and POLYCGI_CONTROL, which are pairs like any other here.
+#![forbid(unsafe_code)]
+
+pub mod decode;
+pub mod encode;
+mod netstring;
+
+pub use decode::{BadHeader, Decoded, Header, decode};
+pub use encode::{encode, message};

@@ -1,0 +1,299 @@
+//! A request as its meta-variables say it (RFC 3875 4.1), checked once; the message-body is never
+//! seen.
+
+use std::fmt;
+
+use super::meta::{Peer, admitted};
+use super::unique::{Meta, merge_duplicates};
+
+/// What can be wrong with a request's meta-variables. Each is a 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRequest {
+    /// CONTENT_LENGTH is not a number of up to 64 bits in digits.
+    ContentLength,
+    /// A name came twice, with different values.
+    Duplicate,
+    /// A name has no character.
+    EmptyName,
+    /// A name holds `=` or NUL, which an environment can't.
+    Name,
+    /// A value holds NUL.
+    Value,
+}
+
+/// A request's meta-variables: in the order they came, each name once, only those that the peer may
+/// send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    meta: Meta<'a>,
+    content_length: Option<u64>,
+}
+
+impl<'a> Request<'a> {
+    /// Takes what the peer may send and drops the rest. Equal duplicates are merged; an empty
+    /// CONTENT_LENGTH is none.
+    ///
+    /// # Errors
+    /// Any pair that can't stand in an environment, dropped or not; two values for a name that is
+    /// taken; a CONTENT_LENGTH that is not one.
+    pub fn from_meta(
+        pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        peer: Peer,
+    ) -> Result<Request<'a>, BadRequest> {
+        let mut meta = Meta::new();
+        for (name, value) in pairs {
+            check(name, value)?;
+            if admitted(name, peer) {
+                meta.push((name, value));
+            }
+        }
+        merge_duplicates(&mut meta)?;
+        meta.retain(|pair| *pair != (b"CONTENT_LENGTH", b""));
+        let digits = find(&meta, b"CONTENT_LENGTH");
+        let content_length = digits.map(number).transpose()?;
+        if peer != Peer::Own {
+            // An SCGI client has undone any transfer coding and counted the message-body: what
+            // still says otherwise is stale or a smuggler's.
+            meta.retain(|(name, value)| match *name {
+                b"HTTP_CONTENT_LENGTH" => Some(*value) == digits,
+                b"HTTP_TRANSFER_ENCODING" => digits.is_none(),
+                _ => true,
+            });
+        }
+        Ok(Request {
+            meta,
+            content_length,
+        })
+    }
+
+    /// All meta-variables. An empty CONTENT_LENGTH is not among them.
+    pub fn meta(&self) -> &[(&'a [u8], &'a [u8])] {
+        &self.meta
+    }
+
+    /// The value of one meta-variable.
+    pub fn value(&self, name: &str) -> Option<&'a [u8]> {
+        find(&self.meta, name.as_bytes())
+    }
+
+    /// The size of the message-body in bytes, if the request says so; 0 and none are different.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// REQUEST_METHOD, or GET where there is none.
+    pub fn method(&self) -> &'a [u8] {
+        match self.value("REQUEST_METHOD") {
+            None | Some(b"") => b"GET",
+            Some(method) => method,
+        }
+    }
+
+    /// The media types that the client takes, as it wrote them; empty where it said nothing.
+    pub fn accept(&self) -> &'a [u8] {
+        self.value("HTTP_ACCEPT").unwrap_or_default()
+    }
+
+    /// Whether the response must not have a message-body (RFC 3875 4.3.3).
+    pub fn is_head(&self) -> bool {
+        self.method() == b"HEAD"
+    }
+}
+
+impl fmt::Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadRequest::ContentLength => "CONTENT_LENGTH is not a number",
+            BadRequest::Duplicate => "a meta-variable came twice with different values",
+            BadRequest::EmptyName => "a meta-variable has an empty name",
+            BadRequest::Name => "a meta-variable has '=' or NUL in its name",
+            BadRequest::Value => "a meta-variable has NUL in its value",
+        })
+    }
+}
+
+impl std::error::Error for BadRequest {}
+
+fn check(name: &[u8], value: &[u8]) -> Result<(), BadRequest> {
+    if name.is_empty() {
+        Err(BadRequest::EmptyName)
+    } else if memchr::memchr2(b'=', 0, name).is_some() {
+        Err(BadRequest::Name)
+    } else if memchr::memchr(0, value).is_some() {
+        Err(BadRequest::Value)
+    } else {
+        Ok(())
+    }
+}
+
+fn find<'a>(meta: &[(&'a [u8], &'a [u8])], name: &[u8]) -> Option<&'a [u8]> {
+    meta.iter().find(|pair| pair.0 == name).map(|pair| pair.1)
+}
+
+/// Digits only: `str::parse` would take "+5".
+fn number(digits: &[u8]) -> Result<u64, BadRequest> {
+    digits
+        .iter()
+        .try_fold(0u64, |number, &byte| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            number.checked_mul(10)?.checked_add(digit)
+        })
+        .ok_or(BadRequest::ContentLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOREIGN: Peer = Peer::Foreign { trusted: false };
+
+    /// `A=b C=d`, as pairs.
+    fn pairs(text: &str) -> Vec<(&[u8], &[u8])> {
+        let words = text
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='));
+        words
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect()
+    }
+
+    fn request(text: &str, peer: Peer) -> Result<Request<'_>, BadRequest> {
+        Request::from_meta(pairs(text), peer)
+    }
+
+    #[test]
+    fn what_is_taken() {
+        // given, own, foreign
+        let cases = [
+            ("", "", ""),
+            // Go's TestDropProxyHeader
+            (
+                "HTTP_PROXY=should_be_stripped HTTP_X_FOO=a",
+                "HTTP_X_FOO=a",
+                "HTTP_X_FOO=a",
+            ),
+            ("HTTP_PROXY=a HTTP_PROXY=b", "", ""),
+            // Go's TestDupHeaders: the web server has joined them, and they are taken as they are
+            (
+                "HTTP_COOKIE=n;y HTTP_X=1,2",
+                "HTTP_COOKIE=n;y HTTP_X=1,2",
+                "HTTP_COOKIE=n;y HTTP_X=1,2",
+            ),
+            ("PATH=/bin REMOTE_USER=x", "PATH=/bin REMOTE_USER=x", ""),
+            (
+                "B=2 SCRIPT_NAME= B=2 A== B=2",
+                "B=2 SCRIPT_NAME= A==",
+                "SCRIPT_NAME=",
+            ),
+            ("PATH=a HTTPS=on PATH=a", "PATH=a HTTPS=on", "HTTPS=on"),
+            ("CONTENT_LENGTH= SCGI=1", "SCGI=1", ""),
+        ];
+        for (given, own, foreign) in cases {
+            assert_eq!(
+                request(given, Peer::Own).unwrap().meta(),
+                pairs(own),
+                "own {given}"
+            );
+            assert_eq!(
+                request(given, FOREIGN).unwrap().meta(),
+                pairs(foreign),
+                "foreign {given}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_contradicts_the_length_is_dropped_from_a_foreign_request() {
+        let cases = [
+            ("CONTENT_LENGTH=5 HTTP_CONTENT_LENGTH=6", "CONTENT_LENGTH=5"),
+            (
+                "HTTP_CONTENT_LENGTH=5 CONTENT_LENGTH=5",
+                "HTTP_CONTENT_LENGTH=5 CONTENT_LENGTH=5",
+            ),
+            (
+                "HTTP_TRANSFER_ENCODING=chunked CONTENT_LENGTH=0",
+                "CONTENT_LENGTH=0",
+            ),
+            (
+                "HTTP_TRANSFER_ENCODING=chunked HTTP_CONTENT_LENGTH=5",
+                "HTTP_TRANSFER_ENCODING=chunked",
+            ),
+        ];
+        for (given, foreign) in cases {
+            assert_eq!(
+                request(given, Peer::Own).unwrap().meta(),
+                pairs(given),
+                "own {given}"
+            );
+            assert_eq!(
+                request(given, FOREIGN).unwrap().meta(),
+                pairs(foreign),
+                "foreign {given}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        use BadRequest::*;
+        let cases = [
+            ("=x", EmptyName),
+            ("A\0B=x", Name),
+            ("A=x\0y", Value),
+            ("PATH_INFO=/a HTTP_X= PATH_INFO=/b", Duplicate),
+            ("PATH_INFO=/a PATH_INFO=/a PATH_INFO=/b", Duplicate),
+            ("CONTENT_LENGTH= CONTENT_LENGTH=5", Duplicate),
+            ("CONTENT_LENGTH=05 CONTENT_LENGTH=5", Duplicate),
+            ("CONTENT_LENGTH=+5", ContentLength),
+            ("CONTENT_LENGTH=-1", ContentLength),
+            ("CONTENT_LENGTH=5,5", ContentLength),
+            ("CONTENT_LENGTH=0x10", ContentLength),
+            ("CONTENT_LENGTH=18446744073709551616", ContentLength),
+        ];
+        for (given, bad) in cases {
+            assert_eq!(request(given, Peer::Own), Err(bad), "own {given:?}");
+            assert_eq!(request(given, FOREIGN), Err(bad), "foreign {given:?}");
+        }
+        let odd: [(&[u8], &[u8]); 1] = [(b"A=B", b"x")];
+        assert_eq!(Request::from_meta(odd, FOREIGN), Err(Name));
+        let spaced: [(&[u8], &[u8]); 1] = [(b"CONTENT_LENGTH", b" 5")];
+        assert_eq!(Request::from_meta(spaced, FOREIGN), Err(ContentLength));
+    }
+
+    #[test]
+    fn content_length() {
+        let cases = [
+            ("", None),
+            ("CONTENT_LENGTH=", None),
+            ("CONTENT_LENGTH=0", Some(0)),
+            ("CONTENT_LENGTH=007", Some(7)),
+            ("CONTENT_LENGTH=18446744073709551615", Some(u64::MAX)),
+        ];
+        for (given, length) in cases {
+            assert_eq!(
+                request(given, FOREIGN).unwrap().content_length(),
+                length,
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn method_and_accept() {
+        let none = request("", FOREIGN).unwrap();
+        assert_eq!(
+            (none.method(), none.accept(), none.is_head()),
+            (&b"GET"[..], &b""[..], false)
+        );
+        assert_eq!(
+            request("REQUEST_METHOD=", FOREIGN).unwrap().method(),
+            b"GET"
+        );
+        let head = request("REQUEST_METHOD=HEAD HTTP_ACCEPT=a/b", FOREIGN).unwrap();
+        assert_eq!(
+            (head.method(), head.accept(), head.is_head()),
+            (&b"HEAD"[..], &b"a/b"[..], true)
+        );
+        assert_eq!(head.value("PATH_INFO"), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Each name once: duplicates merged or refused. Which names are taken at all is decided before.
+
+use smallvec::SmallVec;
+
+use super::request::BadRequest;
+
+/// A web server sends some 20 to 50: in most requests nothing is allocated.
+pub(super) type Meta<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
+
+/// Leaves the first of several equal pairs where it stands.
+pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
+    // Sorted, since a header of 64 kB has room for some 15,000 names: too many to compare each with
+    // each.
+    let mut order: SmallVec<[usize; 64]> = (0..meta.len()).collect();
+    order.sort_unstable_by_key(|&index| (meta[index].0, index));
+    let mut surplus: SmallVec<[usize; 8]> = SmallVec::new();
+    for (&first, &again) in order.iter().zip(order.iter().skip(1)) {
+        if meta[first].0 != meta[again].0 {
+            continue;
+        }
+        if meta[first].1 != meta[again].1 {
+            return Err(BadRequest::Duplicate);
+        }
+        surplus.push(again);
+    }
+    surplus.sort_unstable();
+    let mut surplus = surplus.into_iter().peekable();
+    let mut index = 0;
+    meta.retain(|_| {
+        let keep = surplus.next_if_eq(&index).is_none();
+        index += 1;
+        keep
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn as_each_compared_with_each(given in prop::collection::vec(("[A-Z]", "[01]?"), 0..99)) {
+            let given = given.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            check(given.collect())?;
+        }
+
+        // Most of what the test above tries is a conflict; this never is.
+        #[test]
+        fn equal_duplicates(given in prop::collection::vec("[A-Z]", 0..99)) {
+            check(given.iter().map(|name| (name.as_bytes(), name.as_bytes())).collect())?;
+        }
+    }
+
+    fn check(mut meta: Meta<'_>) -> Result<(), TestCaseError> {
+        let mut unique = Meta::new();
+        let mut conflict = false;
+        for &pair in &meta {
+            match unique.iter().find(|seen| seen.0 == pair.0) {
+                None => unique.push(pair),
+                Some(seen) => conflict |= seen.1 != pair.1,
+            }
+        }
+        if conflict {
+            prop_assert_eq!(merge_duplicates(&mut meta), Err(BadRequest::Duplicate));
+        } else {
+            prop_assert_eq!(merge_duplicates(&mut meta), Ok(()));
+            prop_assert_eq!(meta, unique);
+        }
+        Ok(())
+    }
+}
