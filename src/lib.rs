@@ -29,4 +29,5 @@ compile_error!(
 
 // -- words
 pub mod cgi;
+pub mod policy;
 pub mod scgi;

@@ -1,0 +1,8 @@
+//! What to do, and when: pure decisions over facts, events and a clock that is handed in.
+//! Knows nothing of sockets, processes or files.
+#![forbid(unsafe_code)]
+
+pub mod backoff;
+pub mod pool;
+pub mod queue;
+pub mod route;

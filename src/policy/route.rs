@@ -1,0 +1,231 @@
+//! Which way a request goes, from facts alone. Knows no socket, no file and no clock: the front gathers
+//! the facts, this decides, and the front carries it out.
+
+use std::time::Duration;
+
+/// How the app's daemon answered a connect that does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody listens.
+    Absent,
+    /// It took the connection.
+    Answers,
+    /// A policy of the host (SELinux, AppArmor) or a mode forbids it.
+    Forbidden,
+    /// Its backlog is full: the overload signal.
+    Full,
+}
+
+/// What the record of starts says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The last start failed, and the pause after it is not over.
+    BackingOff {
+        /// The app itself could not be imported: a CGI would fail just so.
+        broken: bool,
+        /// What remains of the pause.
+        left: Duration,
+    },
+    /// Nothing stands against a start.
+    Clear,
+    /// An operator keeps the daemon down.
+    Held,
+}
+
+/// What the app file says of ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By load.
+    Auto,
+    /// Never a daemon.
+    Cgi,
+    /// Always a daemon.
+    Daemon,
+}
+
+/// The CGIs of the app that run at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    /// This many of at most so many are taken.
+    Taken {
+        /// Taken slots.
+        running: u32,
+        /// All slots (`cgi-max`).
+        most: u32,
+    },
+    /// No place to count them: the app runs without a limit.
+    Uncounted,
+}
+
+/// Everything that the decision rests on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Facts {
+    /// The daemon's answer.
+    pub reach: Reach,
+    /// The record of starts.
+    pub start: Start,
+    /// `mode`.
+    pub mode: Mode,
+    /// The app can run as a CGI at all.
+    pub has_cgi: bool,
+    /// CGIs that run.
+    pub slots: Slots,
+    /// `daemon-when-busy`: start the daemon at this many CGIs.
+    pub busy_limit: u32,
+    /// Requests come faster than `daemon-when-rate`.
+    pub rate_exceeded: bool,
+    /// Requests in the last minute, this one included.
+    pub last_minute: u32,
+    /// 1-minute load average per usable core.
+    pub load: f64,
+    /// `daemon-when-load`.
+    pub load_limit: f64,
+    /// `overload-when-load`.
+    pub overload_limit: Option<f64>,
+}
+
+/// The way a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The app could not be imported a moment ago: say so, without another attempt.
+    Broken,
+    /// To the daemon that answered.
+    Forward,
+    /// 'Try again later'.
+    Overload {
+        /// After this long.
+        retry_after: Duration,
+    },
+    /// As a plain CGI, in a slot where slots are counted.
+    RunCgi,
+    /// Start the daemon under the lock, then forward.
+    StartAndForward,
+}
+
+/// How long a client that found no slot should wait: about what a few CGIs take.
+pub const SLOT_PAUSE: Duration = Duration::from_secs(2);
+/// ... and one that found the whole host overloaded: the load is an average over a minute.
+const LOAD_PAUSE: Duration = Duration::from_secs(15);
+
+/// Decides. Each rule is a line of the table in DESIGN's section on cgi-front, and of the test below.
+pub fn route(facts: &Facts) -> Route {
+    if facts.reach == Reach::Answers {
+        return Route::Forward;
+    }
+    if facts.overload_limit.is_some_and(|limit| facts.load > limit) {
+        return Route::Overload {
+            retry_after: LOAD_PAUSE,
+        };
+    }
+    if facts.mode == Mode::Cgi || facts.reach == Reach::Full {
+        return cgi_or_overload(facts, SLOT_PAUSE);
+    }
+    if facts.reach == Reach::Forbidden {
+        return cgi_or_overload(facts, LOAD_PAUSE);
+    }
+    match facts.start {
+        Start::BackingOff { broken: true, .. } => Route::Broken,
+        Start::BackingOff {
+            broken: false,
+            left,
+        } => cgi_or_overload(facts, left),
+        Start::Held => cgi_or_overload(facts, SLOT_PAUSE),
+        Start::Clear if facts.mode == Mode::Daemon || !facts.has_cgi => Route::StartAndForward,
+        Start::Clear if is_quiet(facts) => Route::RunCgi,
+        Start::Clear => Route::StartAndForward,
+    }
+}
+
+fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
+    let free = match facts.slots {
+        Slots::Taken { running, most } => running < most,
+        Slots::Uncounted => true,
+    };
+    if facts.has_cgi && free {
+        Route::RunCgi
+    } else {
+        Route::Overload { retry_after }
+    }
+}
+
+/// Few CGIs run, few requests come, and the host is not loaded (or nobody but this request asks).
+fn is_quiet(facts: &Facts) -> bool {
+    let busy = match facts.slots {
+        Slots::Taken { running, most } => running >= facts.busy_limit.min(most),
+        Slots::Uncounted => false,
+    };
+    let loaded = facts.load > facts.load_limit && facts.last_minute >= 2;
+    !busy && !facts.rate_exceeded && !loaded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Facts = Facts {
+        reach: Reach::Absent,
+        start: Start::Clear,
+        mode: Mode::Auto,
+        has_cgi: true,
+        slots: Slots::Taken {
+            running: 0,
+            most: 5,
+        },
+        busy_limit: 2,
+        rate_exceeded: false,
+        last_minute: 1,
+        load: 0.1,
+        load_limit: 1.0,
+        overload_limit: None,
+    };
+    const FULL_SLOTS: Slots = Slots::Taken {
+        running: 5,
+        most: 5,
+    };
+    const LEFT: Duration = Duration::from_secs(7);
+
+    fn overload(retry_after: Duration) -> Route {
+        Route::Overload { retry_after }
+    }
+
+    #[test]
+    fn every_rule_has_its_row() {
+        let running = |running| Slots::Taken { running, most: 5 };
+        let backing_off = |broken| Start::BackingOff { broken, left: LEFT };
+        #[rustfmt::skip]
+        let table = [
+            ("quiet", QUIET, Route::RunCgi),
+            ("the daemon answers", Facts { reach: Reach::Answers, ..QUIET }, Route::Forward),
+            ("... even under mode = cgi (it drains)", Facts { reach: Reach::Answers, mode: Mode::Cgi, ..QUIET }, Route::Forward),
+            ("... even overloaded: the daemon decides", Facts { reach: Reach::Answers, load: 99.0, overload_limit: Some(8.0), ..QUIET }, Route::Forward),
+            ("one CGI runs", Facts { slots: running(1), ..QUIET }, Route::RunCgi),
+            ("daemon-when-busy CGIs run", Facts { slots: running(2), ..QUIET }, Route::StartAndForward),
+            ("cgi-max below daemon-when-busy", Facts { slots: Slots::Taken { running: 1, most: 1 }, ..QUIET }, Route::StartAndForward),
+            ("somebody is browsing", Facts { rate_exceeded: true, ..QUIET }, Route::StartAndForward),
+            ("the host is loaded, two requests", Facts { load: 1.1, last_minute: 2, ..QUIET }, Route::StartAndForward),
+            ("the host is loaded, one request", Facts { load: 1.1, last_minute: 1, ..QUIET }, Route::RunCgi),
+            ("load at the limit is not above it", Facts { load: 1.0, last_minute: 9, ..QUIET }, Route::RunCgi),
+            ("the host is overloaded", Facts { load: 8.1, overload_limit: Some(8.0), ..QUIET }, overload(LOAD_PAUSE)),
+            ("mode = daemon, quiet", Facts { mode: Mode::Daemon, ..QUIET }, Route::StartAndForward),
+            ("no CGI to run, quiet", Facts { has_cgi: false, ..QUIET }, Route::StartAndForward),
+            ("mode = cgi, busy", Facts { mode: Mode::Cgi, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
+            ("mode = cgi, no slot", Facts { mode: Mode::Cgi, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("backlog full, a slot free", Facts { reach: Reach::Full, slots: running(4), ..QUIET }, Route::RunCgi),
+            ("backlog full, no slot", Facts { reach: Reach::Full, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("backlog full, no CGI to run", Facts { reach: Reach::Full, has_cgi: false, ..QUIET }, overload(SLOT_PAUSE)),
+            ("forbidden", Facts { reach: Reach::Forbidden, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
+            ("forbidden, mode = daemon", Facts { reach: Reach::Forbidden, mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
+            ("forbidden, no slot", Facts { reach: Reach::Forbidden, slots: FULL_SLOTS, ..QUIET }, overload(LOAD_PAUSE)),
+            ("held, busy", Facts { start: Start::Held, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
+            ("held, no slot", Facts { start: Start::Held, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("back-off, a slot free", Facts { start: backing_off(false), mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
+            ("back-off, no slot", Facts { start: backing_off(false), slots: FULL_SLOTS, ..QUIET }, overload(LEFT)),
+            ("back-off, the app cannot be imported", Facts { start: backing_off(true), ..QUIET }, Route::Broken),
+            ("no runtime directory", Facts { slots: Slots::Uncounted, ..QUIET }, Route::RunCgi),
+            ("no runtime directory, mode = cgi", Facts { slots: Slots::Uncounted, mode: Mode::Cgi, ..QUIET }, Route::RunCgi),
+        ];
+        for (rule, facts, expected) in table {
+            assert_eq!(route(&facts), expected, "{rule}");
+        }
+    }
+}
