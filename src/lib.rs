@@ -29,5 +29,6 @@ compile_error!(
 
 // -- words
 pub mod cgi;
+pub mod config;
 pub mod policy;
 pub mod scgi;

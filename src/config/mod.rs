@@ -1,1 +1,472 @@
-//! x
+//! The configuration: `Settings` is what was typed, `Config` is what it means with every default
+//! applied. This room refuses to open a file, to look whether one exists, or to ask the machine how
+//! large it is.
+//!
+//! The syntax is that of `lines` and `words`. An app has up to two files: its own, and the defaults
+//! of the host. What the host says yields wherever the app says something else.
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod bad_config;
+mod choices;
+mod env_file;
+mod guess;
+mod lines;
+mod names;
+mod settings;
+mod values;
+mod words;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use addresses::{Address, Allow, Network, ShowErrors, User};
+pub use bad_config::{BadConfig, Place};
+pub use choices::{Handoff, LogLevel, Mode, Reload};
+pub use env_file::env_file;
+pub use names::{Mount, Python, Target};
+pub use settings::{Settings, Typed};
+pub use values::{Load, Rate};
+
+/// The most bytes of a configuration file or an `env-file` that need be read: what is longer is
+/// none.
+pub const LONGEST_FILE: usize = 1 << 20;
+
+/// What runs the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum App {
+    /// `cgi`, `scgi`: commands, each one program and its arguments. At least one of the two is
+    /// there.
+    Commands {
+        /// Runs it as a CGI.
+        cgi: Option<Vec<String>>,
+        /// Runs it as an SCGI server.
+        scgi: Option<Vec<String>>,
+    },
+    /// `connect`: somebody else runs it.
+    Connect(Address),
+    /// `wsgi`: our adaptor runs it, both ways.
+    Wsgi(Target),
+}
+
+impl App {
+    /// Whether there is a way to run it as a plain CGI; without one, every request is forwarded.
+    pub fn runs_as_cgi(&self) -> bool {
+        match self {
+            App::Commands { cgi, .. } => cgi.is_some(),
+            App::Connect(_) => false,
+            App::Wsgi(_) => true,
+        }
+    }
+}
+
+/// `daemon-when-*`: what makes an app busy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DaemonWhen {
+    /// This many CGIs of the app run already. Never more than `cgi-max`, or its last CGI would hide
+    /// that it is busy.
+    pub busy: u32,
+    /// Requests come faster.
+    pub rate: Rate,
+    /// The load is higher, and there were two requests in the last minute.
+    pub load: Load,
+}
+
+/// How long a daemon lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Without a request.
+    pub idle_timeout: Duration,
+    /// At least.
+    pub min_lifetime: Duration,
+    /// With few requests.
+    pub quiet_timeout: Duration,
+}
+
+/// How many workers there are and when one is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Kept at least; no more than `max_procs`.
+    pub min_procs: u32,
+    /// At most: 1 to 1024.
+    pub max_procs: u32,
+    /// Kept spare; no more than `max_procs`.
+    pub min_idle: u32,
+    /// Requests of one worker, before the jitter; not 0.
+    pub max_requests: Option<u32>,
+    /// Resident bytes of one worker; not 0.
+    pub max_rss: Option<u64>,
+    /// After this a spare worker exits.
+    pub worker_idle_timeout: Duration,
+    /// Import once and fork.
+    pub preload: bool,
+}
+
+/// How many requests wait, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// `queue-size`: at most; 0 is no queue.
+    pub size: u32,
+    /// `queue-timeout`
+    pub timeout: Duration,
+    /// `queue-target`: above this standing delay it sheds.
+    pub target: Duration,
+    /// Name of the cookie that makes a request be shed last.
+    pub priority_cookie: Option<String>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `start-timeout`: not 0.
+    pub start: Duration,
+    /// `request-timeout`, without progress: not 0.
+    pub request: Duration,
+    /// `request-limit`, by the wall clock: not 0.
+    pub request_limit: Option<Duration>,
+    /// `graceful-timeout`
+    pub graceful: Duration,
+}
+
+/// How large a request may be, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeLimits {
+    /// `header-limit`: 1 byte to 128 KiB.
+    pub header: usize,
+    /// `body-limit`: not 0.
+    pub body: Option<u64>,
+}
+
+/// `spool-*`: where bodies and responses wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// Absolute.
+    pub dir: PathBuf,
+    /// Bytes in all.
+    pub limit: u64,
+}
+
+/// `overload-*`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overload {
+    /// An HTML file in place of the built-in page. If relative, to `directory`.
+    pub page: Option<PathBuf>,
+    /// Above this there is nothing but the page.
+    pub when_load: Option<Load>,
+}
+
+/// `listen`, and who may connect there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// None, or more than one.
+    pub addresses: Vec<Address>,
+    /// `listen-allow`
+    pub allow: Allow,
+    /// Permission bits of a socket's path, up to 0o777.
+    pub socket_mode: u32,
+    /// Name or number; not looked up.
+    pub socket_group: Option<String>,
+}
+
+/// `log-*`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `None` is `log` in the runtime directory. If relative, to `directory`.
+    pub file: Option<PathBuf>,
+    /// The least that is logged.
+    pub level: LogLevel,
+}
+
+/// What of the machine the defaults depend on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Host {
+    /// Cores that we may use: affinity and cgroup quota counted.
+    pub cores: f64,
+    /// Soft RLIMIT_NPROC; `None` is no limit.
+    pub nproc: Option<u64>,
+}
+
+/// The configuration of one app: what it means.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `wsgi`; `cgi`, `scgi`; `connect`.
+    pub app: App,
+    /// The interpreter.
+    pub python: Python,
+    /// `None` is the folder of the script or of the symlink. If relative, to that folder.
+    pub directory: Option<PathBuf>,
+    /// `env.NAME`: names and values, no name twice. They go over those of `env_file`.
+    pub env: Vec<(String, String)>,
+    /// If relative, to `directory`.
+    pub env_file: Option<PathBuf>,
+    /// `None`: from the server.
+    pub mount: Option<Mount>,
+    /// Never `Cgi` for an app that can't run as one.
+    pub mode: Mode,
+    /// When the daemon is started.
+    pub when: DaemonWhen,
+    /// When it leaves.
+    pub lifetime: Lifetime,
+    /// Its workers.
+    pub pool: PoolLimits,
+    /// CGIs at once while there is no daemon: up to 1024; 0 is none.
+    pub cgi_max: u32,
+    /// Requests that wait for a worker.
+    pub queue: QueueLimits,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Size limits.
+    pub limits: SizeLimits,
+    /// Unlinked files.
+    pub spool: Spool,
+    /// What makes the daemon load the app anew.
+    pub reload: Reload,
+    /// Who sees reasons.
+    pub show_errors: ShowErrors,
+    /// Whether responses carry a Server-Timing field.
+    pub server_timing: bool,
+    /// The overload page, and the host's overload.
+    pub overload: Overload,
+    /// Absolute. `None`: the usual ones.
+    pub runtime_dir: Option<PathBuf>,
+    /// More addresses for the daemon.
+    pub listen: Listen,
+    /// What a front does once it was heard.
+    pub handoff: Handoff,
+    /// The daemon's log.
+    pub log: Log,
+    places: Vec<(&'static str, Place)>,
+    app_place: Place,
+}
+
+/// Reads one file. `path` is what errors call it. The `#!` line is a comment; text that is not
+/// UTF-8 is an error.
+pub fn parse(path: &str, text: &[u8]) -> Result<Settings, BadConfig> {
+    Settings::read(path, text)
+}
+
+impl Config {
+    /// What `s` means on `host`. Fails where keys contradict each other or nothing says what to
+    /// run.
+    pub fn from_settings(s: Settings, host: Host) -> Result<Config, BadConfig> {
+        let places = s.places();
+        let own = s.end.path().to_owned();
+        let (app, app_place) = app(&s)?;
+        let mode = mode(s.mode, &app, &own)?;
+        let mut max_procs = or(&s.max_procs, default_max_procs(host));
+        let mut at_most_max_procs = |key, typed: &Option<Typed<u32>>, default: u32| {
+            fit(
+                key,
+                typed.as_ref(),
+                s.max_procs.as_ref(),
+                &own,
+                &mut max_procs,
+            )
+            .map(|low| low.unwrap_or(default.min(max_procs)))
+        };
+        let min_procs = at_most_max_procs("min-procs", &s.min_procs, 0)?;
+        let min_idle = at_most_max_procs("min-idle", &s.min_idle, 1)?;
+        let cgi_max = or(&s.cgi_max, max_procs);
+        Ok(Config {
+            app,
+            python: or(&s.python, Python::InPath("python3".to_owned())),
+            directory: value(&s.directory),
+            env: s
+                .env
+                .into_iter()
+                .map(|(name, typed)| (name, typed.value))
+                .collect(),
+            env_file: value(&s.env_file),
+            mount: value(&s.mount),
+            mode,
+            when: DaemonWhen {
+                busy: or(&s.daemon_when_busy, 2).min(cgi_max),
+                rate: or(&s.daemon_when_rate, Rate::per_minute(6)),
+                load: or(&s.daemon_when_load, Load::ONE),
+            },
+            lifetime: Lifetime {
+                idle_timeout: or(&s.idle_timeout, minutes(5)),
+                min_lifetime: or(&s.min_lifetime, minutes(2)),
+                quiet_timeout: or(&s.quiet_timeout, minutes(15)),
+            },
+            pool: PoolLimits {
+                min_procs,
+                max_procs,
+                min_idle,
+                max_requests: or(&s.max_requests, Some(1000)),
+                max_rss: or(&s.max_rss, None),
+                worker_idle_timeout: or(&s.worker_idle_timeout, minutes(1)),
+                preload: or(&s.preload, true),
+            },
+            cgi_max,
+            queue: QueueLimits {
+                size: or(&s.queue_size, 100),
+                timeout: or(&s.queue_timeout, Duration::from_secs(10)),
+                target: or(&s.queue_target, Duration::from_secs(1)),
+                priority_cookie: or(&s.priority_cookie, None),
+            },
+            timeouts: Timeouts {
+                start: or(&s.start_timeout, Duration::from_secs(45)),
+                request: or(&s.request_timeout, Duration::from_secs(45)),
+                request_limit: or(&s.request_limit, None),
+                graceful: or(&s.graceful_timeout, Duration::from_secs(30)),
+            },
+            limits: SizeLimits {
+                header: or(&s.header_limit, 64 << 10),
+                body: or(&s.body_limit, None),
+            },
+            spool: Spool {
+                dir: or(&s.spool_dir, "/var/tmp".into()),
+                limit: or(&s.spool_limit, 1 << 30),
+            },
+            reload: or(&s.reload, Reload::Auto),
+            show_errors: or(&s.show_errors, ShowErrors::Off),
+            server_timing: or(&s.server_timing, false),
+            overload: Overload {
+                page: value(&s.overload_page),
+                when_load: or(&s.overload_when_load, None),
+            },
+            runtime_dir: value(&s.runtime_dir),
+            listen: Listen {
+                addresses: or(&s.listen, Vec::new()),
+                allow: or(&s.listen_allow, Allow::default()),
+                socket_mode: or(&s.socket_mode, 0o600),
+                socket_group: value(&s.socket_group),
+            },
+            handoff: or(&s.handoff, Handoff::Auto),
+            log: Log {
+                file: value(&s.log_file),
+                level: or(&s.log_level, LogLevel::Info),
+            },
+            places,
+            app_place,
+        })
+    }
+
+    /// The keys that were typed, but `env.NAME`.
+    pub fn typed_keys(&self) -> impl Iterator<Item = &'static str> {
+        self.places.iter().map(|(key, _)| *key)
+    }
+
+    /// Lays `message` at the line of `key`: for what only the machine can tell, such as a program
+    /// that is missing. Where `key` was not typed, at the line that says what to run.
+    pub fn blame(&self, key: &str, message: &str) -> BadConfig {
+        let typed = self.places.iter().find(|(known, _)| *known == key);
+        BadConfig::new(
+            typed.map_or(&self.app_place, |(_, place)| place).clone(),
+            message,
+        )
+    }
+}
+
+/// Exactly one of the ways to run an app, and its place.
+fn app(s: &Settings) -> Result<(App, Place), BadConfig> {
+    let commands = s.cgi.as_ref().or(s.scgi.as_ref()).map(|typed| &typed.place);
+    let ways = [
+        ("wsgi", s.wsgi.as_ref().map(|typed| &typed.place)),
+        (if s.cgi.is_some() { "cgi" } else { "scgi" }, commands),
+        ("connect", s.connect.as_ref().map(|typed| &typed.place)),
+    ];
+    let mut typed: Vec<_> = ways
+        .into_iter()
+        .filter_map(|(key, place)| Some((key, place?)))
+        .collect();
+    typed.sort_by_key(|(_, place)| place.line());
+    if let [(first, place), (second, wrong), ..] = typed[..] {
+        let line = place.line();
+        let message = format!(
+            "'{second}' beside '{first}' on line {line}; an app has one of 'wsgi', 'cgi' and/or 'scgi', 'connect'"
+        );
+        return Err(BadConfig::new(wrong.clone(), message));
+    }
+    let app = match (&s.wsgi, &s.connect, commands) {
+        (Some(wsgi), _, _) => App::Wsgi(wsgi.value.clone()),
+        (None, Some(connect), _) => App::Connect(connect.value.clone()),
+        (None, None, Some(_)) => App::Commands {
+            cgi: value(&s.cgi),
+            scgi: value(&s.scgi),
+        },
+        (None, None, None) => {
+            let message = "nothing says what to run; add a line 'wsgi = module:callable', or 'cgi', 'scgi', 'connect'";
+            return Err(BadConfig::new(s.end.clone(), message));
+        }
+    };
+    Ok((
+        app,
+        typed.first().map_or(&s.end, |(_, place)| place).clone(),
+    ))
+}
+
+/// `mode = cgi` needs a way to run the app as one. As a default of the host it is void for an app
+/// that has none.
+fn mode(typed: Option<Typed<Mode>>, app: &App, own: &str) -> Result<Mode, BadConfig> {
+    match typed {
+        Some(mode) if mode.value == Mode::Cgi && !app.runs_as_cgi() => {
+            if mode.place.path() != own {
+                return Ok(Mode::Auto);
+            }
+            let message = "'mode = cgi' needs 'wsgi' or 'cgi'; this app can only be forwarded to";
+            Err(BadConfig::new(mode.place, message))
+        }
+        Some(mode) => Ok(mode.value),
+        None => Ok(Mode::Auto),
+    }
+}
+
+/// 2 per core and 1; at most 16, and a quarter of the processes that the user may have.
+fn default_max_procs(host: Host) -> u32 {
+    let by_cores = (2.0 * host.cores).floor() as u32; // `as` saturates, and takes NaN for 0.
+    let by_nproc = host
+        .nproc
+        .and_then(|nproc| u32::try_from(nproc / 4).ok())
+        .unwrap_or(u32::MAX);
+    by_cores.saturating_add(1).min(16).min(by_nproc).max(1)
+}
+
+/// The value of `key` as typed, which is not to be above `max-procs`.
+///
+/// A computed `max-procs` makes room: the file must not be wrong on a smaller machine. Of two that
+/// were typed, that of the app's own file stands and the host's gives way; in one file it is an
+/// error.
+fn fit(
+    key: &str,
+    low: Option<&Typed<u32>>,
+    max_typed: Option<&Typed<u32>>,
+    own: &str,
+    max_procs: &mut u32,
+) -> Result<Option<u32>, BadConfig> {
+    let Some(low) = low else { return Ok(None) };
+    if low.value <= *max_procs {
+        return Ok(Some(low.value));
+    }
+    match max_typed {
+        Some(max) if max.place.path() == low.place.path() => {
+            let (value, line) = (low.value, max.place.line());
+            let message = format!(
+                "{key}: {value} is above max-procs, which is {} on line {line}",
+                max.value
+            );
+            Err(BadConfig::new(low.place.clone(), message))
+        }
+        Some(max) if max.place.path() == own => Ok(Some(*max_procs)),
+        Some(_) | None => {
+            *max_procs = low.value;
+            Ok(Some(low.value))
+        }
+    }
+}
+
+fn value<T: Clone>(typed: &Option<Typed<T>>) -> Option<T> {
+    typed.as_ref().map(|typed| typed.value.clone())
+}
+
+fn or<T: Clone>(typed: &Option<Typed<T>>, default: T) -> T {
+    value(typed).unwrap_or(default)
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Which key was meant: knows the keys' spelling and what other servers call them. It refuses to
+//! take a guess for the key: an unknown key stays an error.
+
+/// Names of other servers, the way `plain` writes them, and our key for the same thing.
+const PEERS: &[(&str, &str)] = &[
+    ("allow", "listen-allow"),
+    ("app", "wsgi"),
+    ("application", "wsgi"),
+    ("backlog", "queue-size"),
+    ("bind", "listen"),
+    ("buffersize", "header-limit"),
+    ("callable", "wsgi"),
+    ("chdir", "directory"),
+    ("cheaper", "min-procs"),
+    ("chmodsocket", "socket-mode"),
+    ("chownsocket", "socket-group"),
+    ("clientmaxbodysize", "body-limit"),
+    ("command", "cgi"),
+    ("concurrency", "max-procs"),
+    ("cwd", "directory"),
+    ("debug", "show-errors"),
+    ("dieonidle", "idle-timeout"),
+    ("env", "env.NAME"),
+    ("environment", "env.NAME"),
+    ("environmentfile", "env-file"),
+    ("errorlog", "log-file"),
+    ("exec", "cgi"),
+    ("fcgidmaxprocesses", "max-procs"),
+    ("fcgidmaxrequestlen", "body-limit"),
+    ("harakiri", "request-timeout"),
+    ("home", "python"),
+    ("idle", "idle-timeout"),
+    ("lazyapps", "preload"),
+    ("limitrequestbody", "body-limit"),
+    ("logto", "log-file"),
+    ("lowloadavg", "daemon-when-load"),
+    ("maxchildren", "max-procs"),
+    ("maxconn", "max-procs"),
+    ("maxqueue", "queue-size"),
+    ("maxrequestqueuesize", "queue-size"),
+    ("maxruns", "max-requests"),
+    ("maxworkers", "max-procs"),
+    ("minworkers", "min-procs"),
+    ("module", "wsgi"),
+    ("pass", "connect"),
+    ("pmmaxchildren", "max-procs"),
+    ("prefix", "mount"),
+    ("preloadapp", "preload"),
+    ("processes", "max-procs"),
+    ("pyautoreload", "reload"),
+    ("pythonhome", "python"),
+    ("pythonpath", "directory"),
+    ("reloadonrss", "max-rss"),
+    ("requestterminatetimeout", "request-timeout"),
+    ("restartafter", "max-requests"),
+    ("scgipass", "connect"),
+    ("scgireadtimeout", "request-timeout"),
+    ("scriptname", "mount"),
+    ("setenv", "env.NAME"),
+    ("socket", "listen"),
+    ("startuptimeout", "start-timeout"),
+    ("threads", "max-procs"),
+    ("timeout", "request-timeout"),
+    ("timeoutqueue", "queue-timeout"),
+    ("touchreload", "reload"),
+    ("upstream", "connect"),
+    ("venv", "python"),
+    ("virtualenv", "python"),
+    ("workerreloadmercy", "graceful-timeout"),
+    ("workers", "max-procs"),
+    ("workingdirectory", "directory"),
+    ("wsgifile", "wsgi"),
+    ("wsgiscriptreloading", "reload"),
+];
+
+/// A typed name longer than this is not compared; the longest key has 20 bytes.
+const LONGEST: usize = 40;
+
+/// The one of `keys` that `typed` may have meant.
+pub(super) fn meant(typed: &str, keys: &'static [&'static str]) -> Option<&'static str> {
+    if typed.len() > LONGEST {
+        return None;
+    }
+    let plain_typed = plain(typed);
+    let same = keys.iter().find(|key| plain(key) == plain_typed);
+    let peer = PEERS
+        .iter()
+        .find(|(name, _)| *name == plain_typed)
+        .map(|(_, key)| key);
+    same.or(peer).or_else(|| nearest(typed, keys)).copied()
+}
+
+/// The key with the fewest typing errors between; no more than a third of its letters, and of the
+/// typed ones.
+fn nearest(typed: &str, keys: &'static [&'static str]) -> Option<&'static &'static str> {
+    let typed = typed.to_lowercase();
+    let far = |key: &str| distance(&typed, key);
+    let key = keys.iter().min_by_key(|key| far(key))?;
+    (far(key) <= key.len().min(typed.len()) / 3).then_some(key)
+}
+
+/// Letters and digits only, in lower case: `FcgidMaxProcesses`, `max_procs` and `max procs` lose
+/// what is only style.
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Letters to put in, leave out, change, or swap with their neighbour (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut older = Vec::new();
+    let mut old: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut new = vec![i];
+        for j in 1..=b.len() {
+            let changed = old[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = changed.min(old[j] + 1).min(new[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(older[j - 2] + 1);
+            }
+            new.push(best);
+        }
+        (older, old) = (old, new);
+    }
+    old[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::KEYS;
+    use super::*;
+
+    #[test]
+    fn guesses() {
+        let cases = [
+            ("workers", Some("max-procs")),
+            ("processes", Some("max-procs")),
+            ("FcgidMaxProcesses", Some("max-procs")),
+            ("pm.max_children", Some("max-procs")),
+            ("chdir", Some("directory")),
+            ("virtualenv", Some("python")),
+            ("home", Some("python")),
+            ("harakiri", Some("request-timeout")),
+            ("max_procs", Some("max-procs")),
+            ("Max Procs", Some("max-procs")),
+            ("maxprocs", Some("max-procs")),
+            ("wgsi", Some("wsgi")),
+            ("idle-timout", Some("idle-timeout")),
+            ("que-size", Some("queue-size")),
+            ("deamon-when-rate", Some("daemon-when-rate")),
+            ("env", Some("env.NAME")),
+            ("envfile", Some("env-file")),
+            ("colour", None),
+            ("x", None),
+            ("", None),
+            (
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                None,
+            ),
+        ];
+        for (typed, expected) in cases {
+            assert_eq!(meant(typed, KEYS), expected, "{typed}");
+        }
+    }
+
+    #[test]
+    fn peers_lead_to_keys_and_are_none() {
+        for (name, key) in PEERS {
+            assert!(KEYS.contains(key), "{key}");
+            assert!(!KEYS.contains(name), "{name}");
+            assert_eq!(plain(name), *name);
+        }
+        assert!(PEERS.is_sorted());
+    }
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(distance("wgsi", "wsgi"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

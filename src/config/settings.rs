@@ -1,0 +1,255 @@
+//! What was typed: the table of keys, and each value with its place. It refuses to know a default,
+//! or what two keys mean together.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::addresses::{self, Address, Allow, ShowErrors};
+use super::bad_config::{BadConfig, Place, quoted};
+use super::choices::{Handoff, LogLevel, Mode, Reload};
+use super::env_file::{BadName, check_name};
+use super::guess;
+use super::lines::{self, Line, Secrets};
+use super::names::{self, Mount, Python, Target};
+use super::values::{self, BadValue, Load, Misread, Rate};
+use super::words;
+
+/// The most workers, and the most CGIs, of an app. Workers note in a page of 4096 bytes that they
+/// have begun to write, one byte each, and a reload has two generations of them.
+pub(super) const MOST_PROCS: u32 = 1024;
+
+/// The most of anything else that is counted: nobody means more, and what is computed from it still
+/// fits.
+const MOST: u32 = 1_000_000;
+
+/// A value and where it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Typed<T> {
+    /// What it is.
+    pub value: T,
+    /// Its key's line and column.
+    pub place: Place,
+}
+
+/// What can be wrong with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BadKey {
+    Again { line: usize },
+    Name(BadName),
+    NoValue,
+    Unknown { meant: Option<&'static str> },
+}
+
+impl fmt::Display for BadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadKey::Again { line } => write!(f, "is set already, on line {line}"),
+            BadKey::Name(bad) => bad.fmt(f),
+            BadKey::NoValue => f.write_str("has no value"),
+            BadKey::Unknown { meant: Some(key) } => write!(f, "; did you mean '{key}'?"),
+            BadKey::Unknown { meant: None } => Ok(()),
+        }
+    }
+}
+
+/// The table: the struct, the parser and the list of keys are made from it.
+macro_rules! settings {
+    ($($key:literal $field:ident: $type:ty = $read:expr;)+) => {
+        /// Every key that was typed, of one file or (by `or`) of two.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            /// The end of the app's own file: where something is missing.
+            pub(super) end: Place,
+            /// `env.NAME`, in the order typed; no name twice.
+            pub env: Vec<(String, Typed<String>)>,
+            $(
+                #[doc = concat!("`", $key, "`")]
+                pub $field: Option<Typed<$type>>,
+            )+
+        }
+
+        /// Every key.
+        pub(super) const KEYS: &[&str] = &["env.NAME", $($key),+];
+
+        impl Settings {
+            fn empty(end: Place) -> Settings {
+                Settings { end, env: Vec::new(), $($field: None),+ }
+            }
+
+            fn set(&mut self, line: &Line<'_>) -> Result<(), BadConfig> {
+                match line.key() {
+                    $($key => set(&mut self.$field, line, $read),)+
+                    key => match key.strip_prefix("env.") {
+                        Some(name) => self.set_env(name, line),
+                        None => Err(bad_key(line, BadKey::Unknown { meant: guess::meant(key, KEYS) })),
+                    },
+                }
+            }
+
+            /// The same, and from `defaults` what is not set here: the app's own file over the
+            /// host's.
+            ///
+            /// `wsgi`, `cgi`, `scgi` and `connect` go together: an app that says one of them takes
+            /// none of the host's.
+            pub fn or(mut self, mut defaults: Settings) -> Settings {
+                if self.has_app() {
+                    (defaults.wsgi, defaults.cgi, defaults.scgi, defaults.connect) = (None, None, None, None);
+                }
+                defaults.env.retain(|(name, _)| self.env.iter().all(|(own, _)| own != name));
+                defaults.env.append(&mut self.env);
+                self.env = defaults.env;
+                $(self.$field = self.$field.or(defaults.$field);)+
+                self
+            }
+
+            /// Every key that is set, but `env.NAME`, and its place.
+            pub(super) fn places(&self) -> Vec<(&'static str, Place)> {
+                let places = [$(self.$field.as_ref().map(|typed| ($key, typed.place.clone()))),+];
+                places.into_iter().flatten().collect()
+            }
+        }
+    };
+}
+
+settings! {
+    "wsgi" wsgi: Target = bare(names::target);
+    "cgi" cgi: Vec<String> = names::command;
+    "scgi" scgi: Vec<String> = names::command;
+    "connect" connect: Address = addresses::connect;
+    "python" python: Python = names::python;
+    "directory" directory: PathBuf = names::path;
+    "env-file" env_file: PathBuf = names::path;
+    "mount" mount: Mount = names::mount;
+    "mode" mode: Mode = bare(Mode::from_word);
+    "daemon-when-busy" daemon_when_busy: u32 = bare(|v| values::count(v, 0, MOST));
+    "daemon-when-rate" daemon_when_rate: Rate = bare(values::rate);
+    "daemon-when-load" daemon_when_load: Load = bare(values::load);
+    "idle-timeout" idle_timeout: Duration = bare(values::time);
+    "min-lifetime" min_lifetime: Duration = bare(values::time);
+    "quiet-timeout" quiet_timeout: Duration = bare(values::time);
+    "min-procs" min_procs: u32 = bare(|v| values::count(v, 0, MOST_PROCS));
+    "max-procs" max_procs: u32 = bare(|v| values::count(v, 1, MOST_PROCS));
+    "min-idle" min_idle: u32 = bare(|v| values::count(v, 0, MOST_PROCS));
+    "max-requests" max_requests: Option<u32> = or_none(bare(|v| values::count(v, 1, u32::MAX)));
+    "max-rss" max_rss: Option<u64> = or_none(bare(values::size_limit));
+    "worker-idle-timeout" worker_idle_timeout: Duration = bare(values::time);
+    "preload" preload: bool = bare(values::switch);
+    "cgi-max" cgi_max: u32 = bare(|v| values::count(v, 0, MOST_PROCS));
+    "queue-size" queue_size: u32 = bare(|v| values::count(v, 0, MOST));
+    "queue-timeout" queue_timeout: Duration = bare(values::time);
+    "queue-target" queue_target: Duration = bare(values::time);
+    "priority-cookie" priority_cookie: Option<String> = or_none(bare(names::cookie_name));
+    "start-timeout" start_timeout: Duration = bare(values::time_limit);
+    "request-timeout" request_timeout: Duration = bare(values::time_limit);
+    "request-limit" request_limit: Option<Duration> = or_none(bare(values::time_limit));
+    "graceful-timeout" graceful_timeout: Duration = bare(values::time);
+    "header-limit" header_limit: usize = bare(values::header_limit);
+    "body-limit" body_limit: Option<u64> = or_none(bare(values::size_limit));
+    "spool-dir" spool_dir: PathBuf = names::absolute_path;
+    "spool-limit" spool_limit: u64 = bare(values::size);
+    "reload" reload: Reload = bare(Reload::from_word);
+    "show-errors" show_errors: ShowErrors = addresses::show_errors;
+    "server-timing" server_timing: bool = bare(values::switch);
+    "overload-page" overload_page: PathBuf = names::path;
+    "overload-when-load" overload_when_load: Option<Load> = or_none(bare(values::load));
+    "runtime-dir" runtime_dir: PathBuf = names::absolute_path;
+    "listen" listen: Vec<Address> = addresses::listen;
+    "listen-allow" listen_allow: Allow = addresses::allow;
+    "socket-mode" socket_mode: u32 = bare(values::socket_mode);
+    "socket-group" socket_group: String = bare(names::group);
+    "handoff" handoff: Handoff = bare(Handoff::from_word);
+    "log-file" log_file: PathBuf = names::path;
+    "log-level" log_level: LogLevel = bare(LogLevel::from_word);
+}
+
+impl Settings {
+    pub(super) fn read(path: &str, text: &[u8]) -> Result<Settings, BadConfig> {
+        let path = path.into();
+        let mut settings = Settings::empty(lines::end(&path, text, Secrets::Dotted));
+        lines::read(&path, text, Secrets::Dotted).try_for_each(|line| settings.set(&line?))?;
+        Ok(settings)
+    }
+
+    fn set_env(&mut self, name: &str, line: &Line<'_>) -> Result<(), BadConfig> {
+        check_name(name).map_err(|bad| bad_key(line, BadKey::Name(bad)))?;
+        if let Some((_, first)) = self.env.iter().find(|(known, _)| known == name) {
+            return Err(bad_key(
+                line,
+                BadKey::Again {
+                    line: first.place.line(),
+                },
+            ));
+        }
+        let value = words::env_value(line.value()).map_err(|bad| bad_value(line, bad.into()))?;
+        self.env.push((
+            name.to_owned(),
+            Typed {
+                value,
+                place: line.key_place(),
+            },
+        ));
+        Ok(())
+    }
+
+    fn has_app(&self) -> bool {
+        self.wsgi.is_some() || self.cgi.is_some() || self.scgi.is_some() || self.connect.is_some()
+    }
+}
+
+fn set<T>(
+    field: &mut Option<Typed<T>>,
+    line: &Line<'_>,
+    read: impl Fn(&str) -> Result<T, Misread>,
+) -> Result<(), BadConfig> {
+    if let Some(first) = field {
+        return Err(bad_key(
+            line,
+            BadKey::Again {
+                line: first.place.line(),
+            },
+        ));
+    }
+    if words::bare(line.value()).is_empty() {
+        return Err(bad_key(line, BadKey::NoValue));
+    }
+    let value = read(line.value()).map_err(|bad| bad_value(line, bad))?;
+    *field = Some(Typed {
+        value,
+        place: line.key_place(),
+    });
+    Ok(())
+}
+
+/// Reads a value that needs no quotes, less a comment.
+fn bare<T>(read: impl Fn(&str) -> Result<T, BadValue>) -> impl Fn(&str) -> Result<T, Misread> {
+    move |value| read(words::bare(value)).map_err(Misread::from)
+}
+
+fn or_none<T>(
+    read: impl Fn(&str) -> Result<T, Misread>,
+) -> impl Fn(&str) -> Result<Option<T>, Misread> {
+    move |value| values::or_none(value, &read)
+}
+
+fn bad_key(line: &Line<'_>, what: BadKey) -> BadConfig {
+    let key = quoted(line.key());
+    let message = match what {
+        BadKey::Unknown { .. } => format!("unknown key {key}{what}"),
+        BadKey::Again { .. } | BadKey::Name(_) | BadKey::NoValue => format!("{key} {what}"),
+    };
+    BadConfig::new(line.key_place(), message)
+}
+
+fn bad_value(line: &Line<'_>, bad: Misread) -> BadConfig {
+    let key = line.key();
+    let at: Range<usize> = bad.at.unwrap_or(0..words::bare(line.value()).len());
+    let typed = line.value().get(at.clone()).unwrap_or_default();
+    let message = match bad.what {
+        // These say all, or are about one character of what may be a secret.
+        BadValue::Empty | BadValue::Words(_) => format!("{key}: {}", bad.what),
+        what => format!("{key}: {} {what}", quoted(typed)),
+    };
+    BadConfig::new(line.value_place(at), message)
+}

@@ -1,0 +1,415 @@
+//! Values that are a quantity: times, sizes, rates, counts; and what can be wrong with a value of
+//! any kind. Each becomes a type that can't be wrong. It refuses to know which key a value is for.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::addresses::BadAddress;
+use super::words::{self, BadWords};
+
+/// What can be wrong with a value. Messages go on after the value in quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadValue {
+    Address(BadAddress),
+    Empty,
+    HeaderTooLarge,
+    LeavesNothing,
+    NotACookieName,
+    NotACount { least: u32, most: u32 },
+    NotALoad,
+    NotAMount,
+    NotARate,
+    NotASize,
+    NotASocketMode,
+    NotATarget,
+    NotATime,
+    NotAGroup,
+    NotAbsolute,
+    NotOneOf(&'static [&'static str]),
+    NoCallable,
+    NoProgram,
+    NoUnit,
+    RateTooHigh,
+    TargetIsAFile,
+    Tilde,
+    TimeTooLong,
+    TooLarge,
+    Words(BadWords),
+    ZeroLimit,
+}
+
+/// A value that can't be read, and the part of it that is to blame; without one, all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Misread {
+    pub(super) what: BadValue,
+    pub(super) at: Option<Range<usize>>,
+}
+
+impl From<BadValue> for Misread {
+    fn from(what: BadValue) -> Misread {
+        Misread { what, at: None }
+    }
+}
+
+impl From<BadWords> for Misread {
+    fn from(bad: BadWords) -> Misread {
+        Misread {
+            what: BadValue::Words(bad),
+            at: Some(bad.at()..bad.at() + 1),
+        }
+    }
+}
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadValue::Address(bad) => return bad.fmt(f),
+            BadValue::Words(bad) => return bad.fmt(f),
+            BadValue::NotACount { least, most } => {
+                return write!(f, "is not a whole number from {least} to {most}");
+            }
+            BadValue::NotOneOf(choices) => return write_choices(f, choices),
+            BadValue::Empty => "no value",
+            BadValue::HeaderTooLarge => "is above 128k, which is what one message to a worker holds",
+            BadValue::LeavesNothing => "leaves nothing",
+            BadValue::NotACookieName => "is not the name of a cookie",
+            BadValue::NotALoad => "is not a load per core: a number such as 1 or 0.75, at most 1000",
+            BadValue::NotAMount => "is not a path as a URL has it: it begins with '/'",
+            BadValue::NotARate => "is not a rate: a whole number and /s, /m or /h, as in 6/m",
+            BadValue::NotASize => "is not a size: a whole number of bytes, or with k, M or G, as in 64k",
+            BadValue::NotASocketMode => "is not a mode: octal digits up to 0777, as in 0660",
+            BadValue::NotATarget => "is not 'module:callable', as in wiki.main:application",
+            BadValue::NotATime => "is not a time: a whole number and ms, s, m or h, as in 45s",
+            BadValue::NotAbsolute => "is not an absolute path",
+            BadValue::NotAGroup => "is not the name of a group",
+            BadValue::NoCallable => {
+                "names no callable; write 'module:callable', often 'module:application' or 'module:app'"
+            }
+            BadValue::NoProgram => "names no program",
+            BadValue::NoUnit => "has no unit: ms, s, m or h",
+            BadValue::RateTooHigh => "is more than 1000; take a smaller unit, as in 20/s for 1200/m",
+            BadValue::TargetIsAFile => {
+                "names a file; write the module as 'import' has it, without folder and .py"
+            }
+            BadValue::Tilde => "begins with '~', which is not expanded; write the path in full",
+            BadValue::TimeTooLong => "is more than a year (8760h)",
+            BadValue::TooLarge => "is too large",
+            BadValue::ZeroLimit => "is no limit to some servers and nothing to others; write 'none' for no limit",
+        })
+    }
+}
+
+fn write_choices(f: &mut fmt::Formatter<'_>, choices: &[&str]) -> fmt::Result {
+    f.write_str("is not one of ")?;
+    for (index, choice) in choices.iter().enumerate() {
+        let between = if index == 0 { "" } else { ", " };
+        write!(f, "{between}{choice}")?;
+    }
+    Ok(())
+}
+
+/// Requests in a unit of time: at most 1000, for the times of that many are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: u16,
+    window: Duration,
+}
+
+impl Rate {
+    /// The most requests that a rate can count.
+    pub const MOST: u16 = 1000;
+
+    pub(super) const fn per_minute(count: u16) -> Rate {
+        Rate {
+            count,
+            window: Duration::from_secs(60),
+        }
+    }
+
+    /// So many requests, 0 to 1000 ...
+    pub fn count(self) -> u16 {
+        self.count
+    }
+
+    /// ... in the last second, minute or hour.
+    pub fn window(self) -> Duration {
+        self.window
+    }
+}
+
+/// A load average per core: 0 to 1000, never NaN.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Load(f64);
+
+impl Load {
+    pub(super) const ONE: Load = Load(1.0);
+
+    /// The 1-minute load average divided by the cores.
+    pub fn per_core(self) -> f64 {
+        self.0
+    }
+}
+
+pub(super) fn time(value: &str) -> Result<Duration, BadValue> {
+    let (number, unit) = number_and_unit(value).ok_or(BadValue::NotATime)?;
+    let ms = match unit {
+        "" => return Err(BadValue::NoUnit),
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(BadValue::NotATime),
+    };
+    let total = number
+        .and_then(|number| number.checked_mul(ms))
+        .ok_or(BadValue::TimeTooLong)?;
+    if total > 8760 * 3_600_000 {
+        return Err(BadValue::TimeTooLong);
+    }
+    Ok(Duration::from_millis(total))
+}
+
+/// A time that a request or a start may take.
+pub(super) fn time_limit(value: &str) -> Result<Duration, BadValue> {
+    time(value).and_then(|limit| {
+        if limit.is_zero() {
+            Err(BadValue::LeavesNothing)
+        } else {
+            Ok(limit)
+        }
+    })
+}
+
+/// Bytes; `k`, `M` and `G` are powers of 1024.
+pub(super) fn size(value: &str) -> Result<u64, BadValue> {
+    let (number, unit) = number_and_unit(value).ok_or(BadValue::NotASize)?;
+    let bytes: u64 = match unit {
+        "" => 1,
+        "k" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err(BadValue::NotASize),
+    };
+    number
+        .and_then(|number| number.checked_mul(bytes))
+        .ok_or(BadValue::TooLarge)
+}
+
+/// A size that is a limit.
+pub(super) fn size_limit(value: &str) -> Result<u64, BadValue> {
+    size(value).and_then(|limit| {
+        if limit == 0 {
+            Err(BadValue::ZeroLimit)
+        } else {
+            Ok(limit)
+        }
+    })
+}
+
+pub(super) fn header_limit(value: &str) -> Result<usize, BadValue> {
+    match size(value)? {
+        0 => Err(BadValue::LeavesNothing),
+        limit => usize::try_from(limit)
+            .ok()
+            .filter(|&limit| limit <= 128 << 10)
+            .ok_or(BadValue::HeaderTooLarge),
+    }
+}
+
+pub(super) fn rate(value: &str) -> Result<Rate, BadValue> {
+    let (number, unit) = number_and_unit(value).ok_or(BadValue::NotARate)?;
+    let window = match unit {
+        "/s" => 1,
+        "/m" => 60,
+        "/h" => 3600,
+        _ => return Err(BadValue::NotARate),
+    };
+    let count = number
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|&count| count <= Rate::MOST);
+    Ok(Rate {
+        count: count.ok_or(BadValue::RateTooHigh)?,
+        window: Duration::from_secs(window),
+    })
+}
+
+pub(super) fn count(value: &str, least: u32, most: u32) -> Result<u32, BadValue> {
+    let number = digits(value)
+        .flatten()
+        .and_then(|number| u32::try_from(number).ok());
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or(BadValue::NotACount { least, most })
+}
+
+pub(super) fn load(value: &str) -> Result<Load, BadValue> {
+    let (whole, part) = value.split_once('.').unwrap_or((value, "0"));
+    if digits(whole).is_none() || digits(part).is_none() {
+        return Err(BadValue::NotALoad);
+    }
+    value
+        .parse()
+        .ok()
+        .filter(|load| (0.0..=1000.0).contains(load))
+        .map(Load)
+        .ok_or(BadValue::NotALoad)
+}
+
+pub(super) fn switch(value: &str) -> Result<bool, BadValue> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(BadValue::NotOneOf(&["on", "off"])),
+    }
+}
+
+/// The value, or the word `none`.
+pub(super) fn or_none<T, E>(
+    value: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<Option<T>, E> {
+    if words::bare(value) == "none" {
+        Ok(None)
+    } else {
+        read(value).map(Some)
+    }
+}
+
+pub(super) fn socket_mode(value: &str) -> Result<u32, BadValue> {
+    digits(value).ok_or(BadValue::NotASocketMode)?;
+    u32::from_str_radix(value, 8)
+        .ok()
+        .filter(|&mode| mode <= 0o777)
+        .ok_or(BadValue::NotASocketMode)
+}
+
+/// Digits and what follows them; `None` where there are no digits. The number is `None` if a u64
+/// can't hold it.
+fn number_and_unit(value: &str) -> Option<(Option<u64>, &str)> {
+    let end = value
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(value.len());
+    let (number, unit) = value.split_at(end);
+    Some((digits(number)?, unit))
+}
+
+/// Digits only: `parse` alone would take `+5`.
+pub(super) fn digits(value: &str) -> Option<Option<u64>> {
+    (!value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| value.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let ms = |n| Ok(Duration::from_millis(n));
+        let cases = [
+            ("500ms", ms(500)),
+            ("45s", ms(45_000)),
+            ("5m", ms(300_000)),
+            ("1h", ms(3_600_000)),
+            ("0s", ms(0)),
+            ("8760h", ms(31_536_000_000)),
+            ("8761h", Err(BadValue::TimeTooLong)),
+            ("99999999999999999999s", Err(BadValue::TimeTooLong)),
+            ("45", Err(BadValue::NoUnit)),
+            ("0", Err(BadValue::NoUnit)),
+            ("", Err(BadValue::NotATime)),
+            ("s", Err(BadValue::NotATime)),
+            ("45 s", Err(BadValue::NotATime)),
+            ("1.5s", Err(BadValue::NotATime)),
+            ("+5s", Err(BadValue::NotATime)),
+            ("-5s", Err(BadValue::NotATime)),
+            ("5M", Err(BadValue::NotATime)),
+            ("1d", Err(BadValue::NotATime)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(time(value), expected, "{value}");
+        }
+        assert_eq!(time_limit("0ms"), Err(BadValue::LeavesNothing));
+        assert_eq!(time_limit("1ms"), ms(1));
+    }
+
+    #[test]
+    fn sizes() {
+        let cases = [
+            ("0", Ok(0)),
+            ("100", Ok(100)),
+            ("64k", Ok(65_536)),
+            ("2M", Ok(2 << 20)),
+            ("1G", Ok(1 << 30)),
+            ("18446744073709551615", Ok(u64::MAX)),
+            ("18446744073709551616", Err(BadValue::TooLarge)),
+            ("99999999999G", Err(BadValue::TooLarge)),
+            ("2m", Err(BadValue::NotASize)),
+            ("2MB", Err(BadValue::NotASize)),
+            ("k", Err(BadValue::NotASize)),
+            ("-1", Err(BadValue::NotASize)),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(size(value), expected, "{value}");
+        }
+        assert_eq!(size_limit("0k"), Err(BadValue::ZeroLimit));
+        assert_eq!(header_limit("128k"), Ok(131_072));
+        assert_eq!(header_limit("131073"), Err(BadValue::HeaderTooLarge));
+        assert_eq!(header_limit("0"), Err(BadValue::LeavesNothing));
+    }
+
+    #[test]
+    fn rates() {
+        let rate = |value| super::rate(value).map(|rate| (rate.count(), rate.window().as_secs()));
+        assert_eq!(rate("6/m"), Ok((6, 60)));
+        assert_eq!(rate("1000/s"), Ok((1000, 1)));
+        assert_eq!(rate("0/h"), Ok((0, 3600)));
+        assert_eq!(rate("1001/h"), Err(BadValue::RateTooHigh));
+        assert_eq!(rate("99999999999999999999/h"), Err(BadValue::RateTooHigh));
+        for value in ["6", "6/min", "6 / m", "/m", "1.5/s", "6/d"] {
+            assert_eq!(rate(value), Err(BadValue::NotARate), "{value}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(count("16", 1, 1024), Ok(16));
+        for value in [
+            "0",
+            "1025",
+            "",
+            "+5",
+            "-1",
+            "1.0",
+            "0x10",
+            "99999999999999999999",
+        ] {
+            assert_eq!(
+                count(value, 1, 1024),
+                Err(BadValue::NotACount {
+                    least: 1,
+                    most: 1024
+                }),
+                "{value}"
+            );
+        }
+        for (value, expected) in [("1", 1.0), ("0.75", 0.75), ("1000", 1000.0), ("0", 0.0)] {
+            assert_eq!(load(value).map(Load::per_core), Ok(expected));
+        }
+        for value in [
+            "", ".5", "1.", "-1", "+1", "1e3", "NaN", "inf", "1001", "1.2.3",
+        ] {
+            assert_eq!(load(value), Err(BadValue::NotALoad), "{value}");
+        }
+        assert_eq!(socket_mode("0660"), Ok(0o660));
+        assert_eq!(socket_mode("600"), Ok(0o600));
+        for value in ["", "0668", "rw", "1777", "+660", "99999999999"] {
+            assert_eq!(socket_mode(value), Err(BadValue::NotASocketMode), "{value}");
+        }
+        assert_eq!(or_none("none # yet", size), Ok(None));
+        assert_eq!(or_none("1k", size), Ok(Some(1024)));
+        assert_eq!(switch("on"), Ok(true));
+        assert_eq!(switch("yes"), Err(BadValue::NotOneOf(&["on", "off"])));
+    }
+}
