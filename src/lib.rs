@@ -30,5 +30,8 @@ compile_error!(
 // -- words
 pub mod cgi;
 pub mod config;
+pub mod control;
+pub mod handoff;
+pub mod page;
 pub mod policy;
 pub mod scgi;

@@ -1,0 +1,302 @@
+//! The words of `status`, `stop` and `reload`, both ways: what a person's command says to a daemon, and what it
+//! answers. Knows text only; the socket is somebody else's.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+
+/// The meta-variable that makes a message to the daemon a command. Only its own uid and root may send one.
+pub const VARIABLE: &str = "POLYCGI_CONTROL";
+
+/// What the daemon is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Say how you are as soon as the app is ready, or is known not to become so.
+    Ready,
+    /// Say how you are.
+    Status,
+    /// Leave: answer what is there, then exit.
+    Stop,
+}
+
+impl Command {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Command::Ready => "ready",
+            Command::Status => "status",
+            Command::Stop => "stop",
+        }
+    }
+
+    /// `None`: no command of ours.
+    pub fn from_word(word: &[u8]) -> Option<Command> {
+        [Command::Ready, Command::Status, Command::Stop]
+            .into_iter()
+            .find(|command| command.word().as_bytes() == word)
+    }
+}
+
+/// How an app's daemon is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum State {
+    BackingOff,
+    #[default]
+    Down,
+    Draining,
+    Held,
+    Starting,
+    Up,
+}
+
+const STATES: [(State, &str); 6] = [
+    (State::BackingOff, "backing-off"),
+    (State::Down, "down"),
+    (State::Draining, "draining"),
+    (State::Held, "held"),
+    (State::Starting, "starting"),
+    (State::Up, "up"),
+];
+
+impl State {
+    /// As it is printed.
+    pub fn word(self) -> &'static str {
+        STATES
+            .iter()
+            .find(|(state, _)| *state == self)
+            .map_or("down", |(_, word)| word)
+    }
+}
+
+/// One worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Worker {
+    pub pid: i32,
+    pub state: String,
+    pub requests: u64,
+}
+
+/// What `status` shows of one app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Status {
+    pub app: String,
+    pub state: State,
+    pub pid: Option<i32>,
+    pub workers: Vec<Worker>,
+    /// Requests that wait for a worker.
+    pub queue: u64,
+    /// Requests taken since the daemon started.
+    pub requests: u64,
+    /// Requests answered with 503 since then.
+    pub overloads: u64,
+    /// CGIs of the app that run at this moment, without the daemon.
+    pub cgis: u64,
+    pub last_failure: Option<String>,
+}
+
+impl Status {
+    /// For the wire and for the `state` file: a line for each fact.
+    pub fn to_lines(&self) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str| {
+            text.push_str(key);
+            text.push('=');
+            text.extend(value.chars().map(|c| if c.is_control() { ' ' } else { c }));
+            text.push('\n');
+        };
+        line("app", &self.app);
+        line("state", self.state.word());
+        if let Some(pid) = self.pid {
+            line("pid", &pid.to_string());
+        }
+        for worker in &self.workers {
+            line(
+                "worker",
+                &format!("{} {} {}", worker.pid, worker.state, worker.requests),
+            );
+        }
+        line("queue", &self.queue.to_string());
+        line("requests", &self.requests.to_string());
+        line("overloads", &self.overloads.to_string());
+        line("cgis", &self.cgis.to_string());
+        if let Some(failure) = &self.last_failure {
+            line("last_failure", failure);
+        }
+        text
+    }
+
+    /// Reads such lines; what it does not know it leaves out, so that versions of us understand one another.
+    pub fn from_lines(text: &str) -> Status {
+        let mut status = Status::default();
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let number = || value.parse().unwrap_or_default();
+            match key {
+                "app" => status.app = value.to_owned(),
+                "state" => {
+                    let known = STATES.iter().find(|(_, word)| *word == value);
+                    status.state = known.map_or(State::Down, |(state, _)| *state);
+                }
+                "pid" => status.pid = value.parse().ok(),
+                "worker" => status.workers.extend(worker(value)),
+                "queue" => status.queue = number(),
+                "requests" => status.requests = number(),
+                "overloads" => status.overloads = number(),
+                "cgis" => status.cgis = number(),
+                "last_failure" => status.last_failure = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        status
+    }
+
+    /// For a person.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{}: {}", self.app, self.state.word());
+        if let Some(pid) = self.pid {
+            let _ = write!(text, " (pid {pid})");
+        }
+        let (requests, overloads, queue) = (self.requests, self.overloads, self.queue);
+        if self.pid.is_some() {
+            let _ = write!(
+                text,
+                "\n  requests {requests}, overloads {overloads}, waiting {queue}"
+            );
+        }
+        if self.cgis > 0 {
+            let _ = write!(text, "\n  plain CGIs running: {}", self.cgis);
+        }
+        for worker in &self.workers {
+            let Worker {
+                pid,
+                state,
+                requests,
+            } = worker;
+            let _ = write!(text, "\n  worker {pid}: {state}, requests {requests}");
+        }
+        if let Some(failure) = &self.last_failure {
+            let _ = write!(text, "\n  last failure: {failure}");
+        }
+        text.push('\n');
+        text
+    }
+
+    /// One JSON object (RFC 8259) in a line.
+    pub fn to_json(&self) -> String {
+        let pid = self.pid.map_or("null".to_owned(), |pid| pid.to_string());
+        let failure = self
+            .last_failure
+            .as_deref()
+            .map_or("null".to_owned(), json_string);
+        let workers: Vec<String> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let Worker {
+                    pid,
+                    state,
+                    requests,
+                } = worker;
+                let state = json_string(state);
+                format!(r#"{{"pid":{pid},"state":{state},"requests":{requests}}}"#)
+            })
+            .collect();
+        format!(
+            r#"{{"app":{},"state":{},"pid":{pid},"workers":[{}],"queue":{},"requests":{},"overloads":{},"cgis":{},"last_failure":{failure}}}"#,
+            json_string(&self.app),
+            json_string(self.state.word()),
+            workers.join(","),
+            self.queue,
+            self.requests,
+            self.overloads,
+            self.cgis,
+        )
+    }
+}
+
+fn worker(value: &str) -> Option<Worker> {
+    let mut words = value.split(' ');
+    Some(Worker {
+        pid: words.next()?.parse().ok()?,
+        state: words.next()?.to_owned(),
+        requests: words.next()?.parse().ok()?,
+    })
+}
+
+fn json_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy() -> Status {
+        Status {
+            app: "/srv/cgi-bin/wiki.cgi".to_owned(),
+            state: State::Up,
+            pid: Some(42),
+            workers: vec![Worker {
+                pid: 43,
+                state: "idle".to_owned(),
+                requests: 7,
+            }],
+            queue: 1,
+            requests: 8,
+            overloads: 2,
+            cgis: 3,
+            last_failure: Some("ImportError: no module \"x\"".to_owned()),
+        }
+    }
+
+    #[test]
+    fn goes_over_the_wire_and_back() {
+        assert_eq!(Status::from_lines(&busy().to_lines()), busy());
+        let odd = Status {
+            last_failure: Some("two\nlines=x".to_owned()),
+            ..busy()
+        };
+        let back = Status::from_lines(&odd.to_lines());
+        assert_eq!(back.last_failure.as_deref(), Some("two lines=x"));
+        for (state, _) in STATES {
+            let status = Status { state, ..busy() };
+            assert_eq!(Status::from_lines(&status.to_lines()).state, state);
+        }
+    }
+
+    #[test]
+    fn reads_whatever_comes() {
+        let text = "nonsense\n=\nworker=1\nworker=x y z\nqueue=-1\nnew_key=1\npid=none\n";
+        assert_eq!(Status::from_lines(text), Status::default());
+    }
+
+    #[test]
+    fn json_is_json() {
+        assert_eq!(
+            busy().to_json(),
+            r#"{"app":"/srv/cgi-bin/wiki.cgi","state":"up","pid":42,"workers":[{"pid":43,"state":"idle","requests":7}],"queue":1,"requests":8,"overloads":2,"cgis":3,"last_failure":"ImportError: no module \"x\""}"#
+        );
+        assert!(Status::default().to_json().contains(r#""pid":null"#));
+    }
+
+    #[test]
+    fn commands_by_their_words() {
+        for command in [Command::Ready, Command::Status, Command::Stop] {
+            assert_eq!(Command::from_word(command.word().as_bytes()), Some(command));
+        }
+        assert_eq!(Command::from_word(b"statusx"), None);
+    }
+}

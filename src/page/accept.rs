@@ -1,0 +1,146 @@
+//! Which of our three forms a client reads, from its Accept header field (RFC 9110 12.5.1); it
+//! negotiates nothing else.
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For a browser.
+    Html,
+    /// For a program that asks for it.
+    Json,
+    /// For everything else.
+    Text,
+}
+
+impl Form {
+    /// HTML where it is named, since only browsers name it; JSON where it is named and HTML is less
+    /// welcome. A mere `*/*` is a command line or a script: text.
+    pub fn from_accept(accept: &[u8]) -> Form {
+        let (mut html, mut json) = (0, 0);
+        for range in accept.split(|&byte| byte == b',') {
+            let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let media_type = parts.next().unwrap_or_default();
+            if is_html(media_type) {
+                html = html.max(quality(parts));
+            } else if is_json(media_type) {
+                json = json.max(quality(parts));
+            }
+        }
+        match (html, json) {
+            (0, 0) => Form::Text,
+            (html, json) if json > html => Form::Json,
+            _ => Form::Html,
+        }
+    }
+
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Form::Html => "text/html; charset=utf-8",
+            Form::Json => "application/json",
+            Form::Text => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+fn is_html(media_type: &[u8]) -> bool {
+    media_type.eq_ignore_ascii_case(b"text/html")
+        || media_type.eq_ignore_ascii_case(b"application/xhtml+xml")
+}
+
+fn is_json(media_type: &[u8]) -> bool {
+    let suffix = media_type
+        .len()
+        .checked_sub(b"+json".len())
+        .map(|at| &media_type[at..]);
+    media_type.eq_ignore_ascii_case(b"application/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
+}
+
+/// The weight in thousandths. One that is not a weight counts as 1: the media type was named.
+fn quality<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> u32 {
+    let weight = parameters.filter_map(|part| match part {
+        [b'q' | b'Q', b'=', weight @ ..] => Some(thousandths(weight).unwrap_or(1000)),
+        _ => None,
+    });
+    weight.last().unwrap_or(1000)
+}
+
+fn thousandths(weight: &[u8]) -> Option<u32> {
+    let (whole, fraction) = match weight {
+        [whole @ b'0'..=b'1'] => (whole, &b""[..]),
+        [whole @ b'0'..=b'1', b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        _ => return None,
+    };
+    let mut thousandths = u32::from(whole - b'0') * 1000;
+    for (digit, unit) in fraction.iter().zip([100, 10, 1]) {
+        thousandths += digit
+            .is_ascii_digit()
+            .then(|| u32::from(digit - b'0') * unit)?;
+    }
+    Some(thousandths.min(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn table() {
+        use Form::*;
+        let cases = [
+            ("", Text),
+            ("*/*", Text),
+            ("text/*", Text),
+            ("text/plain", Text),
+            ("image/avif,image/webp,*/*;q=0.8", Text),
+            ("text/htmlx, application/jsonx", Text),
+            // Firefox, Chromium, Safari
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Html,
+            ),
+            (
+                "text/html,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+                Html,
+            ),
+            ("application/xhtml+xml", Html),
+            ("TEXT/HTML", Html),
+            ("text/html;level=1;q=0.1", Html),
+            ("text/html ; q=0.001", Html),
+            ("text/html;q=0", Text),
+            ("text/html;q=0.000, */*", Text),
+            ("text/html;q=0, application/json;q=0.1", Json),
+            // axios, fetch in some libraries, curl -H
+            ("application/json, text/plain, */*", Json),
+            ("application/json", Json),
+            ("Application/JSON; charset=utf-8", Json),
+            ("application/problem+json", Json),
+            ("application/vnd.api+JSON;q=0.2", Json),
+            ("application/json;q=0", Text),
+            ("application/json, text/html;q=0.9", Json),
+            ("application/json;q=0.9, text/html", Html),
+            ("application/json, text/html", Html),
+            ("text/html;q=0.80, application/json;q=0.8", Html),
+            ("text/html;q=0.79, application/json;q=0.8", Json),
+            ("text/html;q=high", Html),
+            (",;,;q=,", Text),
+        ];
+        for (accept, form) in cases {
+            assert_eq!(Form::from_accept(accept.as_bytes()), form, "{accept}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(accept in prop::collection::vec(any::<u8>(), 0..200)) {
+            Form::from_accept(&accept);
+        }
+
+        #[test]
+        fn near_misses(accept in "((text/html|\\+json|q)?[;,= ]{0,2}q?=?[0-9.]{0,5},?){0,4}") {
+            Form::from_accept(accept.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What can go wrong with a request, and how to say it to whoever waits; the operator's words are
+//! not here.
+
+use crate::cgi::StatusCode;
+
+/// Why the app does not answer this request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// 500: the app can't be started.
+    AppBroken,
+    /// 502: a worker died, or wrote no valid head.
+    BadGateway,
+    /// 400: bad meta-variables, a bad SCGI header.
+    BadRequest,
+    /// 413: the message-body is larger than `body-limit`.
+    BodyTooLarge,
+    /// 431: the header is larger than `header-limit`.
+    HeaderTooLarge,
+    /// 500: the app file is wrong, or a program that it names is missing.
+    Misconfigured,
+    /// 500: a web server runs polycgi itself and not an app file.
+    NotAnApp,
+    /// 503: come back in a moment.
+    Overloaded {
+        /// In seconds; 0 counts as 1, or a browser would not pause at all.
+        retry_after: u32,
+    },
+    /// 504: the app did not answer in time.
+    TimedOut,
+}
+
+impl Failure {
+    /// The answer's status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Failure::BadGateway => StatusCode::BAD_GATEWAY,
+            Failure::BadRequest => StatusCode::BAD_REQUEST,
+            Failure::BodyTooLarge => StatusCode::CONTENT_TOO_LARGE,
+            Failure::HeaderTooLarge => StatusCode::HEADER_FIELDS_TOO_LARGE,
+            Failure::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The reason phrase of the status (RFC 9110 15, RFC 6585 5).
+    pub(super) fn phrase(self) -> &'static str {
+        match self {
+            Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
+                "Internal Server Error"
+            }
+            Failure::BadGateway => "Bad Gateway",
+            Failure::BadRequest => "Bad Request",
+            Failure::BodyTooLarge => "Content Too Large",
+            Failure::HeaderTooLarge => "Request Header Fields Too Large",
+            Failure::Overloaded { .. } => "Service Unavailable",
+            Failure::TimedOut => "Gateway Timeout",
+        }
+    }
+
+    /// Seconds, where trying again helps.
+    pub(super) fn retry_after(self) -> Option<u32> {
+        match self {
+            Failure::Overloaded { retry_after } => Some(retry_after.max(1)),
+            _ => None,
+        }
+    }
+
+    /// A few words for people.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Failure::AppBroken => "This site is out of order",
+            Failure::BadGateway => "Something went wrong",
+            Failure::BadRequest => "That request made no sense here",
+            Failure::BodyTooLarge => "That was too much at once",
+            Failure::HeaderTooLarge => "That was too long a header",
+            Failure::Misconfigured => "This site is not set up right",
+            Failure::NotAnApp => "polycgi runs here",
+            Failure::Overloaded { .. } => "One moment, please",
+            Failure::TimedOut => "That took too long",
+        }
+    }
+
+    /// A sentence or two for people: what happened, and what they can do, or the page does.
+    pub(super) fn sentence(self, refreshes: bool) -> String {
+        let words = match self {
+            Failure::AppBroken => {
+                "The program behind this page could not be started. Its owner finds the reason in \
+                 the error log."
+            }
+            Failure::BadGateway => {
+                "The program behind this page stopped before it had answered. Please try again; if \
+                 it happens again, tell the site's owner."
+            }
+            Failure::BadRequest => {
+                "The request came in a form that this site cannot read. Please go back and try \
+                 again."
+            }
+            Failure::BodyTooLarge => "What you sent is larger than this site accepts.",
+            Failure::HeaderTooLarge => {
+                "The header of the request is larger than this site accepts. Deleting this site's \
+                 cookies may help."
+            }
+            Failure::Misconfigured => {
+                "The owner of this site has to correct its configuration; the error log says where."
+            }
+            Failure::NotAnApp => "A web server ran polycgi itself and not an app file.",
+            Failure::Overloaded { .. } => {
+                let seconds = self.retry_after().unwrap_or(1);
+                let unit = if seconds == 1 { "second" } else { "seconds" };
+                let again = if refreshes {
+                    "This page tries again by itself"
+                } else {
+                    "Please try again"
+                };
+                return format!("This site is very busy. {again} in {seconds} {unit}.");
+            }
+            Failure::TimedOut => {
+                "The program behind this page did not answer in time. Please try again later."
+            }
+        };
+        words.to_owned()
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    pub(super) fn all(retry_after: u32) -> [Failure; 9] {
+        [
+            Failure::AppBroken,
+            Failure::BadGateway,
+            Failure::BadRequest,
+            Failure::BodyTooLarge,
+            Failure::HeaderTooLarge,
+            Failure::Misconfigured,
+            Failure::NotAnApp,
+            Failure::Overloaded { retry_after },
+            Failure::TimedOut,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses() {
+        let codes = Failure::all(5).map(|failure| failure.status().as_u16());
+        assert_eq!(codes, [500, 502, 400, 413, 431, 500, 500, 503, 504]);
+    }
+
+    #[test]
+    fn seconds() {
+        let sentence = |retry_after| Failure::Overloaded { retry_after }.sentence(false);
+        assert!(sentence(0).ends_with(" in 1 second."));
+        assert!(sentence(1).ends_with(" in 1 second."));
+        assert!(sentence(30).ends_with(" in 30 seconds."));
+        assert_eq!(
+            Failure::Overloaded { retry_after: 0 }.retry_after(),
+            Some(1)
+        );
+        assert_eq!(Failure::TimedOut.retry_after(), None);
+    }
+
+    #[test]
+    fn words_are_one_line_and_need_no_escape() {
+        for failure in Failure::all(5) {
+            for words in [failure.title(), failure.phrase(), &failure.sentence(true)] {
+                assert!(!words.contains(['<', '>', '&', '"', '\\', '\n']), "{words}");
+                assert!(!words.contains("  "), "{words}");
+            }
+        }
+    }
+}
