@@ -35,3 +35,6 @@ pub mod handoff;
 pub mod page;
 pub mod policy;
 pub mod scgi;
+
+// -- calls
+pub mod sys;

@@ -1,0 +1,75 @@
+//! What the kernel and the web server handed over at exec: the environment, and the name we were run by.
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::libc;
+
+/// The name given to execve(2): for a `#!` script its own path, for a symlink the link's. A client can't
+/// influence it. May be relative. See getauxval(3), AT_EXECFN.
+pub fn exec_name() -> Option<&'static Path> {
+    // SAFETY: getauxval has no preconditions.
+    let at = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if at.is_null() {
+        return None;
+    }
+    // SAFETY: the kernel put a NUL-terminated string there, which lives as long as the process.
+    let name = unsafe { CStr::from_ptr(at) };
+    Some(Path::new(OsStr::from_bytes(name.to_bytes())))
+}
+
+/// One `NAME=value` of the environment.
+pub type Pair = (&'static [u8], &'static [u8]);
+
+/// The environment in its order, borrowed from where it lies. Entries without `=` are left out.
+/// This program never calls setenv(3), so the block stays as it is.
+pub fn pairs() -> impl Iterator<Item = Pair> + Clone {
+    (0..).map_while(entry).filter_map(split)
+}
+
+/// A variable of the environment.
+pub fn value(name: &str) -> Option<&'static [u8]> {
+    pairs()
+        .find(|(n, _)| *n == name.as_bytes())
+        .map(|(_, value)| value)
+}
+
+fn entry(nth: usize) -> Option<&'static [u8]> {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    // SAFETY: `environ` is a NULL-terminated array, set before main and never changed by us; `nth` grows by one
+    // from 0 and stops at the NULL.
+    let at = unsafe {
+        if environ.is_null() {
+            return None;
+        }
+        *environ.add(nth)
+    };
+    // SAFETY: each entry before the NULL is a NUL-terminated string that lives as long as the process.
+    (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) }.to_bytes())
+}
+
+fn split(entry: &'static [u8]) -> Option<Pair> {
+    let at = memchr::memchr(b'=', entry)?;
+    Some((&entry[..at], &entry[at + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_what_std_sees() {
+        let ours: Vec<Pair> = pairs().collect();
+        assert!(!ours.is_empty());
+        for (name, value) in std::env::vars_os() {
+            assert!(
+                ours.contains(&(name.as_bytes(), value.as_bytes())),
+                "{name:?}"
+            );
+        }
+        assert!(exec_name().is_some());
+    }
+}

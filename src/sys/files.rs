@@ -1,0 +1,203 @@
+//! Files and directories: identity, ownership, and what kind of file system they are on.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, umask};
+use nix::sys::statfs::fstatfs;
+
+/// What makes a file this file: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// The identity of what the path leads to.
+pub fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|m| Identity {
+        device: m.dev(),
+        inode: m.ino(),
+    })
+}
+
+/// Who owns what the path leads to.
+pub fn owner(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|m| m.uid())
+}
+
+/// Why a directory can't be ours.
+#[derive(Debug)]
+pub enum Unusable {
+    /// The system says no.
+    Io(io::Error),
+    /// It exists and is not what it must be; in words.
+    Squatted(&'static str),
+}
+
+/// Makes sure that `path` is a real directory of our own uid, mode 0700, on a local file system; makes it
+/// (but not its parents) if it is missing.
+pub fn own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Unusable::Io(error));
+        }
+        _ => {}
+    }
+    let directory = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOTDIR | libc::ELOOP) => Unusable::Squatted("it is not a directory"),
+            _ => Unusable::Io(error),
+        })?;
+    let metadata = directory.metadata().map_err(Unusable::Io)?;
+    if metadata.uid() != uid {
+        return Err(Unusable::Squatted("it belongs to somebody else"));
+    }
+    if metadata.permissions().mode() & 0o777 != 0o700 {
+        return Err(Unusable::Squatted("its mode is not 0700"));
+    }
+    if is_remote(&directory) {
+        return Err(Unusable::Squatted("it is on a network file system"));
+    }
+    Ok(())
+}
+
+/// Locks and sockets of one host mean nothing on another.
+fn is_remote(file: &File) -> bool {
+    const NFS: i64 = 0x6969;
+    const SMB: i64 = 0x517B;
+    const CIFS: i64 = 0xFF53_4D42;
+    const SMB2: i64 = 0xFE53_4D42;
+    const CODA: i64 = 0x7375_7245;
+    const AFS: i64 = 0x5346_414F;
+    const NINE_P: i64 = 0x0102_1997;
+    fstatfs(file)
+        .is_ok_and(|fs| [NFS, SMB, CIFS, SMB2, CODA, AFS, NINE_P].contains(&fs.filesystem_type().0))
+}
+
+/// Opens or makes a file of ours, for reading and writing, mode 0600, and not through a link.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+/// Reserves the first `len` bytes on the disk, so that no later write to a map of them can fail.
+pub fn reserve(file: &File, len: u64) -> io::Result<()> {
+    Ok(fallocate(
+        file,
+        FallocateFlags::empty(),
+        0,
+        len as libc::off_t,
+    )?)
+}
+
+/// A file in memory, without a name; `inherit`: an exec'd program keeps it.
+pub fn in_memory(name: &std::ffi::CStr, inherit: bool) -> io::Result<File> {
+    let flags = if inherit {
+        MFdFlags::empty()
+    } else {
+        MFdFlags::MFD_CLOEXEC
+    };
+    Ok(File::from(memfd_create(name, flags)?))
+}
+
+/// Runs `make` while new files of this process are nobody's but its owner's. The umask is then what it was: it is
+/// the app's as well.
+pub fn privately<T>(make: impl FnOnce() -> T) -> T {
+    let before = umask(Mode::from_bits_truncate(0o077));
+    let made = make();
+    umask(before);
+    made
+}
+
+/// What a descriptor is, as far as writing to it without waiting is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A pipe.
+    Fifo,
+    /// A file or a device: always ready.
+    Other,
+    /// A socket.
+    Socket,
+}
+
+/// Asks the kernel.
+pub fn kind(fd: BorrowedFd<'_>) -> Kind {
+    let kind_of = |s: FileStat| SFlag::from_bits_truncate(s.st_mode) & SFlag::S_IFMT;
+    match fstat(fd).map(kind_of) {
+        Ok(SFlag::S_IFIFO) => Kind::Fifo,
+        Ok(SFlag::S_IFSOCK) => Kind::Socket,
+        _ => Kind::Other,
+    }
+}
+
+/// A copy of a descriptor, close-on-exec.
+pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}
+
+/// /dev/null, for reading and writing.
+pub fn null() -> io::Result<OwnedFd> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+    null.map(OwnedFd::from)
+}
+
+/// A pipe: what is written to the second comes out of the first.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn only_a_real_private_directory_of_ours_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = super::super::process::uid();
+        let at = |name: &str| dir.path().join(name);
+        assert!(own_directory(&at("new"), uid).is_ok());
+        assert!(own_directory(&at("new"), uid).is_ok(), "again");
+        assert!(matches!(
+            own_directory(&at("new"), uid + 1),
+            Err(Unusable::Squatted(_))
+        ));
+        fs::set_permissions(at("new"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(
+            own_directory(&at("new"), uid),
+            Err(Unusable::Squatted(_))
+        ));
+        symlink(at("new"), at("link")).unwrap();
+        assert!(matches!(
+            own_directory(&at("link"), uid),
+            Err(Unusable::Squatted(_))
+        ));
+        fs::write(at("file"), "").unwrap();
+        assert!(matches!(
+            own_directory(&at("file"), uid),
+            Err(Unusable::Squatted(_))
+        ));
+        assert!(matches!(
+            own_directory(&at("a/b"), uid),
+            Err(Unusable::Io(_))
+        ));
+    }
+}

@@ -1,0 +1,18 @@
+//! The system's calls, one at a time: the only room with `unsafe` and `nix`.
+//! Knows descriptors, processes and errnos; knows nothing of requests, apps or policy.
+
+pub mod clock;
+pub mod environ;
+pub mod fdpass;
+pub mod files;
+pub mod load;
+pub mod lock;
+pub mod memory;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod splice;
+
+pub use nix::errno::Errno;
+pub use socket::is;

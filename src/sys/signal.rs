@@ -1,0 +1,137 @@
+//! Signals: an alarm for the one call that waits for a lock, and a self-pipe for the loop.
+//! Handlers only, never a blocked mask: what we start inherits masks, but not handlers.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask,
+};
+
+pub use nix::sys::signal::Signal;
+
+/// Unblocks every signal and gives each its default action, as an exec'd program expects to find them.
+pub fn reset_all() {
+    for signal in Signal::iterator() {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action runs no code of ours. KILL and STOP refuse, and have it anyway.
+        let _ = unsafe { sigaction(signal, &default) };
+    }
+    unblock_all();
+}
+
+/// Empties the signal mask: event + mod_cgi starts a CGI with TERM blocked, and then waits 3 s to kill it.
+pub fn unblock_all() {
+    // Only an invalid `how` can fail here.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// A reader that is gone is an error of the write and not a signal, as the Rust runtime sets it.
+pub fn ignore_pipe() {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring runs no code of ours.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &ignore) };
+}
+
+static RUNG: AtomicBool = AtomicBool::new(false);
+
+/// A timer that interrupts a blocking call; stopped when it is dropped, since timers survive exec.
+pub struct Alarm(());
+
+impl Alarm {
+    /// Rings after `patience`, and then again and again: a ring just before the call blocks is not the last.
+    pub fn set(patience: Duration) -> io::Result<Alarm> {
+        extern "C" fn ring(_: libc::c_int) {
+            RUNG.store(true, Ordering::Relaxed);
+        }
+        RUNG.store(false, Ordering::Relaxed);
+        // No SA_RESTART: the call is to end.
+        let action = SigAction::new(SigHandler::Handler(ring), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler only stores to an atomic.
+        unsafe { sigaction(Signal::SIGALRM, &action) }?;
+        arm(patience, Duration::from_millis(20))?;
+        Ok(Alarm(()))
+    }
+
+    /// The time is over.
+    pub fn has_rung(&self) -> bool {
+        RUNG.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // A timer that was set can be stopped; if not, the next ring finds a handler that does no harm.
+        let _ = arm(Duration::ZERO, Duration::ZERO);
+    }
+}
+
+fn arm(first: Duration, then: Duration) -> io::Result<()> {
+    let timeval = |d: Duration| libc::timeval {
+        tv_sec: d.as_secs() as libc::time_t,
+        tv_usec: libc::suseconds_t::from(d.subsec_micros()),
+    };
+    let timer = libc::itimerval {
+        it_interval: timeval(then),
+        it_value: timeval(first),
+    };
+    // SAFETY: `timer` is valid for the call, and no old value is asked for.
+    let result =
+        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals as bytes in a pipe, each its number, for an event loop. One in a process.
+#[derive(Debug)]
+pub struct SignalPipe {
+    read: OwnedFd,
+    _write: OwnedFd,
+}
+
+impl SignalPipe {
+    /// Handles these signals from now on.
+    pub fn new(signals: &[Signal]) -> io::Result<SignalPipe> {
+        extern "C" fn note(signal: libc::c_int) {
+            let errno = Errno::last_raw();
+            let byte = signal as u8;
+            // SAFETY: write(2) is async-signal-safe, and the byte lives for the call. A full pipe loses nothing
+            // that matters: it wakes the loop, which then looks at everything.
+            unsafe { libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+            Errno::set_raw(errno);
+        }
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
+        let action = SigAction::new(
+            SigHandler::Handler(note),
+            SaFlags::SA_RESTART,
+            SigSet::empty(),
+        );
+        for &signal in signals {
+            // SAFETY: the handler makes one async-signal-safe call and restores errno.
+            unsafe { sigaction(signal, &action) }?;
+        }
+        let _write = write;
+        Ok(SignalPipe { read, _write })
+    }
+
+    /// The signals that came since the last call.
+    pub fn take(&self) -> Vec<Signal> {
+        let mut bytes = [0; 64];
+        let len = nix::unistd::read(&self.read, &mut bytes).unwrap_or(0);
+        let known = |&byte: &u8| Signal::try_from(i32::from(byte)).ok();
+        bytes[..len].iter().filter_map(known).collect()
+    }
+}
+
+impl AsFd for SignalPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
+    }
+}
