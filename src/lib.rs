@@ -38,3 +38,13 @@ pub mod scgi;
 
 // -- calls
 pub mod sys;
+
+// -- what joins them
+pub mod answer;
+pub mod app_file;
+pub mod args;
+pub mod place;
+pub mod relay;
+pub mod report;
+pub mod slots;
+pub mod start;

@@ -1,0 +1,301 @@
+//! Which app this is: the file in cgi-bin, and what it says. Knows names and configuration files; what a key means is
+//! `config`'s.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, BadConfig, Config, Host, Settings};
+use crate::sys::files::{self, Identity};
+use crate::sys::{environ, load, process};
+
+/// Defaults for every app of the host.
+const HOST_DEFAULTS: &str = "/etc/polycgi.conf";
+/// Names by which the binary itself is run: never those of an app.
+const OWN_NAMES: [&str; 5] = [
+    "app-cgi",
+    "cgi-front",
+    "overload-page",
+    "polycgi",
+    "scgi-daemon",
+];
+
+/// An app, as the file in cgi-bin names it.
+#[derive(Clone, Debug)]
+pub struct AppFile {
+    /// The script or the symlink, absolute; the configuration file where only that was named.
+    pub path: PathBuf,
+    /// Where the configuration is.
+    pub config: PathBuf,
+    /// The directory's name below the runtime directory: `<name>-<hash>`.
+    pub id: String,
+}
+
+/// Why there is no app here.
+#[derive(Debug)]
+pub enum NotAnApp {
+    /// The kernel names polycgi itself, and no app file.
+    Binary(PathBuf),
+    /// A symlink without a configuration file where it looks for one.
+    NoConfig(PathBuf, Vec<PathBuf>),
+    /// Neither a `#!` script nor a symlink to polycgi.
+    NotOurs(PathBuf),
+    /// It can't be read.
+    Unreadable(PathBuf, io::Error),
+}
+
+impl AppFile {
+    /// The app that the web server runs, by the kernel's word (AT_EXECFN).
+    pub fn running() -> Result<AppFile, NotAnApp> {
+        let path = environ::exec_name().unwrap_or_else(process::own_program);
+        AppFile::at(path)
+    }
+
+    /// The app whose script or symlink is at `path`.
+    pub fn at(path: &Path) -> Result<AppFile, NotAnApp> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let mut start = [0; 2];
+        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut start));
+        match read {
+            Ok(()) if start == *b"#!" => AppFile::new(path.clone(), path),
+            Ok(()) | Err(_) if is_link(&path) => AppFile::of_link(path),
+            Ok(()) if start == *b"\x7fE" => Err(NotAnApp::Binary(path)),
+            Ok(()) => Err(NotAnApp::NotOurs(path)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(NotAnApp::NotOurs(path))
+            }
+            Err(error) => Err(NotAnApp::Unreadable(path, error)),
+        }
+    }
+
+    /// The app that a person names: by a path, or by the NAME of `NAME.conf`.
+    pub fn named(name: &OsStr) -> Result<AppFile, NotAnApp> {
+        let path = Path::new(name);
+        if name.as_bytes().contains(&b'/') || path.exists() {
+            return AppFile::at(path);
+        }
+        let tried = config_files(name);
+        match tried.iter().find(|file| file.is_file()) {
+            Some(config) => AppFile::new(config.clone(), config.clone()),
+            None => Err(NotAnApp::NoConfig(path.to_path_buf(), tried)),
+        }
+    }
+
+    fn of_link(path: PathBuf) -> Result<AppFile, NotAnApp> {
+        let name = path.file_name().unwrap_or_default();
+        if OWN_NAMES.iter().any(|own| name == *own) {
+            return Err(NotAnApp::Binary(path));
+        }
+        let tried = config_files(path.file_stem().unwrap_or_default());
+        match tried.iter().find(|file| file.is_file()) {
+            Some(config) => AppFile::new(path, config.clone()),
+            None => Err(NotAnApp::NoConfig(path, tried)),
+        }
+    }
+
+    fn new(path: PathBuf, config: PathBuf) -> Result<AppFile, NotAnApp> {
+        let folder = config.parent().unwrap_or(Path::new("/"));
+        let identity = match files::identity(folder) {
+            Ok(identity) => identity,
+            Err(error) => return Err(NotAnApp::Unreadable(config, error)),
+        };
+        let id = id(identity, config.file_name().unwrap_or_default());
+        Ok(AppFile { path, config, id })
+    }
+
+    /// The directory that holds the script or the symlink: the default of `directory`.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Reads the configuration, and the host's defaults below it.
+    pub fn load(&self) -> Result<Config, LoadError> {
+        let name = self.path.file_name().unwrap_or_default();
+        if name.as_bytes().starts_with(b"nph-") {
+            return Err(LoadError::Nph(self.path.clone()));
+        }
+        let settings = read_settings(&self.config)?;
+        let defaults = match read_settings(Path::new(HOST_DEFAULTS)) {
+            Err(LoadError::Unreadable(_, error)) if error.kind() == io::ErrorKind::NotFound => {
+                config::parse(HOST_DEFAULTS, b"").map_err(LoadError::Wrong)?
+            }
+            other => other?,
+        };
+        let host = Host {
+            cores: load::usable_cores(),
+            nproc: load::process_limit(),
+        };
+        Config::from_settings(settings.or(defaults), host).map_err(LoadError::Wrong)
+    }
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_symlink())
+}
+
+/// Where the configuration of a symlink, or of a NAME, may be; never beside the symlink, where a web server could
+/// serve it.
+fn config_files(name: &OsStr) -> Vec<PathBuf> {
+    let mut file = name.to_os_string();
+    file.push(".conf");
+    let home = environ::value("HOME").filter(|home| !home.is_empty());
+    let home = home.map(|home| Path::new(OsStr::from_bytes(home)).join(".config/polycgi"));
+    home.into_iter()
+        .chain([PathBuf::from("/etc/polycgi")])
+        .map(|folder| folder.join(&file))
+        .collect()
+}
+
+fn read_settings(path: &Path) -> Result<Settings, LoadError> {
+    let text = fs::read(path).map_err(|error| LoadError::Unreadable(path.to_path_buf(), error))?;
+    config::parse(&path.to_string_lossy(), &text).map_err(LoadError::Wrong)
+}
+
+/// Why an app's configuration can't be had.
+#[derive(Debug)]
+pub enum LoadError {
+    /// `nph-` scripts answer by themselves, without the web server (RFC 3875 5): nothing of ours could.
+    Nph(PathBuf),
+    /// It can't be read.
+    Unreadable(PathBuf, io::Error),
+    /// It is wrong.
+    Wrong(BadConfig),
+}
+
+impl LoadError {
+    /// One line, for a log.
+    pub fn sentence(&self) -> String {
+        match self {
+            LoadError::Nph(path) => format!(
+                "{}: the name of an app file can't begin with 'nph-'; rename it",
+                path.display()
+            ),
+            LoadError::Unreadable(path, error) => {
+                format!("cannot read {}: {error}", path.display())
+            }
+            LoadError::Wrong(bad) => bad.sentence(),
+        }
+    }
+}
+
+impl fmt::Display for LoadError {
+    /// With the line and what is wrong in it underlined, for a terminal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Wrong(bad) => bad.fmt(f),
+            other => f.write_str(&other.sentence()),
+        }
+    }
+}
+
+impl fmt::Display for NotAnApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotAnApp::Binary(path) => write!(
+                f,
+                "{} is polycgi itself and not an app file: 'polycgi new' prints one. Under '#!/usr/bin/env polycgi' \
+                 the kernel does not name the script: its first line must be '#!/usr/local/bin/polycgi -'",
+                path.display()
+            ),
+            NotAnApp::NoConfig(path, tried) => {
+                let tried: Vec<String> = tried.iter().map(|p| p.display().to_string()).collect();
+                let (path, tried) = (path.display(), tried.join(" nor "));
+                write!(f, "{path} has no configuration: there is no {tried}")
+            }
+            NotAnApp::NotOurs(path) => {
+                write!(
+                    f,
+                    "{} is neither a '#!' script nor a symlink to polycgi",
+                    path.display()
+                )
+            }
+            NotAnApp::Unreadable(path, error) => {
+                write!(f, "cannot read {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+/// `<name>-<hash>`: readable, short enough for a socket's path, and the same as long as the configuration file keeps
+/// its folder and name; an editor's rename changes nothing.
+fn id(folder: Identity, file: &OsStr) -> String {
+    let stem = Path::new(file).file_stem().unwrap_or_default().as_bytes();
+    let name: String = stem
+        .iter()
+        .take(32)
+        .map(|&byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => byte as char,
+            _ => '_',
+        })
+        .collect();
+    // FNV-1a: no secret, only a name.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let numbers = [folder.device.to_le_bytes(), folder.inode.to_le_bytes()];
+    for &byte in numbers.as_flattened().iter().chain(file.as_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    format!("{name}-{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_script_is_its_own_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wiki.cgi");
+        fs::write(&path, "#!/usr/local/bin/polycgi -\nwsgi = wiki:app\n").unwrap();
+        let app = AppFile::at(&path).unwrap();
+        assert_eq!((&app.path, &app.config), (&path, &path));
+        assert!(app.id.starts_with("wiki-"), "{}", app.id);
+        // An editor writes a new file and renames it: the same app.
+        fs::write(dir.path().join("new"), "#!\n").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        assert_eq!(AppFile::at(&path).unwrap().id, app.id);
+        // Another folder: another app.
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("wiki.cgi"), "#!\n").unwrap();
+        assert_ne!(
+            AppFile::at(&other.path().join("wiki.cgi")).unwrap().id,
+            app.id
+        );
+    }
+
+    #[test]
+    fn what_is_no_app_file_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("text"), "hello").unwrap();
+        fs::write(at("empty"), "").unwrap();
+        symlink("/proc/self/exe", at("polycgi")).unwrap();
+        symlink("/proc/self/exe", at("no-such-app.cgi")).unwrap();
+        assert!(matches!(
+            AppFile::at(&at("text")),
+            Err(NotAnApp::NotOurs(_))
+        ));
+        assert!(matches!(
+            AppFile::at(&at("empty")),
+            Err(NotAnApp::NotOurs(_))
+        ));
+        assert!(matches!(
+            AppFile::at(&at("missing")),
+            Err(NotAnApp::Unreadable(..))
+        ));
+        assert!(matches!(
+            AppFile::at(&at("polycgi")),
+            Err(NotAnApp::Binary(_))
+        ));
+        assert!(matches!(
+            AppFile::at(&at("no-such-app.cgi")),
+            Err(NotAnApp::NoConfig(..))
+        ));
+        let own = std::env::current_exe().unwrap();
+        assert!(matches!(AppFile::at(&own), Err(NotAnApp::Binary(_))));
+    }
+}

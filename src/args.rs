@@ -1,0 +1,95 @@
+//! Command lines, as argh reads them and as people expect them: `-h`, `--name=value`, usage errors that exit with 64.
+
+use argh::{EarlyExit, FromArgs};
+
+use crate::report::{Exit, say};
+
+/// Reads the words behind the command's name. An `Err` is final: help was printed, or what is wrong was said.
+pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit> {
+    let words = normal(words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    T::from_args(command, &words).map_err(|EarlyExit { output, status }| match status {
+        Ok(()) => {
+            println!("{}", output.trim_end());
+            Exit::Ok
+        }
+        Err(()) => {
+            // argh puts what it misses on lines of its own.
+            let wrong: Vec<&str> = output.split_whitespace().collect();
+            let sentence = wrong.join(" ");
+            let sentence = sentence.trim_end_matches('.');
+            match subcommand(&words, sentence) {
+                Some(name) => say(
+                    name,
+                    format_args!("{sentence}; see 'polycgi {name} --help'"),
+                ),
+                None => {
+                    let name = command.last().copied().unwrap_or("polycgi");
+                    say(name, format_args!("{sentence}; see '{name} --help'"));
+                }
+            }
+            Exit::Usage
+        }
+    })
+}
+
+/// The subcommand that the words are for, unless it is what argh does not know.
+fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
+    let is_name = |word: &&&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+    let first = words.first().filter(is_name)?;
+    (!sentence.ends_with(&format!(": {first}"))).then_some(*first)
+}
+
+/// Options that take no value.
+const SWITCHES: [&str; 4] = ["--help", "--hold", "--include", "--json"];
+
+/// argh knows `--name value` and `--help` only. Behind `--` nothing is touched.
+fn normal(words: &[String]) -> Vec<String> {
+    let mut out = Vec::with_capacity(words.len());
+    let mut words = words.iter();
+    for word in words.by_ref() {
+        match word.as_str() {
+            "--" => {
+                out.push(word.clone());
+                break;
+            }
+            "-h" => out.push("--help".to_owned()),
+            long if long.starts_with("--") => match long.split_once('=') {
+                // argh then says that it knows no such option.
+                Some((name, _)) if SWITCHES.contains(&name) => out.push(word.clone()),
+                Some((name, value)) => out.extend([name.to_owned(), value.to_owned()]),
+                None => out.push(word.clone()),
+            },
+            _ => out.push(word.clone()),
+        }
+    }
+    out.extend(words.cloned());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalised(words: &[&str]) -> Vec<String> {
+        normal(
+            &words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn both_forms_of_an_option() {
+        assert_eq!(
+            normalised(&["--via=cgi", "-h", "x=y"]),
+            ["--via", "cgi", "--help", "x=y"]
+        );
+        assert_eq!(normalised(&["--json=x"]), ["--json=x"]);
+        assert_eq!(
+            normalised(&["--", "--via=cgi", "-h"]),
+            ["--", "--via=cgi", "-h"]
+        );
+    }
+}

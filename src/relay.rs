@@ -1,0 +1,238 @@
+//! The two-way pump: a message-body one way, a response the other, both at once. Never reads the whole body first, so
+//! an early answer gets through, and neither side can make the other wait for ever.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::sys::poll::{self, Interest};
+use crate::sys::splice::Scratch;
+use crate::sys::{Errno, is, socket};
+
+const BLOCK: usize = 65_536;
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Relayed {
+    /// Bytes of the message-body that were read from the client.
+    pub body: u64,
+    /// Bytes of the response that the client got.
+    pub response: u64,
+    /// The server closed the connection after that; if not, the client is gone.
+    pub complete: bool,
+}
+
+/// One direction: at most one block that was read and not yet written.
+struct Way {
+    block: Vec<u8>,
+    written: usize,
+    ended: bool,
+}
+
+impl Way {
+    fn new() -> Way {
+        Way {
+            block: Vec::new(),
+            written: 0,
+            ended: false,
+        }
+    }
+
+    fn pending(&self) -> &[u8] {
+        &self.block[self.written..]
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.written == self.block.len()
+    }
+}
+
+/// Pumps `length` bytes from `body` to the server, and what the server says to `client`, until the server closes.
+/// A body that ends before is said to: the server would wait for the rest, and we for the server.
+/// `early`: bytes of the response that were read already.
+pub fn relay(
+    server: BorrowedFd<'_>,
+    body: BorrowedFd<'_>,
+    length: u64,
+    client: BorrowedFd<'_>,
+    early: &[u8],
+) -> io::Result<Relayed> {
+    let mut scratch = Scratch::new()?;
+    let mut relayed = Relayed::default();
+    let (mut up, mut down) = (Way::new(), Way::new());
+    let mut left = length;
+    down.block.extend_from_slice(early);
+    loop {
+        if down.ended && down.is_empty() {
+            relayed.complete = true;
+            return Ok(relayed);
+        }
+        up.ended = up.ended || left == 0;
+        let from_body = up.is_empty() && !up.ended;
+        let from_server = down.is_empty() && !down.ended;
+        let to_server = !up.is_empty();
+        let to_client = !down.is_empty();
+        let mut wanted = smallvec::SmallVec::<[_; 4]>::new();
+        for (wants, fd, interest) in [
+            (from_body, body, Interest::Read),
+            (from_server, server, Interest::Read),
+            (to_server, server, Interest::Write),
+            (to_client, client, Interest::Write),
+        ] {
+            if wants {
+                wanted.push((fd, interest));
+            }
+        }
+        let ready = poll::wait_any(&wanted, None)?;
+        let is_ready = |fd: BorrowedFd<'_>, interest| {
+            use std::os::fd::AsRawFd;
+            wanted.iter().zip(&ready).any(|(&(polled, what), &ready)| {
+                ready && what == interest && polled.as_raw_fd() == fd.as_raw_fd()
+            })
+        };
+        if from_server && is_ready(server, Interest::Read) {
+            fill(&mut down, server, BLOCK)?;
+        }
+        if to_client && is_ready(client, Interest::Write) {
+            match scratch.write_now(client, down.pending()) {
+                Ok(count) => {
+                    relayed.response += count as u64;
+                    down.wrote(count);
+                }
+                Err(error) if is(&error, Errno::EAGAIN) => {}
+                // The client is gone; the server will see that when we close.
+                Err(_) => return Ok(relayed),
+            }
+        }
+        if from_body && is_ready(body, Interest::Read) {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK);
+            fill(&mut up, body, most)?;
+            left -= up.block.len() as u64;
+            relayed.body += up.block.len() as u64;
+            if up.ended && left > 0 {
+                // A server that is gone needs no word.
+                let _ = socket::shut_writing(server);
+            }
+        }
+        if to_server && is_ready(server, Interest::Write) {
+            match socket::send_now(server, up.pending()) {
+                Ok(count) => up.wrote(count),
+                Err(error) if is(&error, Errno::EAGAIN) => {}
+                Err(_) => {
+                    // It wants no more of the body; it may still answer.
+                    up = Way::new();
+                    up.ended = true;
+                }
+            }
+        }
+    }
+}
+
+fn fill(way: &mut Way, from: BorrowedFd<'_>, most: usize) -> io::Result<()> {
+    way.block.resize(most, 0);
+    way.written = 0;
+    match crate::sys::splice::read(from, &mut way.block) {
+        Ok(count) => {
+            way.block.truncate(count);
+            way.ended = count == 0;
+            Ok(())
+        }
+        Err(error) if is(&error, Errno::ECONNRESET) => {
+            way.block.clear();
+            way.ended = true;
+            Ok(())
+        }
+        Err(error) => {
+            way.block.clear();
+            if is(&error, Errno::EAGAIN) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::sys::files;
+
+    #[test]
+    fn an_echo_larger_than_every_buffer_goes_both_ways_at_once() {
+        const LEN: usize = 3_000_000;
+        let (server, mut theirs) = UnixStream::pair().unwrap();
+        let (body, mut into_body) = UnixStream::pair().unwrap();
+        let (out, client) = files::pipe().unwrap();
+        let echo = std::thread::spawn(move || {
+            let mut block = [0; 10_000];
+            let mut left = LEN;
+            while left > 0 {
+                let count = theirs.read(&mut block).unwrap();
+                theirs.write_all(&block[..count]).unwrap();
+                left -= count;
+            }
+        });
+        let feed = std::thread::spawn(move || into_body.write_all(&vec![b'x'; LEN + 7]).is_ok());
+        let read = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            std::fs::File::from(out).read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let relayed = relay(
+            server.as_fd(),
+            body.as_fd(),
+            LEN as u64,
+            client.as_fd(),
+            b"early",
+        )
+        .unwrap();
+        drop((client, body));
+        assert!(relayed.complete);
+        assert_eq!(relayed.response, LEN as u64 + 5);
+        assert_eq!(read.join().unwrap(), LEN + 5);
+        echo.join().unwrap();
+        feed.join().unwrap();
+    }
+
+    #[test]
+    fn a_body_that_is_cut_is_not_waited_for() {
+        let (server, mut theirs) = UnixStream::pair().unwrap();
+        let (body, mut into_body) = UnixStream::pair().unwrap();
+        let (mut out, client) = UnixStream::pair().unwrap();
+        into_body.write_all(b"half").unwrap();
+        drop(into_body);
+        let serve = std::thread::spawn(move || {
+            let mut read = Vec::new();
+            theirs.read_to_end(&mut read).unwrap();
+            theirs.write_all(&read).unwrap();
+        });
+        let relayed = relay(server.as_fd(), body.as_fd(), 8, client.as_fd(), b"").unwrap();
+        serve.join().unwrap();
+        drop(client);
+        let mut read = String::new();
+        out.read_to_string(&mut read).unwrap();
+        assert!(relayed.complete && read == "half", "{relayed:?} {read}");
+    }
+
+    #[test]
+    fn an_answer_before_the_body_gets_through() {
+        let (server, mut theirs) = UnixStream::pair().unwrap();
+        let (body, _never) = UnixStream::pair().unwrap();
+        let (out, client) = files::pipe().unwrap();
+        theirs
+            .write_all(b"Status: 413 Content Too Large\r\n\r\n")
+            .unwrap();
+        drop(theirs);
+        let relayed = relay(server.as_fd(), body.as_fd(), 1 << 40, client.as_fd(), b"").unwrap();
+        assert!(relayed.complete && relayed.body == 0);
+        drop((client, out));
+    }
+}

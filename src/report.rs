@@ -1,0 +1,153 @@
+//! The one place that writes to standard error, and what exit codes mean. Knows sentences, not their reasons.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::sys::clock;
+
+/// Exit codes, by the names of sysexits.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    Usage = 64,
+    NoInput = 66,
+    Unavailable = 69,
+    Software = 70,
+    OsError = 71,
+    CantCreate = 73,
+    IoError = 74,
+    TempFail = 75,
+    Protocol = 76,
+    NoPermission = 77,
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Says a sentence: one line, one write(2), so that lines of processes that share a log do not mix.
+pub fn say(applet: &str, sentence: impl Display) {
+    let line = format!("polycgi: {applet}: {}\n", plain(&sentence.to_string()));
+    // With nobody to tell, there is nobody to tell that either.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// An errno in words only: the number behind them (`os error 2`) tells an operator nothing more.
+pub fn plain(sentence: &str) -> String {
+    let mut rest = sentence;
+    let mut text = String::new();
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        text.push_str(before);
+        match after
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .strip_prefix(')')
+        {
+            Some(behind) => rest = behind,
+            None => {
+                // Somebody else's words.
+                text.push_str(" (os error ");
+                rest = after;
+            }
+        }
+    }
+    text + rest
+}
+
+/// What an app printed, for a log: a line stays a line, and a terminal is told nothing.
+pub fn printable(line: &[u8]) -> String {
+    let shown = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
+    String::from_utf8_lossy(line).chars().map(shown).collect()
+}
+
+/// Untrusted bytes for a log: visible ASCII, others as `?`, cut at 100.
+pub fn visible(bytes: &[u8]) -> String {
+    let shown = |&byte: &u8| {
+        if (b' '..=b'~').contains(&byte) {
+            byte as char
+        } else {
+            '?'
+        }
+    };
+    let mut text: String = bytes.iter().take(100).map(shown).collect();
+    if bytes.len() > 100 {
+        text.push_str("...");
+    }
+    text
+}
+
+/// Sends the log of a daemon to `target`, or to standard error: one event, one line.
+pub fn start_log(level: log::LevelFilter, target: Option<Box<dyn Write + Send + 'static>>) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level).format(|out, record| {
+        let wall = clock::wall();
+        let level = record.level().as_str().to_ascii_lowercase();
+        writeln!(
+            out,
+            "{} polycgi: {level}: {}",
+            timestamp(wall.as_secs()),
+            plain(&record.args().to_string())
+        )
+    });
+    if let Some(target) = target {
+        builder.target(env_logger::Target::Pipe(target));
+    }
+    // A second start is a bug of ours, and the first log goes on.
+    let _ = builder.try_init();
+}
+
+/// UTC, as RFC 3339 writes it.
+pub fn timestamp(seconds: u64) -> String {
+    let (days, second) = ((seconds / 86_400) as i64, seconds % 86_400);
+    // Civil date from days: years begin in March, so that a leap day is the last of its year.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_the_calendar() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(timestamp(1_709_251_199), "2024-02-29T23:59:59Z");
+        assert_eq!(timestamp(4_102_444_800), "2100-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn errors_are_words() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        let sentence = plain(&format!("cannot run x: {missing}; and (os error y"));
+        assert_eq!(
+            sentence,
+            "cannot run x: No such file or directory; and (os error y"
+        );
+        assert_eq!(printable(b"a\x1b[31m\tb"), "a?[31m\tb");
+    }
+
+    #[test]
+    fn untrusted_bytes_are_visible_and_short() {
+        assert_eq!(visible(b"a\n\x1b[31m\xff~"), "a??[31m?~");
+        assert_eq!(visible(&[b'x'; 200]).len(), 103);
+    }
+}

@@ -1,0 +1,243 @@
+//! What the fronts of one app know of one another while there is no daemon: how many CGIs run (locked bytes), when
+//! requests came, how the last start went. Knows the file; decides nothing.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use crate::sys::memory::Words;
+use crate::sys::{files, load, lock, process};
+
+// The numbers in the file, by index.
+const BOOT: usize = 0;
+const ATTEMPTS: usize = 1;
+const ATTEMPTED_AT: usize = 2;
+const BROKEN: usize = 3;
+const HELD_UNTIL: usize = 4;
+const ARRIVALS: usize = 5;
+const RING: usize = 16;
+const RING_LEN: usize = 1024;
+const WORDS: usize = RING + RING_LEN;
+
+/// The locked bytes lie far behind the end of the file: locks need no bytes to stand on.
+const FIRST_SLOT: u64 = 1 << 32;
+
+/// The most arrivals that a rate can look back on.
+pub const LONGEST_MEMORY: u64 = RING_LEN as u64 - 1;
+
+/// The file `slots`. Every number in it is read and written whole, and nobody waits for anybody: the worst that a
+/// race can do is to send one request the other way.
+#[derive(Debug)]
+pub struct Slots {
+    file: File,
+    words: Words,
+}
+
+/// How the last start of the daemon went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Failed starts in a row, the last one included.
+    pub attempts: u32,
+    /// How long ago the last one began.
+    pub since: Duration,
+    /// It got as far as to find that the app can't be imported.
+    pub broken: bool,
+}
+
+impl Slots {
+    /// Opens or makes the file. Its bytes are reserved on the disk, so that a full disk shows here, as an error,
+    /// and not as SIGBUS at the first touch.
+    pub fn open(path: &Path) -> io::Result<Slots> {
+        let file = files::open_own(path)?;
+        files::reserve(&file, WORDS as u64 * 8)?;
+        let words = Words::map(&file, WORDS)?;
+        let slots = Slots { file, words };
+        slots.forget_other_boots();
+        Ok(slots)
+    }
+
+    /// Times are counted from the boot: those of another one mean nothing.
+    fn forget_other_boots(&self) {
+        let ours = load::boot_id().unwrap_or(1).max(1);
+        let noted = self.words.at(BOOT).load(SeqCst);
+        let is_ours = noted == ours;
+        if !is_ours
+            && self
+                .words
+                .at(BOOT)
+                .compare_exchange(noted, ours, SeqCst, SeqCst)
+                .is_ok()
+        {
+            for index in ATTEMPTS..WORDS {
+                self.words.at(index).store(0, SeqCst);
+            }
+        }
+    }
+
+    /// CGIs of the app that run now, of `most` slots.
+    pub fn running(&self, most: u32) -> io::Result<u32> {
+        lock::holders(&self.file, FIRST_SLOT, most.into()).map(|held| held.len() as u32)
+    }
+
+    /// Takes a slot for the life of this process, exec included; `false` if there is none.
+    pub fn take(&self, most: u32) -> io::Result<bool> {
+        for slot in 0..most {
+            if lock::try_lock(&self.file, FIRST_SLOT + u64::from(slot))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The program that this process becomes keeps the descriptor, and with it the slot.
+    pub fn keep_over_exec(&self) -> io::Result<()> {
+        process::keep_over_exec(self.file.as_fd())
+    }
+
+    /// Notes a request.
+    pub fn arrive(&self, now: Duration) {
+        let nth = self.words.at(ARRIVALS).fetch_add(1, SeqCst) + 1;
+        self.stamp(nth).store(millis(now), SeqCst);
+    }
+
+    /// Whether more than `count` requests came within `unit`, this one included.
+    pub fn is_faster_than(&self, count: u64, unit: Duration, now: Duration) -> bool {
+        let last = self.words.at(ARRIVALS).load(SeqCst);
+        let Some(nth) = last
+            .checked_sub(count.min(LONGEST_MEMORY))
+            .filter(|&nth| nth > 0)
+        else {
+            return false;
+        };
+        let at = self.stamp(nth).load(SeqCst);
+        at != 0 && millis(now).saturating_sub(at) < millis(unit)
+    }
+
+    fn stamp(&self, nth: u64) -> &std::sync::atomic::AtomicU64 {
+        self.words.at(RING + (nth % RING_LEN as u64) as usize)
+    }
+
+    /// Notes that a start begins: one that dies without a word counts too.
+    pub fn note_attempt(&self, now: Duration) {
+        self.words.at(ATTEMPTED_AT).store(millis(now), SeqCst);
+        self.words.at(BROKEN).store(0, SeqCst);
+        self.words.at(ATTEMPTS).fetch_add(1, SeqCst);
+    }
+
+    /// Notes why the start failed: the app itself.
+    pub fn note_broken(&self) {
+        self.words.at(BROKEN).store(1, SeqCst);
+    }
+
+    /// The app is ready: there is nothing to hold against the next start.
+    pub fn clear_attempts(&self) {
+        self.words.at(BROKEN).store(0, SeqCst);
+        self.words.at(ATTEMPTS).store(0, SeqCst);
+    }
+
+    /// The failed starts, if the last one failed.
+    pub fn attempt(&self, now: Duration) -> Option<Attempt> {
+        let attempts = self.words.at(ATTEMPTS).load(SeqCst);
+        let at = self.words.at(ATTEMPTED_AT).load(SeqCst);
+        (attempts > 0).then(|| Attempt {
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            since: Duration::from_millis(millis(now).saturating_sub(at)),
+            broken: self.words.at(BROKEN).load(SeqCst) != 0,
+        })
+    }
+
+    /// Keeps the daemon down until then; `None`: no longer.
+    pub fn hold(&self, until: Option<Duration>) {
+        self.words
+            .at(HELD_UNTIL)
+            .store(until.map_or(0, millis), SeqCst);
+    }
+
+    /// An operator keeps the daemon down.
+    pub fn is_held(&self, now: Duration) -> bool {
+        self.words.at(HELD_UNTIL).load(SeqCst) > millis(now)
+    }
+}
+
+/// Never 0, which means 'not set'.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn slots() -> (tempfile::TempDir, Slots) {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = Slots::open(&dir.path().join("slots")).unwrap();
+        (dir, slots)
+    }
+
+    #[test]
+    fn a_rate_is_exceeded_by_one_more_than_it_says() {
+        let (_dir, slots) = slots();
+        for second in 1..=6 {
+            slots.arrive(S(second));
+            assert!(!slots.is_faster_than(6, S(60), S(second)), "{second}");
+        }
+        slots.arrive(S(7));
+        assert!(slots.is_faster_than(6, S(60), S(7)));
+        assert!(slots.is_faster_than(1, S(60), S(7)));
+        assert!(
+            !slots.is_faster_than(6, S(60), S(61)),
+            "the first is a minute old"
+        );
+    }
+
+    #[test]
+    fn the_ring_goes_round() {
+        let (_dir, slots) = slots();
+        for second in 1..=3000 {
+            slots.arrive(S(second));
+        }
+        assert!(slots.is_faster_than(9, S(10), S(3000)));
+        assert!(!slots.is_faster_than(10, S(10), S(3000)));
+    }
+
+    #[test]
+    fn attempts_are_counted_until_one_succeeds() {
+        let (_dir, slots) = slots();
+        assert_eq!(slots.attempt(S(5)), None);
+        slots.note_attempt(S(5));
+        slots.note_attempt(S(7));
+        slots.note_broken();
+        let attempt = slots.attempt(S(8)).unwrap();
+        assert_eq!(
+            (attempt.attempts, attempt.since, attempt.broken),
+            (2, S(1), true)
+        );
+        slots.clear_attempts();
+        assert_eq!(slots.attempt(S(9)), None);
+    }
+
+    #[test]
+    fn a_hold_ends() {
+        let (_dir, slots) = slots();
+        slots.hold(Some(S(100)));
+        assert!(slots.is_held(S(99)) && !slots.is_held(S(100)));
+        slots.hold(None);
+        assert!(!slots.is_held(S(1)));
+    }
+
+    #[test]
+    fn another_boot_forgets() {
+        let (dir, slots) = slots();
+        slots.note_attempt(S(1));
+        slots.arrive(S(1));
+        slots.words.at(BOOT).store(12345, SeqCst);
+        let reopened = Slots::open(&dir.path().join("slots")).unwrap();
+        assert_eq!(reopened.attempt(S(2)), None);
+        assert!(!reopened.is_faster_than(0, S(60), S(2)));
+    }
+}

@@ -1,0 +1,236 @@
+//! Reaching an app's daemon: connect, or start one under the lock. Knows the socket and the lock; what is then said
+//! over the connection is somebody else's.
+
+use std::ffi::CString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::app_file::AppFile;
+use crate::config::Config;
+use crate::place::Place;
+use crate::policy::route::Reach;
+use crate::slots::Slots;
+use crate::sys::process::{self, Program};
+use crate::sys::{Errno, clock, files, is, lock, socket};
+
+/// How long anybody waits for the lock: its holder does a handful of system calls.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// The byte of the file `lock` that stands for the socket's name.
+const NAME: u64 = 0;
+
+/// The option by which a starter tells the daemon where its listening socket is.
+pub const SOCKET_OPTION: &str = "--socket-fd";
+
+/// Asks the daemon of the app for a connection, without waiting.
+pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
+    match socket::connect_now(&place.socket()) {
+        Ok(connection) if socket::is_own_uid(&connection) => (Reach::Answers, Some(connection)),
+        // A squat is a lost place, and never more.
+        Ok(_) => (Reach::Absent, None),
+        Err(error) => (unreached(&error), None),
+    }
+}
+
+/// What a connect that failed says of the daemon. Where the system had no room it says nothing of it: one that is
+/// taken for absent loses its name to another.
+fn unreached(error: &io::Error) -> Reach {
+    const NO_ROOM: [Errno; 6] = [
+        Errno::EAGAIN,
+        Errno::EINTR,
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOBUFS,
+        Errno::ENOMEM,
+    ];
+    if NO_ROOM.iter().any(|&errno| is(error, errno)) {
+        Reach::Full
+    } else if is(error, Errno::EACCES) || is(error, Errno::EPERM) {
+        Reach::Forbidden
+    } else {
+        Reach::Absent
+    }
+}
+
+/// The lock on the name of an app's socket: only its holder binds or unlinks. It guards the name and never a life.
+#[derive(Debug)]
+pub struct NameLock {
+    file: File,
+}
+
+impl NameLock {
+    /// Waits for the lock, at most 5 s.
+    pub fn wait(place: &Place) -> Result<NameLock, StartError> {
+        let refused = |error| StartError::System("lock", place.lock(), error);
+        let file = files::open_own(&place.lock()).map_err(refused)?;
+        let locked = lock::wait_lock(&file, NAME, LOCK_PATIENCE).map_err(refused)?;
+        if locked {
+            Ok(NameLock { file })
+        } else {
+            Err(StartError::Locked(place.lock()))
+        }
+    }
+
+    /// Takes the lock if nobody has it.
+    pub fn take(place: &Place) -> io::Result<Option<NameLock>> {
+        let file = files::open_own(&place.lock())?;
+        let locked = lock::try_lock(&file, NAME)?;
+        Ok(locked.then_some(NameLock { file }))
+    }
+
+    /// Takes the name: what is left of a daemon that died makes room for a new socket.
+    pub fn listen(&self, place: &Place, backlog: i32) -> Result<OwnedFd, StartError> {
+        let path = place.socket();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StartError::System("remove", path, error));
+            }
+            _ => {}
+        }
+        files::privately(|| socket::listen_at(&path, backlog))
+            .map_err(|error| StartError::System("listen on", path, error))
+    }
+}
+
+impl Drop for NameLock {
+    fn drop(&mut self) {
+        // Closing the file, which comes next, gives it back as well.
+        let _ = lock::unlock(&self.file, NAME);
+    }
+}
+
+/// Why no daemon could be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// Somebody has held the lock for too long.
+    Locked(PathBuf),
+    /// The last start failed a moment ago: look at the record again.
+    BackingOff,
+    /// The system says no: to what, and why.
+    System(&'static str, PathBuf, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Locked(path) => write!(
+                f,
+                "cannot lock {}: another process has held it for {} s",
+                path.display(),
+                LOCK_PATIENCE.as_secs()
+            ),
+            StartError::BackingOff => {
+                f.write_str("cannot start the daemon: its last start failed a moment ago")
+            }
+            StartError::System(verb, object, error) => {
+                write!(f, "cannot {verb} {}: {error}", object.display())
+            }
+        }
+    }
+}
+
+/// An app's place on this host, opened: everything that a start needs.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Here {
+    pub place: Place,
+    pub slots: Slots,
+}
+
+impl Here {
+    /// Makes what is missing. If that can't be, says why: then there is no daemon, and no limit either.
+    pub fn open(app: &AppFile, config: &Config) -> Result<Here, String> {
+        let place = Place::open(app, config.runtime_dir.as_deref()).map_err(|no| no.to_string())?;
+        let slots = Slots::open(&place.slots())
+            .map_err(|error| format!("cannot open {}: {error}", place.slots().display()))?;
+        Ok(Here { place, slots })
+    }
+}
+
+/// Connects to the daemon, and starts it if there is none: lock, look again, bind, listen, connect, spawn with the
+/// listener, close the listener at once, unlock.
+///
+/// Any number of callers at the same instant make one daemon: those who come second find its backlog.
+pub fn start(
+    app: &AppFile,
+    here: &Here,
+    backlog: i32,
+    environ: &[CString],
+) -> Result<OwnedFd, StartError> {
+    let Here { place, slots } = here;
+    let lock = NameLock::wait(place)?;
+    match connect(place) {
+        (_, Some(connection)) => return Ok(connection),
+        (Reach::Absent, None) => {}
+        (reach, None) => {
+            let errno = if reach == Reach::Full {
+                Errno::EAGAIN
+            } else {
+                Errno::EACCES
+            };
+            return Err(StartError::System(
+                "connect to",
+                place.socket(),
+                errno.into(),
+            ));
+        }
+    }
+    // The one who held the lock before us may have failed just now.
+    let now = clock::now();
+    let failed = slots.attempt(now);
+    if failed.is_some_and(|a| crate::policy::backoff::remaining(a.attempts, a.since).is_some()) {
+        return Err(StartError::BackingOff);
+    }
+    let listener = lock.listen(place, backlog)?;
+    // Before the daemon is there: one that finds that it can't start the app leaves at once, and this way finds us
+    // waiting and can say why.
+    let (_, Some(connection)) = connect(place) else {
+        let refused = Errno::ECONNREFUSED.into();
+        return Err(StartError::System("connect to", place.socket(), refused));
+    };
+    slots.note_attempt(now);
+    spawn_daemon(app, &listener, environ)
+        .map_err(|error| StartError::System("start the daemon of", app.path.clone(), error))?;
+    // A copy of the listener that outlived the daemon would make every later request hang.
+    drop(listener);
+    drop(lock);
+    Ok(connection)
+}
+
+/// Nothing of the request or the web server goes with it: no descriptor, session, signal or meta-variable.
+fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> io::Result<()> {
+    let null = files::null()?;
+    let null = null.as_fd();
+    let argv = [
+        c"scgi-daemon".to_owned(),
+        process::c_string(SOCKET_OPTION.as_bytes()),
+        c"3".to_owned(),
+        process::c_string(app.path.as_os_str().as_bytes()),
+    ];
+    Program {
+        path: process::own_program(),
+        argv: &argv,
+        environ,
+        directory: Some(std::path::Path::new("/")),
+    }
+    .spawn_detached(&[null, null, null, listener.as_fd()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_means_that_nobody_is_there() {
+        let reach = |errno: Errno| unreached(&errno.into());
+        assert_eq!(reach(Errno::ECONNREFUSED), Reach::Absent);
+        assert_eq!(reach(Errno::ENOENT), Reach::Absent);
+        assert_eq!(reach(Errno::EACCES), Reach::Forbidden);
+        assert_eq!(reach(Errno::EAGAIN), Reach::Full);
+        assert_eq!(reach(Errno::ENFILE), Reach::Full);
+    }
+}
