@@ -41,6 +41,7 @@ pub mod sys;
 
 // -- what joins them
 pub mod answer;
+pub mod app;
 pub mod app_file;
 pub mod args;
 pub mod place;

@@ -1,0 +1,349 @@
+# What the adaptor talks to: a client that is a web server's pipes or socket, and the daemon's half of
+# the pool. It knows the adaptor's command line and messages; it refuses to know what applications do.
+
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+APPS = os.path.join(HERE, 'apps')
+with open(os.path.join(HERE, '..', '..', 'src', 'app', 'wsgi.py')) as file:
+    SOURCE = file.read()
+CGI_SOURCE = SOURCE.split('# -- the pool\'s part --')[0]
+PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
+DEADLINE = 20  # seconds for any one test
+ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def netstring(meta):
+    """The header of a request: meta-variables as a dict of str."""
+    pairs = {'CONTENT_LENGTH': '', 'SCGI': '1', 'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'localhost',
+             'SERVER_PORT': '80', 'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '/app', 'PATH_INFO': '/',
+             'QUERY_STRING': ''}
+    pairs.update(meta)
+    content = b''.join(name.encode() + b'\0' + value.encode('latin-1') + b'\0'
+                       for name, value in pairs.items() if value is not None)
+    return b'%d:%s,' % (len(content), content)
+
+
+class Response:
+    def __init__(self, raw, stderr=b'', word=None):
+        self.raw, self.stderr, self.word = raw, stderr.decode(), word
+        head, _, self.body = raw.partition(b'\r\n\r\n')
+        lines = head.decode('latin-1').split('\r\n')
+        self.fields = [tuple(line.split(': ', 1)) for line in lines if ': ' in line]
+        self.status = dict(self.fields).get('Status')
+
+    def __repr__(self):
+        return '%r, stderr: %s' % (self.raw[:300], self.stderr)
+
+
+class Client:
+    """A client's end of two pipes, or of one socket, with the ends that the adaptor gets."""
+
+    def __init__(self, body=b'', kind='pipes', length=None):
+        self.body = memoryview(body)
+        self.length = len(body) if length is None else length
+        self.received = bytearray()
+        if kind == 'pipes':
+            self.theirs_in, self.to = os.pipe()
+            self.of, self.theirs_out = os.pipe()
+        elif kind in ('socket', 'tcp'):  # fds 0 and 1 are one, as under mod_cgid
+            if kind == 'socket':
+                ours, theirs = socket.socketpair()
+            else:
+                with socket.create_server(('127.0.0.1', 0)) as listener:
+                    ours = socket.create_connection(listener.getsockname())
+                    theirs, _ = listener.accept()
+            self.to = ours.detach()
+            self.of = os.dup(self.to)
+            self.theirs_in = theirs.detach()
+            self.theirs_out = os.dup(self.theirs_in)
+        else:  # a file, as under lighttpd
+            with tempfile.TemporaryFile() as file:
+                file.write(body)
+                file.seek(0)
+                self.theirs_in = os.dup(file.fileno())
+            self.to = os.open(os.devnull, os.O_WRONLY)
+            self.of, self.theirs_out = os.pipe()
+        for fd in self.to, self.of:
+            os.set_blocking(fd, False)
+
+    def started(self):
+        """The adaptor has its ends."""
+        os.close(self.theirs_in)
+        os.close(self.theirs_out)
+
+    def talk(self, until=None, body_first=False, patience=None):
+        """Writes the body and reads the response, until it has the bytes `until` or ends. body_first:
+        reads nothing before all is written. patience: seconds after which a standstill is an error."""
+        poller = select.poll()
+        if self.body:
+            poller.register(self.to, select.POLLOUT)
+        reading = not (body_first and self.body)
+        if reading:
+            poller.register(self.of, select.POLLIN)
+        while until is None or until not in self.received:
+            events = poller.poll(patience and 1000 * patience)
+            if not events:
+                raise TimeoutError('neither side moves')
+            for fd, _ in events:
+                if fd == self.to and self.body:
+                    try:
+                        self.body = self.body[os.write(self.to, self.body[:65536]):]
+                    except BlockingIOError:
+                        pass  # less room than asked for
+                    except (BrokenPipeError, ConnectionResetError):
+                        self.body = self.body[:0]
+                    if not self.body:
+                        if self.to != self.of:
+                            poller.unregister(self.to)
+                        if not reading:
+                            poller.register(self.of, select.POLLIN)
+                            reading = True
+                if fd == self.of:
+                    try:
+                        data = os.read(self.of, 1 << 20)
+                    except BlockingIOError:
+                        continue
+                    except ConnectionResetError:  # it closed with bytes of ours unread
+                        data = b''
+                    if not data:
+                        return bytes(self.received)
+                    self.received += data
+        return bytes(self.received)
+
+    def hang_up(self):
+        for name in 'to', 'of':
+            if getattr(self, name) >= 0:
+                os.close(getattr(self, name))
+                setattr(self, name, -1)
+
+
+class Cgi:
+    """Runs the adaptor as a CGI, once for each request."""
+
+    word = None
+    run_once = True
+
+    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON):
+        self.target, self.source, self.env, self.python = target, source, env, python
+        self.process = None
+
+    def start(self, client, meta):
+        header = os.memfd_create('header')
+        os.write(header, netstring(meta))
+        os.lseek(header, 0, os.SEEK_SET)
+        self.stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [self.python, '-c', self.source, 'cgi', self.target, APPS, str(header)],
+            stdin=client.theirs_in, stdout=client.theirs_out, stderr=self.stderr,
+            pass_fds=[header], env=self.env, cwd=APPS, start_new_session=True)
+        os.close(header)
+        client.started()
+
+    def finish(self):
+        """The process's stderr, after its end."""
+        self.status = self.process.wait()
+        self.stderr.seek(0)
+        with self.stderr:
+            return self.stderr.read()
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self.process:
+            self.stderr.close()
+
+
+class Worker:
+    """The daemon's ends of one worker."""
+
+    def __init__(self, pool, index):
+        self.index = index
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.stderr, write_end = os.pipe()
+        os.set_blocking(self.stderr, False)
+        socket.send_fds(pool.channel, [b'spawn %d' % index], [theirs.fileno(), write_end])
+        theirs.close()
+        os.close(write_end)
+        self.pid = None
+
+    def hear(self):
+        """The next message; None at the end."""
+        return self.channel.recv(4096).decode() or None
+
+    def ready(self):
+        word = self.hear()
+        if word and word.startswith('born '):
+            word = self.hear()
+        assert word and word.startswith('ready '), (word, self.said())
+        self.pid = int(word.split()[1])
+        return self
+
+    def said(self):
+        """What came by stderr."""
+        text = b''
+        try:
+            while True:
+                block = os.read(self.stderr, 65536)
+                if not block:
+                    return text
+                text += block
+        except BlockingIOError:
+            return text
+
+    def reap(self):
+        """Waits for its end."""
+        status = os.waitpid(self.pid, 0)[1]
+        self.pid = None
+        return status
+
+    def close(self):
+        self.channel.close()
+        if self.stderr >= 0:
+            os.close(self.stderr)
+            self.stderr = -1
+        if self.pid:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+                self.reap()
+            except (ProcessLookupError, ChildProcessError):
+                pass  # a test has seen to it
+
+
+class Pool:
+    """Plays the daemon; one worker at a time serves the requests that `start` gets."""
+
+    run_once = False
+
+    def __init__(self, target, preload=True, env=ENVIRON, before=None, python=PYTHON):
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.page = os.memfd_create('page')
+        os.truncate(self.page, 4096)
+        self.stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [python, '-c', SOURCE, 'pool', target, APPS, str(theirs.fileno()), str(self.page),
+             '1' if preload else '0'],
+            stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr, cwd=APPS, env=env,
+            pass_fds=[theirs.fileno(), self.page], preexec_fn=before, start_new_session=True)
+        theirs.close()
+        self.worker = None
+        self.workers = []
+
+    def hear(self):
+        return self.channel.recv(4096).decode() or None
+
+    def up(self):
+        word = self.hear()
+        assert word == 'ready', (word, self.said())
+        return self
+
+    def said(self):
+        self.stderr.seek(0)
+        return self.stderr.read().decode()
+
+    def spawn(self, index=0):
+        worker = Worker(self, index)
+        self.workers.append(worker)
+        return worker
+
+    def start(self, client, meta):
+        if not self.worker:
+            self.worker = self.spawn(7).ready()
+        self.mark(self.worker.index, 0)
+        socket.send_fds(self.worker.channel, [netstring(meta)], [client.theirs_in, client.theirs_out])
+        client.started()
+
+    def finish(self):
+        """The worker's stderr of this request, after its `done`."""
+        self.word = self.worker.hear()
+        said = self.worker.said()
+        if self.word != 'done':
+            self.status = self.worker.reap()
+            said += self.worker.said()
+            self.worker = None
+        return said
+
+    def mark(self, index, value=None):
+        if value is None:
+            return os.pread(self.page, 1, index)[0]
+        os.pwrite(self.page, bytes([value]), index)
+
+    def close(self):
+        for worker in self.workers:
+            worker.close()
+        self.channel.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.stderr.close()
+        os.close(self.page)
+
+
+class Case(unittest.TestCase):
+    """A test with a deadline, and nothing left behind."""
+
+    def setUp(self):
+        signal.signal(signal.SIGALRM, self.too_late)
+        # Again every 2 s, for what hangs in the clean-up.
+        signal.setitimer(signal.ITIMER_REAL, DEADLINE, 2)
+        self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
+        # We are the subreaper: whatever the adaptor and its applications started ends up here.
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.addCleanup(self.reap)
+
+    def reap(self):
+        """Waits until no process is left; the deadline ends a wait for one that stays."""
+        try:
+            while True:
+                os.wait()
+        except ChildProcessError:
+            pass  # all gone
+
+    def too_late(self, *_):
+        raise TimeoutError('a test took more than %d s' % DEADLINE)
+
+    def cgi(self, target, **options):
+        way = Cgi(target, **options)
+        self.addCleanup(way.close)
+        return way
+
+    def pool(self, target, **options):
+        way = Pool(target, **options)
+        self.addCleanup(way.close)
+        return way
+
+    def both(self, target):
+        return self.cgi(target), self.pool(target).up()
+
+    def client(self, *args, **options):
+        client = Client(*args, **options)
+        self.addCleanup(client.hang_up)
+        return client
+
+    def ask(self, way, path='/', body=b'', kind='pipes', length=None, body_first=False, **meta):
+        """One request and its whole response."""
+        client = self.client(body, kind, length)
+        if client.length:
+            meta.setdefault('CONTENT_LENGTH', str(client.length))
+            meta.setdefault('REQUEST_METHOD', 'POST')
+        way.start(client, dict(meta, PATH_INFO=path))
+        raw = client.talk(body_first=body_first)
+        client.hang_up()
+        return Response(raw, way.finish(), way.word)
+
+
+def pipe_size(fd):
+    return fcntl.fcntl(fd, 1032)  # F_GETPIPE_SZ

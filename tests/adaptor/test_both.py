@@ -1,0 +1,272 @@
+# The PEP 3333 list, as a CGI and in the pool: one table, the same answers.
+
+import ast
+import hashlib
+import os
+import unittest
+
+import peer
+
+OK = '200 OK'
+OOPS = '500 Internal Server Error'
+PAGE = b'The application could not answer this request.\n'
+
+
+def head(status='200 OK', *fields):
+    return {'QUERY_STRING': ascii((status, [('Content-Type', 'text/plain'), *fields]))}
+
+
+# name, application, what the client says, status, message-body, what is in stderr
+TABLE = [
+    ('one block', 'hello', {}, OK, b'hello\n', ''),
+    ('no block', 'nothing', {}, OK, b'', ''),
+    ('blocks, some empty', 'generator', {}, OK, b'one two', 'closed'),
+    ('start_response() in the iteration', 'late_start', {}, OK, b'late', ''),
+    ('write()', 'write', {}, OK, b'one two three', ''),
+    ('exc_info before the head is sent', 'exc_info_before', {}, '503 Oops', b'an error page', ''),
+    ('exc_info after', 'exc_info_after', {}, OK, b'begun', 'ValueError: too late'),
+    ('start_response() twice', 'start_twice', {}, OOPS, PAGE, 'RuntimeError'),
+    ('twice, the head was sent', 'start_twice_after', {}, OK, b'begun', 'RuntimeError'),
+    ('no start_response()', 'never_start', {}, OOPS, PAGE, 'RuntimeError'),
+    ('no start_response() and no block', 'never_start_empty', {}, OOPS, PAGE, 'RuntimeError'),
+    ('raises', 'raise_before', {}, OOPS, PAGE, "KeyError: 'before'"),
+    ('raises before a block', 'raise_at_first_block', {}, OOPS, PAGE, "KeyError: 'no block yet'"),
+    ('raises after one', 'raise_in_mid_iteration', {}, OK, b'begun', "KeyError: 'mid-iteration'"),
+    ('close() after an error', 'raise_in_mid_iteration', {}, OK, b'begun', 'closed'),
+    ('close() raises', 'raise_in_close', {}, OK, b'whole', "KeyError: 'in close'"),
+    ('both raise: the first', 'raise_in_both', {}, OK, b'begun', "KeyError: 'mid-iteration'"),
+    ('both raise: the second', 'raise_in_both', {}, OK, b'begun', "KeyError: 'in close'"),
+    ('close()', 'closed', {}, OK, b'ab', 'closed'),
+    ('GeneratorExit', 'generator_exit', {}, OOPS, PAGE, 'GeneratorExit: odd'),
+    ('KeyboardInterrupt', 'keyboard_interrupt', {}, OOPS, PAGE, 'KeyboardInterrupt: odd'),
+    ('sys.exit()', 'system_exit', {}, OOPS, PAGE, 'SystemExit: 3'),
+    ('sys.exit() after a block', 'system_exit_after', {}, OK, b'begun', 'SystemExit: enough'),
+    ('no result', 'returns_none', {}, OOPS, PAGE, 'TypeError'),
+    ('text', 'returns_text', {}, OOPS, PAGE, 'TypeError: a block of the response is str, not bytes'),
+    ('bytes as the iterable', 'returns_bytes', {}, OOPS, PAGE, 'is int, not bytes'),
+    ('HEAD', 'hello', {'REQUEST_METHOD': 'HEAD'}, OK, b'', ''),
+    ('HEAD of a generator', 'generator', {'REQUEST_METHOD': 'HEAD'}, OK, b'', 'closed'),
+    ('HEAD by write()', 'write', {'REQUEST_METHOD': 'HEAD'}, OK, b'', ''),
+    ('HEAD that raises', 'raise_before', {'REQUEST_METHOD': 'HEAD'}, OOPS, b'', 'KeyError'),
+    ('204', 'head_of', head('204 No Content'), '204 No Content', b'', ''),
+    ('304', 'head_of', head('304 Not Modified'), '304 Not Modified', b'', ''),
+    ('Content-Length', 'head_in_blocks', head(OK, ('Content-Length', '10')), OK, b'0123456789',
+     'closed'),
+    ('... too small', 'head_in_blocks', head(OK, ('Content-Length', '7')), OK, b'0123456',
+     'polycgi: wsgi: the message-body has 10 bytes, Content-Length says 7\n'),
+    ('... too small, close()', 'head_in_blocks', head(OK, ('Content-Length', '2')), OK, b'01', 'closed'),
+    ('... 0', 'head_of', head(OK, ('Content-Length', '0')), OK, b'', 'Content-Length says 0'),
+    ('... too large', 'head_of', head(OK, ('Content-Length', '12')), OK, b'0123456789',
+     'polycgi: wsgi: the message-body has 10 bytes, Content-Length says 12\n'),
+    ('... with HEAD', 'head_of', dict(head(OK, ('Content-Length', '99')), REQUEST_METHOD='HEAD'), OK,
+     b'', ''),
+    ('... twice', 'head_of', head(OK, ('Content-Length', '9'), ('Content-length', '9')), OOPS, PAGE,
+     'ValueError'),
+    ('... no number', 'head_of', head(OK, ('Content-Length', '+9')), OOPS, PAGE, 'ValueError'),
+    ('hop-by-hop', 'head_of', head(OK, ('Transfer-Encoding', 'chunked')), OOPS, PAGE, 'ValueError'),
+    ('Connection', 'head_of', head(OK, ('connection', 'close')), OOPS, PAGE, 'ValueError'),
+    ('Status as a field', 'head_of', head(OK, ('Status', '200 OK')), OOPS, PAGE, 'ValueError'),
+    ('a value of two lines', 'head_of', head(OK, ('X-A', 'b\r\nSet-Cookie: c')), OOPS, PAGE,
+     'ValueError: a control character'),
+    ('a name of two lines', 'head_of', head(OK, ('X-A\n', 'b')), OOPS, PAGE, 'ValueError'),
+    ('a name with a space', 'head_of', head(OK, ('X A', 'b')), OOPS, PAGE, 'ValueError'),
+    ('a name with a colon', 'head_of', head(OK, ('X:', 'b')), OOPS, PAGE, 'ValueError'),
+    ('no name', 'head_of', head(OK, ('', 'b')), OOPS, PAGE, 'ValueError'),
+    ('bytes as a value', 'head_of', head(OK, ('X-A', b'b')), OOPS, PAGE, 'TypeError'),
+    ('a number as a value', 'head_of', head(OK, ('X-A', 5)), OOPS, PAGE, 'TypeError'),
+    ('not latin-1', 'head_of', head(OK, ('X-A', '\u20ac')), OOPS, PAGE, 'UnicodeEncodeError'),
+    ('status of two lines', 'head_of', head('200 OK\nX: y'), OOPS, PAGE, 'ValueError'),
+    ('status without a reason', 'head_of', head('200'), OOPS, PAGE, 'ValueError'),
+    ('status without a number', 'head_of', head('OK 200'), OOPS, PAGE, 'ValueError'),
+    ('status of no class', 'head_of', head('600 Odd'), OOPS, PAGE, 'ValueError'),
+    ('status as bytes', 'head_of', head(b'200 OK'), OOPS, PAGE, 'TypeError'),
+    ('latin-1', 'latin', {'QUERY_STRING': 'na\xefve'}, '200 Tr\xe8s bien', b'/latinna\xefve', ''),
+    ('read()', 'read', {'QUERY_STRING': 'body.read()', 'body': b'a\nb\n'}, OK, b"b'a\\nb\\n'", ''),
+    ('read(size)', 'read', {'QUERY_STRING': 'body.read(3), body.read(9), body.read(1)', 'body': b'abcde'},
+     OK, b"(b'abc', b'de', b'')", ''),
+    ('readline()', 'read', {'QUERY_STRING': '[body.readline() for _ in "123"]', 'body': b'a\nb'}, OK,
+     b"[b'a\\n', b'b', b'']", ''),
+    ('readline(size)', 'read', {'QUERY_STRING': 'body.readline(2), body.readline(9)', 'body': b'abc\nd'},
+     OK, b"(b'ab', b'c\\n')", ''),
+    ('readlines()', 'read', {'QUERY_STRING': 'body.readlines()', 'body': b'a\n\nb'}, OK,
+     b"[b'a\\n', b'\\n', b'b']", ''),
+    ('iteration', 'read', {'QUERY_STRING': 'list(body)', 'body': b'a\nb'}, OK, b"[b'a\\n', b'b']", ''),
+    ('stops at the length', 'read', {'QUERY_STRING': 'body.read()', 'body': b'abcdef', 'length': 3}, OK,
+     b"b'abc'", ''),
+    ('lines stop there too', 'read', {'QUERY_STRING': 'list(body)', 'body': b'a\nb\nc', 'length': 3}, OK,
+     b"[b'a\\n', b'b']", ''),
+    ('no body', 'read', {'QUERY_STRING': 'body.read(), body.readline(), list(body)'}, OK,
+     b"(b'', b'', [])", ''),
+    ('file_wrapper', 'wrapped', {'QUERY_STRING': 'file'}, OK, (b'0123456789' * 20000)[5:], ''),
+    ('... a range', 'wrapped', {'QUERY_STRING': 'range'}, OK, b'3456', ''),
+    ('... in memory', 'wrapped', {'QUERY_STRING': 'memory'}, OK, b'in memory', ''),
+    ('... a file with a misleading descriptor', 'wrapped', {'QUERY_STRING': 'gzip'}, OK, b'unpacked', ''),
+    ('... a pipe', 'wrapped', {'QUERY_STRING': 'pipe'}, OK, b'from a pipe\n', ''),
+    ('... read() and close() alone', 'wrapped', {'QUERY_STRING': 'alike'}, OK, b'one two ', 'closed'),
+    ('print()', 'prints', {}, OK, b'clean response', 'printed'),
+    ('write to fd 1', 'prints', {}, OK, b'clean response', 'written to 1\n'),
+    ('write to fd 1 in the iteration', 'prints', {}, OK, b'clean response', 'written between\n'),
+    ('a child that writes to fd 1', 'prints', {}, OK, b'clean response', 'from a child\n'),
+]
+
+# What a server that is right gets through the validator without a word on stderr.
+VALID = ['hello', 'generator', 'write', 'exc_info_before', 'closed', 'digest', 'environ', 'latin']
+
+
+class Both(peer.Case):
+    def test_table(self):
+        for way in self.both('pep:application'):
+            for name, app, said, status, body, stderr in TABLE:
+                said = dict(said)
+                for kind in ('pipes', 'socket', 'file') if 'body' in said else ('pipes', 'socket'):
+                    with self.subTest(name, way=type(way).__name__, kind=kind):
+                        response = self.ask(way, '/' + app, kind=kind, **said)
+                        self.assertEqual((response.status, response.body), (status, body), response)
+                        self.assertIn(stderr, response.stderr)
+                        self.assertEqual(bool(stderr), bool(response.stderr), response)
+
+    def test_validator(self):
+        for way in self.both('pep:application'):
+            for app in VALID:
+                for body in (b'',) if app != 'digest' else (b'', b'x' * 200000):
+                    with self.subTest(app, way=type(way).__name__, body=len(body)):
+                        plain = self.ask(way, '/' + app, body=body)
+                        response = self.ask(way, '/validated/' + app, body=body)
+                        self.assertEqual(response.status, plain.status, response)
+                        self.assertEqual(response.body.replace(b'InputWrapper', b'BytesIO')
+                                         .replace(b'ErrorWrapper', b'TextIOWrapper'), plain.body)
+                        self.assertIn(response.stderr, ('', 'closed\n'))
+
+    def test_head_of_one_block(self):
+        for way in self.both('pep:application'):
+            response = self.ask(way, '/hello')
+            self.assertEqual(response.raw, b'Status: 200 OK\r\nContent-Type: text/plain\r\n'
+                             b'Content-Length: 6\r\n\r\nhello\n')
+            latin = self.ask(way, '/latin')
+            self.assertIn(b'\r\nX-Name: caf\xe9\r\n', latin.raw)
+            oops = self.ask(way, '/raise_before')
+            self.assertIn(('Cache-Control', 'no-store'), oops.fields)
+            first = self.ask(way, '/exc_info_before')
+            self.assertNotIn('X-First', dict(first.fields))
+
+    def test_traceback_is_the_application_s(self):
+        for way in self.both('pep:application'):
+            lines = self.ask(way, '/raise_before').stderr.split('\n')
+            self.assertEqual(lines[0], 'Traceback (most recent call last):')
+            self.assertIn('pep.py', lines[1])
+
+    def test_environ(self):
+        said = {'HTTPS': 'on', 'HTTP_X_UTF8': 'caf\xc3\xa9', 'CONTENT_TYPE': 'text/plain',
+                'POLYCGI': '1', 'REMOTE_USER': ''}
+        environs = []
+        for way in self.both('pep:application'):
+            environ, plain = ast.literal_eval(self.ask(way, '/environ', **said).body.decode())
+            self.assertTrue(plain, 'not a dict')
+            self.assertEqual(environ.pop('wsgi.run_once'), way.run_once)
+            environs.append(environ)
+        self.assertEqual(environs[0], environs[1])
+        self.assertEqual(environ, {
+            'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
+            'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '/app', 'PATH_INFO': '/environ',
+            'QUERY_STRING': '', 'HTTPS': 'on', 'HTTP_X_UTF8': 'caf\xc3\xa9',
+            'CONTENT_TYPE': 'text/plain', 'REMOTE_USER': '', 'wsgi.version': (1, 0),
+            'wsgi.url_scheme': 'https', 'wsgi.input': 'BytesIO', 'wsgi.input_terminated': True,
+            'wsgi.errors': 'TextIOWrapper', 'wsgi.file_wrapper': 'function', 'wsgi.multithread': False,
+            'wsgi.multiprocess': True})
+
+    def test_environ_lacks(self):
+        for way in self.both('pep:application'):
+            response = self.ask(way, '/environ', SCRIPT_NAME=None, QUERY_STRING=None)
+            environ, _ = ast.literal_eval(response.body.decode())
+            self.assertEqual((environ['SCRIPT_NAME'], environ['QUERY_STRING']), ('', ''))
+            self.assertNotIn('CONTENT_LENGTH', environ)
+            response = self.ask(way, '/environ', CONTENT_LENGTH='0')
+            environ, _ = ast.literal_eval(response.body.decode())
+            self.assertEqual(environ['CONTENT_LENGTH'], '0')
+
+    def test_url_scheme(self):
+        for way in self.both('pep:application'):
+            for said, scheme in (({}, 'http'), ({'HTTPS': '1'}, 'https'), ({'HTTPS': 'off'}, 'http'),
+                                 ({'REQUEST_SCHEME': 'https'}, 'https'),
+                                 ({'REQUEST_SCHEME': 'http'}, 'http')):
+                environ, _ = ast.literal_eval(self.ask(way, '/environ', **said).body.decode())
+                self.assertEqual(environ['wsgi.url_scheme'], scheme, said)
+
+    def test_process(self):
+        for way in self.both('pep:application'):
+            seen = ast.literal_eval(self.ask(way, '/process').body.decode())
+            self.assertEqual(seen, {
+                'main': ['__doc__', '__loader__', '__name__', '__package__', '__spec__'],
+                'argv': ['pep'], 'path': peer.APPS, 'empty': False, 'stdin': '', 'cwd': peer.APPS,
+                'environ': peer.ENVIRON})
+
+    def test_safe_path(self):
+        env = dict(peer.ENVIRON, PYTHONSAFEPATH='1')
+        for way in self.cgi('pep:application', env=env), self.pool('pep:application', env=env).up():
+            seen = ast.literal_eval(self.ask(way, '/process').body.decode())
+            self.assertEqual(seen['path'], peer.APPS)
+
+    def test_echo(self):
+        body = os.urandom(1 << 20) * 5
+        for way in self.both('pep:application'):
+            for kind in 'pipes', 'socket', 'file':
+                response = self.ask(way, '/echo', body=body, kind=kind)
+                self.assertEqual(hashlib.sha256(response.body).digest(), hashlib.sha256(body).digest())
+
+    def test_digest(self):
+        body = os.urandom(1 << 20) * 5
+        expected = '%d %s' % (len(body), hashlib.sha256(body).hexdigest())
+        for way in self.both('pep:application'):
+            for kind in 'pipes', 'socket', 'file':
+                response = self.ask(way, '/digest', body=body, kind=kind)
+                self.assertEqual(response.body.decode(), expected)
+
+    def test_large_response(self):
+        for way in self.both('pep:application'):
+            for kind in 'pipes', 'socket':
+                body = self.ask(way, '/large', QUERY_STRING='50', kind=kind).body
+                self.assertEqual(len(body), 50 << 20)
+                self.assertEqual(body[::1 << 20], bytes(range(50)))
+
+    def test_short_body(self):
+        for way in self.both('pep:application'):
+            client = self.client(b'abc', length=10)
+            way.start(client, {'PATH_INFO': '/read', 'QUERY_STRING': 'body.read()',
+                               'CONTENT_LENGTH': '10'})
+            client.talk(until=b'') or os.write(client.to, b'abc')
+            os.close(client.to)
+            client.to = -1
+            client.body = client.body[:0]
+            raw = client.talk()
+            stderr = way.finish().decode()
+            self.assertIn(b'Status: 500 ', raw)
+            self.assertIn('the message-body ended 7 bytes early', stderr)
+
+    def test_application_closes_what_it_prints_to(self):
+        for way in self.both('pep:application'):
+            for _ in range(2):
+                self.assertEqual(self.ask(way, '/closes_stdout').body, b'no stdout')
+            self.assertEqual(self.ask(way, '/hello').body, b'hello\n')
+
+    def test_application_closes_stderr(self):
+        for way in self.both('pep:application'):
+            self.assertEqual(self.ask(way, '/closes_stderr_object').body, b'no stderr')
+            self.assertEqual(self.ask(way, '/raises_without_stderr').body, PAGE)
+
+    def test_application_exits(self):
+        for way in self.both('pep:application'):
+            response = self.ask(way, '/os_exit')
+            self.assertEqual((response.raw, os.WEXITSTATUS(way.status) or way.status), (b'', 9))
+
+    def test_grammar_of_python_3_8(self):
+        tree = ast.parse(peer.SOURCE, feature_version=(3, 8))
+        later = [node.value.value for node in tree.body
+                 if isinstance(node, ast.Assign) and node.targets[0].id == 'LATER']
+        self.assertEqual(len(later), 1)
+        ast.parse(later[0], feature_version=(3, 8))
+        with self.assertRaises(SyntaxError):  # the check can fail: this is 3.10
+            ast.parse('match x:\n    case 1: pass\n', feature_version=(3, 8))
+
+
+if __name__ == '__main__':
+    unittest.main()
