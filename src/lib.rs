@@ -49,3 +49,8 @@ pub mod relay;
 pub mod report;
 pub mod slots;
 pub mod start;
+
+// -- the modes
+pub mod app_cgi;
+pub mod front;
+pub mod overload_page;

@@ -1,0 +1,45 @@
+//! app-cgi: the app as a plain CGI, whatever the load. No daemon, no slot, no policy: for a day of debugging.
+
+use std::process::ExitCode;
+
+use crate::answer::{self, answer, write_status_line};
+use crate::app;
+use crate::app_file::{AppFile, LoadError};
+use crate::page::Failure;
+use crate::report::{Exit, say};
+
+const NAME: &str = "app-cgi";
+
+/// Becomes the app that the web server runs.
+pub fn main() -> ExitCode {
+    match AppFile::running() {
+        Ok(app) => run(&app),
+        Err(not_an_app) => {
+            say(NAME, &not_an_app);
+            answer(Failure::NotAnApp, None, None, None);
+            Exit::Usage.into()
+        }
+    }
+}
+
+fn run(app: &AppFile) -> ExitCode {
+    let request = match answer::request(NAME) {
+        Ok(request) => request,
+        Err(exit) => return exit.into(),
+    };
+    match app.load() {
+        Ok(config) => {
+            let cannot = app::become_cgi(app, &config, &request).to_string();
+            say(NAME, &cannot);
+            app::refuse(app, &config, &request, Failure::Misconfigured, &cannot);
+        }
+        Err(error) => {
+            say(NAME, error.sentence());
+            if matches!(error, LoadError::Nph(_)) {
+                write_status_line(Failure::Misconfigured);
+            }
+            answer(Failure::Misconfigured, Some(&request), None, None);
+        }
+    }
+    Exit::Ok.into()
+}

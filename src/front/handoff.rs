@@ -1,0 +1,136 @@
+//! Giving the request away: the SCGI header with our own descriptors 0, 1 and 2 beside it, then one wait. The daemon
+//! answers with bytes; see [`crate::handoff`] for the words and why they come when they do.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::answer::answer;
+use crate::cgi::request::Request;
+use crate::handoff::{self, ACK_LEN, Ack};
+use crate::page::Failure;
+use crate::relay;
+use crate::scgi;
+use crate::sys::poll::{self, Interest};
+use crate::sys::{Errno, fdpass, is, load, socket};
+
+/// What became of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nobody touched it: it can be served another way.
+    NotTaken,
+    /// It is answered, or somebody else answers it: we add nothing.
+    Served,
+}
+
+/// Hands the request over, and waits until the answer is complete or needs us no more.
+pub(super) fn forward(connection: OwnedFd, request: &Request<'_>) -> Outcome {
+    let length = request.value("CONTENT_LENGTH").unwrap_or_default();
+    let protocol = (handoff::VARIABLE.as_bytes(), handoff::PROTOCOL.as_bytes());
+    let rest = std::iter::once(protocol).chain(request.meta().iter().copied());
+    let mut message = Vec::new();
+    scgi::message(length, rest, &mut message);
+    match send(&connection, &message) {
+        Ok(()) => wait(&connection, request),
+        Err(_) => Outcome::NotTaken,
+    }
+}
+
+/// The descriptors go with the first byte. A header larger than the socket's buffer goes in pieces.
+fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let socket = connection.as_fd();
+    let mut sent = match fdpass::send(socket, message, &fds) {
+        // Too many descriptors in flight for our limit: what the hard one allows, and no copying.
+        Err(error) if is(&error, Errno::ETOOMANYREFS) => {
+            load::with_most_descriptors(|| fdpass::send(socket, message, &fds))?
+        }
+        other => other?,
+    };
+    while sent < message.len() {
+        if !poll::wait_one(socket, Interest::Write, handoff::PATIENCE)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match socket::send_now(socket, &message[sent..]) {
+            Err(error) if is(&error, Errno::EAGAIN) => {}
+            // It has read enough to refuse the rest: the answer is on its way.
+            Err(_) => break,
+            Ok(count) => sent += count,
+        }
+    }
+    Ok(())
+}
+
+/// One receive in the usual case: it ends with the last byte, or by its time-out with what came until then.
+fn wait(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
+    let socket = connection.as_fd();
+    if socket::set_receive_timeout(socket, handoff::PATIENCE).is_err() {
+        return Outcome::NotTaken;
+    }
+    let mut said = [0; ACK_LEN];
+    let mut count = receive(connection, &mut said).unwrap_or_default();
+    if Ack::read(&said[..count]) == Ack::Nothing {
+        // A daemon that is stopped or stuck: take the request back. What it writes after this fails, so it knows;
+        // what it wrote before, we read now.
+        if socket::shut_reading(socket).is_err() {
+            return Outcome::NotTaken;
+        }
+        let more = socket::receive_now(socket, &mut said[count..]).unwrap_or(0);
+        count += more;
+        return match Ack::read(&said[..count]) {
+            Ack::Taken | Ack::Done => Outcome::Served,
+            Ack::Relay => {
+                // The daemon waits for our copying, and may have begun: it is nobody else's any more.
+                answer(Failure::BadGateway, Some(request), None, None);
+                Outcome::Served
+            }
+            _ => Outcome::NotTaken,
+        };
+    }
+    // It answers in time; from here on it may take as long as it likes.
+    let _ = socket::set_receive_timeout(socket, std::time::Duration::ZERO);
+    loop {
+        match Ack::read(&said[..count]) {
+            Ack::Done => return Outcome::Served,
+            Ack::Relay => return relay_over(connection, request),
+            _ => {}
+        }
+        match receive(connection, &mut said[count..]) {
+            Ok(more) if more > 0 => count += more,
+            // Gone. Untouched, the request is ours again; taken, whoever has it answers, and we add nothing.
+            _ if Ack::read(&said[..count]) == Ack::Taken => return Outcome::Served,
+            _ => return Outcome::NotTaken,
+        }
+    }
+}
+
+fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket::receive_all(connection.as_fd(), buffer) {
+            Err(error) if is(&error, Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// The daemon can't use our descriptors: this process copies.
+fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
+    let length = request.content_length().unwrap_or(0);
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let relayed = relay::relay(
+        connection.as_fd(),
+        stdin.as_fd(),
+        length,
+        stdout.as_fd(),
+        b"",
+    );
+    match relayed {
+        // Not sent again: here nobody says when the app begins.
+        Ok(relayed) if relayed.response == 0 && relayed.complete => {
+            answer(Failure::BadGateway, Some(request), None, None);
+        }
+        // Either the client has its response, or there is nobody to have one.
+        _ => {}
+    }
+    Outcome::Served
+}

@@ -1,0 +1,263 @@
+//! cgi-front: what the web server runs for every request. Gathers the facts, asks the policy, and acts: hands the
+//! request to the daemon, becomes the app as a plain CGI, or says 'try again later'. A failure at any step falls to
+//! the next thing that can still serve the request.
+
+mod handoff;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::answer::{self, answer, write_status_line};
+use crate::app;
+use crate::app_file::{AppFile, LoadError};
+use crate::cgi::request::Request;
+use crate::config::{self, Config, Load};
+use crate::page::Failure;
+use crate::place::Place;
+use crate::policy::backoff;
+use crate::policy::route::{self, Facts, Reach, Route, Start};
+use crate::report::{Exit, say};
+use crate::start::{self, Here, StartError};
+use crate::sys::{clock, load, process, signal};
+use handoff::Outcome;
+
+const NAME: &str = "cgi-front";
+/// The most times that one request is sent to a daemon.
+const MOST_FORWARDS: u32 = 2;
+
+/// Serves the request that this process was started for.
+pub fn main() -> ExitCode {
+    // While we wait for the daemon, a web server that wants us gone shall not have to wait as well.
+    signal::unblock_all();
+    let request = match answer::request(NAME) {
+        Ok(request) => request,
+        Err(exit) => return exit.into(),
+    };
+    let app = match AppFile::running() {
+        Ok(app) => app,
+        Err(not_an_app) => {
+            say(NAME, &not_an_app);
+            answer(Failure::NotAnApp, Some(&request), None, None);
+            return Exit::Usage.into();
+        }
+    };
+    let mut front = Front {
+        app,
+        request,
+        forwards: 0,
+    };
+    front.serve().into()
+}
+
+struct Front {
+    app: AppFile,
+    request: Request<'static>,
+    forwards: u32,
+}
+
+impl Front {
+    fn serve(&mut self) -> Exit {
+        // The hot path: where a daemon answers, nothing else needs to be known.
+        for place in Place::candidates(&self.app, process::uid()) {
+            if let (Reach::Answers, Some(connection)) = start::connect(&place) {
+                match self.forward(connection) {
+                    Outcome::NotTaken => break,
+                    Outcome::Served => return Exit::Ok,
+                }
+            }
+        }
+        match self.app.load() {
+            Ok(config) => self.decide(&config),
+            Err(error) => {
+                say(NAME, error.sentence());
+                if matches!(error, LoadError::Nph(_)) {
+                    write_status_line(Failure::Misconfigured);
+                }
+                // The file that would name those who may see the reason can't be read.
+                answer(Failure::Misconfigured, Some(&self.request), None, None);
+                Exit::Ok
+            }
+        }
+    }
+
+    fn forward(&mut self, connection: std::os::fd::OwnedFd) -> Outcome {
+        self.forwards += 1;
+        handoff::forward(connection, &self.request)
+    }
+
+    fn decide(&mut self, config: &Config) -> Exit {
+        if !config.app.runs_as_cgi() {
+            let sentence = "this version serves 'wsgi' and 'cgi' apps only";
+            say(
+                NAME,
+                format_args!("{}: {sentence}", self.app.config.display()),
+            );
+            return self.refuse_because(config, Failure::Misconfigured, sentence);
+        }
+        let here = match Here::open(&self.app, config) {
+            Ok(here) => Some(here),
+            Err(reason) => {
+                say(
+                    NAME,
+                    format_args!("no daemon and no limit for this app: {reason}"),
+                );
+                None
+            }
+        };
+        let now = clock::now();
+        if let Some(here) = &here {
+            here.slots.arrive(now);
+        }
+        let mut reach = Reach::Absent;
+        loop {
+            // Before the connect: a starter listens first and notes its attempt then. Looked at the other way round, a
+            // start under way would look like one that has failed.
+            let start = here
+                .as_ref()
+                .map_or(Start::Clear, |here| started(here, now));
+            if let Some(here) = &here
+                && self.forwards < MOST_FORWARDS
+            {
+                let (answer, connection) = start::connect(&here.place);
+                reach = answer;
+                if reach == Reach::Forbidden {
+                    let socket = here.place.socket();
+                    let sentence = "permission denied; the app runs as a plain CGI";
+                    say(
+                        NAME,
+                        format_args!("cannot connect to {}: {sentence}", socket.display()),
+                    );
+                }
+                if let Some(connection) = connection {
+                    match self.forward(connection) {
+                        Outcome::NotTaken => reach = Reach::Absent,
+                        Outcome::Served => return Exit::Ok,
+                    }
+                }
+            }
+            let facts = facts(config, here.as_ref(), start, reach, now);
+            match (route::route(&facts), &here) {
+                (Route::Broken, here) => {
+                    let reason = here.as_ref().and_then(|here| here.place.last_failure());
+                    let reason = reason.unwrap_or_default();
+                    return self.refuse_because(config, Failure::AppBroken, &reason);
+                }
+                (Route::Overload { retry_after }, _) => return self.overload(config, retry_after),
+                (Route::StartAndForward, Some(here)) if self.forwards < MOST_FORWARDS => {
+                    match self.start_and_forward(config, here) {
+                        Next::Served => return Exit::Ok,
+                        Next::LookAgain => continue,
+                        Next::RunCgi => {}
+                    }
+                }
+                _ => {}
+            }
+            return self.run_cgi(config, here.as_ref());
+        }
+    }
+
+    fn start_and_forward(&mut self, config: &Config, here: &Here) -> Next {
+        let environ = app::environment::for_daemon();
+        let backlog = app::backlog(config);
+        match start::start(&self.app, here, backlog, &environ) {
+            Ok(connection) => match self.forward(connection) {
+                Outcome::NotTaken => Next::LookAgain,
+                Outcome::Served => Next::Served,
+            },
+            // The record now says what to do instead.
+            Err(StartError::BackingOff) => Next::LookAgain,
+            Err(error) => {
+                say(NAME, &error);
+                Next::RunCgi
+            }
+        }
+    }
+
+    /// Takes a slot, and becomes the app.
+    fn run_cgi(&self, config: &Config, here: Option<&Here>) -> Exit {
+        if let Some(here) = here {
+            match here.slots.take(config.cgi_max) {
+                Ok(true) => {
+                    if let Err(error) = here.slots.keep_over_exec() {
+                        say(NAME, format_args!("cannot keep a slot: {error}"));
+                    }
+                }
+                Ok(false) => return self.overload(config, route::SLOT_PAUSE),
+                Err(error) => say(NAME, format_args!("cannot take a slot: {error}")),
+            }
+        }
+        let cannot = app::become_cgi(&self.app, config, &self.request);
+        say(NAME, &cannot);
+        self.refuse_because(config, Failure::Misconfigured, &cannot.to_string())
+    }
+
+    fn overload(&self, config: &Config, retry_after: Duration) -> Exit {
+        let retry_after = crate::page::whole_seconds(retry_after);
+        self.refuse(config, Failure::Overloaded { retry_after })
+    }
+
+    fn refuse(&self, config: &Config, failure: Failure) -> Exit {
+        self.refuse_because(config, failure, "")
+    }
+
+    fn refuse_because(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
+        app::refuse(&self.app, config, &self.request, failure, reason);
+        Exit::Ok
+    }
+}
+
+enum Next {
+    LookAgain,
+    RunCgi,
+    Served,
+}
+
+/// What the record of starts says.
+fn started(here: &Here, now: Duration) -> Start {
+    let failed = here.slots.attempt(now);
+    let left = failed.and_then(|a| Some((a, backoff::remaining(a.attempts, a.since)?)));
+    match left {
+        _ if here.slots.is_held(now) => Start::Held,
+        Some((attempt, left)) => Start::BackingOff {
+            broken: attempt.broken,
+            left,
+        },
+        None => Start::Clear,
+    }
+}
+
+fn facts(config: &Config, here: Option<&Here>, start: Start, reach: Reach, now: Duration) -> Facts {
+    let cores = load::usable_cores();
+    let running = here.and_then(|here| here.slots.running(config.cgi_max).ok());
+    let faster = |count, unit| here.is_some_and(|h| h.slots.is_faster_than(count, unit, now));
+    Facts {
+        reach: if here.is_none() {
+            Reach::Forbidden
+        } else {
+            reach
+        },
+        start,
+        mode: match config.mode {
+            // This version's daemon serves wsgi apps only.
+            _ if !matches!(config.app, config::App::Wsgi(_)) => route::Mode::Cgi,
+            config::Mode::Auto => route::Mode::Auto,
+            config::Mode::Cgi => route::Mode::Cgi,
+            config::Mode::Daemon => route::Mode::Daemon,
+        },
+        has_cgi: config.app.runs_as_cgi(),
+        slots: running.map_or(route::Slots::Uncounted, |running| route::Slots::Taken {
+            running,
+            most: config.cgi_max,
+        }),
+        busy_limit: config.when.busy,
+        rate_exceeded: faster(config.when.rate.count().into(), config.when.rate.window()),
+        last_minute: if faster(1, Duration::from_secs(60)) {
+            2
+        } else {
+            1
+        },
+        load: load::average() / cores,
+        load_limit: config.when.load.per_core(),
+        overload_limit: config.overload.when_load.map(Load::per_core),
+    }
+}
