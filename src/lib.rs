@@ -52,5 +52,6 @@ pub mod start;
 
 // -- the modes
 pub mod app_cgi;
+pub mod daemon;
 pub mod front;
 pub mod overload_page;

@@ -1,0 +1,179 @@
+//! Going away without losing anybody: give up the name under the lock, take in those who had connected before, send
+//! away whom nobody has touched, finish the others.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::Daemon;
+use super::client::{Client, Phase, Taken};
+use super::workers::Workers;
+use crate::policy::pool::{Event, Reason};
+use crate::policy::queue::Ticket;
+use crate::report::Exit;
+use crate::start::NameLock;
+use crate::sys::{clock, files, socket};
+
+/// Whoever holds the lock holds it for a handful of system calls: look again then.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How long answers of ours may still be on their way when all workers are gone.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// How far the going away has come.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    wanted: bool,
+    /// When to try for the lock again.
+    retry_at: Option<Duration>,
+    has_left: bool,
+    /// Whose requests are answered here, since it would be no better elsewhere.
+    reason: Option<Reason>,
+    /// When the workers are ended.
+    patience_ends: Option<Duration>,
+    /// The pool is empty; what is still open is closed then.
+    close_at: Option<Duration>,
+}
+
+impl Leaving {
+    pub(super) fn has_begun(&self) -> bool {
+        self.wanted
+    }
+
+    /// An untouched request of a front is better served by whoever comes after us.
+    pub(super) fn sends_away(&self, request: &Taken) -> bool {
+        self.has_left
+            && self.reason.is_none_or(|reason| reason == Reason::Idle)
+            && request.can_go_elsewhere()
+    }
+
+    /// The pool is empty.
+    pub(super) fn finish(&mut self, now: Duration) {
+        self.close_at = Some(now + LAST_ANSWERS);
+    }
+
+    pub(super) fn is_over(&self, clients: &BTreeMap<Ticket, Client>, workers: &Workers) -> bool {
+        let all_gone = clients.is_empty() && workers.are_gone();
+        self.close_at
+            .is_some_and(|at| all_gone || at <= clock::now())
+    }
+
+    /// For a person who runs the daemon in the foreground.
+    pub(super) fn exit(&self) -> Exit {
+        match self.reason {
+            Some(Reason::Broken) => Exit::Config,
+            Some(Reason::StartTimedOut) => Exit::TempFail,
+            Some(Reason::Idle) | None => Exit::Ok,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        [self.retry_at, self.patience_ends, self.close_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl Daemon {
+    /// Begins to leave; a second time changes nothing.
+    pub(super) fn leave(&mut self, reason: Option<Reason>) {
+        if self.leaving.wanted {
+            return;
+        }
+        self.leaving.wanted = true;
+        self.leaving.reason = reason;
+        if reason.is_none() {
+            // Whoever stops a daemon that is still starting has nothing against the next start.
+            self.slots.clear_attempts();
+        }
+        self.leaving.patience_ends = Some(clock::now() + self.config.timeouts.graceful);
+        self.give_up_name();
+    }
+
+    pub(super) fn leave_further(&mut self, now: Duration) {
+        if self.leaving.retry_at.is_some_and(|at| at <= now) {
+            self.give_up_name();
+        }
+        if self.leaving.patience_ends.is_some_and(|at| at <= now) {
+            self.leaving.patience_ends = None;
+            ::log::warn!("graceful-timeout is over: what still runs is ended");
+            if !self.leaving.has_left {
+                ::log::warn!("cannot lock {}: held", self.place.lock().display());
+                self.stop_listening(None);
+            }
+            self.workers.kill_all();
+            // Even if one of them can't be killed.
+            self.leaving.close_at.get_or_insert(now + LAST_ANSWERS);
+        }
+    }
+
+    fn give_up_name(&mut self) {
+        self.leaving.retry_at = None;
+        match NameLock::take(&self.place) {
+            Ok(Some(lock)) => self.stop_listening(Some(lock)),
+            Ok(None) => self.leaving.retry_at = Some(clock::now() + LOCK_PAUSE),
+            Err(error) => {
+                // The directory is gone, and with it everything that the lock guards.
+                ::log::warn!("cannot lock {}: {error}", self.place.lock().display());
+                self.stop_listening(None);
+            }
+        }
+    }
+
+    /// From here on nobody new comes. Without the lock the name stays: the next front finds nobody behind it, and
+    /// removes it.
+    fn stop_listening(&mut self, lock: Option<NameLock>) {
+        self.leaving.retry_at = None;
+        // Written first: whoever finds us gone may want to know why.
+        self.write_state();
+        if let Some(listener) = &self.listener {
+            // From here on connects are refused, and those who had connected are still there to be accepted:
+            // closing the listener would lose them.
+            if let Err(error) = socket::shut_reading(listener.as_fd()) {
+                ::log::error!("cannot shut the listener down: {error}");
+            }
+        }
+        let path = self.place.socket();
+        let is_ours = self.socket.is_some() && files::identity(&path).ok() == self.socket;
+        if is_ours && lock.is_some() {
+            // By its inode. One that stays is found dead by the next front, and removed.
+            let _ = std::fs::remove_file(&path);
+            self.place.unlink_from_default(&self.app);
+        }
+        drop(lock);
+        self.leaving.has_left = true;
+        self.accept_the_last();
+        self.send_away();
+        self.events.push_back(Event::Left);
+    }
+
+    /// Those who connected before the name was gone; then the listener is of no use.
+    fn accept_the_last(&mut self) {
+        let Some(listener) = self.listener.take() else {
+            return;
+        };
+        self.poll.remove(&listener);
+        while let Ok(connection) = socket::accept(listener.as_fd()) {
+            self.take_in(connection);
+        }
+    }
+
+    /// Fronts whose requests nobody has touched go on by themselves.
+    fn send_away(&mut self) {
+        let goes = |client: &Client| match &client.phase {
+            Phase::Waiting { request } => self.leaving.sends_away(request),
+            _ => false,
+        };
+        let going: Vec<Ticket> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| goes(client))
+            .map(|(&ticket, _)| ticket)
+            .collect();
+        for ticket in going {
+            ::log::debug!("sent away: ticket={ticket}");
+            self.drop_client(ticket);
+            self.events.push_back(Event::HungUp(ticket));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! scgi-daemon: one thread, one loop. Takes requests from fronts and from plain SCGI clients, keeps the workers, and
+//! leaves when nobody needs it.
+//!
+//! # Theory of operation
+//! A turn of the loop: the pool is told what happened and says what to do (`settle`), then the loop waits for the
+//! next thing to happen, or for the next deadline. Nothing in a turn waits for anybody.
+//!
+//! A request is a [`client::Client`], found by its ticket: its header comes in, it waits in the pool's queue, a worker
+//! gets its descriptors, and when the worker says that it is done our copies are closed and the front may go. If the
+//! worker dies instead, its byte in the shared page tells whether the client can still have a page from us. What
+//! clients do is in `clients`, what zygote and workers do in `processes`, going away in `leave`.
+
+mod client;
+mod clients;
+mod header;
+mod leave;
+mod log;
+mod processes;
+mod setup;
+mod status;
+mod token;
+mod workers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use argh::FromArgs;
+
+use crate::app_file::AppFile;
+use crate::args;
+use crate::config::{Config, Target};
+use crate::place::Place;
+use crate::policy::pool::{Action, Event, Pool, Reason, WorkerId};
+use crate::policy::queue::Ticket;
+use crate::report::{Exit, say};
+use crate::slots::Slots;
+use crate::sys::files::Identity;
+use crate::sys::lock::Shared;
+use crate::sys::poll::{Poll, Ready};
+use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::splice::Scratch;
+use crate::sys::{clock, process};
+use client::Client;
+use leave::Leaving;
+use token::Token;
+use workers::Workers;
+
+const NAME: &str = "scgi-daemon";
+
+/// Serve an app's requests from a pool of workers until it is idle. Fronts start this by themselves; by hand it stays
+/// in the foreground and says on standard error what it does.
+#[derive(FromArgs)]
+struct Words {
+    /// the listening socket, as a descriptor: for the front that starts us
+    #[argh(option, arg_name = "N")]
+    socket_fd: Option<i32>,
+
+    /// the app file, or the NAME of NAME.conf
+    #[argh(positional)]
+    app: String,
+}
+
+/// `scgi-daemon [--socket-fd N] APP`.
+pub fn main(words: &[String]) -> ExitCode {
+    let words: Words = match args::parse(&[NAME], words) {
+        Ok(words) => words,
+        Err(exit) => return exit.into(),
+    };
+    match Daemon::start(&words) {
+        Ok(mut daemon) => daemon.run().into(),
+        Err((exit, sentence)) => {
+            say(NAME, sentence);
+            exit.into()
+        }
+    }
+}
+
+struct Daemon {
+    app: AppFile,
+    config: Config,
+    target: Target,
+    place: Place,
+    slots: Slots,
+    poll: Poll,
+    signals: SignalPipe,
+    scratch: Scratch,
+    listener: Option<OwnedFd>,
+    is_accepting: bool,
+    /// When to accept again, after a time when the host had no room.
+    accept_at: Option<Duration>,
+    /// The socket as we found it: we unlink no other.
+    socket: Option<Identity>,
+    clients: BTreeMap<Ticket, Client>,
+    /// Those who have come since the last turn, and may have to be told that they wait.
+    arrived: Vec<Ticket>,
+    /// Those who want to know how the start ends.
+    curious: Vec<Ticket>,
+    /// Those whose time is limited, and when it is over.
+    limited: BTreeMap<Ticket, Duration>,
+    /// Which request each busy worker has.
+    served_by: BTreeMap<WorkerId, Ticket>,
+    next_ticket: Ticket,
+    /// The most descriptors that this process may have.
+    most_fds: u64,
+    pool: Pool,
+    events: VecDeque<Event>,
+    workers: Workers,
+    leaving: Leaving,
+    /// What the zygote said before it was ready: the traceback, if it fails.
+    last_words: Vec<u8>,
+    /// No web server has been told yet why the app can't be started.
+    is_untold: bool,
+    is_cleared: bool,
+    requests: u64,
+    overloads: u64,
+    last_failure: Option<String>,
+    /// Held as long as we live: cleaners of old files leave a locked directory alone.
+    _directory: Option<Shared>,
+}
+
+impl Daemon {
+    fn run(&mut self) -> Exit {
+        ::log::info!(
+            "start: app={} pid={}",
+            self.app.path.display(),
+            process::pid()
+        );
+        let mut ready = Vec::new();
+        loop {
+            self.settle();
+            if self.leaving.is_over(&self.clients, &self.workers) {
+                break;
+            }
+            let patience = self
+                .next_deadline()
+                .map(|at| at.saturating_sub(clock::now()));
+            if let Err(error) = self.poll.wait(&mut ready, patience) {
+                ::log::error!("cannot wait for events: {error}");
+                self.workers.kill_all();
+                return Exit::OsError;
+            }
+            for &event in &ready {
+                self.on(event);
+            }
+            self.pass_time();
+        }
+        self.workers.kill_all();
+        self.write_state();
+        ::log::info!(
+            "exit: requests={} overloads={}",
+            self.requests,
+            self.overloads
+        );
+        self.leaving.exit()
+    }
+
+    fn on(&mut self, ready: Ready) {
+        match Token::from(ready.token) {
+            Token::Channel(source) => self.hear(source),
+            Token::Connection(ticket) => self.on_connection(ticket, ready),
+            Token::Input(ticket) => self.drain(ticket),
+            Token::Listener => self.accept(),
+            Token::Output(ticket) => self.write_page(ticket),
+            Token::Signals => self.on_signals(),
+            Token::Stderr(source) => self.overhear(source),
+        }
+    }
+
+    fn on_signals(&mut self) {
+        for signal in self.signals.take() {
+            match signal {
+                Signal::SIGCHLD => self.bury_the_dead(),
+                // Having left, the next request starts a daemon that reads everything anew.
+                signal => {
+                    ::log::info!("leave: {signal}");
+                    self.leave(None);
+                }
+            }
+        }
+    }
+
+    /// Lets the pool take in what happened, and does what it says, until there is nothing left to do.
+    fn settle(&mut self) {
+        let mut actions = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            ::log::trace!("pool: {event:?}");
+            self.pool.handle(event, clock::now(), &mut actions);
+            for action in actions.drain(..) {
+                ::log::trace!("pool: {action:?}");
+                self.carry_out(action);
+            }
+        }
+        if self.pool.is_proven() && !self.is_cleared {
+            self.is_cleared = true;
+            self.slots.clear_attempts();
+        }
+        self.tell_the_queued();
+        self.tell_the_curious();
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        let now = clock::now();
+        match action {
+            Action::Dispatch { ticket, worker } => self.dispatch(ticket, worker),
+            Action::Exit => {
+                self.workers.retire_zygote(now, &self.poll);
+                self.leaving.finish(now);
+            }
+            Action::Leave(reason) => self.leave_because(reason),
+            Action::Refuse { ticket, refusal } => self.refuse_waiting(ticket, refusal),
+            Action::Retire(worker) => self.workers.retire(worker, now, &self.poll),
+            Action::Spawn(worker) => {
+                if let Err(error) = self.workers.spawn(worker, &self.poll) {
+                    ::log::warn!("cannot ask for a worker: {error}");
+                    self.events.push_back(Event::ForkFailed(worker));
+                }
+            }
+            Action::StartZygote => self.start_zygote(),
+        }
+    }
+
+    fn leave_because(&mut self, reason: Reason) {
+        match reason {
+            Reason::Broken => self.slots.note_broken(),
+            Reason::Idle => ::log::info!("leave: idle"),
+            Reason::StartTimedOut => {
+                let sentence = "the app was not ready within start-timeout";
+                ::log::error!("{sentence}");
+                self.last_failure = Some(sentence.to_owned());
+            }
+        }
+        self.leave(Some(reason));
+    }
+
+    fn pass_time(&mut self) {
+        let now = clock::now();
+        self.expire_clients(now);
+        self.workers.kill_overdue(now);
+        self.leave_further(now);
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = None;
+        }
+        self.watch_limit();
+        self.events.push_back(Event::Tick);
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        [
+            self.pool.next_deadline(),
+            self.workers.next_deadline(),
+            self.leaving.next_deadline(),
+            self.accept_at,
+            self.limited.values().min().copied(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

@@ -1,0 +1,146 @@
+//! How the daemon comes to be: configuration, name, limits, signals; then the loop has all that it needs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::leave::Leaving;
+use super::log;
+use super::token::Token;
+use super::workers::Workers;
+use super::{Daemon, Words};
+use crate::app;
+use crate::app_file::AppFile;
+use crate::config::{App, Config};
+use crate::place::Place;
+use crate::policy::pool::{Event, Limits, Pool, WorkerId};
+use crate::policy::queue;
+use crate::report::{self, Exit};
+use crate::slots::Slots;
+use crate::start::{self, NameLock};
+use crate::sys::poll::{Interest, Poll};
+use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::splice::Scratch;
+use crate::sys::{clock, files, load, lock, process, socket};
+
+type CannotStart = (Exit, String);
+
+impl Daemon {
+    pub(super) fn start(words: &Words) -> Result<Daemon, CannotStart> {
+        let app =
+            AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
+        let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+        let place = Place::open(&app, config.runtime_dir.as_deref())
+            .map_err(|no| (Exit::CantCreate, no.to_string()))?;
+        let target = match &config.app {
+            App::Wsgi(target) => target.clone(),
+            App::Commands { .. } | App::Connect(_) => {
+                let what = "this version's daemon serves wsgi apps only";
+                return Err((Exit::Config, format!("{}: {what}", app.path.display())));
+            }
+        };
+        start_log(&config, &place, words.socket_fd.is_some());
+        let system = |error: io::Error| (Exit::OsError, format!("cannot start: {error}"));
+        let slots = Slots::open(&place.slots()).map_err(system)?;
+        let listener = match words.socket_fd {
+            Some(fd) => {
+                let listener = process::adopt(fd).map_err(system)?;
+                socket::take_over(listener.as_fd(), app::backlog(&config)).map_err(system)?;
+                listener
+            }
+            None => listen(&place, &config)?,
+        };
+        socket::set_nonblocking(listener.as_fd()).map_err(system)?;
+        process::become_subreaper().map_err(system)?;
+        let nofile = load::raise_limits();
+        let watched = [
+            Signal::SIGCHLD,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGTERM,
+        ];
+        let signals = SignalPipe::new(&watched).map_err(system)?;
+        let poll = Poll::new().map_err(system)?;
+        poll.add(&signals, Token::Signals.into(), Interest::Read)
+            .map_err(system)?;
+        poll.add(&listener, Token::Listener.into(), Interest::Read)
+            .map_err(system)?;
+        place.link_from_default(&app);
+        let directory = std::fs::File::open(&place.dir).and_then(lock::share).ok();
+        Ok(Daemon {
+            pool: Pool::new(limits(&config), clock::now()),
+            socket: files::identity(&place.socket()).ok(),
+            scratch: Scratch::new().map_err(system)?,
+            workers: Workers::new(nofile).map_err(system)?,
+            most_fds: nofile.map_or(1024, |(_, hard)| hard),
+            listener: Some(listener),
+            is_accepting: true,
+            accept_at: None,
+            clients: BTreeMap::new(),
+            arrived: Vec::new(),
+            curious: Vec::new(),
+            limited: BTreeMap::new(),
+            served_by: BTreeMap::new(),
+            next_ticket: 1,
+            events: VecDeque::from([Event::Tick]),
+            leaving: Leaving::default(),
+            last_words: Vec::new(),
+            is_untold: false,
+            is_cleared: false,
+            requests: 0,
+            overloads: 0,
+            last_failure: None,
+            _directory: directory,
+            app,
+            config,
+            target,
+            place,
+            slots,
+            poll,
+            signals,
+        })
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    // `max-procs` is at most 1024, and the others are at most `max-procs`.
+    let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
+    Limits {
+        idle_timeout: config.lifetime.idle_timeout,
+        max_procs: small(config.pool.max_procs),
+        max_requests: config.pool.max_requests.unwrap_or(u32::MAX),
+        min_idle: small(config.pool.min_idle),
+        min_lifetime: config.lifetime.min_lifetime,
+        min_procs: small(config.pool.min_procs),
+        queue: queue::Limits {
+            size: config.queue.size as usize,
+            timeout: config.queue.timeout,
+        },
+        start_timeout: config.timeouts.start,
+        worker_idle_timeout: config.pool.worker_idle_timeout,
+    }
+}
+
+fn start_log(config: &Config, place: &Place, is_background: bool) {
+    let path = config.log.file.clone().unwrap_or_else(|| place.log());
+    let target = is_background
+        .then(|| log::LogFile::open(&path).ok())
+        .flatten();
+    let target = target.map(|file| Box::new(file) as Box<dyn io::Write + Send>);
+    report::start_log(app::log_level(config), target);
+}
+
+/// In the foreground we take the name ourselves, under the lock.
+fn listen(place: &Place, config: &Config) -> Result<OwnedFd, CannotStart> {
+    let refused = |error: start::StartError| (Exit::CantCreate, error.to_string());
+    let lock = NameLock::wait(place).map_err(refused)?;
+    if let (_, Some(connection)) = start::connect(place) {
+        let pid = socket::peer(connection.as_fd()).map_or(0, |peer| peer.pid);
+        let what = "'polycgi stop APP' ends it";
+        return Err((
+            Exit::CantCreate,
+            format!("a daemon of this app runs already, pid {pid}; {what}"),
+        ));
+    }
+    lock.listen(place, app::backlog(config)).map_err(refused)
+}

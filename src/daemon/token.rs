@@ -1,0 +1,94 @@
+//! What a descriptor of the loop is, packed into the number that epoll gives back.
+
+use crate::policy::pool::WorkerId;
+use crate::policy::queue::Ticket;
+
+/// A process of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Worker(WorkerId),
+    Zygote,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    Channel(Source),
+    Connection(Ticket),
+    /// The descriptor that a message-body is drained from.
+    Input(Ticket),
+    Listener,
+    /// The descriptor that a page goes to.
+    Output(Ticket),
+    Signals,
+    Stderr(Source),
+}
+
+const SHIFT: u32 = 56;
+const ZYGOTE: u64 = 1 << 32;
+
+impl From<Token> for u64 {
+    fn from(token: Token) -> u64 {
+        let source = |source| match source {
+            Source::Worker(id) => u64::from(id),
+            Source::Zygote => ZYGOTE,
+        };
+        let (kind, number) = match token {
+            Token::Channel(from) => (0, source(from)),
+            Token::Connection(ticket) => (1, ticket),
+            Token::Input(ticket) => (2, ticket),
+            Token::Listener => (3, 0),
+            Token::Output(ticket) => (4, ticket),
+            Token::Signals => (5, 0),
+            Token::Stderr(from) => (6, source(from)),
+        };
+        kind << SHIFT | number
+    }
+}
+
+impl From<u64> for Token {
+    fn from(packed: u64) -> Token {
+        let number = packed & ((1 << SHIFT) - 1);
+        let source = if number == ZYGOTE {
+            Source::Zygote
+        } else {
+            Source::Worker(number as WorkerId)
+        };
+        match packed >> SHIFT {
+            0 => Token::Channel(source),
+            1 => Token::Connection(number),
+            2 => Token::Input(number),
+            3 => Token::Listener,
+            4 => Token::Output(number),
+            5 => Token::Signals,
+            _ => Token::Stderr(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_as_it_was() {
+        for source in [
+            Source::Worker(0),
+            Source::Worker(WorkerId::MAX),
+            Source::Zygote,
+        ] {
+            for token in [Token::Channel(source), Token::Stderr(source)] {
+                assert_eq!(Token::from(u64::from(token)), token);
+            }
+        }
+        let others = [
+            Token::Connection(1),
+            Token::Input(7),
+            Token::Listener,
+            Token::Output((1 << SHIFT) - 1),
+            Token::Signals,
+        ];
+        for token in others {
+            assert_eq!(Token::from(u64::from(token)), token);
+        }
+    }
+}
