@@ -52,6 +52,10 @@ pub mod start;
 
 // -- the modes
 pub mod app_cgi;
+pub mod cli;
 pub mod daemon;
 pub mod front;
 pub mod overload_page;
+
+// -- roof
+pub mod applet;

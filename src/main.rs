@@ -1,5 +1,5 @@
 //! The binary: hands over to the table of applets.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    polycgi::applet::main()
 }

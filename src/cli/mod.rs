@@ -1,0 +1,170 @@
+//! The subcommands for people. Each is a file; here are their words, and the help that lists them.
+
+mod check;
+mod control;
+mod links;
+mod request;
+
+use std::process::ExitCode;
+
+use argh::FromArgs;
+
+use crate::app_file::{AppFile, NotAnApp};
+use crate::args;
+use crate::report::{Exit, say};
+
+const NAME: &str = "polycgi";
+/// The binary's names in cgi-bin, and what each does.
+const APPLETS: [(&str, &str); 4] = [
+    ("app-cgi", "the app as a plain CGI, whatever the load"),
+    (
+        "cgi-front",
+        "the app by load: as a plain CGI, or by its daemon (what an app file runs)",
+    ),
+    ("overload-page", "'try again later', whatever the app"),
+    ("scgi-daemon", "the app's daemon"),
+];
+
+/// Runs a web app from cgi-bin: as a plain CGI while the site is quiet, in a daemon when it is busy.
+#[derive(FromArgs)]
+struct Polycgi {
+    #[argh(subcommand)]
+    command: Subcommand,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Subcommand {
+    AppCgi(AppCgi),
+    Applets(Applets),
+    CgiFront(CgiFront),
+    Check(check::Check),
+    Links(links::Links),
+    New(links::New),
+    OverloadPage(OverloadPage),
+    Request(request::Request),
+    ScgiDaemon(ScgiDaemon),
+    Start(control::Start),
+    Status(control::Status),
+    Stop(control::Stop),
+}
+
+/// List the applets: the names under which a web server runs this program.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "applets")]
+struct Applets {}
+
+/// Run the app as a plain CGI, whatever the load; for a web server.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "app-cgi")]
+struct AppCgi {}
+
+/// Run the app by load, as a plain CGI or by its daemon; for a web server.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "cgi-front")]
+struct CgiFront {}
+
+/// Answer 'try again later'; for a web server.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "overload-page")]
+struct OverloadPage {}
+
+/// Serve an app's requests until it is idle; in the foreground.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "scgi-daemon")]
+struct ScgiDaemon {}
+
+/// Runs the subcommand that `words` name.
+pub fn main(words: &[String]) -> ExitCode {
+    if let [first] = words
+        && (first == "--version" || first == "-V")
+    {
+        println!("polycgi {}", env!("CARGO_PKG_VERSION"));
+        return Exit::Ok.into();
+    }
+    // `./wiki.cgi` by hand: the kernel runs `polycgi - ./wiki.cgi`, or `polycgi ./wiki.cgi`.
+    if let Some(app) = app_file_by_hand(words) {
+        return describe_app(&app);
+    }
+    if let [file, ..] = words
+        && file.contains('/')
+        && AppFile::at(file.as_ref()).is_ok()
+    {
+        // `#!/usr/bin/env polycgi` gets here: the kernel named env's finding, and not the script.
+        let own = crate::sys::environ::exec_name().unwrap_or(std::path::Path::new(NAME));
+        say(NAME, NotAnApp::Binary(own.to_path_buf()));
+        return Exit::Usage.into();
+    }
+    let words: Polycgi = match args::parse(&[NAME], words) {
+        Ok(words) => words,
+        Err(exit) => return exit.into(),
+    };
+    match words.command {
+        Subcommand::AppCgi(_) => for_web_server("app-cgi"),
+        Subcommand::Applets(_) => {
+            for (name, what) in APPLETS {
+                println!("{name:15}{what}");
+            }
+            Exit::Ok
+        }
+        Subcommand::CgiFront(_) => for_web_server("cgi-front"),
+        Subcommand::Check(words) => words.run(),
+        Subcommand::Links(words) => words.run(),
+        Subcommand::New(words) => words.run(),
+        Subcommand::OverloadPage(_) => for_web_server("overload-page"),
+        Subcommand::Request(words) => words.run(),
+        // Reached only with --help: the table of applets has its own way there.
+        Subcommand::ScgiDaemon(_) => Exit::Usage,
+        Subcommand::Start(words) => words.run(),
+        Subcommand::Status(words) => words.run(),
+        Subcommand::Stop(words) => words.run(),
+    }
+    .into()
+}
+
+/// An applet that a web server runs, started by a person: says what it is.
+pub fn describe_applet(name: &[u8], words: &[String]) -> ExitCode {
+    let name = String::from_utf8_lossy(name);
+    if let Some(app) = app_file_by_hand(words) {
+        return describe_app(&app);
+    }
+    let mut all = vec![name.into_owned()];
+    all.extend_from_slice(words);
+    main(&all)
+}
+
+fn for_web_server(name: &str) -> Exit {
+    say(
+        name,
+        "this is run by a web server, for a request; to try one by hand: polycgi request APP /",
+    );
+    Exit::Usage
+}
+
+/// The app file, where the kernel ran us as its `#!` program: with the optional `-` and the file's path.
+fn app_file_by_hand(words: &[String]) -> Option<AppFile> {
+    let executed = crate::sys::environ::exec_name()?;
+    let path = match words {
+        [dash, path, ..] if dash == "-" => path,
+        [path, ..] => path,
+        [] => return None,
+    };
+    // The kernel's word and the command line agree, so it is not a subcommand.
+    (std::path::Path::new(path) == executed).then(|| AppFile::at(executed).ok())?
+}
+
+fn describe_app(app: &AppFile) -> ExitCode {
+    let path = app.path.display();
+    println!("{path} is a polycgi app file: a web server runs it, from cgi-bin.");
+    println!("To try it by hand:  polycgi request {path} /");
+    println!("To examine it:      polycgi check {path}");
+    Exit::Ok.into()
+}
+
+/// The app that a person names, or why there is none, said.
+fn app_named(command: &str, name: &str) -> Result<AppFile, Exit> {
+    AppFile::named(name.as_ref()).map_err(|no| {
+        say(command, &no);
+        Exit::NoInput
+    })
+}
