@@ -1,0 +1,86 @@
+# Builds, installs, tests and shows polycgi. `make help` lists what there is.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+# Where cargo builds, and where what the tests need is kept between runs.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET)/release/polycgi
+APPLETS := cgi-front app-cgi scgi-daemon overload-page
+
+INTO := $(DESTDIR)$(PREFIX)
+DOCS := README.md LICENSE-MIT LICENSE-APACHE packaging/CHANGELOG.md
+MAN := $(wildcard packaging/*.1 packaging/man/*.1)
+EXAMPLES := $(wildcard packaging/examples/*)
+BASH := $(wildcard packaging/completions/polycgi.bash)
+ZSH := $(wildcard packaging/completions/_polycgi)
+FISH := $(wildcard packaging/completions/polycgi.fish)
+
+# $(call put,MODE,FILE,PLACE): written beside and renamed, since what is there may be running.
+put = install -D -m $(1) $(2) $(INTO)/$(3).new && mv -f $(INTO)/$(3).new $(INTO)/$(3)
+# $(call put-all,MODE,FILES,FOLDER)
+define put-each
+	$(call put,$(1),$(2),$(3))
+
+endef
+put-all = $(foreach file,$(2),$(call put-each,$(1),$(file),$(3)/$(notdir $(file))))
+
+.DEFAULT_GOAL := build
+.PHONY: help build install uninstall deps check test demo bench clean
+
+help:
+	@echo 'make build      the program, linked statically: $(BINARY)'
+	@echo 'make install    into PREFIX (/usr/local), below DESTDIR; make uninstall takes it away'
+	@echo 'make check      format, lints, unit tests, the rooms of the house'
+	@echo 'make test       installs what the tests need, then check and the tests on real servers'
+	@echo 'make demo       an app served in all three ways; ONCE=1 ends by itself'
+	@echo 'make bench      measures'
+
+# Not by RUSTFLAGS: without --target they reach the macros too, which can't be static.
+build:
+	$(CARGO) rustc --release --bin polycgi -- -C target-feature=+crt-static -C relocation-model=static
+
+# Only when it is missing: root, who installs, may have no cargo.
+$(BINARY):
+	$(MAKE) build
+
+install: $(BINARY)
+	$(call put,755,$(BINARY),bin/polycgi)
+	@for applet in $(APPLETS); do \
+		ln -sf polycgi $(INTO)/bin/$$applet.new && mv -fT $(INTO)/bin/$$applet.new $(INTO)/bin/$$applet || exit; \
+	done
+	$(call put-all,644,$(wildcard $(DOCS)),share/doc/polycgi)
+	$(call put-all,644,$(MAN),share/man/man1)
+	$(call put-all,644,$(EXAMPLES),share/polycgi/examples)
+	$(if $(BASH),$(call put,644,$(BASH),share/bash-completion/completions/polycgi))
+	$(if $(ZSH),$(call put,644,$(ZSH),share/zsh/site-functions/_polycgi))
+	$(if $(FISH),$(call put,644,$(FISH),share/fish/vendor_completions.d/polycgi.fish))
+
+uninstall:
+	rm -f $(addprefix $(INTO)/bin/,polycgi $(APPLETS))
+	rm -f $(addprefix $(INTO)/share/man/man1/,$(notdir $(MAN)))
+	rm -f $(INTO)/share/bash-completion/completions/polycgi $(INTO)/share/zsh/site-functions/_polycgi
+	rm -f $(INTO)/share/fish/vendor_completions.d/polycgi.fish
+	rm -rf $(INTO)/share/doc/polycgi $(INTO)/share/polycgi
+
+deps:
+	tests/install-deps.sh $(TARGET)/hg
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) test --lib
+	$(CARGO) test --test rooms
+
+test: deps check build
+	tests/run $(TARGET)/hg
+
+demo: build
+	ONCE=$(ONCE) packaging/demo/demo
+
+bench: build
+	tests/bench/bench
+
+clean:
+	$(CARGO) clean
+	rm -rf $(TARGET)/hg

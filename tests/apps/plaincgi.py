@@ -1,0 +1,8 @@
+"""Runs an application as a plain CGI by the standard library: the reference that ours is held against."""
+
+import wsgiref.handlers
+
+
+def run(application):
+    """One request, by the CGI environment."""
+    wsgiref.handlers.CGIHandler().run(application)

@@ -1,0 +1,58 @@
+#!/bin/bash
+# Installs what the tests need and this machine lacks: Debian's packages by apt, Mercurial from PyPI into a
+# virtual environment. Where all is there, neither apt nor pip is run.
+# usage: install-deps.sh FOLDER-OF-THE-VIRTUAL-ENVIRONMENT
+set -eu
+
+environment=$1
+packages=()
+
+need() { # PACKAGE COMMAND...: the package, unless the command succeeds
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || packages+=("$package")
+}
+
+need apache2-bin test -x /usr/sbin/apache2 -a -e /usr/lib/apache2/modules/mod_cgid.so
+need busybox test -x /usr/bin/busybox -o -x /bin/busybox
+need coreutils sha256sum /dev/null
+need curl curl --version
+need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
+need python3 /usr/bin/python3 -c 'import wsgiref.validate'
+# A virtual environment without pip is of no use, and Debian packs pip for it apart.
+need python3-venv /usr/bin/python3 -c 'import ensurepip'
+need util-linux /usr/bin/setpriv --version
+
+if [ ${#packages[@]} -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "install-deps.sh: the tests need ${packages[*]} (Debian's names): install them" >&2
+        exit 69
+    elif [ "$(id -u)" = 0 ]; then
+        root=(env)
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        root=(sudo)
+    else
+        echo "install-deps.sh: the tests need more packages: apt-get install ${packages[*]}" >&2
+        exit 77
+    fi
+    # The packages start their servers as they are installed; the tests start their own, and this machine may be in use.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
+        "${root[@]}" chmod 755 $policy
+        trap '"${root[@]}" rm -f $policy' EXIT
+    fi
+    "${root[@]}" apt-get update
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+fi
+
+if ! "$environment/bin/python3" "$environment/bin/hg" --version >/dev/null 2>&1; then
+    rm -rf "$environment"
+    /usr/bin/python3 -m venv "$environment"
+    # Made where it is run; a machine without a wheel for it has perhaps no compiler either.
+    HGMODULEPOLICY=allow "$environment/bin/pip" install --quiet --disable-pip-version-check 'mercurial>=6.5' ||
+        { echo "install-deps.sh: cannot install Mercurial from PyPI (is there a network, and for a build gcc and python3-dev?)" >&2; exit 69; }
+    # Thrown away, for the tests copy the rest.
+    "$environment/bin/python3" -m pip uninstall --quiet --yes setuptools pip
+    "$environment/bin/python3" "$environment/bin/hg" --version --quiet
+fi

@@ -1,0 +1,131 @@
+//! The installed program: what kind of file it is, what lies beside it, and how it answers to words that need no app.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::util::{PATH, installed, run};
+
+const APPLETS: [&str; 4] = ["cgi-front", "app-cgi", "scgi-daemon", "overload-page"];
+const SUBCOMMANDS: [&str; 7] = [
+    "request", "status", "start", "stop", "check", "links", "applets",
+];
+
+/// Runs the installed program of that name, away from a web server.
+fn program(name: &str, words: &[&str]) -> super::util::Output {
+    run(
+        Command::new(installed(name))
+            .args(words)
+            .env_clear()
+            .env("PATH", PATH),
+        b"",
+    )
+}
+
+fn u16_at(file: &[u8], at: usize) -> usize {
+    usize::from(u16::from_le_bytes(
+        file[at..at + 2].try_into().expect("two bytes"),
+    ))
+}
+
+fn u64_at(file: &[u8], at: usize) -> usize {
+    usize::try_from(u64::from_le_bytes(
+        file[at..at + 8].try_into().expect("eight bytes"),
+    ))
+    .expect("fits")
+}
+
+/// Static and not relocated: a front then starts in half the time. elf(5) has the offsets.
+#[test]
+fn is_elf_exec_without_an_interpreter() {
+    const ET_EXEC: usize = 2;
+    const PT_INTERP: u32 = 3;
+    let file = fs::read(installed("polycgi")).unwrap();
+    assert_eq!(file[..6], *b"\x7fELF\x02\x01", "64 bits, little-endian");
+    assert_eq!(
+        u16_at(&file, 16),
+        ET_EXEC,
+        "position-independent: see the Makefile's build"
+    );
+    let (table, size, count) = (u64_at(&file, 32), u16_at(&file, 54), u16_at(&file, 56));
+    let kinds: Vec<u32> = (0..count)
+        .map(|index| table + index * size)
+        .map(|at| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()))
+        .collect();
+    assert!(!kinds.contains(&PT_INTERP), "dynamically linked: {kinds:?}");
+}
+
+#[test]
+fn is_executable_and_has_its_links_beside_it() {
+    assert_eq!(
+        fs::metadata(installed("polycgi"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o7777,
+        0o755
+    );
+    for applet in APPLETS {
+        assert_eq!(
+            fs::read_link(installed(applet)).unwrap(),
+            Path::new("polycgi"),
+            "{applet}"
+        );
+    }
+}
+
+#[test]
+fn tells_its_version() {
+    let expected = format!("polycgi {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(program("polycgi", &["--version"]).success(), expected);
+}
+
+#[test]
+fn everything_answers_to_help() {
+    for word in APPLETS.iter().chain(&SUBCOMMANDS) {
+        for help in ["--help", "-h"] {
+            let said = program("polycgi", &[word, help]).success();
+            assert!(said.contains(word), "polycgi {word} {help}: {said}");
+        }
+    }
+    for applet in APPLETS {
+        let said = program(applet, &["--help"]).success();
+        assert!(said.contains(applet), "{applet} --help: {said}");
+    }
+    let said = program("polycgi", &["--help"]).success();
+    for word in APPLETS.iter().chain(&SUBCOMMANDS) {
+        assert!(
+            said.contains(word),
+            "polycgi --help does not name {word}: {said}"
+        );
+    }
+}
+
+/// sysexits.h: EX_USAGE. What is wrong is said on stderr, and nothing on stdout.
+#[test]
+fn usage_errors_exit_64() {
+    for words in [
+        &[][..],
+        &["no-such-subcommand"],
+        &["--no-such-option"],
+        &["request"],
+        &["request", "--no-such-option", "x", "/"],
+        &["status", "--no-such-option"],
+        &["links"],
+        &["check"],
+    ] {
+        let output = program("polycgi", words);
+        assert_eq!(
+            output.status.code(),
+            Some(64),
+            "polycgi {words:?}: {}",
+            output.stderr
+        );
+        assert_eq!(
+            (output.stdout.len(), output.stderr.is_empty()),
+            (0, false),
+            "polycgi {words:?}"
+        );
+    }
+}

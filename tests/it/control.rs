@@ -1,0 +1,137 @@
+//! `status`, `start` and `stop` by the command line: what they show and do while requests run.
+
+use super::util::process::is_alive;
+use super::util::{Conversation, Mpm, Running, Site, cgi, daemon, under_both};
+
+const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\nmax-procs = 2\n";
+
+under_both!(status_while_requests_are_held stop_and_start stop_hold);
+
+#[track_caller]
+fn assert_has(status: &[String], lines: &[String]) {
+    for line in lines {
+        assert!(status.contains(line), "no {line} in {status:#?}");
+    }
+}
+
+fn status_while_requests_are_held(mpm: Mpm) {
+    let site = Site::configured(mpm, 16, CONFIG);
+    let dir = &site.dir;
+    let app = format!("app = \"{}\"", dir.join("cgi-bin/app").display());
+    let line = |key: &str, value: &str| format!("{key} = {value}");
+    let down = [
+        app.clone(),
+        line("state", "\"down\""),
+        line("pid", "null"),
+        line("workers", "[]"),
+    ];
+    assert_has(&dir.status(), &down);
+
+    let mut gate = dir.gate("gate");
+    let open = || site.open("GET", "/hold?gate=gate", &[], None);
+    let mut held: Vec<Conversation> = vec![open(), open()];
+    let workers = [gate.entered(), gate.entered()];
+    held.push(open());
+    dir.until_status_has("queue = 1");
+    let status = dir.status();
+    let up = [
+        app,
+        line("state", "\"up\""),
+        line("pid", &dir.daemon().to_string()),
+        line("requests", "3"),
+        line("overloads", "0"),
+        line("last_failure", "null"),
+    ];
+    assert_has(&status, &up);
+    let values = |key: &str| -> Vec<&str> {
+        let (start, end) = ("workers.", format!(".{key}"));
+        let pairs = status.iter().filter_map(|line| line.split_once(" = "));
+        let of_workers = pairs.filter(|(name, _)| name.starts_with(start) && name.ends_with(&end));
+        of_workers.map(|(_, value)| value).collect()
+    };
+    let mut pids: Vec<i32> = values("pid")
+        .iter()
+        .map(|pid| pid.parse().expect("a pid"))
+        .collect();
+    let mut entered = workers.to_vec();
+    pids.sort_unstable();
+    entered.sort_unstable();
+    assert_eq!(pids, entered);
+    assert_eq!(values("state"), ["\"busy\"", "\"busy\""]);
+    assert_eq!(values("requests"), ["0", "0"]);
+    // For a person, the same.
+    let text = dir.polycgi(&["status"]).success();
+    assert!(
+        text.contains("up") && text.contains(&workers[0].to_string()),
+        "{text}"
+    );
+
+    gate.open(3);
+    for reply in held.into_iter().map(Conversation::reply) {
+        reply.ok();
+    }
+    dir.until_status_has("queue = 0");
+    daemon::with_its_children(dir.daemon(), || {
+        dir.polycgi(&["stop"]).success();
+    });
+    assert_has(&dir.status(), &down);
+}
+
+fn stop_and_start(mpm: Mpm) {
+    let site = Site::configured(mpm, 16, CONFIG);
+    let dir = &site.dir;
+    let mut gate = dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    let worker = gate.entered();
+    let first = dir.daemon();
+    dir.polycgi(&["stop"]).success();
+    // The next request starts another, while the first finishes.
+    assert_eq!(site.get("/mark?name=next").ok(), "next daemon\n");
+    assert!(is_alive(first) && is_alive(worker));
+    daemon::with_its_children(first, || {
+        gate.open(1);
+        assert_eq!(held.reply().ok(), format!("{worker}\n"));
+    });
+    let second = dir.daemon();
+    assert_ne!(second, first);
+    daemon::with_its_children(second, || {
+        dir.polycgi(&["stop"]).success();
+    });
+    // By hand, and twice: the second finds the first.
+    dir.polycgi(&["start"]).success();
+    let third = dir.daemon();
+    dir.polycgi(&["start"]).success();
+    assert_eq!(dir.daemon(), third);
+    dir.until_status_has("state = \"up\"");
+    assert_eq!(site.get("/mark?name=third").ok(), "third daemon\n");
+    assert_eq!(dir.daemon(), third);
+}
+
+fn stop_hold(mpm: Mpm) {
+    let site = Site::configured(mpm, 16, CONFIG);
+    let dir = &site.dir;
+    assert_eq!(site.get("/mark?name=before").ok(), "before daemon\n");
+    daemon::with_its_children(dir.daemon(), || {
+        dir.polycgi(&["stop", "--hold"]).success();
+    });
+    dir.until_status_has("state = \"held\"");
+    for _ in 0..3 {
+        assert_eq!(site.get("/mark?name=held").ok(), "held cgi\n");
+    }
+    assert!(dir.all_daemons().is_empty());
+    // The same for a front that no web server has started.
+    let app = dir.join("cgi-bin/app");
+    let direct: Running = cgi::start_front(&app, "/mark?name=direct");
+    assert_eq!(direct.end().response().ok(), "direct cgi\n");
+    // One that runs on beside the daemon is still seen.
+    let mut gate = dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    let script = gate.entered();
+    dir.until_status_has("cgis = 1");
+    dir.polycgi(&["start"]).success();
+    assert_eq!(site.get("/mark?name=after").ok(), "after daemon\n");
+    dir.until_status_has("state = \"up\"");
+    dir.until_status_has("cgis = 1");
+    gate.open(1);
+    assert_eq!(held.reply().ok(), format!("{script}\n"));
+}

@@ -1,0 +1,115 @@
+//! A request between its front and the daemon: who stays, who may go, who takes it back, and that nobody runs it twice.
+
+use nix::sys::signal::Signal;
+
+use super::util::process::{is_alive, kill_at_once, send, stop};
+use super::util::{Deadline, Dir, Mpm, Site, cgi, daemon, digest, under_both};
+
+const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
+
+under_both!(
+    a_front_stays_where_it_must
+    handoff_stay
+    handoff_exit
+    handoff_relay
+    a_stopped_daemon_loses_the_request
+);
+
+fn a_front_stays_where_it_must(mpm: Mpm) {
+    forwarded(mpm, "auto", mpm == Mpm::Event);
+}
+
+fn handoff_stay(mpm: Mpm) {
+    forwarded(mpm, "stay", true);
+}
+
+fn handoff_exit(mpm: Mpm) {
+    forwarded(mpm, "exit", false);
+}
+
+fn handoff_relay(mpm: Mpm) {
+    forwarded(mpm, "relay", true);
+}
+
+/// Whether the front is there while the application runs; and the same answers in any case.
+fn forwarded(mpm: Mpm, handoff: &str, stays: bool) {
+    let site = Site::configured(mpm, 16, &format!("{CONFIG}handoff = {handoff}\n"));
+    site.get("/hello").ok();
+    let mut gate = site.dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    let worker = gate.entered();
+    let fronts = site.dir.fronts();
+    if stays {
+        assert_eq!(fronts.len(), 1, "{fronts:?}");
+        assert!(site.get("/hello").ok() != format!("hello from {worker}\n"));
+        assert!(is_alive(fronts[0]));
+    } else {
+        // It may be about to exit; that it does before its request is done is what counts.
+        for front in &fronts {
+            assert!(Deadline::soon().ended(*front));
+        }
+    }
+    gate.open(1);
+    assert_eq!(held.reply().ok(), format!("{worker}\n"));
+    for front in fronts {
+        assert!(Deadline::soon().ended(front), "the request is done");
+    }
+
+    let body: Vec<u8> = (0..5_000_000_u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let reply = site.send("POST", "/digest", &[], Some(&body));
+    assert_eq!(reply.ok(), format!("{} 5000000\n", digest(&body)));
+    let reply = site.get("/big?size=50000000");
+    assert_eq!((reply.status(), reply.body.len()), (200, 50_000_000));
+    let numbers = reply.body.chunks(65536).map(|block| &block[..16]);
+    for (number, shown) in numbers.enumerate() {
+        assert_eq!(shown, format!("{number:015}\n").as_bytes());
+    }
+    let head = site.send("HEAD", "/status/200", &[], None);
+    assert_eq!((head.status(), head.body.len()), (200, 0));
+    assert_eq!(site.get("/status/404").text(), "status 404\n");
+}
+
+/// It has not said a word, so the front may take the request back after 2 s, and the daemon must see that. What can't
+/// be taken back are the descriptors that are on their way to it: the response has no end before they are closed.
+fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
+    let site = Site::configured(mpm, 16, CONFIG);
+    site.get("/hello").ok();
+    let serving = site.dir.daemon();
+    stop(serving);
+    let began = std::time::Instant::now();
+    let mut response = site.open("GET", "/mark?name=taken-back", &[], None);
+    assert_eq!(response.head().status, 200);
+    assert_eq!(response.piece().as_deref(), Some(&b"taken-back cgi\n"[..]));
+    assert!(began.elapsed().as_secs() >= 2, "it was given time");
+    send(serving, Signal::SIGCONT);
+    assert_eq!(response.piece(), None);
+    assert_eq!(site.get("/mark?name=after").ok(), "after daemon\n");
+    assert_eq!(site.dir.daemon(), serving);
+    // All that it knows of is done when it has gone.
+    daemon::with_its_children(serving, || send(serving, Signal::SIGTERM));
+    assert_eq!(site.dir.lines("marks"), ["taken-back cgi", "after daemon"]);
+}
+
+/// Its death means that the client is gone.
+#[test]
+fn a_killed_front_s_request_is_dropped() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", &format!("{CONFIG}max-procs = 1\n"));
+    let mut gate = dir.gate("gate");
+    let held = cgi::start_front(&app, "/hold?gate=gate");
+    let worker = gate.entered();
+    let queued = cgi::start_front(&app, "/mark?name=dropped");
+    dir.until_status_has("queue = 1");
+    kill_at_once(queued.pid());
+    drop(queued);
+    dir.until_status_has("queue = 0");
+    gate.open(1);
+    assert_eq!(held.end().response().ok(), format!("{worker}\n"));
+    let after = cgi::start_front(&app, "/mark?name=after").end();
+    assert_eq!(after.response().ok(), "after daemon\n");
+    let serving = dir.daemon();
+    daemon::with_its_children(serving, || send(serving, Signal::SIGTERM));
+    assert_eq!(dir.lines("marks"), ["after daemon"]);
+}

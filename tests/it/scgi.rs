@@ -1,0 +1,229 @@
+//! Plain SCGI clients at the daemon's socket, right ones and wrong ones: each has its answer, and none hurts another.
+
+use std::path::Path;
+
+use nix::unistd::{Uid, geteuid};
+
+use super::util::scgi::{ScgiClient, header, netstring};
+use super::util::{Dir, Reply, cgi, digest};
+
+const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
+
+/// A daemon, and its socket.
+struct Server {
+    dir: Dir,
+    pid: i32,
+}
+
+impl Server {
+    #[track_caller]
+    fn start() -> Self {
+        let dir = Dir::new();
+        let app = dir.app_file("app", CONFIG);
+        cgi::start_front(&app, "/hello").end().response().ok();
+        let pid = dir.daemon();
+        Self { dir, pid }
+    }
+
+    fn connect(&self) -> ScgiClient {
+        ScgiClient::connect(&self.dir.socket())
+    }
+
+    /// What it answers to these bytes.
+    #[track_caller]
+    fn ask(&self, bytes: &[u8]) -> Reply {
+        self.connect().send(bytes).reply()
+    }
+
+    /// The next request is right, and by the same daemon.
+    #[track_caller]
+    fn is_well(&self) {
+        let hello = self.ask(&header("GET", "/hello", &[], 0)).ok();
+        assert!(hello.starts_with("hello from "), "{hello}");
+        assert_eq!(self.dir.daemon(), self.pid);
+        assert_eq!(self.dir.starts(), 1);
+    }
+}
+
+#[test]
+fn get_head_and_post() {
+    let server = Server::start();
+    let get = server.ask(&header("GET", "/status/404", &[], 0));
+    assert_eq!((get.status(), get.text().as_str()), (404, "status 404\n"));
+    let head = server.ask(&header("HEAD", "/status/404", &[], 0));
+    assert_eq!((head.status(), head.body.len()), (404, 0));
+    assert_eq!(head.field("Content-Length"), Some("11"));
+
+    let body: Vec<u8> = (0..1_000_000_u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
+    let expected = format!("{} 1000000\n", digest(&body));
+    let message = [header("POST", "/digest", &[], body.len()), body.clone()].concat();
+    assert_eq!(server.ask(&message).ok(), expected);
+    // A server that half-closes behind the body still wants its answer.
+    let mut client = server.connect();
+    assert_eq!(client.send(&message).end().reply().ok(), expected);
+    server.is_well();
+}
+
+/// Each byte of the header by itself, and the body in pieces that are no block of anybody's.
+#[test]
+fn small_pieces() {
+    let server = Server::start();
+    let body: Vec<u8> = (0..100_000_u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
+    let mut client = server.connect();
+    for byte in header("POST", "/digest", &[], body.len()) {
+        client.send(&[byte]);
+    }
+    for piece in body.chunks(777) {
+        client.send(piece);
+    }
+    assert_eq!(client.reply().ok(), format!("{} 100000\n", digest(&body)));
+    server.is_well();
+}
+
+/// The body comes when the application has been waiting for it: half of it is with the worker already.
+#[test]
+fn a_body_that_comes_late() {
+    let server = Server::start();
+    let mut gate = server.dir.gate("gate");
+    let mut slow = server.connect();
+    slow.send(&header("POST", "/digest", &[], 8)).send(b"half");
+    let mut held = server.connect();
+    held.send(&header("GET", "/hold?gate=gate", &[], 0));
+    gate.entered();
+    server.is_well();
+    slow.send(b"full");
+    assert_eq!(slow.reply().ok(), format!("{} 8\n", digest(b"halffull")));
+    gate.open(1);
+    held.reply().ok();
+}
+
+#[test]
+fn malformed_headers_are_a_400() {
+    let server = Server::start();
+    let pairs = |pairs: &[(&'static str, &'static str)]| netstring(pairs.iter().copied());
+    let wrong: [&[u8]; 11] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"hello",
+        b"-5:hello,",
+        b"05:hello,",
+        b"5:hello,",
+        b"0:,",
+        b"24:CONTENT_LENGTH\x000\0SCGI\x001\0;",
+        &pairs(&[("SCGI", "1"), ("CONTENT_LENGTH", "0")]),
+        &pairs(&[("CONTENT_LENGTH", "0"), ("REQUEST_METHOD", "GET")]),
+        &pairs(&[("CONTENT_LENGTH", "+5"), ("SCGI", "1")]),
+        &pairs(&[("CONTENT_LENGTH", "0"), ("SCGI", "1"), ("", "x")]),
+    ];
+    for bytes in wrong {
+        let reply = server.ask(bytes);
+        assert_eq!(reply.status(), 400, "{:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+    }
+    server.is_well();
+}
+
+#[test]
+fn duplicates_are_a_400_unless_they_are_equal() {
+    let server = Server::start();
+    let twice = |first: &'static str, second: &'static str| {
+        let meta = cgi::meta("GET", "/status/200", &[]);
+        let meta = meta
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let twice = [
+            ("CONTENT_LENGTH", "0"),
+            ("SCGI", "1"),
+            ("HTTP_HOST", first),
+            ("HTTP_HOST", second),
+        ];
+        netstring(twice.into_iter().chain(meta))
+    };
+    assert_eq!(server.ask(&twice("a.example", "b.example")).status(), 400);
+    assert_eq!(
+        server.ask(&twice("a.example", "a.example")).ok(),
+        "status 200\n"
+    );
+    let lengths = netstring([
+        ("CONTENT_LENGTH", "0"),
+        ("SCGI", "1"),
+        ("CONTENT_LENGTH", "5"),
+    ]);
+    assert_eq!(server.ask(&lengths).status(), 400);
+    server.is_well();
+}
+
+#[test]
+fn a_header_over_the_limit_is_a_431() {
+    let server = Server::start();
+    let cookie = "c".repeat(70_000);
+    let message = header("GET", "/hello", &[("Cookie", &cookie)], 0);
+    assert_eq!(server.ask(&message).status(), 431);
+    // The length alone is enough: nobody waits for a gigabyte.
+    assert_eq!(server.ask(b"1000000000:").status(), 431);
+    assert_eq!(server.ask(b"99999999999999999999999999:").status(), 431);
+    let fits = header("GET", "/status/200", &[("Cookie", &cookie[..60_000])], 0);
+    assert_eq!(server.ask(&fits).ok(), "status 200\n");
+    server.is_well();
+}
+
+#[test]
+fn who_hangs_up_hurts_nobody() {
+    let server = Server::start();
+    let whole = header("GET", "/mark?name=cut", &[], 0);
+    for length in [0, 1, 5, whole.len() / 2, whole.len() - 1] {
+        server.connect().send(&whole[..length]);
+    }
+    // In the middle of a body, and of a response.
+    server
+        .connect()
+        .send(&header("POST", "/digest", &[], 100))
+        .send(b"half");
+    server
+        .connect()
+        .send(&header("GET", "/big?size=50000000", &[], 0));
+    for _ in 0..4 {
+        server.is_well();
+    }
+    assert_eq!(
+        server.dir.lines("marks"),
+        [""; 0],
+        "half a header is no request"
+    );
+}
+
+/// Its own uid may say who the user is, others may not (DESIGN, places and trust).
+#[test]
+fn strangers_are_not_believed() {
+    let server = Server::start();
+    let meta = cgi::meta("GET", "/dump", &[("Proxy", "http://evil.example/")]);
+    let meta = meta
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let said = [
+        ("CONTENT_LENGTH", "0"),
+        ("SCGI", "1"),
+        ("REMOTE_USER", "root"),
+        ("X_UNKNOWN", "x"),
+    ];
+    let message = netstring(said.into_iter().chain(meta));
+    let own = server.ask(&message).ok();
+    assert!(own.contains(r#"["REMOTE_USER", "root"]"#), "{own}");
+    assert!(!own.contains("evil.example"), "{own}");
+    if geteuid().is_root() {
+        let socket: &Path = &server.dir.socket();
+        let other = ScgiClient::connect_as(socket, Uid::from_raw(0))
+            .send(&message)
+            .reply()
+            .ok();
+        assert!(
+            !other.contains("REMOTE_USER") && !other.contains("X_UNKNOWN"),
+            "{other}"
+        );
+        assert!(!other.contains("evil.example"), "{other}");
+        assert!(other.contains(r#"["REMOTE_ADDR", "127.0.0.1"]"#), "{other}");
+    }
+}

@@ -1,0 +1,75 @@
+//! The end of every wait: when it is, and how to wait for an event until then. Nothing here sleeps.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// The moment after which a wait has failed.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// Long enough for a slow machine that does a lot else, short enough not to hang a run.
+    pub(crate) fn soon() -> Self {
+        Self::after(Duration::from_secs(30))
+    }
+
+    pub(crate) fn after(wait: Duration) -> Self {
+        Self(Instant::now() + wait)
+    }
+
+    /// For a look without a wait.
+    pub(crate) fn now() -> Self {
+        Self::after(Duration::ZERO)
+    }
+
+    /// What is left; zero when it has passed.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Waits until `fd` can be read, is at its end or is broken; false when the deadline came first.
+    pub(crate) fn readable(self, fd: &impl AsFd) -> bool {
+        self.either_readable(&[fd.as_fd()])
+    }
+
+    /// The same for whichever of several is first.
+    pub(crate) fn either_readable(self, fds: &[std::os::fd::BorrowedFd<'_>]) -> bool {
+        let mut polled: Vec<_> = fds
+            .iter()
+            .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
+            .collect();
+        loop {
+            // Rounded up: a poll of 0 ms in the last millisecond would spin.
+            let left = i32::try_from(self.left().as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+            match poll(
+                &mut polled,
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
+            ) {
+                Ok(0) if self.left().is_zero() => return false,
+                Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+                Ok(_) => return true,
+                Err(errno) => panic!(
+                    "cannot poll {:?}: {errno}",
+                    fds.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>()
+                ),
+            }
+        }
+    }
+
+    /// Waits until the process has ended; false when the deadline came first. It need not be a child.
+    pub(crate) fn ended(self, pid: i32) -> bool {
+        pidfd(pid).is_none_or(|fd| self.readable(&fd))
+    }
+}
+
+/// A descriptor that is readable once the process has ended; None when it has gone.
+pub(crate) fn pidfd(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}

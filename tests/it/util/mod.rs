@@ -1,0 +1,68 @@
+//! What the tests stand on: directories, servers, clients and deadlines. It knows nothing of what is tested.
+
+mod apache;
+pub(crate) mod cgi;
+mod command;
+pub(crate) mod daemon;
+mod deadline;
+mod dir;
+mod gate;
+mod http;
+pub(crate) mod process;
+pub(crate) mod scgi;
+mod site;
+mod watch;
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+pub(crate) use apache::{Apache, Mpm};
+pub(crate) use command::{Output, Running, as_other, as_user, digest, run};
+pub(crate) use deadline::Deadline;
+pub(crate) use dir::Dir;
+pub(crate) use gate::Gate;
+pub(crate) use http::{Conversation, Reply};
+pub(crate) use site::{Site, Way};
+pub(crate) use watch::Watch;
+
+/// What every program of a test has for PATH: nothing of the person who runs the tests.
+pub(crate) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Where polycgi was installed for these tests.
+pub(crate) fn prefix() -> PathBuf {
+    env::var_os("POLYCGI_PREFIX")
+        .map(PathBuf::from)
+        .expect("POLYCGI_PREFIX is not set: `make test` installs into a PREFIX and names it; so can you, by hand")
+}
+
+/// The installed program of that name.
+pub(crate) fn installed(name: impl AsRef<OsStr>) -> PathBuf {
+    let path = prefix().join("bin").join(name.as_ref());
+    assert!(
+        path.exists(),
+        "{} is not there: `make install PREFIX={}`",
+        path.display(),
+        prefix().display()
+    );
+    path
+}
+
+/// Makes a test of each check under each of the two kinds of Apache.
+macro_rules! under_both {
+    ($($check:ident)*) => {
+        mod event {
+            $(#[test]
+            fn $check() {
+                super::$check(crate::util::Mpm::Event);
+            })*
+        }
+        mod prefork {
+            $(#[test]
+            fn $check() {
+                super::$check(crate::util::Mpm::Prefork);
+            })*
+        }
+    };
+}
+pub(crate) use under_both;

@@ -1,0 +1,104 @@
+//! A plain SCGI client, as a web server is one: a header, a message-body, a response up to the connection's end. It
+//! also sends what none would.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+
+use nix::libc;
+use nix::unistd::{Uid, geteuid};
+
+use super::{Deadline, Reply, cgi, command};
+
+/// A connection to a daemon's socket.
+pub(crate) struct ScgiClient(UnixStream);
+
+impl ScgiClient {
+    /// Connects as the tests' user: to the daemon its own uid.
+    #[track_caller]
+    pub(crate) fn connect(socket: &Path) -> Self {
+        let (uid, _) = command::user();
+        Self::connect_as(socket, uid)
+    }
+
+    /// Connects as another user, which only root can.
+    #[track_caller]
+    pub(crate) fn connect_as(socket: &Path, uid: Uid) -> Self {
+        let path = socket.to_owned();
+        // The peer's credentials are those of the thread that connects, at that moment. The system call itself
+        // changes this one thread; the C library's function would change all of them.
+        let connected = thread::spawn(move || {
+            if uid != geteuid() {
+                let keep = libc::uid_t::MAX;
+                // SAFETY: setresuid takes three integers and touches no memory of ours.
+                let result =
+                    unsafe { libc::syscall(libc::SYS_setresuid, keep, uid.as_raw(), keep) };
+                assert_eq!(result, 0, "cannot become {uid}");
+            }
+            UnixStream::connect(path)
+        });
+        let stream = connected.join().expect("a thread can be waited for");
+        let stream = stream
+            .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", socket.display()));
+        let patience = Some(Deadline::soon().left());
+        stream
+            .set_read_timeout(patience)
+            .expect("a time-out can be set");
+        stream
+            .set_write_timeout(patience)
+            .expect("a time-out can be set");
+        Self(stream)
+    }
+
+    /// Sends bytes. A server that has refused what came before may be gone: its answer is what counts.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> &mut Self {
+        let _ = self.0.write_all(bytes);
+        self
+    }
+
+    /// Sends no more.
+    pub(crate) fn end(&mut self) -> &mut Self {
+        let _ = self.0.shutdown(Shutdown::Write);
+        self
+    }
+
+    /// Reads the response to the connection's end.
+    #[track_caller]
+    pub(crate) fn reply(&mut self) -> Reply {
+        let mut response = Vec::new();
+        self.0.read_to_end(&mut response).unwrap_or_else(|error| {
+            panic!(
+                "cannot read the response: {error}; {} bytes so far",
+                response.len()
+            )
+        });
+        cgi::reply(&response)
+    }
+}
+
+/// The header of a request to `/cgi-bin/app`.
+pub(crate) fn header(
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+    length: usize,
+) -> Vec<u8> {
+    let length = length.to_string();
+    let meta = cgi::meta(method, target, fields);
+    let meta = meta
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let first = [("CONTENT_LENGTH", length.as_str()), ("SCGI", "1")];
+    netstring(first.into_iter().chain(meta))
+}
+
+/// Any names and values as a header, wrong ones too.
+pub(crate) fn netstring<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
+    let content: String = pairs
+        .into_iter()
+        .map(|(name, value)| format!("{name}\0{value}\0"))
+        .collect();
+    format!("{}:{content},", content.len()).into_bytes()
+}

@@ -1,0 +1,202 @@
+//! The paths that a source file names, followed as far as a room. It knows the rules, and no file.
+
+use super::Floor::{Calls, Words};
+use super::tokens::{Token, contains};
+use super::{Floor, IMPURE, floor_of, may_import};
+
+/// Reads one file.
+pub(crate) struct Reader<'a> {
+    /// The file's module.
+    pub(crate) module: Vec<&'a str>,
+    pub(crate) tokens: &'a [Token<'a>],
+    /// The line, and what is wrong there.
+    pub(crate) wrong: Vec<(usize, String)>,
+}
+
+impl<'a> Reader<'a> {
+    fn text(&self, index: usize) -> &'a str {
+        self.tokens.get(index).map_or("", |token| token.text)
+    }
+
+    fn complain(&mut self, index: usize, complaint: impl Into<String>) {
+        self.wrong.push((self.tokens[index].line, complaint.into()));
+    }
+
+    /// Reads it all; `floor` is that of its room.
+    pub(crate) fn read(&mut self, floor: Floor) {
+        // The inline modules around: the name, the depth of braces at which it began, whether it is for tests only.
+        let mut inside: Vec<(&'a str, usize, bool)> = Vec::new();
+        let mut depth = 0;
+        for index in 0..self.tokens.len() {
+            let before = if index == 0 { "" } else { self.text(index - 1) };
+            // In the middle of a path nothing begins, except where the `::` itself is its beginning.
+            let continues = before == "::" && index > 1 && is_name(self.text(index - 2));
+            match self.text(index) {
+                "{" => depth += 1,
+                "}" => {
+                    depth = usize::saturating_sub(depth, 1);
+                    inside.pop_if(|(_, began, _)| *began == depth);
+                }
+                "mod" if self.text(index + 2) == "{" => {
+                    let tests = contains(
+                        &self.tokens[index.saturating_sub(4)..index],
+                        &["(", "test", ")", "]"],
+                    );
+                    inside.push((self.text(index + 1), depth, tests));
+                }
+                "unsafe" if floor != Calls => self.complain(index, "`unsafe` outside sys"),
+                "nix" | "libc"
+                    if floor != Calls
+                        && !continues
+                        && (self.text(index + 1) == "::"
+                            || matches!(before, "use" | "crate" | "::")) =>
+                {
+                    self.complain(index, "nix outside sys");
+                }
+                "include" if self.text(index + 1) == "!" => {
+                    self.complain(index, "include! hides paths from this test")
+                }
+                "path"
+                    if before == "["
+                        && self.text(index + 1) == "="
+                        && !is_tests(self.text(index + 2)) =>
+                {
+                    self.complain(index, "#[path] hides paths from this test");
+                }
+                "self" if before == "crate" => self.complain(index, "a second name for the crate"),
+                "crate" | "super" | "self" if !continues => {
+                    let here: Vec<_> = self
+                        .module
+                        .iter()
+                        .copied()
+                        .chain(inside.iter().map(|(name, _, _)| *name))
+                        .collect();
+                    self.path(index, here);
+                }
+                "polycgi" if !continues && self.text(index + 1) == "::" => {
+                    self.path(index, Vec::new())
+                }
+                word if floor == Words
+                    && !continues
+                    && is_name(word)
+                    && self.module.last() != Some(&"tests")
+                    && !inside.iter().any(|(_, _, tests)| *tests)
+                    && IMPURE.iter().any(|path| self.begins(index, path)) =>
+                {
+                    self.complain(
+                        index,
+                        "a pure room has no clock, no log and no system calls",
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a path that begins at `index` begins with these names, or can by one of its groups.
+    fn begins(&self, index: usize, path: &[&str]) -> bool {
+        let [name, rest @ ..] = path else {
+            return true;
+        };
+        self.text(index) == *name
+            && (rest.is_empty()
+                || self.text(index + 1) == "::"
+                    && self
+                        .group(index + 2)
+                        .iter()
+                        .any(|next| self.begins(*next, rest)))
+    }
+
+    /// Where the names stand that can come next: at `index`, or if a group opens there, after `{` and each comma.
+    fn group(&self, index: usize) -> Vec<usize> {
+        if self.text(index) != "{" {
+            return vec![index];
+        }
+        let (mut names, mut depth) = (Vec::new(), 0);
+        for index in index..self.tokens.len() {
+            match self.text(index) {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+            if depth == 1 && matches!(self.text(index), "{" | ",") && self.text(index + 1) != "}" {
+                names.push(index + 1);
+            }
+        }
+        names
+    }
+
+    /// Follows a path that begins at `index` with crate, super, self or the crate's name, as far as a room.
+    fn path(&mut self, index: usize, here: Vec<&'a str>) {
+        let mut at = here;
+        let mut index = index;
+        loop {
+            match self.text(index) {
+                "crate" | "polycgi" => at.clear(),
+                "super" => {
+                    at.pop();
+                }
+                _ => {}
+            }
+            if self.text(index + 1) != "::" {
+                // `self.field`, `pub(crate)`, `pub(super)` and the like name nothing; another name for a module may.
+                if at.is_empty() && self.text(index + 1) == "as" {
+                    self.complain(
+                        index,
+                        "another name for the crate's root hides paths from this test",
+                    );
+                }
+                return;
+            }
+            index += 2;
+            if self.text(index) != "super" {
+                break;
+            }
+        }
+        if !at.is_empty() {
+            // In a room, and so in its own: what is below is its own affair. A group may still climb.
+            for name in self.group(index) {
+                if self.text(name) == "super" {
+                    self.path(name, at.clone());
+                }
+            }
+            return;
+        }
+        for name in self.group(index) {
+            match self.text(name) {
+                "super" | "self" => self.complain(
+                    name,
+                    "the crate's root as a whole hides paths from this test",
+                ),
+                "*" => self.complain(
+                    name,
+                    "a glob of the crate's root hides paths from this test",
+                ),
+                room => self.import(name, room),
+            }
+        }
+    }
+
+    fn import(&mut self, index: usize, to: &'a str) {
+        let Some(from) = self.module.first().copied() else {
+            return;
+        };
+        if floor_of(to).is_none() {
+            self.complain(index, format!("crate::{to} is no room of the house"));
+        } else if !may_import(from, to) {
+            self.complain(index, format!("{from} may not import {to}"));
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_alphabetic() || first == '_')
+}
+
+/// Whether a quoted file name is that of a file's own tests beside it, `NAME_tests.rs`.
+fn is_tests(file: &str) -> bool {
+    file.ends_with("_tests.rs\"") && !file.contains('/')
+}
