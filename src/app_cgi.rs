@@ -12,26 +12,23 @@ const NAME: &str = "app-cgi";
 
 /// Becomes the app that the web server runs.
 pub fn main() -> ExitCode {
-    match AppFile::running() {
-        Ok(app) => run(&app),
-        Err(not_an_app) => {
-            say(NAME, &not_an_app);
-            answer(Failure::NotAnApp, None, None, None);
-            Exit::Usage.into()
-        }
-    }
-}
-
-fn run(app: &AppFile) -> ExitCode {
     let request = match answer::request(NAME) {
         Ok(request) => request,
         Err(exit) => return exit.into(),
     };
+    let app = match AppFile::running() {
+        Ok(app) => app,
+        Err(not_an_app) => {
+            say(NAME, &not_an_app);
+            answer(Failure::NotAnApp, Some(&request), None, None);
+            return Exit::Usage.into();
+        }
+    };
     match app.load() {
         Ok(config) => {
-            let cannot = app::become_cgi(app, &config, &request).to_string();
+            let cannot = app::become_cgi(&app, &config, &request).to_string();
             say(NAME, &cannot);
-            app::refuse(app, &config, &request, Failure::Misconfigured, &cannot);
+            app::refuse(&app, &config, &request, Failure::Misconfigured, &cannot);
         }
         Err(error) => {
             say(NAME, error.sentence());

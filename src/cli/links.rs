@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
+use crate::config;
 use crate::report::{Exit, say};
 
 /// Make symlinks to polycgi in a directory, one for each app: NAME.cgi for NAME.conf.
@@ -42,12 +43,7 @@ impl Links {
         }
         let program = installed_program();
         for name in &self.names {
-            let is_plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
-            if !is_plain || name.starts_with("nph-") {
-                say(
-                    "links",
-                    format_args!("'{name}' can't be the name of an app"),
-                );
+            if !is_app_name("links", name) {
                 return Exit::Usage;
             }
             let has_extension = Path::new(name).extension().is_some();
@@ -75,15 +71,15 @@ impl Links {
 impl New {
     pub(super) fn run(self) -> Exit {
         let New { wsgi, name } = self;
-        let program = installed_program();
-        let (module, callable) = wsgi.split_once(':').unwrap_or((&wsgi, ""));
-        if module.is_empty() || callable.is_empty() {
-            say(
-                "new",
-                format_args!("'{wsgi}' is not of the form module:callable"),
-            );
+        // What is printed must be what an app file can say.
+        if let Err(bad) = config::parse("--wsgi", format!("wsgi = {wsgi}\n").as_bytes()) {
+            say("new", bad.message());
             return Exit::Usage;
         }
+        if !is_app_name("new", &name) {
+            return Exit::Usage;
+        }
+        let program = installed_program();
         println!("#!{} -", program.display());
         println!(
             "# {name}: save this as {name}.cgi in cgi-bin, mode 755, and see `polycgi check {name}.cgi`."
@@ -98,6 +94,19 @@ impl New {
         println!("#python = python3");
         Exit::Ok
     }
+}
+
+/// A name that a file in cgi-bin can have; if not, that is said.
+fn is_app_name(command: &str, name: &str) -> bool {
+    let is_plain = !name.is_empty() && !name.contains(['/', '\n']) && !name.starts_with('.');
+    let is_name = is_plain && !name.starts_with("nph-");
+    if !is_name {
+        say(
+            command,
+            format_args!("'{name}' can't be the name of an app"),
+        );
+    }
+    is_name
 }
 
 /// The path that links and `#!` lines should have: where this program is installed.

@@ -1,4 +1,5 @@
-//! The subcommands for people. Each is a file; here are their words, and the help that lists them.
+//! The subcommands for people: the table of them, the help that lists them, and what an app file says when it is run
+//! by hand.
 
 mod check;
 mod control;

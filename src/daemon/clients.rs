@@ -187,6 +187,11 @@ impl Daemon {
         match command {
             Command::Ready => {
                 self.limited.remove(&ticket);
+                let client = self.clients.get(&ticket);
+                if let Some(connection) = client.and_then(|client| client.connection.as_ref()) {
+                    // Nothing more is to be read, and a hang-up would be reported in every turn until the start ends.
+                    self.poll.remove(connection);
+                }
                 self.curious.push(ticket);
                 return;
             }
@@ -454,7 +459,8 @@ fn failure(refusal: Refusal) -> crate::page::Failure {
     }
 }
 
-/// How many descriptors a number of clients and workers amounts to, at the most.
+/// How many descriptors a number of clients and workers amounts to, at the most: a connection and three that were
+/// passed; a channel, a pipe, and one more while it is made; and our own.
 fn fds_of(clients: usize, workers: usize) -> u64 {
     (32 + 4 * clients + 3 * workers) as u64
 }

@@ -54,8 +54,9 @@ impl Daemon {
             }
             (Source::Zygote, Said::ForkFailed { worker, errno }) => {
                 let error = std::io::Error::from_raw_os_error(errno);
-                ::log::warn!("cannot fork a worker: {error}");
-                self.last_failure = Some(format!("cannot fork a worker: {error}"));
+                let sentence = plain(&format!("cannot fork a worker: {error}"));
+                ::log::warn!("{sentence}");
+                self.last_failure = Some(sentence);
                 self.workers.forget(worker, &self.poll);
                 self.events.push_back(Event::ForkFailed(worker));
             }

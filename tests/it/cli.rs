@@ -195,8 +195,16 @@ fn new_prints_an_app_file_that_works() {
         polycgi(&["request", &app, "/status/200"]).success(),
         "status 200\n"
     );
-    for words in [&["new", "wiki"][..], &["new", "wiki", "--wsgi", "testapp"]] {
-        assert_eq!(polycgi(words).status.code(), Some(64), "{words:?}");
+    for words in [
+        &["new", "wiki"][..],
+        &["new", "wiki", "--wsgi", "testapp"],
+        &["new", "wiki", "--wsgi", "x y:z"],
+        &["new", "a/b", "--wsgi", "x:y"],
+    ] {
+        let output = polycgi(words);
+        assert_eq!(output.status.code(), Some(64), "{words:?}");
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert!(output.stdout.is_empty());
     }
 }
 
@@ -293,4 +301,28 @@ fn wrong_usage_is_one_sentence() {
         assert!(output.stderr.starts_with(said), "{}", output.stderr);
         assert!(output.stderr.contains("--help'"), "{}", output.stderr);
     }
+}
+
+/// Whoever asked for the end of a start and is gone must not keep the loop awake until it comes.
+#[test]
+fn a_start_that_is_interrupted_leaves_the_loop_asleep() {
+    let dir = Dir::new();
+    let mut gate = dir.gate("gate");
+    let slow = "import testapp\ntestapp.pass_gate('gate')\nfrom testapp import application\n";
+    dir.file("apps/slow.py", slow, 0o644);
+    let config = "wsgi = slow:application\nmode = daemon\nlog-level = trace";
+    let app = dir.app_file("app", config).display().to_string();
+    let mut start = command(&["start", &app])
+        .spawn()
+        .expect("polycgi can be run");
+    gate.entered();
+    start.kill().expect("a child can be killed");
+    start.wait().expect("a child can be waited for");
+    // Each of these is a turn or two of the loop; a loop that spins has thousands meanwhile.
+    for _ in 0..5 {
+        assert!(polycgi(&["status", &app]).success().contains(": starting"));
+    }
+    let turns = dir.daemon_log().matches("pool: Tick").count();
+    assert!(turns < 200, "{turns} turns of the loop");
+    gate.open(1);
 }

@@ -14,6 +14,7 @@ mod forms;
 mod handoff;
 mod harness;
 mod hg;
+mod keys;
 mod killed;
 mod overload;
 mod places;

@@ -1,0 +1,166 @@
+//! Keys of the app file, by what a client sees of each: limits, queue, when the daemon starts, environment, pages.
+
+use super::util::{Mpm, Site};
+
+const APP: &str = "wsgi = testapp:application\n";
+
+fn site(config: &str) -> Site {
+    Site::configured(Mpm::Event, 16, &format!("{APP}{config}"))
+}
+
+/// What the application says of how it runs.
+fn way(site: &Site) -> String {
+    let said = site.get("/mark?name=x").ok();
+    said.trim_start_matches("x ").trim_end().to_owned()
+}
+
+#[test]
+fn body_limit() {
+    let mut site = site("mode = daemon\nbody-limit = 10k\n");
+    let small = vec![b'x'; 10 << 10];
+    assert_eq!(
+        site.send("POST", "/digest", &[], Some(&small)).status(),
+        200
+    );
+    let large = vec![b'x'; 5_000_000];
+    let reply = site.send("POST", "/digest", &[], Some(&large));
+    assert_eq!(reply.status(), 413, "{}", reply.text());
+    assert!(
+        reply.text().starts_with("413 Content Too Large"),
+        "{}",
+        reply.text()
+    );
+    // The body was drained: the next request finds a daemon that is well.
+    assert_eq!(site.get("/status/200").ok(), "status 200\n");
+    assert_eq!(site.log(), "");
+}
+
+#[test]
+fn queue_size_and_queue_timeout() {
+    let site = site("mode = daemon\nmax-procs = 1\nqueue-size = 1\nqueue-timeout = 1s\n");
+    let mut gate = site.dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    gate.entered();
+    let queued = site.open("GET", "/status/200", &[], None);
+    site.dir.until_status_has("queue = 1");
+    let one_too_many = site.get("/status/200");
+    assert_eq!(one_too_many.status(), 503);
+    assert_eq!(one_too_many.field("Cache-Control"), Some("no-store"));
+    assert!(one_too_many.field("Retry-After").is_some());
+    // The worker is held until both have their answers: the one that waits has its by its time-out.
+    let waited = queued.reply();
+    assert_eq!(waited.status(), 503);
+    assert!(waited.field("Retry-After").is_some());
+    site.dir.until_status_has("overloads = 2");
+    gate.open(1);
+    held.reply().ok();
+    assert_eq!(site.get("/status/200").ok(), "status 200\n");
+}
+
+#[test]
+fn daemon_when_rate() {
+    let site = site("daemon-when-rate = 2/h\ndaemon-when-load = 999\n");
+    assert_eq!(
+        [way(&site), way(&site), way(&site)],
+        ["cgi", "cgi", "daemon"]
+    );
+}
+
+#[test]
+fn daemon_when_busy() {
+    for (limit, expected) in [(1, "daemon"), (2, "cgi")] {
+        let site = site(&format!(
+            "daemon-when-busy = {limit}\ndaemon-when-load = 999\n"
+        ));
+        let mut gate = site.dir.gate("gate");
+        let held = site.open("GET", "/hold?gate=gate", &[], None);
+        gate.entered();
+        assert!(site.dir.all_daemons().is_empty(), "the held one is a CGI");
+        assert_eq!(way(&site), expected);
+        gate.open(1);
+        held.reply().ok();
+    }
+}
+
+#[test]
+fn max_requests() {
+    let site = site("mode = daemon\nmax-procs = 1\nmin-idle = 0\nmax-requests = 2\n");
+    let workers: Vec<String> = (0..4).map(|_| site.get("/hello").ok()).collect();
+    assert_eq!(workers[0], workers[1]);
+    assert_eq!(workers[2], workers[3]);
+    assert_ne!(workers[1], workers[2], "another worker");
+}
+
+#[test]
+fn environment_of_the_operator() {
+    for mode in ["cgi", "daemon"] {
+        let site = site(&format!(
+            "mode = {mode}\nenv-file = secrets\nenv.ONE = of the app file\n"
+        ));
+        let text = "# a comment\nONE=of the file\nTWO=of the file\n";
+        site.dir.file("apps/secrets", text, 0o600);
+        let dump = site.get("/dump").ok();
+        for line in [
+            r#"["os.environ ONE", "of the app file"]"#,
+            r#"["os.environ TWO", "of the file"]"#,
+        ] {
+            assert!(
+                dump.lines().any(|l| l == line),
+                "{mode}: no {line} in {dump}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_page_of_ones_own() {
+    let site = site("mode = cgi\ncgi-max = 0\noverload-page = busy.html\n");
+    site.dir
+        .file("apps/busy.html", "<p>Our own page</p>\n", 0o644);
+    let reply = site.send("GET", "/hello", &[("Accept", "text/html")], None);
+    assert_eq!(
+        (reply.status(), reply.text().as_str()),
+        (503, "<p>Our own page</p>\n")
+    );
+    let text = site.get("/hello");
+    assert!(
+        text.text().starts_with("503 Service Unavailable"),
+        "{}",
+        text.text()
+    );
+}
+
+#[test]
+fn overload_when_load() {
+    // No machine is this idle while it runs a test.
+    let site = site("mode = daemon\noverload-when-load = 0\n");
+    assert_eq!(site.get("/hello").status(), 503);
+    assert!(site.dir.all_daemons().is_empty());
+}
+
+#[test]
+fn show_errors() {
+    for (networks, is_shown) in [
+        ("off", false),
+        ("on", true),
+        ("127.0.0.0/8", true),
+        ("192.0.2.0/24", false),
+    ] {
+        let config = format!("mode = daemon\nshow-errors = {networks}\npython = /no/such/python\n");
+        let mut site = site(&config);
+        let text = site.get("/hello").text();
+        assert!(text.starts_with("500 Internal Server Error"), "{text}");
+        assert_eq!(
+            text.contains("/no/such/python"),
+            is_shown,
+            "{networks}: {text}"
+        );
+        // The operator has it in any case, and no errno's number behind its words.
+        let log = site.log();
+        assert!(
+            log.contains("/no/such/python: No such file or directory"),
+            "{log}"
+        );
+        assert!(!log.contains("os error"), "{log}");
+    }
+}
