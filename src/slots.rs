@@ -18,6 +18,7 @@ const ATTEMPTED_AT: usize = 2;
 const BROKEN: usize = 3;
 const HELD_UNTIL: usize = 4;
 const ARRIVALS: usize = 5;
+const LEFT_AT: usize = 6;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
 const WORDS: usize = RING + RING_LEN;
@@ -116,6 +117,16 @@ impl Slots {
         at != 0 && millis(now).saturating_sub(at) < millis(unit)
     }
 
+    /// Requests in the last minute, as far as is remembered.
+    pub fn last_minute(&self, now: Duration) -> u64 {
+        let now = millis(now);
+        let is_young = |&nth: &usize| {
+            let at = self.words.at(RING + nth).load(SeqCst);
+            at != 0 && now.saturating_sub(at) < 60_000
+        };
+        (0..RING_LEN).filter(is_young).count() as u64
+    }
+
     fn stamp(&self, nth: u64) -> &std::sync::atomic::AtomicU64 {
         self.words.at(RING + (nth % RING_LEN as u64) as usize)
     }
@@ -147,6 +158,17 @@ impl Slots {
             since: Duration::from_millis(millis(now).saturating_sub(at)),
             broken: self.words.at(BROKEN).load(SeqCst) != 0,
         })
+    }
+
+    /// Notes that a daemon leaves because it is not needed.
+    pub fn note_left(&self, now: Duration) {
+        self.words.at(LEFT_AT).store(millis(now), SeqCst);
+    }
+
+    /// A daemon left less than a minute ago because it was not needed.
+    pub fn has_just_left(&self, now: Duration) -> bool {
+        let at = self.words.at(LEFT_AT).load(SeqCst);
+        at != 0 && millis(now).saturating_sub(at) < 60_000
     }
 
     /// Keeps the daemon down until then; `None`: no longer.
@@ -193,6 +215,18 @@ mod tests {
             !slots.is_faster_than(6, S(60), S(61)),
             "the first is a minute old"
         );
+        assert_eq!(
+            [7, 61, 66, 67].map(|s| slots.last_minute(S(s))),
+            [7, 6, 1, 0]
+        );
+    }
+
+    #[test]
+    fn who_has_just_left_is_known_for_a_minute() {
+        let (_dir, slots) = slots();
+        assert!(!slots.has_just_left(S(5)), "nobody has");
+        slots.note_left(S(5));
+        assert!(slots.has_just_left(S(64)) && !slots.has_just_left(S(65)));
     }
 
     #[test]

@@ -1,4 +1,25 @@
-//! Who waits for a worker: bounded by number and by time. Knows tickets and times, not what they stand for.
+//! Who waits for a worker: bounded by number and by time, and thinned out when too many ask. Knows tickets and times,
+//! not what they stand for.
+//!
+//! # Theory of operation
+//! As a rule the oldest goes first, and one who has waited for `timeout` is refused. That is fair as long as the queue
+//! is only passed through. A queue that stands makes everybody wait for what nobody gains, and at last serves only
+//! those who have given up; so it is looked at how long the oldest waits, the *standing delay*:
+//!
+//! | the standing delay | the queue is | first goes | refused is |
+//! | --- | --- | --- | --- |
+//! | below `target`, or above it for less than `target` | calm | the oldest | whoever waited for `timeout` |
+//! | above `target` for at least `target` on end | overloaded | the newest | ... or for twice `target`, unless known |
+//! | below `target` again | calm | the oldest | |
+//!
+//! A queue that the workers can take in one `turn` is calm however long it waits: that is slow work and no crowd, and
+//! whoever was shed would have been next. So nobody is shed before having waited for twice `target`. Known ones are shed for the delay only when nobody else
+//! waits, and while overloaded they go before the others as long as the pool says so. When the queue is full, a known
+//! one takes the place of the other whose turn is farthest.
+//!
+//! Neither clock runs while no blame for waiting falls on the number of those who wait: `timeout` counts from the first
+//! ready worker on ([`Queue::start_clock`]), the standing delay only while there is somebody who serves
+//! ([`Queue::pass`]).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,19 +27,28 @@ use std::time::Duration;
 /// A request, by the number that the daemon gave it.
 pub type Ticket = u64;
 
-/// `queue-size` and `queue-timeout`.
+/// `queue-size`, `queue-target` and `queue-timeout`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Requests that may wait.
     pub size: usize,
+    /// The standing delay above which the newest go first.
+    pub target: Duration,
     /// How long each may wait.
     pub timeout: Duration,
+    /// A queue of no more than this many is never overloaded: the workers take it in one turn.
+    pub turn: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    ticket: Ticket,
-    since: Duration,
+/// One who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which request.
+    pub ticket: Ticket,
+    /// It is shed last.
+    pub is_known: bool,
+    /// When it came.
+    pub since: Duration,
 }
 
 /// The requests that wait, oldest first.
@@ -28,6 +58,13 @@ pub struct Queue {
     waiting: VecDeque<Waiting>,
     /// Until the first worker is ready nobody is to blame for waiting: the start has a time-out of its own.
     clock_runs_from: Option<Duration>,
+    /// Since when there is somebody who serves.
+    served_since: Option<Duration>,
+    /// Since when more than a turn of them wait.
+    long_since: Option<Duration>,
+    /// Since when the standing delay of a long queue is above `target`.
+    above_since: Option<Duration>,
+    is_overloaded: bool,
 }
 
 impl Queue {
@@ -37,7 +74,16 @@ impl Queue {
             limits,
             waiting: VecDeque::new(),
             clock_runs_from: None,
+            served_since: None,
+            long_since: None,
+            above_since: None,
+            is_overloaded: false,
         }
+    }
+
+    /// Other limits hold from now on; nobody who waits already is refused for the new size.
+    pub fn obey(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// How many wait.
@@ -50,23 +96,56 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Adds a request; `false` if the queue is full, and nothing was added.
-    pub fn push(&mut self, ticket: Ticket, now: Duration) -> bool {
-        if self.waiting.len() >= self.limits.size {
-            return false;
+    /// Another one would have to be refused.
+    pub fn is_full(&self) -> bool {
+        self.waiting.len() >= self.limits.size
+    }
+
+    /// Takes a request in. If the queue is full this returns whom there is no room for: it, or one who was here.
+    pub fn push(&mut self, request: Waiting) -> Option<Ticket> {
+        let mut refused = None;
+        if self.is_full() {
+            let place = request.is_known.then(|| self.farthest_other()).flatten();
+            let Some(place) = place.and_then(|at| self.waiting.remove(at)) else {
+                return Some(request.ticket);
+            };
+            refused = Some(place.ticket);
         }
-        self.waiting.push_back(Waiting { ticket, since: now });
-        true
+        self.waiting.push_back(request);
+        if self.is_long() {
+            self.long_since.get_or_insert(request.since);
+        }
+        refused
     }
 
-    /// Puts a request back that was taken out and could not be served; it has its place already.
-    pub fn push_first(&mut self, ticket: Ticket, now: Duration) {
-        self.waiting.push_front(Waiting { ticket, since: now });
+    /// The one not known who would be served last.
+    fn farthest_other(&self) -> Option<usize> {
+        let is_other = |request: &Waiting| !request.is_known;
+        if self.is_overloaded {
+            self.waiting.iter().position(is_other)
+        } else {
+            self.waiting.iter().rposition(is_other)
+        }
     }
 
-    /// Takes the request that goes next.
-    pub fn pop(&mut self) -> Option<Ticket> {
-        self.waiting.pop_front().map(|w| w.ticket)
+    /// Puts a request back that was taken out and could not be served: it has its old place.
+    pub fn put_back(&mut self, request: Waiting) {
+        let at = self.waiting.partition_point(|w| w.since < request.since);
+        self.waiting.insert(at, request);
+    }
+
+    /// Takes the request that goes next. `known_first` counts while the queue is overloaded.
+    pub fn pop(&mut self, known_first: bool) -> Option<Waiting> {
+        if !self.is_overloaded {
+            return self.waiting.pop_front();
+        }
+        let known = known_first
+            .then(|| self.waiting.iter().rposition(|w| w.is_known))
+            .flatten();
+        match known {
+            Some(at) => self.waiting.remove(at),
+            None => self.waiting.pop_back(),
+        }
     }
 
     /// Takes a request out wherever it stands; `false` if it does not wait here.
@@ -80,18 +159,85 @@ impl Queue {
         self.clock_runs_from.get_or_insert(now);
     }
 
-    /// Takes out one request that has waited too long.
-    pub fn pop_expired(&mut self, now: Duration) -> Option<Ticket> {
-        self.next_deadline()
-            .filter(|&deadline| deadline <= now)
-            .and_then(|_| self.pop())
+    /// Looks at the standing delay; to be called when time has passed, and after requests were taken out. Without
+    /// anybody who serves it does not count.
+    pub fn pass(&mut self, is_served: bool, now: Duration) {
+        self.served_since = is_served.then(|| self.served_since.unwrap_or(now));
+        // Nobody leaves without a call, so between two calls the oldest is the same, and this instant exact.
+        self.long_since = self.is_long().then(|| self.long_since.unwrap_or(now));
+        let crossed = self.waiting.front().and_then(|oldest| self.stands(oldest));
+        self.above_since = crossed
+            .filter(|&at| at <= now)
+            .map(|at| self.above_since.unwrap_or(at));
+        self.is_overloaded = self.above_since.is_some_and(|at| self.begins(at) <= now);
     }
 
-    /// When the oldest will have waited too long.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        let from = self.clock_runs_from?;
+    /// Takes out one request that has waited too long: for `timeout`, or for an overloaded queue.
+    pub fn pop_expired(&mut self, now: Duration) -> Option<Ticket> {
+        let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
         let oldest = self.waiting.front()?;
-        Some(oldest.since.max(from).saturating_add(self.limits.timeout))
+        let at = if is_over(self.expires(oldest)) {
+            0
+        } else {
+            self.first_to_shed()
+                .filter(|&at| is_over(self.sheds(&self.waiting[at])))?
+        };
+        self.waiting.remove(at).map(|request| request.ticket)
+    }
+
+    /// When somebody will have waited too long, or the queue becomes overloaded, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let oldest = self.waiting.front()?;
+        let delay = if self.is_overloaded {
+            self.first_to_shed()
+                .and_then(|at| self.sheds(&self.waiting[at]))
+        } else {
+            let stands = self.above_since.or_else(|| self.stands(oldest));
+            stands.map(|at| self.begins(at))
+        };
+        [self.expires(oldest), delay].into_iter().flatten().min()
+    }
+
+    /// More wait than the workers take in one turn.
+    fn is_long(&self) -> bool {
+        self.waiting.len() > self.limits.turn
+    }
+
+    /// When the delay of this one, the oldest of a long queue, is above `target`.
+    fn stands(&self, request: &Waiting) -> Option<Duration> {
+        Some(self.crosses(request)?.max(self.long_since?))
+    }
+
+    /// When this one has waited for more than `target`.
+    fn crosses(&self, request: &Waiting) -> Option<Duration> {
+        let from = request.since.max(self.served_since?);
+        Some(from.saturating_add(self.limits.target))
+    }
+
+    /// When the queue is overloaded whose delay is above `target` since then.
+    fn begins(&self, above_since: Duration) -> Duration {
+        above_since.saturating_add(self.limits.target)
+    }
+
+    /// When this one has waited too long for an overloaded queue.
+    fn sheds(&self, request: &Waiting) -> Option<Duration> {
+        let crossed = self.crosses(request)?;
+        Some(crossed.saturating_add(self.limits.target))
+    }
+
+    /// When this one has waited for `timeout`.
+    fn expires(&self, request: &Waiting) -> Option<Duration> {
+        let from = request.since.max(self.clock_runs_from?);
+        Some(from.saturating_add(self.limits.timeout))
+    }
+
+    /// Of an overloaded queue the oldest who is not known; where all are known, the oldest.
+    fn first_to_shed(&self) -> Option<usize> {
+        if !(self.is_overloaded && self.is_long()) {
+            return None;
+        }
+        let other = self.waiting.iter().position(|request| !request.is_known);
+        other.or(Some(0))
     }
 }
 
@@ -100,34 +246,85 @@ mod tests {
     use super::*;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
+    const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    fn queue(size: usize) -> Queue {
-        Queue::new(Limits {
+    fn limits(size: usize) -> Limits {
+        Limits {
             size,
+            target: S(1),
             timeout: S(10),
-        })
+            turn: 0,
+        }
+    }
+
+    /// A queue that has been served from the beginning.
+    fn queue(size: usize) -> Queue {
+        let mut queue = Queue::new(limits(size));
+        queue.start_clock(S(0));
+        queue.pass(true, S(0));
+        queue
+    }
+
+    fn other(ticket: Ticket, since: Duration) -> Waiting {
+        Waiting {
+            ticket,
+            is_known: false,
+            since,
+        }
+    }
+
+    fn known(ticket: Ticket, since: Duration) -> Waiting {
+        let is_known = true;
+        Waiting {
+            is_known,
+            ..other(ticket, since)
+        }
+    }
+
+    fn pop(queue: &mut Queue) -> Option<Ticket> {
+        queue.pop(true).map(|request| request.ticket)
     }
 
     #[test]
     fn is_bounded_and_first_in_first_out() {
         let mut queue = queue(2);
-        assert!(queue.push(1, S(0)) && queue.push(2, S(1)));
-        assert!(!queue.push(3, S(2)));
+        assert_eq!(queue.push(other(1, S(0))), None);
+        assert_eq!(queue.push(known(2, S(1))), None);
+        assert!(queue.is_full());
+        assert_eq!(queue.push(other(3, S(2))), Some(3));
         assert_eq!(
-            (queue.pop(), queue.pop(), queue.pop()),
+            (pop(&mut queue), pop(&mut queue), pop(&mut queue)),
             (Some(1), Some(2), None)
         );
     }
 
     #[test]
+    fn a_known_one_takes_the_place_of_the_one_whose_turn_is_farthest() {
+        let mut queue = queue(3);
+        for ticket in 1..=3 {
+            queue.push(other(ticket, S(0)));
+        }
+        assert_eq!(queue.push(known(4, S(0))), Some(3), "calm: the newest");
+        queue.pass(true, S(2));
+        assert_eq!(
+            queue.push(known(5, S(2))),
+            Some(1),
+            "overloaded: the oldest"
+        );
+        assert_eq!(queue.push(known(6, S(2))), Some(2));
+        assert_eq!(queue.push(known(7, S(2))), Some(7), "all are known");
+    }
+
+    #[test]
     fn waiting_counts_only_from_the_first_ready_worker() {
-        let mut queue = queue(9);
-        queue.push(1, S(0));
+        let mut queue = Queue::new(limits(9));
+        queue.push(other(1, S(0)));
+        assert_eq!(queue.next_deadline(), None);
         assert_eq!(queue.pop_expired(S(1000)), None);
         queue.start_clock(S(1000));
         assert_eq!(queue.next_deadline(), Some(S(1010)));
         assert_eq!(queue.pop_expired(S(1009)), None);
-        queue.push(2, S(1005));
+        queue.push(other(2, S(1005)));
         assert_eq!(queue.pop_expired(S(1010)), Some(1));
         assert_eq!(queue.next_deadline(), Some(S(1015)));
     }
@@ -136,9 +333,122 @@ mod tests {
     fn one_that_hung_up_leaves() {
         let mut queue = queue(9);
         for ticket in 1..=3 {
-            queue.push(ticket, S(0));
+            queue.push(other(ticket, S(0)));
         }
         assert!(queue.remove(2) && !queue.remove(2));
-        assert_eq!((queue.pop(), queue.pop()), (Some(1), Some(3)));
+        assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(1), Some(3)));
+    }
+
+    #[test]
+    fn one_that_is_put_back_has_its_old_place() {
+        let mut queue = queue(9);
+        for ticket in 1..=3 {
+            queue.push(other(ticket, S(ticket)));
+        }
+        let first = queue.pop(true).unwrap();
+        queue.put_back(first);
+        assert_eq!(pop(&mut queue), Some(1));
+    }
+
+    #[test]
+    fn a_standing_delay_turns_the_order_round_and_sheds_the_oldest() {
+        let mut queue = queue(9);
+        queue.push(other(1, S(0)));
+        queue.push(other(2, MS(1500)));
+        assert_eq!(queue.next_deadline(), Some(S(2)), "twice the target");
+        queue.pass(true, MS(1999));
+        assert_eq!(queue.pop_expired(MS(1999)), None);
+        queue.pass(true, S(2));
+        assert_eq!(queue.pop_expired(S(2)), Some(1));
+        queue.pass(true, S(2));
+        // What is left is younger than the target.
+        queue.push(other(3, S(2)));
+        assert_eq!(pop(&mut queue), Some(2));
+    }
+
+    #[test]
+    fn overload_lasts_until_the_oldest_waits_less_than_the_target() {
+        let mut queue = queue(9);
+        for (ticket, since) in [(1, S(0)), (2, MS(500)), (3, S(2))] {
+            queue.push(other(ticket, since));
+        }
+        queue.pass(true, S(2));
+        assert_eq!(pop(&mut queue), Some(3), "the newest");
+        assert_eq!(queue.pop_expired(S(2)), Some(1));
+        queue.pass(true, S(2));
+        queue.push(other(4, S(2)));
+        assert_eq!(queue.next_deadline(), Some(MS(2500)), "2 is shed then");
+        assert_eq!(pop(&mut queue), Some(4));
+        queue.push(other(5, S(2)));
+        queue.pass(true, MS(2500));
+        assert_eq!(queue.pop_expired(MS(2500)), Some(2));
+        queue.push(other(6, MS(2500)));
+        queue.pass(true, MS(2500));
+        assert_eq!(pop(&mut queue), Some(5), "calm: the oldest");
+    }
+
+    #[test]
+    fn what_the_workers_take_in_one_turn_only_waits() {
+        let mut queue = queue(9);
+        queue.obey(Limits {
+            turn: 2,
+            ..limits(9)
+        });
+        queue.push(other(1, S(0)));
+        queue.push(other(2, S(0)));
+        queue.pass(true, S(5));
+        assert_eq!(queue.next_deadline(), Some(S(10)), "the time-out");
+        assert_eq!(queue.pop_expired(S(5)), None);
+        // A third makes it a queue that stands, from now on.
+        queue.push(other(3, S(5)));
+        assert_eq!(queue.next_deadline(), Some(S(6)));
+        queue.pass(true, S(6));
+        assert_eq!(queue.pop_expired(S(6)), Some(1));
+        queue.pass(true, S(6));
+        assert_eq!(queue.pop_expired(S(9)), None);
+        assert_eq!(pop(&mut queue), Some(2), "calm: the oldest");
+    }
+
+    #[test]
+    fn a_delay_that_does_not_stand_is_no_overload() {
+        let mut queue = queue(9);
+        queue.push(other(1, S(0)));
+        queue.push(other(2, S(1)));
+        queue.pass(true, MS(1900));
+        assert_eq!(pop(&mut queue), Some(1));
+        // 2 is the oldest now, and has not waited for the target: it counts anew.
+        queue.pass(true, MS(1900));
+        assert_eq!(queue.next_deadline(), Some(S(3)));
+        queue.push(other(3, S(2)));
+        queue.pass(true, MS(2900));
+        assert_eq!(pop(&mut queue), Some(2));
+    }
+
+    #[test]
+    fn the_known_are_shed_last_and_served_first_if_they_may() {
+        let mut queue = queue(9);
+        queue.push(known(1, S(0)));
+        queue.push(known(2, S(0)));
+        queue.push(other(3, S(0)));
+        queue.push(other(4, S(1)));
+        queue.pass(true, S(2));
+        assert_eq!(queue.pop_expired(S(2)), Some(3));
+        assert_eq!(queue.pop_expired(S(2)), None, "another one waits");
+        let others_turn = queue.pop(false).map(|request| request.ticket);
+        assert_eq!((pop(&mut queue), others_turn), (Some(2), Some(4)));
+        queue.pass(true, S(2));
+        assert_eq!(queue.pop_expired(S(2)), Some(1));
+    }
+
+    #[test]
+    fn nobody_is_shed_for_a_time_without_anybody_who_serves() {
+        let mut queue = queue(9);
+        queue.push(other(1, S(0)));
+        queue.pass(false, S(1));
+        assert_eq!(queue.next_deadline(), Some(S(10)));
+        queue.pass(true, S(5));
+        assert_eq!(queue.next_deadline(), Some(S(7)));
+        queue.pass(true, S(6));
+        assert_eq!(queue.pop_expired(S(6)), None);
     }
 }

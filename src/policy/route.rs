@@ -80,6 +80,8 @@ pub struct Facts {
     pub load: f64,
     /// `daemon-when-load`.
     pub load_limit: f64,
+    /// A daemon left less than a minute ago because it was not needed: it takes a crowd to start another.
+    pub has_just_left: bool,
     /// `overload-when-load`.
     pub overload_limit: Option<f64>,
 }
@@ -148,14 +150,15 @@ fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
     }
 }
 
-/// Few CGIs run, few requests come, and the host is not loaded (or nobody but this request asks).
+/// Few CGIs run, few requests come, and the host is not loaded (or nobody but this request asks). Within a minute after
+/// a daemon left for want of work only the CGIs count, so that nothing goes back and forth.
 fn is_quiet(facts: &Facts) -> bool {
     let busy = match facts.slots {
         Slots::Taken { running, most } => running >= facts.busy_limit.min(most),
         Slots::Uncounted => false,
     };
     let loaded = facts.load > facts.load_limit && facts.last_minute >= 2;
-    !busy && !facts.rate_exceeded && !loaded
+    !busy && (facts.has_just_left || !facts.rate_exceeded && !loaded)
 }
 
 #[cfg(test)]
@@ -176,6 +179,7 @@ mod tests {
         last_minute: 1,
         load: 0.1,
         load_limit: 1.0,
+        has_just_left: false,
         overload_limit: None,
     };
     const FULL_SLOTS: Slots = Slots::Taken {
@@ -205,6 +209,10 @@ mod tests {
             ("the host is loaded, two requests", Facts { load: 1.1, last_minute: 2, ..QUIET }, Route::StartAndForward),
             ("the host is loaded, one request", Facts { load: 1.1, last_minute: 1, ..QUIET }, Route::RunCgi),
             ("load at the limit is not above it", Facts { load: 1.0, last_minute: 9, ..QUIET }, Route::RunCgi),
+            ("somebody is browsing, a daemon has just left", Facts { rate_exceeded: true, has_just_left: true, ..QUIET }, Route::RunCgi),
+            ("the host is loaded, a daemon has just left", Facts { load: 1.1, last_minute: 2, has_just_left: true, ..QUIET }, Route::RunCgi),
+            ("daemon-when-busy CGIs run, a daemon has just left", Facts { slots: running(2), has_just_left: true, ..QUIET }, Route::StartAndForward),
+            ("mode = daemon, a daemon has just left", Facts { mode: Mode::Daemon, has_just_left: true, ..QUIET }, Route::StartAndForward),
             ("the host is overloaded", Facts { load: 8.1, overload_limit: Some(8.0), ..QUIET }, overload(LOAD_PAUSE)),
             ("mode = daemon, quiet", Facts { mode: Mode::Daemon, ..QUIET }, Route::StartAndForward),
             ("no CGI to run, quiet", Facts { has_cgi: false, ..QUIET }, Route::StartAndForward),

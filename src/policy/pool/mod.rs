@@ -1,78 +1,105 @@
 //! The workers and who waits for them. Knows numbers, times and states; spawns, kills and answers nobody.
 //!
 //! # Theory of operation
-//! The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]). Workers come from
-//! a zygote, a process that holds the imported app, so before the first [`Action::Spawn`] there is an
-//! [`Action::StartZygote`] and an [`Event::ZygoteReady`].
+//! The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]); when nothing happens until
+//! [`Pool::next_deadline`], it says `Tick`. Workers come from a zygote, a process that holds the imported app. Each
+//! zygote is a *generation*: `current` serves, `next` is on its way to take its place.
+//!
+//! **The next generation.** The switch is the moment at which its first worker is ready, so an app that can't be
+//! imported is found before it, wherever the import happens. From then on nobody older gets a request.
+//!
+//! | next is | and becomes | on |
+//! | --- | --- | --- |
+//! | unwanted, failed | wanted | `Looked` changed, `Reload`; `ZygoteGone` of `current` (if not failed) |
+//! | failed | importing | one who waits, after a pause that doubles with each failure since the switch |
+//! | wanted | importing | `StartZygote`, at once |
+//! | importing | imported | `ZygoteReady` |
+//! | imported | proving | `Spawn` of its first worker; without room the coldest idle one gets `Retire` first |
+//! | proving | imported | `ForkFailed`: the host's fault; again after a pause |
+//! | proving | unwanted | `WorkerReady`: the switch; `RetireZygote` and `Retire` for what is older |
+//! | importing, imported, proving | failed | `ZygoteGone`, `WorkerGone` of the first, `start-timeout` |
+//!
+//! A change that is found while one is under way is remembered, and another follows. As long as there is no `current`,
+//! a failure is the app's end: all are refused, and we leave. Later it only means that the old code goes on.
+//!
+//! **Workers**, each of the generation that it was forked from:
 //!
 //! | a worker is | and becomes | on |
 //! | --- | --- | --- |
 //! | - | starting | `Spawn` |
-//! | starting | idle | `WorkerReady` |
+//! | starting | idle | `WorkerReady`, of `current` |
+//! | starting | retiring | `WorkerReady`, of another generation |
+//! | starting | stuck | `start-timeout`: `Kill` |
 //! | starting | - | `ForkFailed`, `WorkerGone`: no other spawn before a pause |
 //! | idle | busy | `Dispatch`: the one that was idle last goes first, its caches are hot |
-//! | idle | retiring | `Retire`: idle for too long, or we leave |
-//! | busy | idle | `WorkerDone`, `NotTaken` |
-//! | busy | retiring | `WorkerDone` of one that served its share, or wants to go; `Returned` |
+//! | idle | retiring | `Retire`: idle for too long, one too many, outdated, or we leave |
+//! | busy | idle | `WorkerDone`, `NotTaken`, of `current` |
+//! | busy | retiring | `WorkerDone` of one that served its share, is outdated, or wants to go; `Returned` |
+//! | busy | stuck | `Progress` not moved for `request-timeout`, or `request-limit` is over: `Interrupt` |
+//! | stuck | stuck | 5 s have passed: `Kill`, and again |
+//! | stuck | retiring | `WorkerDone` |
 //! | any | - | `WorkerGone` |
 //!
-//! Only a worker that is known idle is told to leave. A request is either waiting, with one worker, or
-//! answered; a request whose worker is gone was answered by whoever saw the worker's byte, not by the pool.
+//! Only a worker that is known idle is told to leave, and there are never more than `max-procs`.
+//!
+//! **Requests.** One is announced (its body is still to come), waiting, with one worker, or answered; a request whose
+//! worker is gone was answered by whoever saw the worker's byte, not by the pool. Who goes next, and who is refused,
+//! is in [`queue`](super::queue). When one comes and the last look is long enough ago, the zygote looks whether the
+//! code has changed (`Look`). As long as nobody is served, requests are held back from idle workers until the answer
+//! is there (at most 1 s), and if it has changed until the switch (at most half of `queue-timeout`): so whoever edits
+//! and asks sees the edit. A zygote that has looked for `start-timeout` hangs: it is let go, as if it had died.
+//!
+//! **The end.** Serving, then parting (`Leave` was asked for), left (nobody new can find us), and exited when the last
+//! request is answered. The files beside this one: `generations` has the first table, `crew` the second, `parting` the
+//! end, `traffic` what is known of the past.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backoff;
-use super::queue::{Queue, Ticket};
+use super::queue::{Queue, Ticket, Waiting};
 
+mod crew;
+mod generations;
+mod parting;
+mod traffic;
 mod words;
 
-pub use words::{Action, Event, Limits, Reason, Refusal, State, WorkerId};
+pub use crew::Worker;
+pub use words::{Action, Event, Generation, Limits, Quiet, Reason, Refusal, State, WorkerId};
 
-/// One worker, for `status`.
-#[derive(Clone, Copy, Debug)]
-pub struct Worker {
-    /// What it does.
-    pub state: State,
-    /// Requests that it has answered.
-    pub requests: u32,
-    share: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Zygote {
-    Absent { not_before: Duration },
-    Ready,
-    Starting,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Serving,
-    /// `Leave` was asked for and not yet done.
-    Parting(Reason),
-    Left(Option<Reason>),
-    Exited(Option<Reason>),
-}
+use crew::Crew;
+use generations::Generations;
+use parting::Phase;
+use traffic::Traffic;
 
 /// The state machine; see the module's page.
 #[derive(Debug)]
 pub struct Pool {
     limits: Limits,
+    /// Requests whose body is still to come.
+    announced: BTreeSet<Ticket>,
     queue: Queue,
-    workers: BTreeMap<WorkerId, Worker>,
-    /// Idle workers, the hottest last.
-    idle: Vec<WorkerId>,
-    zygote: Zygote,
+    crew: Crew,
+    code: Generations,
+    spawning: Pause,
     phase: Phase,
     started: Duration,
-    last_request: Duration,
-    /// A worker has been ready: the start succeeded.
-    proven: bool,
-    /// Failed starts of zygote and workers in a row.
+    traffic: Traffic,
+}
+
+/// Failed spawns in a row, and how long they keep others from being tried.
+#[derive(Debug, Default)]
+struct Pause {
     failures: u32,
-    spawn_not_before: Duration,
-    spawned: u32,
+    not_before: Duration,
+}
+
+impl Pause {
+    fn lengthen(&mut self, now: Duration) {
+        self.failures += 1;
+        self.not_before = now + backoff::pause(self.failures);
+    }
 }
 
 impl Pool {
@@ -80,65 +107,44 @@ impl Pool {
     pub fn new(limits: Limits, now: Duration) -> Pool {
         Pool {
             limits,
+            announced: BTreeSet::new(),
             queue: Queue::new(limits.queue),
-            workers: BTreeMap::new(),
-            idle: Vec::new(),
-            zygote: Zygote::Absent {
-                not_before: Duration::ZERO,
-            },
+            crew: Crew::default(),
+            code: Generations::default(),
+            spawning: Pause::default(),
             phase: Phase::Serving,
             started: now,
-            last_request: now,
-            proven: false,
-            failures: 0,
-            spawn_not_before: Duration::ZERO,
-            spawned: 0,
+            traffic: Traffic::new(now),
         }
     }
 
     /// Takes an event in, and puts what is to be done at the end of `actions`, in order.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
-        match event {
-            Event::Arrived(ticket) => self.arrived(ticket, now, actions),
-            Event::ForkFailed(worker) => self.fork_failed(worker, now),
-            Event::WorkerGone(worker) => self.gone(worker, now, actions),
-            Event::HungUp(ticket) => {
-                self.queue.remove(ticket);
-            }
-            Event::Left => {
-                self.phase = match self.phase {
-                    Phase::Parting(reason) => Phase::Left(Some(reason)),
-                    Phase::Serving => Phase::Left(None),
-                    left => left,
-                }
-            }
-            Event::NotTaken(worker) if self.is_busy(worker) => self.idles(worker, now),
-            Event::NotTaken(_) => {}
-            Event::Returned(worker) => self.returned(worker, now),
-            Event::Tick => {}
-            Event::WorkerDone { worker, last } => self.done(worker, last, now, actions),
-            Event::WorkerReady(worker) => self.ready(worker, now),
-            Event::ZygoteGone => self.zygote_gone(now, actions),
-            Event::ZygoteReady => self.zygote = Zygote::Ready,
+        self.take_in(event, now, actions);
+        self.renew(now, actions);
+        for _ in 0..self.crew.keep_time(&self.limits, now, actions) {
+            self.spawning.lengthen(now);
         }
-        self.balance(now, actions);
-        self.expire(now, actions);
+        self.dispatch(now, actions);
+        self.shed(now, actions);
+        self.staff(now, actions);
         self.part(now, actions);
     }
 
     /// When [`Event::Tick`] is due, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let source = match self.zygote {
-            Zygote::Absent { not_before } if self.wants_zygote() => Some(not_before),
-            Zygote::Ready if self.missing() > 0 => Some(self.spawn_not_before),
-            _ => None,
-        };
-        let spare = self.coldest_spare().map(|(_, due)| due);
-        let queue = self.queue.next_deadline();
-        [self.start_due(), source, spare, self.idle_exit_due(), queue]
-            .into_iter()
-            .flatten()
-            .min()
+        let spawn = (self.missing() > 0).then_some(self.spawning.not_before);
+        [
+            self.next_generation_deadline(),
+            self.crew.next_deadline(&self.limits),
+            self.queue.next_deadline(),
+            spawn,
+            self.coldest_spare().map(|(_, due)| due),
+            self.exit_due().map(|(due, _)| due),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// How many wait for a worker.
@@ -148,305 +154,290 @@ impl Pool {
 
     /// The workers, by number.
     pub fn workers(&self) -> impl Iterator<Item = (WorkerId, Worker)> {
-        self.workers.iter().map(|(&id, &worker)| (id, worker))
+        self.crew.iter()
+    }
+
+    /// Another request would be refused (if it is not a known one).
+    pub fn is_full(&self) -> bool {
+        self.queue.is_full() || self.phase.refusal().is_some()
+    }
+
+    /// Other limits hold from the next event on.
+    pub fn obey(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.queue.obey(limits.queue);
+    }
+
+    /// The import that requests are served by; 0 before the first.
+    pub fn generation(&self) -> Generation {
+        self.code.current.unwrap_or(0)
+    }
+
+    /// Another import is under way.
+    pub fn is_reloading(&self) -> bool {
+        self.code.is_reloading()
     }
 
     /// A worker has been ready since the start.
     pub fn is_proven(&self) -> bool {
-        self.proven
+        self.code.current.is_some()
     }
 
-    fn arrived(&mut self, ticket: Ticket, now: Duration, actions: &mut Vec<Action>) {
-        self.last_request = now;
-        let reason = match self.phase {
-            Phase::Exited(reason) | Phase::Left(reason) => reason,
-            Phase::Parting(reason) => Some(reason),
-            Phase::Serving => None,
-        };
-        if let Some(refusal) = reason.and_then(Reason::refusal) {
-            actions.push(Action::Refuse { ticket, refusal });
-        } else if let Phase::Exited(_) = self.phase {
-            // Nobody is left to serve it, and nobody will come.
-            let retry_after = self.drain_time();
-            let refusal = Refusal::Overloaded { retry_after };
-            actions.push(Action::Refuse { ticket, refusal });
-        } else if !self.queue.push(ticket, now) {
-            let retry_after = self.drain_time();
-            let refusal = Refusal::Overloaded { retry_after };
-            actions.push(Action::Refuse { ticket, refusal });
+    fn take_in(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        match event {
+            Event::Announced(ticket) => {
+                self.announced.insert(ticket);
+                self.traffic.arrived(self.limits.quiet, now);
+            }
+            Event::Arrived { ticket, is_known } => self.arrived(ticket, is_known, now, actions),
+            Event::ForkFailed(worker) => self.fork_failed(worker, now),
+            Event::HungUp(ticket) => {
+                self.announced.remove(&ticket);
+                self.queue.remove(ticket);
+            }
+            Event::Left => self.phase = self.phase.left(),
+            Event::Looked { changed } => self.looked(changed, now),
+            Event::NotTaken(worker) if self.is_busy(worker) => self.is_free(worker, now, actions),
+            Event::NotTaken(_) => {}
+            Event::Progress { worker, moved } if self.is_busy(worker) => {
+                if moved {
+                    self.crew.moved(worker, &self.limits, now);
+                } else {
+                    self.crew.interrupt(worker, now, actions);
+                }
+            }
+            Event::Progress { .. } => {}
+            Event::Reload => self.reload(),
+            Event::Returned(worker) => self.returned(worker),
+            Event::Tick => {}
+            Event::WorkerDone { worker, last } => self.done(worker, last, now, actions),
+            Event::WorkerGone(worker) => self.gone(worker, now, actions),
+            Event::WorkerReady(worker) => self.ready(worker, now, actions),
+            Event::ZygoteGone(generation) => self.zygote_gone(generation, now, actions),
+            Event::ZygoteReady(generation) => self.zygote_ready(generation, now),
         }
     }
 
-    fn ready(&mut self, id: WorkerId, now: Duration) {
+    fn arrived(
+        &mut self,
+        ticket: Ticket,
+        is_known: bool,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.announced.remove(&ticket) {
+            self.traffic.arrived(self.limits.quiet, now);
+        }
+        if let Some(refusal) = self.phase.refusal() {
+            actions.push(Action::Refuse { ticket, refusal });
+            return;
+        }
+        let request = Waiting {
+            ticket,
+            is_known,
+            since: now,
+        };
+        // Having exited, nobody is left to serve it, and nobody will come.
+        let refused = match self.phase {
+            Phase::Exited(_) => Some(ticket),
+            _ => self.queue.push(request),
+        };
+        if let Some(refused) = refused {
+            self.refuse_as_overloaded(refused, actions);
+        }
+        self.look(now, actions);
+    }
+
+    fn refuse_as_overloaded(&self, ticket: Ticket, actions: &mut Vec<Action>) {
+        let workers = self.limits.max_procs;
+        let drained = self.traffic.drain_time(self.queue.len(), workers);
+        // Those who are refused together are not to come back together: up to a half is added.
+        let jitter = spread(ticket as u32) % 512;
+        let retry_after = drained + drained * jitter / 1024;
+        let refusal = Refusal::Overloaded {
+            retry_after: retry_after.min(traffic::LONGEST),
+        };
+        actions.push(Action::Refuse { ticket, refusal });
+    }
+
+    fn ready(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         // Whoever says so twice is not idle twice.
-        let is_starting = |worker: &Worker| worker.state == State::Starting;
-        if self.workers.get(&id).is_some_and(is_starting) {
-            self.proven = true;
-            self.failures = 0;
-            self.queue.start_clock(now);
-            self.idles(id, now);
+        let starting = |worker: &&Worker| worker.state == State::Starting;
+        let Some(&Worker { generation, .. }) = self.crew.get(id).filter(starting) else {
+            return;
+        };
+        self.spawning = Pause::default();
+        if self.switch_or_serve(id, generation, now, actions) {
+            self.crew.idles(id, now);
+        } else {
+            self.crew.retire(id, actions);
         }
     }
 
     fn is_busy(&self, id: WorkerId) -> bool {
         let is_busy = |worker: &Worker| matches!(worker.state, State::Busy { .. });
-        self.workers.get(&id).is_some_and(is_busy)
+        self.crew.get(id).is_some_and(is_busy)
     }
 
-    fn idles(&mut self, id: WorkerId, now: Duration) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.state = State::Idle { since: now };
-            self.idle.push(id);
+    /// It can take another request, if it is still to.
+    fn is_free(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let serves = |worker: &Worker| {
+            Some(worker.generation) == self.code.current && worker.requests < worker.share
+        };
+        if self.crew.get(id).is_some_and(serves) {
+            self.crew.idles(id, now);
+        } else {
+            self.crew.retire(id, actions);
         }
     }
 
-    fn returned(&mut self, id: WorkerId, now: Duration) {
-        if let Some(worker) = self.workers.get_mut(&id)
-            && let State::Busy { ticket } = worker.state
+    fn returned(&mut self, id: WorkerId) {
+        if let Some(worker) = self.crew.get_mut(id)
+            && let Some(request) = worker.request.take()
         {
             worker.state = State::Retiring;
-            self.queue.push_first(ticket, now);
+            self.queue.put_back(request);
         }
     }
 
     fn done(&mut self, id: WorkerId, last: bool, now: Duration, actions: &mut Vec<Action>) {
-        // An application that found the channel may say anything at any time.
-        if !self.is_busy(id) {
-            return;
-        }
-        self.last_request = now;
-        let Some(worker) = self.workers.get_mut(&id) else {
+        let Some(worker) = self.crew.get_mut(id) else {
             return;
         };
-        worker.requests += 1;
-        if last {
-            worker.state = State::Retiring;
-        } else if worker.requests >= worker.share {
-            worker.state = State::Retiring;
-            actions.push(Action::Retire(id));
-        } else {
-            self.idles(id, now);
+        match worker.state {
+            State::Busy { since, .. } => {
+                self.traffic.answered(since, now);
+                worker.requests += 1;
+                if last {
+                    worker.state = State::Retiring;
+                    worker.request = None;
+                } else {
+                    self.is_free(id, now, actions);
+                }
+            }
+            State::Stuck => {
+                self.traffic.last_request = now;
+                worker.requests += 1;
+                self.crew.retire(id, actions);
+            }
+            // An application that found the channel may say anything at any time.
+            State::Idle { .. } | State::Retiring | State::Starting => {}
         }
     }
 
     fn gone(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        let Some(worker) = self.workers.remove(&id) else {
+        let Some(worker) = self.crew.remove(id) else {
             return;
         };
-        self.idle.retain(|&idle| idle != id);
-        if worker.state == State::Starting {
-            self.failed(actions);
-            self.spawn_not_before = now + backoff::pause(self.failures);
+        if self.first_worker_gone(id, now, actions) {
+            return;
+        }
+        if worker.state == State::Starting && Some(worker.generation) == self.code.current {
+            self.spawning.lengthen(now);
         }
     }
 
-    /// The host had no process left: that is not the app's fault, and may be over soon.
     fn fork_failed(&mut self, id: WorkerId, now: Duration) {
-        if self.workers.remove(&id).is_some() {
-            self.failures += 1;
-            self.spawn_not_before = now + backoff::pause(self.failures);
+        if self.crew.remove(id).is_some() {
+            self.spawning.lengthen(now);
+            self.first_worker_unborn(id, now);
         }
     }
 
-    fn zygote_gone(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let was = std::mem::replace(&mut self.zygote, Zygote::Absent { not_before: now });
-        // What it was asked to fork and did not is gone with it; what it did fork speaks for itself.
-        if was == Zygote::Starting {
-            self.failed(actions);
-            let not_before = now + backoff::pause(self.failures);
-            self.zygote = Zygote::Absent { not_before };
-        }
-    }
-
-    /// A start failed. The app that never served is broken; one that did gets another chance after a pause.
-    fn failed(&mut self, actions: &mut Vec<Action>) {
-        self.failures += 1;
-        if !self.proven && self.phase == Phase::Serving {
-            self.give_up(Reason::Broken, actions);
-        }
-    }
-
-    fn give_up(&mut self, reason: Reason, actions: &mut Vec<Action>) {
-        self.phase = Phase::Parting(reason);
-        if let Some(refusal) = reason.refusal() {
-            while let Some(ticket) = self.queue.pop() {
-                actions.push(Action::Refuse { ticket, refusal });
-            }
-        }
-        actions.push(Action::Leave(reason));
-    }
-
-    fn expire(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.start_due().is_some_and(|due| due <= now) {
-            self.give_up(Reason::StartTimedOut, actions);
-        }
-        while let Some(ticket) = self.queue.pop_expired(now) {
-            let retry_after = self.drain_time();
-            let refusal = Refusal::Overloaded { retry_after };
-            actions.push(Action::Refuse { ticket, refusal });
-        }
-    }
-
-    /// Brings together who waits and who is idle, then sees to it that there are as many workers as needed.
-    fn balance(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        while let Some(&id) = self.idle.last() {
-            let Some(ticket) = self.queue.pop() else {
+    /// Brings together who waits and who is idle.
+    fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        // Where fewer are allowed than there were, some of the idle ones go.
+        let too_many = self.staying().saturating_sub(self.limits.max_procs.into());
+        let idle = self.crew.idle().saturating_sub(too_many);
+        self.crew.retire_down_to(idle, actions);
+        self.queue.pass(self.is_served(), now);
+        while self.crew.idle() > 0 && !self.is_held() {
+            let with_known = |worker: &Worker| worker.request.is_some_and(|r| r.is_known);
+            let half = usize::from(self.limits.max_procs / 2).max(1);
+            let known_first = self.crew.count(with_known) < half;
+            let Some(request) = self.queue.pop(known_first) else {
                 break;
             };
-            self.idle.pop();
-            if let Some(worker) = self.workers.get_mut(&id) {
-                worker.state = State::Busy { ticket };
-                actions.push(Action::Dispatch { ticket, worker: id });
-            }
+            self.crew.dispatch(request, &self.limits, now, actions);
         }
-        match self.zygote {
-            Zygote::Absent { not_before } if now >= not_before && self.wants_zygote() => {
-                self.zygote = Zygote::Starting;
-                actions.push(Action::StartZygote);
+    }
+
+    fn shed(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.queue.pass(self.is_served(), now);
+        while let Some(ticket) = self.queue.pop_expired(now) {
+            self.refuse_as_overloaded(ticket, actions);
+            self.queue.pass(self.is_served(), now);
+        }
+    }
+
+    /// Whether those who wait do so for others who are served.
+    fn is_served(&self) -> bool {
+        let serves = |worker: &Worker| {
+            Some(worker.generation) == self.code.current
+                && !matches!(worker.state, State::Retiring | State::Starting)
+        };
+        !self.is_held() && self.crew.count(serves) > 0
+    }
+
+    /// Sees to it that there are as many workers as needed.
+    fn staff(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(current) = self.code.current
+            && self.spawning.not_before <= now
+        {
+            for _ in 0..self.missing() {
+                self.crew.spawn(current, &self.limits, now, actions);
             }
-            Zygote::Ready if now >= self.spawn_not_before => {
-                for _ in 0..self.missing() {
-                    self.spawn(actions);
-                }
-            }
-            _ => {}
         }
         while let Some((id, due)) = self.coldest_spare()
             && due <= now
         {
-            self.retire_idle(id, actions);
+            self.crew.retire(id, actions);
         }
     }
 
-    /// The zygote is held ready while we serve; having left, it is wanted only for those who still wait.
-    fn wants_zygote(&self) -> bool {
-        match self.phase {
-            Phase::Serving | Phase::Parting(Reason::Idle) => true,
-            Phase::Left(_) => self.missing() > 0,
-            Phase::Parting(_) | Phase::Exited(_) => false,
-        }
-    }
-
-    /// Workers to spawn now: one for each who waits, and the spare ones, within `max-procs`.
+    /// Workers of `current` to spawn now: one for each who waits, and the spare ones, within `max-procs`.
     fn missing(&self) -> usize {
-        let limits = &self.limits;
-        let leaving = self.phase != Phase::Serving;
-        let starting = self.count(|state| state == State::Starting);
-        let spare = if leaving {
-            0
-        } else {
-            // A start that nobody has asked anything yet is proven by a worker as well.
-            usize::from(limits.min_idle).max(usize::from(!self.proven))
+        if !self.code.can_fork || self.is_held() {
+            return 0;
+        }
+        let (least, spare) = match self.phase {
+            Phase::Serving => (self.limits.min_procs.into(), self.limits.min_idle.into()),
+            _ => (0, 0),
         };
-        let least = if leaving {
-            0
-        } else {
-            usize::from(limits.min_procs)
-        };
-        let for_need = (self.queue.len() + spare).saturating_sub(starting + self.idle.len());
-        let for_least = least.saturating_sub(self.workers.len());
-        let room = usize::from(limits.max_procs).saturating_sub(self.workers.len());
-        // Whether the app can be imported one worker finds out for all.
-        let room = if self.proven {
-            room
-        } else {
-            room.min(1_usize.saturating_sub(starting))
-        };
+        let ours = |worker: &Worker| Some(worker.generation) == self.code.current;
+        let starting = |worker: &Worker| ours(worker) && worker.state == State::Starting;
+        let coming = self.crew.count(starting) + self.crew.idle();
+        let for_need = (self.queue.len() + spare).saturating_sub(coming);
+        let for_least = usize::saturating_sub(least, self.crew.count(ours));
+        let room = usize::from(self.limits.max_procs).saturating_sub(self.crew.len());
         for_need.max(for_least).min(room)
     }
 
-    fn spawn(&mut self, actions: &mut Vec<Action>) {
-        let Some(id) = (0..self.limits.max_procs).find(|id| !self.workers.contains_key(id)) else {
-            return;
-        };
-        self.spawned = self.spawned.wrapping_add(1);
-        let share = jittered(self.limits.max_requests, self.spawned);
-        let state = State::Starting;
-        self.workers.insert(
-            id,
-            Worker {
-                state,
-                requests: 0,
-                share,
-            },
-        );
-        actions.push(Action::Spawn(id));
+    fn has_room(&self) -> bool {
+        self.crew.len() < usize::from(self.limits.max_procs)
+    }
+
+    /// Workers that were not told to leave.
+    fn staying(&self) -> usize {
+        self.crew.count(|worker| worker.state != State::Retiring)
     }
 
     /// The idle worker that nobody will miss, and when its time is over.
     fn coldest_spare(&self) -> Option<(WorkerId, Duration)> {
         let limits = &self.limits;
-        if self.idle.len() <= usize::from(limits.min_idle)
-            || self.workers.len() <= usize::from(limits.min_procs)
+        if self.crew.idle() <= usize::from(limits.min_idle)
+            || self.crew.len() <= usize::from(limits.min_procs)
         {
             return None;
         }
-        let id = *self.idle.first()?;
-        match self.workers.get(&id)?.state {
-            State::Idle { since } => Some((id, since.saturating_add(limits.worker_idle_timeout))),
-            _ => None,
-        }
-    }
-
-    fn retire_idle(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
-        self.idle.retain(|&idle| idle != id);
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.state = State::Retiring;
-            actions.push(Action::Retire(id));
-        }
-    }
-
-    /// Leaves when nobody has asked for long enough; having left, exits when the last request is answered.
-    fn part(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.idle_exit_due().is_some_and(|due| due <= now) {
-            self.give_up(Reason::Idle, actions);
-        }
-        if let Phase::Left(reason) = self.phase
-            && self.queue.is_empty()
-        {
-            for id in std::mem::take(&mut self.idle) {
-                self.retire_idle(id, actions);
-            }
-            if self.workers.is_empty() {
-                self.phase = Phase::Exited(reason);
-                actions.push(Action::Exit);
-            }
-        }
-    }
-
-    /// When `start-timeout` is over, unless a worker has been ready.
-    fn start_due(&self) -> Option<Duration> {
-        (!self.proven && self.phase == Phase::Serving)
-            .then(|| self.started.saturating_add(self.limits.start_timeout))
-    }
-
-    fn idle_exit_due(&self) -> Option<Duration> {
-        let busy = self.count(|state| matches!(state, State::Busy { .. }));
-        if self.phase != Phase::Serving || busy > 0 || !self.queue.is_empty() {
-            return None;
-        }
-        let idle = self.last_request.saturating_add(self.limits.idle_timeout);
-        let lived = self.started.saturating_add(self.limits.min_lifetime);
-        Some(idle.max(lived))
-    }
-
-    fn count(&self, is: impl Fn(State) -> bool) -> usize {
-        self.workers.values().filter(|w| is(w.state)).count()
-    }
-
-    /// A guess at how long the queue takes to drain: a tenth of a second for each turn of all workers.
-    fn drain_time(&self) -> Duration {
-        let turns = self.queue.len() / usize::from(self.limits.max_procs.max(1)) + 1;
-        Duration::from_millis(100 * turns as u64).max(Duration::from_secs(1))
+        let (id, since) = self.crew.coldest()?;
+        Some((id, since.saturating_add(limits.worker_idle_timeout)))
     }
 }
 
-/// `max-requests` give or take a tenth, so that workers that were born together don't die together.
-fn jittered(max_requests: u32, nth: u32) -> u32 {
-    let tenth = max_requests / 10;
-    // Knuth's multiplicative hash: spread, and the same in every run.
-    let spread = nth.wrapping_mul(2_654_435_769) >> 8;
-    (max_requests - tenth + spread % (2 * tenth + 1)).max(1)
+/// Knuth's multiplicative hash: spread, and the same in every run.
+fn spread(nth: u32) -> u32 {
+    nth.wrapping_mul(2_654_435_769) >> 8
 }
 
 #[cfg(test)]

@@ -7,11 +7,16 @@ use crate::policy::queue::{self, Ticket};
 /// A worker, by its place in the shared page.
 pub type WorkerId = u16;
 
+/// An import of the app: each zygote has a number of its own, greater than those before it.
+pub type Generation = u32;
+
 /// The keys that the pool obeys, by their names in the app file.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Limits {
     pub idle_timeout: Duration,
+    /// The code is looked at when a request comes this long after the last look.
+    pub look_interval: Duration,
     pub max_procs: u16,
     /// Before the jitter of a tenth.
     pub max_requests: u32,
@@ -19,23 +24,50 @@ pub struct Limits {
     pub min_lifetime: Duration,
     pub min_procs: u16,
     pub queue: queue::Limits,
+    /// `quiet-timeout`; none where the daemon must stay (`mode = daemon`, `listen`).
+    pub quiet: Option<Quiet>,
+    pub request_limit: Option<Duration>,
+    pub request_timeout: Duration,
     pub start_timeout: Duration,
     pub worker_idle_timeout: Duration,
+}
+
+/// When requests come so seldom that plain CGIs would do.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet {
+    /// Fewer requests than this ...
+    pub count: u64,
+    /// ... within this time ...
+    pub unit: Duration,
+    /// ... for this long.
+    pub timeout: Duration,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A request is complete enough to be served.
-    Arrived(Ticket),
+    /// A request has come whose message-body is still to be read; `Arrived` or `HungUp` follows.
+    Announced(Ticket),
+    /// A request is complete enough to be served. `is_known`: it is shed last.
+    #[allow(missing_docs)]
+    Arrived { ticket: Ticket, is_known: bool },
     /// The zygote could not fork this worker, or died before it had.
     ForkFailed(WorkerId),
     /// The client of a waiting request is gone, or was sent elsewhere.
     HungUp(Ticket),
     /// The name is given up: nobody new can find us.
     Left,
+    /// What [`Action::Look`] has found.
+    #[allow(missing_docs)]
+    Looked { changed: bool },
     /// The request that the worker was given is no longer there to be taken; the worker touched nothing.
     NotTaken(WorkerId),
+    /// What [`Action::AskProgress`] has found: whether a block was read or taken since it was asked last, or since
+    /// the dispatch.
+    #[allow(missing_docs)]
+    Progress { worker: WorkerId, moved: bool },
+    /// An operator wants a new generation.
+    Reload,
     /// The worker could not be given its request: the request waits again, as the first in line.
     Returned(WorkerId),
     /// Time has passed.
@@ -48,30 +80,43 @@ pub enum Event {
     /// The worker can take a request.
     WorkerReady(WorkerId),
     /// The zygote is no more; before `ZygoteReady` this means that it could not be started.
-    ZygoteGone,
+    ZygoteGone(Generation),
     /// The app is imported.
-    ZygoteReady,
+    ZygoteReady(Generation),
 }
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
+    /// [`Event::Progress`] is the next event.
+    AskProgress(WorkerId),
     /// Give the request to the worker. If that fails, [`Event::NotTaken`] or [`Event::Returned`] is the next event,
     /// before any other that is known already.
     Dispatch { ticket: Ticket, worker: WorkerId },
     /// Everything is served and gone.
     Exit,
+    /// The worker's request has taken too long: say where it is stuck, and tell it to end.
+    Interrupt(WorkerId),
+    /// End the worker at once.
+    Kill(WorkerId),
     /// Give up the name, for this reason; then [`Event::Left`].
     Leave(Reason),
+    /// Ask the zygote whether the code that it imported is still what lies there; [`Event::Looked`] follows.
+    Look(Generation),
     /// Answer for the app.
     Refuse { ticket: Ticket, refusal: Refusal },
     /// Tell an idle worker to leave.
     Retire(WorkerId),
+    /// Let the zygote go: nothing more will be forked from it.
+    RetireZygote(Generation),
     /// Fork a worker from the zygote.
-    Spawn(WorkerId),
+    Spawn {
+        worker: WorkerId,
+        generation: Generation,
+    },
     /// Start the process that imports the app.
-    StartZygote,
+    StartZygote(Generation),
 }
 
 /// Why a request gets our page.
@@ -93,6 +138,8 @@ pub enum Reason {
     Broken,
     /// Nobody asked for `idle-timeout`.
     Idle,
+    /// Few asked for `quiet-timeout`.
+    Quiet,
     /// The app was not ready within `start-timeout`.
     StartTimedOut,
 }
@@ -101,10 +148,17 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum State {
-    Busy { ticket: Ticket },
-    Idle { since: Duration },
+    Busy {
+        ticket: Ticket,
+        since: Duration,
+    },
+    Idle {
+        since: Duration,
+    },
     Retiring,
     Starting,
+    /// Its request has taken too long; it was told to end.
+    Stuck,
 }
 
 impl Reason {
@@ -112,7 +166,7 @@ impl Reason {
     pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
             Reason::Broken => Some(Refusal::Broken),
-            Reason::Idle => None,
+            Reason::Idle | Reason::Quiet => None,
             Reason::StartTimedOut => Some(Refusal::StartTimedOut),
         }
     }

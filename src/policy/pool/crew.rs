@@ -1,0 +1,261 @@
+//! The workers of all generations, who of them is idle, and when the time of one is over. Knows nothing of who waits,
+//! or why one is to go.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::words::{Action, Generation, Limits, State, WorkerId};
+use crate::policy::queue::Waiting;
+
+/// One that was told to end and did not is killed after this long, and again.
+pub(super) const KILL_PAUSE: Duration = Duration::from_secs(5);
+
+/// One worker, for `status`.
+#[derive(Clone, Copy, Debug)]
+pub struct Worker {
+    /// The import that it was forked from.
+    pub generation: Generation,
+    /// Requests that it has answered.
+    pub requests: u32,
+    /// What it does.
+    pub state: State,
+    /// Requests after which it is replaced.
+    pub(super) share: u32,
+    /// The request that it has, while it is busy.
+    pub(super) request: Option<Waiting>,
+    /// Starting: when it is killed. Busy: when it is asked for progress. Stuck: when it is killed, the next time.
+    due: Duration,
+}
+
+impl Worker {
+    /// When something must be done about it.
+    fn deadline(&self, limits: &Limits) -> Option<Duration> {
+        match self.state {
+            State::Busy { since, .. } => {
+                let limit = limits.request_limit.unwrap_or(Duration::MAX);
+                Some(self.due.min(since.saturating_add(limit)))
+            }
+            State::Idle { .. } | State::Retiring => None,
+            State::Starting | State::Stuck => Some(self.due),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Crew {
+    by_id: BTreeMap<WorkerId, Worker>,
+    /// Idle workers, the hottest last. All are of the generation that serves.
+    idle: Vec<WorkerId>,
+    spawned: u32,
+}
+
+impl Crew {
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WorkerId, Worker)> {
+        self.by_id.iter().map(|(&id, &worker)| (id, worker))
+    }
+
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn count(&self, is: impl Fn(&Worker) -> bool) -> usize {
+        self.by_id.values().filter(|worker| is(worker)).count()
+    }
+
+    /// Whether any has a request.
+    pub(super) fn any_runs(&self) -> bool {
+        let runs = |state| matches!(state, State::Busy { .. } | State::Stuck);
+        self.by_id.values().any(|worker| runs(worker.state))
+    }
+
+    /// Asks for a new one, under the lowest number that is free.
+    pub(super) fn spawn(
+        &mut self,
+        generation: Generation,
+        limits: &Limits,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> WorkerId {
+        let is_free = |id: &WorkerId| !self.by_id.contains_key(id);
+        let id = (0..=WorkerId::MAX).find(is_free).unwrap_or(WorkerId::MAX);
+        self.spawned = self.spawned.wrapping_add(1);
+        let worker = Worker {
+            generation,
+            requests: 0,
+            state: State::Starting,
+            share: jittered(limits.max_requests, self.spawned),
+            request: None,
+            due: now.saturating_add(limits.start_timeout),
+        };
+        self.by_id.insert(id, worker);
+        actions.push(Action::Spawn {
+            worker: id,
+            generation,
+        });
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        self.idle.retain(|&idle| idle != id);
+        self.by_id.remove(&id)
+    }
+
+    pub(super) fn idles(&mut self, id: WorkerId, now: Duration) {
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.state = State::Idle { since: now };
+            worker.request = None;
+            self.idle.push(id);
+        }
+    }
+
+    /// Gives a request to the worker that was idle last: its caches are hot.
+    pub(super) fn dispatch(
+        &mut self,
+        request: Waiting,
+        limits: &Limits,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(id) = self.idle.pop() else {
+            return;
+        };
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            let ticket = request.ticket;
+            worker.state = State::Busy { ticket, since: now };
+            worker.request = Some(request);
+            worker.due = now.saturating_add(limits.request_timeout);
+            actions.push(Action::Dispatch { ticket, worker: id });
+        }
+    }
+
+    /// The worker that was idle for longest, and since when.
+    pub(super) fn coldest(&self) -> Option<(WorkerId, Duration)> {
+        let id = *self.idle.first()?;
+        match self.by_id.get(&id)?.state {
+            State::Idle { since } => Some((id, since)),
+            _ => None,
+        }
+    }
+
+    /// Tells one that is known idle, or has just answered, to leave.
+    pub(super) fn retire(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
+        self.idle.retain(|&idle| idle != id);
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.state = State::Retiring;
+            worker.request = None;
+            actions.push(Action::Retire(id));
+        }
+    }
+
+    /// Tells the idle ones to leave, the coldest first, until at most so many are idle.
+    pub(super) fn retire_down_to(&mut self, idle: usize, actions: &mut Vec<Action>) {
+        while self.idle.len() > idle
+            && let Some((id, _)) = self.coldest()
+        {
+            self.retire(id, actions);
+        }
+    }
+
+    /// Its request has taken too long.
+    pub(super) fn interrupt(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        self.is_stuck(id, now);
+        actions.push(Action::Interrupt(id));
+    }
+
+    pub(super) fn kill(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        self.is_stuck(id, now);
+        actions.push(Action::Kill(id));
+    }
+
+    fn is_stuck(&mut self, id: WorkerId, now: Duration) {
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.state = State::Stuck;
+            worker.request = None;
+            worker.due = now + KILL_PAUSE;
+        }
+    }
+
+    /// The busy one has moved, or is believed to have until the answer is there.
+    pub(super) fn moved(&mut self, id: WorkerId, limits: &Limits, now: Duration) {
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.due = now.saturating_add(limits.request_timeout);
+        }
+    }
+
+    /// Does what is due about those whose time is over; how many were killed before they were ready.
+    pub(super) fn keep_time(
+        &mut self,
+        limits: &Limits,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> usize {
+        let is_over = |worker: &Worker| {
+            worker
+                .deadline(limits)
+                .is_some_and(|deadline| deadline <= now)
+        };
+        let overdue: Vec<_> = self.iter().filter(|(_, worker)| is_over(worker)).collect();
+        let mut unready = 0;
+        for (id, worker) in overdue {
+            match worker.state {
+                State::Busy { since, .. } => {
+                    let limit = limits.request_limit.unwrap_or(Duration::MAX);
+                    if since.saturating_add(limit) <= now {
+                        self.interrupt(id, now, actions);
+                    } else {
+                        self.moved(id, limits, now);
+                        actions.push(Action::AskProgress(id));
+                    }
+                }
+                State::Starting => {
+                    unready += 1;
+                    self.kill(id, now, actions);
+                }
+                State::Idle { .. } | State::Retiring | State::Stuck => self.kill(id, now, actions),
+            }
+        }
+        unready
+    }
+
+    pub(super) fn next_deadline(&self, limits: &Limits) -> Option<Duration> {
+        self.by_id
+            .values()
+            .filter_map(|worker| worker.deadline(limits))
+            .min()
+    }
+}
+
+/// `max-requests` give or take a tenth, so that workers that were born together don't die together.
+fn jittered(max_requests: u32, nth: u32) -> u32 {
+    let tenth = max_requests / 10;
+    let span = tenth.saturating_mul(2).saturating_add(1);
+    (max_requests - tenth)
+        .saturating_add(super::spread(nth) % span)
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_jittered_by_a_tenth() {
+        let shares: Vec<u32> = (0..100).map(|nth| jittered(1000, nth)).collect();
+        assert!(shares.iter().all(|share| (900..=1100).contains(share)));
+        assert!(shares.iter().max() > shares.iter().min());
+        assert_eq!(jittered(1, 5), 1);
+        assert!(jittered(u32::MAX, 5) > u32::MAX / 2);
+    }
+}

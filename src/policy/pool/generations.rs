@@ -1,0 +1,428 @@
+//! Which import serves, and how another takes its place. Knows numbers of generations, not what they contain.
+
+use std::time::Duration;
+
+use super::words::{Action, Generation, Reason, State, WorkerId};
+use super::{Phase, Pool, Worker};
+use crate::policy::backoff;
+
+/// Nobody waits longer for the answer to a look, in a pool with nothing else to do.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// So many times in a row a change may be found as soon as it is looked for. Nobody edits like that for longer: an app
+/// that writes its own files does. From then on each pause is twice as long, so that an edit waits for its look no
+/// longer than it went on like that before.
+const RESTLESS: u32 = 10;
+/// A pause grows no longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How far the generation has come that is to serve next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing calls for one.
+    Unwanted,
+    /// The last one failed: another begins for one who asks, from then on.
+    Failed { not_before: Duration },
+    /// One is to begin.
+    Wanted,
+    /// Its zygote was asked for.
+    Importing {
+        generation: Generation,
+        due: Duration,
+    },
+    /// Its zygote is ready. There was no room for its first worker, or no process, since then.
+    Imported {
+        generation: Generation,
+        due: Duration,
+        since: Duration,
+    },
+    /// Its first worker is starting: the switch, if it succeeds.
+    Proving {
+        generation: Generation,
+        due: Duration,
+        worker: WorkerId,
+    },
+}
+
+impl Next {
+    fn generation(self) -> Option<Generation> {
+        match self {
+            Next::Failed { .. } | Next::Unwanted | Next::Wanted => None,
+            Next::Imported { generation, .. }
+            | Next::Importing { generation, .. }
+            | Next::Proving { generation, .. } => Some(generation),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Generations {
+    /// Serves; its first worker has been ready.
+    pub(super) current: Option<Generation>,
+    /// The zygote of `current` lives.
+    pub(super) can_fork: bool,
+    next: Next,
+    /// The highest number that was given.
+    newest: Generation,
+    /// Something has changed, or was asked for, while one was under way: another follows.
+    is_outdated: bool,
+    /// Generations that failed since the last switch.
+    failures: u32,
+    /// `Looked` has not come yet.
+    is_looking: bool,
+    /// Until when it is waited for: a zygote that takes longer hangs.
+    look_due: Duration,
+    /// Or the switch, if that was later.
+    last_look: Duration,
+    /// Looks in a row that came soon and found a change.
+    restless: u32,
+    /// Until when requests are held back from idle workers for what a look may find, or has found.
+    hold: Option<Duration>,
+}
+
+impl Default for Generations {
+    fn default() -> Generations {
+        Generations {
+            current: None,
+            can_fork: false,
+            next: Next::Wanted,
+            newest: 0,
+            is_outdated: false,
+            failures: 0,
+            is_looking: false,
+            look_due: Duration::ZERO,
+            last_look: Duration::ZERO,
+            restless: 0,
+            hold: None,
+        }
+    }
+}
+
+impl Generations {
+    pub(super) fn is_reloading(&self) -> bool {
+        let is_under_way = !matches!(self.next, Next::Failed { .. } | Next::Unwanted);
+        (self.current.is_some() && is_under_way) || self.is_outdated
+    }
+
+    /// The worker whose readiness is the switch.
+    fn first_worker(&self) -> Option<WorkerId> {
+        match self.next {
+            Next::Proving { worker, .. } => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Another generation is called for.
+    fn want(&mut self) {
+        match self.next {
+            Next::Failed { .. } | Next::Unwanted | Next::Wanted => self.next = Next::Wanted,
+            Next::Imported { .. } | Next::Importing { .. } | Next::Proving { .. } => {
+                self.is_outdated = true;
+            }
+        }
+    }
+
+    /// The one under way has come to its end: what follows.
+    fn follow_with(&mut self, otherwise: Next) {
+        self.next = otherwise;
+        if std::mem::take(&mut self.is_outdated) {
+            self.next = Next::Wanted;
+        } else if !self.is_looking {
+            self.hold = None;
+        }
+    }
+}
+
+impl Pool {
+    /// A request has come: is the code still what lies there?
+    pub(super) fn look(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let is_time = self.code.last_look.saturating_add(self.look_pause()) <= now;
+        let is_settled = matches!(self.code.next, Next::Failed { .. } | Next::Unwanted);
+        if let Some(current) = self.code.current
+            && self.code.can_fork
+            && is_settled
+            && is_time
+            && !self.code.is_looking
+            && self.phase == Phase::Serving
+        {
+            self.code.is_looking = true;
+            self.code.look_due = now.saturating_add(self.limits.start_timeout);
+            self.code.hold = Some(now + LOOK_PATIENCE);
+            actions.push(Action::Look(current));
+        }
+    }
+
+    /// Between a look or a switch and the next look.
+    fn look_pause(&self) -> Duration {
+        let doublings = self.code.restless.saturating_sub(RESTLESS).min(16);
+        let pause = self.limits.look_interval.saturating_mul(1 << doublings);
+        pause.min(LONGEST_PAUSE.max(self.limits.look_interval))
+    }
+
+    pub(super) fn looked(&mut self, changed: bool, now: Duration) {
+        if std::mem::take(&mut self.code.is_looking) {
+            let since = now.saturating_sub(self.code.last_look);
+            let is_restless = changed && since < self.look_pause().saturating_mul(2);
+            self.code.restless = if is_restless {
+                self.code.restless.saturating_add(1)
+            } else {
+                0
+            };
+            self.code.last_look = now;
+            self.code.hold = None;
+        }
+        if changed && self.phase == Phase::Serving {
+            self.code.want();
+            // Whoever has edited and asks alone sees the edit; under load the old code serves until then.
+            self.code.hold = (!self.crew.any_runs()).then(|| now + self.limits.queue.timeout / 2);
+        }
+    }
+
+    pub(super) fn reload(&mut self) {
+        if self.phase == Phase::Serving {
+            self.code.want();
+        }
+    }
+
+    /// Idle workers get nothing now.
+    pub(super) fn is_held(&self) -> bool {
+        self.code.hold.is_some() && self.phase == Phase::Serving && !self.crew.any_runs()
+    }
+
+    pub(super) fn zygote_ready(&mut self, generation: Generation, now: Duration) {
+        if let Next::Importing {
+            generation: next,
+            due,
+        } = self.code.next
+            && next == generation
+        {
+            self.code.next = Next::Imported {
+                generation,
+                due,
+                since: now,
+            };
+        }
+    }
+
+    pub(super) fn zygote_gone(
+        &mut self,
+        generation: Generation,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.code.next.generation() == Some(generation) {
+            self.next_failed(Reason::Broken, now, actions);
+        } else if self.code.current == Some(generation) && self.code.can_fork {
+            self.code.can_fork = false;
+            // What it was asked it won't answer any more.
+            self.looked(false, now);
+            if self.code.next == Next::Unwanted {
+                self.code.next = Next::Wanted;
+            }
+        }
+    }
+
+    /// A worker is ready: is it the switch? `true`: it may serve.
+    pub(super) fn switch_or_serve(
+        &mut self,
+        id: WorkerId,
+        generation: Generation,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        if self.code.first_worker() == Some(id) {
+            self.switch(generation, now, actions);
+        }
+        self.code.current == Some(generation)
+    }
+
+    fn switch(&mut self, generation: Generation, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(old) = self.code.current.replace(generation)
+            && self.code.can_fork
+        {
+            actions.push(Action::RetireZygote(old));
+        }
+        self.crew.retire_down_to(0, actions);
+        self.code.can_fork = true;
+        self.code.failures = 0;
+        self.code.is_looking = false;
+        self.code.last_look = now;
+        self.code.follow_with(Next::Unwanted);
+        self.queue.start_clock(now);
+    }
+
+    /// Its first worker is gone before it was ready; `false` if this is another one.
+    pub(super) fn first_worker_gone(
+        &mut self,
+        id: WorkerId,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let was_first = self.code.first_worker() == Some(id);
+        if was_first {
+            self.retire_next(actions);
+            self.next_failed(Reason::Broken, now, actions);
+        }
+        was_first
+    }
+
+    /// The host had no process left for it. That is not the app's fault, and may be over soon.
+    pub(super) fn first_worker_unborn(&mut self, id: WorkerId, now: Duration) {
+        if let Next::Proving {
+            generation,
+            due,
+            worker,
+        } = self.code.next
+            && worker == id
+        {
+            self.code.next = Next::Imported {
+                generation,
+                due,
+                since: now,
+            };
+        }
+    }
+
+    fn retire_next(&mut self, actions: &mut Vec<Action>) {
+        if let Some(generation) = self.code.next.generation() {
+            actions.push(Action::RetireZygote(generation));
+        }
+    }
+
+    fn next_failed(&mut self, reason: Reason, now: Duration, actions: &mut Vec<Action>) {
+        self.code.failures += 1;
+        let not_before = now + backoff::pause(self.code.failures);
+        self.code.follow_with(Next::Failed { not_before });
+        // The app that never served is broken; one that did goes on with what it has.
+        if self.code.current.is_none() {
+            self.cannot_start(reason, actions);
+        }
+    }
+
+    /// Nothing more will be forked.
+    pub(super) fn let_zygotes_go(&mut self, actions: &mut Vec<Action>) {
+        self.retire_next(actions);
+        self.code.next = Next::Unwanted;
+        if let Some(current) = self.code.current
+            && std::mem::take(&mut self.code.can_fork)
+        {
+            actions.push(Action::RetireZygote(current));
+        }
+    }
+
+    /// Begins the next generation, gives up one that takes too long, makes room for its first worker.
+    pub(super) fn renew(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.code.hold.is_some_and(|until| until <= now) {
+            self.code.hold = None;
+        }
+        if self.hang_due().is_some_and(|due| due <= now)
+            && let Some(current) = self.code.current
+        {
+            actions.push(Action::RetireZygote(current));
+            self.zygote_gone(current, now, actions);
+        }
+        if self.start_due().is_some_and(|due| due <= now) {
+            self.retire_next(actions);
+            if let Some(worker) = self.code.first_worker() {
+                self.crew.kill(worker, now, actions);
+            }
+            self.next_failed(Reason::StartTimedOut, now, actions);
+        }
+        if self.begin_due().is_some_and(|due| due <= now) {
+            self.code.newest += 1;
+            let generation = self.code.newest;
+            let due = now.saturating_add(self.limits.start_timeout);
+            self.code.next = Next::Importing { generation, due };
+            actions.push(Action::StartZygote(generation));
+        }
+        if self.first_worker_due().is_some_and(|due| due <= now) {
+            self.start_first_worker(now, actions);
+        }
+    }
+
+    fn start_first_worker(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let Next::Imported {
+            generation,
+            due,
+            since,
+        } = self.code.next
+        else {
+            return;
+        };
+        if !self.has_room() {
+            self.crew
+                .retire_down_to(self.crew.idle().saturating_sub(1), actions);
+            return;
+        }
+        // While there is something to go on with, waiting for room is not held against it.
+        let waited = now.saturating_sub(since);
+        let due = if self.code.current.is_some() {
+            due.saturating_add(waited)
+        } else {
+            due
+        };
+        let worker = self.crew.spawn(generation, &self.limits, now, actions);
+        self.code.next = Next::Proving {
+            generation,
+            due,
+            worker,
+        };
+    }
+
+    /// When the next generation is to begin, if it is.
+    fn begin_due(&self) -> Option<Duration> {
+        match self.code.next {
+            Next::Wanted if self.may_renew() => Some(Duration::ZERO),
+            // A look comes first: what it finds is begun at once, and waited for.
+            Next::Failed { not_before } if self.may_renew() && !self.queue.is_empty() => {
+                let looked = self.code.hold.filter(|_| self.code.is_looking);
+                Some(looked.map_or(not_before, |until| until.max(not_before)))
+            }
+            _ => None,
+        }
+    }
+
+    /// When the zygote of `current` has looked for so long that it can only hang.
+    fn hang_due(&self) -> Option<Duration> {
+        (self.code.is_looking && self.code.can_fork).then_some(self.code.look_due)
+    }
+
+    /// When `start-timeout` is over for the next generation.
+    fn start_due(&self) -> Option<Duration> {
+        match self.code.next {
+            Next::Importing { due, .. } | Next::Proving { due, .. } => Some(due),
+            Next::Imported { due, .. } if self.code.current.is_none() => Some(due),
+            _ => None,
+        }
+    }
+
+    /// When the first worker of the next generation is to be started, or room to be made for it.
+    fn first_worker_due(&self) -> Option<Duration> {
+        let is_imported = matches!(self.code.next, Next::Imported { .. });
+        let is_leaving = |worker: &Worker| worker.state == State::Retiring;
+        let can = self.has_room() || (self.crew.idle() > 0 && self.crew.count(is_leaving) == 0);
+        (is_imported && can && self.may_renew()).then_some(self.spawning.not_before)
+    }
+
+    /// Having left, another generation is only for those who wait and can't be served otherwise.
+    fn may_renew(&self) -> bool {
+        match self.phase {
+            Phase::Serving => true,
+            Phase::Left(_) | Phase::Parting(_) => !self.queue.is_empty() && !self.code.can_fork,
+            Phase::Exited(_) => false,
+        }
+    }
+
+    pub(super) fn next_generation_deadline(&self) -> Option<Duration> {
+        [
+            self.code.hold,
+            self.hang_due(),
+            self.start_due(),
+            self.begin_due(),
+            self.first_worker_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

@@ -1,0 +1,110 @@
+//! When the pool has nothing more to do, and how it comes to its end. Knows of its reasons, not of names or sockets.
+
+use std::time::Duration;
+
+use super::Pool;
+use super::words::{Action, Reason, Refusal};
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    /// `Leave` was asked for and not yet done.
+    Parting(Reason),
+    Left(Option<Reason>),
+    Exited(Option<Reason>),
+}
+
+impl Phase {
+    /// What everybody is told who comes now.
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Phase::Exited(reason) | Phase::Left(reason) => reason.and_then(Reason::refusal),
+            Phase::Parting(reason) => reason.refusal(),
+            Phase::Serving => None,
+        }
+    }
+
+    /// The name is given up.
+    pub(super) fn left(self) -> Phase {
+        match self {
+            Phase::Parting(reason) => Phase::Left(Some(reason)),
+            Phase::Serving => Phase::Left(None),
+            left => left,
+        }
+    }
+
+    /// The same, for another reason than before.
+    fn because(self, reason: Reason) -> Phase {
+        match self {
+            Phase::Exited(_) => Phase::Exited(Some(reason)),
+            Phase::Left(_) => Phase::Left(Some(reason)),
+            Phase::Parting(_) | Phase::Serving => Phase::Parting(reason),
+        }
+    }
+}
+
+impl Pool {
+    /// The app never served, and won't.
+    pub(super) fn cannot_start(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        if let Some(refusal) = reason.refusal() {
+            while let Some(request) = self.queue.pop(false) {
+                let ticket = request.ticket;
+                actions.push(Action::Refuse { ticket, refusal });
+            }
+        }
+        self.leave(reason, actions);
+    }
+
+    fn leave(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Serving {
+            actions.push(Action::Leave(reason));
+        }
+        self.phase = self.phase.because(reason);
+    }
+
+    /// Leaves when few or none have asked for long enough; having left, exits when the last request is answered.
+    pub(super) fn part(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some((due, reason)) = self.exit_due()
+            && due <= now
+        {
+            self.leave(reason, actions);
+        }
+        if let Phase::Left(reason) = self.phase
+            && self.nobody_waits()
+        {
+            self.crew.retire_down_to(0, actions);
+            if self.crew.len() == 0 {
+                self.let_zygotes_go(actions);
+                self.phase = Phase::Exited(reason);
+                actions.push(Action::Exit);
+            }
+        }
+    }
+
+    /// When to leave if nobody comes, and why.
+    pub(super) fn exit_due(&self) -> Option<(Duration, Reason)> {
+        if self.phase != Phase::Serving || self.crew.any_runs() || !self.nobody_waits() {
+            return None;
+        }
+        let limits = &self.limits;
+        let lived = self.started.saturating_add(limits.min_lifetime);
+        let idle = self
+            .traffic
+            .last_request
+            .saturating_add(limits.idle_timeout);
+        // With a count of 0 every moment is lively.
+        let quiet = limits
+            .quiet
+            .filter(|quiet| quiet.count > 0)
+            .map(|quiet| self.traffic.last_lively.saturating_add(quiet.timeout));
+        match quiet.map(|quiet| quiet.max(lived)) {
+            Some(quiet) if quiet < idle.max(lived) => Some((quiet, Reason::Quiet)),
+            _ => Some((idle.max(lived), Reason::Idle)),
+        }
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.queue.is_empty() && self.announced.is_empty()
+    }
+}

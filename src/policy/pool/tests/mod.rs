@@ -1,0 +1,117 @@
+//! The pool under an invented clock: its rules one by one, then random streams of events, then pool and front together.
+
+use super::*;
+use crate::policy::queue;
+
+mod admission;
+mod generations;
+mod hysteresis;
+mod leaving;
+mod looking;
+mod serving;
+mod time_limits;
+mod world;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// No looks, no quiet exit: those who test them say so.
+fn limits() -> Limits {
+    Limits {
+        idle_timeout: S(300),
+        look_interval: Duration::MAX,
+        max_procs: 3,
+        max_requests: 1000,
+        min_idle: 1,
+        min_lifetime: S(120),
+        min_procs: 0,
+        queue: queue::Limits {
+            size: 4,
+            target: S(10),
+            timeout: S(10),
+            turn: 0,
+        },
+        quiet: None,
+        request_limit: None,
+        request_timeout: S(45),
+        start_timeout: S(45),
+        worker_idle_timeout: S(60),
+    }
+}
+
+fn told(pool: &mut Pool, event: Event, now: Duration) -> Vec<Action> {
+    let mut actions = Vec::new();
+    pool.handle(event, now, &mut actions);
+    actions
+}
+
+/// A pool whose worker 0, of generation 1, is ready, at time 0.
+fn ready(limits: Limits) -> Pool {
+    let mut pool = Pool::new(limits, S(0));
+    let started = told(&mut pool, Event::Tick, S(0));
+    assert_eq!(started, [Action::StartZygote(1)]);
+    let spawned = told(&mut pool, Event::ZygoteReady(1), S(0));
+    assert_eq!(spawned, [spawn(0, 1)]);
+    assert_eq!(told(&mut pool, Event::WorkerReady(0), S(0)), []);
+    pool
+}
+
+fn arrived(ticket: Ticket) -> Event {
+    Event::Arrived {
+        ticket,
+        is_known: false,
+    }
+}
+
+fn done(worker: WorkerId) -> Event {
+    Event::WorkerDone {
+        worker,
+        last: false,
+    }
+}
+
+fn dispatch(ticket: Ticket, worker: WorkerId) -> Action {
+    Action::Dispatch { ticket, worker }
+}
+
+fn spawn(worker: WorkerId, generation: Generation) -> Action {
+    Action::Spawn { worker, generation }
+}
+
+fn state(pool: &Pool, id: WorkerId) -> State {
+    let worker = pool.workers().find(|&(worker, _)| worker == id);
+    worker.expect("such a worker").1.state
+}
+
+/// The tickets that were refused, for whatever reason.
+fn refused(actions: &[Action]) -> Vec<Ticket> {
+    let ticket = |action: &Action| match *action {
+        Action::Refuse { ticket, .. } => Some(ticket),
+        _ => None,
+    };
+    actions.iter().filter_map(ticket).collect()
+}
+
+/// Numbers that look random, and are the same in every run.
+#[derive(Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        // Xorshift never leaves 0.
+        self.0 = self.0.max(1);
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    fn one_in(&mut self, many: u64) -> bool {
+        self.roll().is_multiple_of(many)
+    }
+
+    /// Between 0 and 1.
+    fn fraction(&mut self) -> f64 {
+        (self.roll() % 1_000_000) as f64 / 1_000_000.0
+    }
+}

@@ -1,0 +1,95 @@
+//! Requests that take too long.
+
+use super::*;
+
+const ASK: Action = Action::AskProgress(0);
+const INTERRUPT: Action = Action::Interrupt(0);
+
+fn progress(moved: bool) -> Event {
+    Event::Progress { worker: 0, moved }
+}
+
+/// No spare workers.
+fn limits() -> Limits {
+    Limits {
+        min_idle: 0,
+        ..super::limits()
+    }
+}
+
+/// A pool whose worker 0 has request 1 since time 1.
+fn busy(limits: Limits) -> Pool {
+    let mut pool = ready(limits);
+    told(&mut pool, arrived(1), S(1));
+    pool
+}
+
+#[test]
+fn one_that_moves_goes_on() {
+    let mut pool = busy(limits());
+    assert_eq!(told(&mut pool, Event::Tick, S(46)), [ASK]);
+    assert_eq!(told(&mut pool, progress(true), S(46)), []);
+    assert_eq!(told(&mut pool, Event::Tick, S(90)), []);
+    assert_eq!(told(&mut pool, Event::Tick, S(91)), [ASK]);
+}
+
+#[test]
+fn one_that_does_not_move_is_interrupted_and_killed() {
+    let mut pool = busy(limits());
+    told(&mut pool, Event::Tick, S(46));
+    assert_eq!(told(&mut pool, progress(false), S(46)), [INTERRUPT]);
+    assert_eq!(state(&pool, 0), State::Stuck);
+    assert_eq!(told(&mut pool, Event::Tick, S(50)), []);
+    assert_eq!(told(&mut pool, Event::Tick, S(51)), [Action::Kill(0)]);
+    assert_eq!(told(&mut pool, Event::Tick, S(56)), [Action::Kill(0)]);
+    told(&mut pool, Event::WorkerGone(0), S(57));
+    assert!(pool.workers().all(|(id, _)| id != 0));
+}
+
+#[test]
+fn one_that_ends_in_time_after_all_leaves() {
+    let mut pool = busy(limits());
+    told(&mut pool, Event::Tick, S(46));
+    told(&mut pool, progress(false), S(46));
+    assert_eq!(told(&mut pool, done(0), S(47)), [Action::Retire(0)]);
+    assert_eq!(told(&mut pool, Event::Tick, S(100)), []);
+}
+
+#[test]
+fn the_wall_clock_asks_nobody() {
+    let mut pool = busy(Limits {
+        request_limit: Some(S(60)),
+        ..limits()
+    });
+    told(&mut pool, Event::Tick, S(46));
+    told(&mut pool, progress(true), S(46));
+    assert_eq!(told(&mut pool, Event::Tick, S(61)), [INTERRUPT]);
+}
+
+#[test]
+fn a_stuck_worker_counts_as_one() {
+    let mut pool = busy(Limits {
+        max_procs: 1,
+        ..limits()
+    });
+    told(&mut pool, Event::Tick, S(46));
+    told(&mut pool, progress(false), S(46));
+    assert_eq!(told(&mut pool, arrived(2), S(46)), []);
+    assert_eq!(told(&mut pool, Event::WorkerGone(0), S(48)), [spawn(0, 1)]);
+}
+
+#[test]
+fn an_answer_about_another_request_changes_nothing() {
+    let mut pool = ready(limits());
+    assert_eq!(told(&mut pool, progress(false), S(1)), []);
+    assert!(matches!(state(&pool, 0), State::Idle { .. }));
+}
+
+#[test]
+fn a_worker_that_does_not_start_is_killed() {
+    let mut pool = busy(super::limits());
+    assert_eq!(state(&pool, 1), State::Starting);
+    told(&mut pool, done(0), S(2));
+    assert_eq!(told(&mut pool, Event::Tick, S(46)), [Action::Kill(1)]);
+    assert_eq!(told(&mut pool, Event::WorkerReady(1), S(46)), []);
+}

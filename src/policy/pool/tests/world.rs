@@ -1,0 +1,423 @@
+//! A world around the pool that does at random what a world can do, and keeps the books.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Doing {
+    Starting,
+    Idle,
+    Serving(Ticket),
+    /// It was interrupted, and hears nothing but a kill.
+    Stuck(Ticket),
+    /// It was killed, or told to leave.
+    Leaving,
+}
+
+#[derive(Debug)]
+struct World {
+    pool: Pool,
+    limits: Limits,
+    now: Duration,
+    dice: Dice,
+    next_ticket: Ticket,
+    announced: BTreeSet<Ticket>,
+    waiting: BTreeSet<Ticket>,
+    answered: Vec<Ticket>,
+    workers: BTreeMap<WorkerId, (Generation, Doing)>,
+    /// Those that were not told to go, and whether they are ready.
+    zygotes: BTreeMap<Generation, bool>,
+    newest: Generation,
+    looks: Option<Generation>,
+    leave_asked: bool,
+    exited: bool,
+}
+
+impl World {
+    fn new(limits: Limits, seed: u64) -> World {
+        World {
+            pool: Pool::new(limits, S(0)),
+            limits,
+            now: S(0),
+            dice: Dice(seed),
+            next_ticket: 1,
+            announced: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            answered: Vec::new(),
+            workers: BTreeMap::new(),
+            zygotes: BTreeMap::new(),
+            newest: 0,
+            looks: None,
+            leave_asked: false,
+            exited: false,
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let generation = self.pool.generation();
+            let mut actions = Vec::new();
+            self.pool.handle(event, self.now, &mut actions);
+            assert!(self.pool.generation() >= generation, "back to the old code");
+            let due = self.pool.next_deadline();
+            assert!(
+                due.is_none_or(|due| due > self.now),
+                "a loop that never blocks, after {event:?}: {:?}",
+                self.pool
+            );
+            for action in actions {
+                events.extend(self.carry_out(action));
+            }
+            if events.is_empty() {
+                assert_eq!(self.pool.queued(), self.waiting.len());
+            }
+            assert!(self.zygotes.len() <= 2, "{:?}", self.zygotes);
+        }
+    }
+
+    /// What the daemon would do, and the event that follows at once.
+    fn carry_out(&mut self, action: Action) -> Option<Event> {
+        assert!(
+            !self.exited || matches!(action, Action::Refuse { .. }),
+            "{action:?} after Exit"
+        );
+        match action {
+            Action::AskProgress(worker) => {
+                assert!(matches!(self.workers[&worker].1, Doing::Serving(_)));
+                let moved = self.dice.one_in(2);
+                return Some(Event::Progress { worker, moved });
+            }
+            Action::Dispatch { ticket, worker } => return self.dispatch(ticket, worker),
+            Action::Exit => {
+                assert!(self.waiting.is_empty() && self.announced.is_empty());
+                assert!(self.workers.is_empty(), "exit loses one");
+                assert!(self.zygotes.is_empty(), "exit leaves one");
+                self.exited = true;
+            }
+            Action::Interrupt(worker) => {
+                let doing = self.workers.get_mut(&worker).expect("a worker");
+                let Doing::Serving(ticket) = doing.1 else {
+                    panic!("interrupted while {doing:?}");
+                };
+                doing.1 = Doing::Stuck(ticket);
+            }
+            Action::Kill(worker) => {
+                let doing = self.workers.get_mut(&worker).expect("a worker");
+                if let Doing::Stuck(ticket) = doing.1 {
+                    self.answered.push(ticket);
+                }
+                doing.1 = Doing::Leaving;
+            }
+            Action::Leave(_) => {
+                assert!(!self.leave_asked);
+                self.leave_asked = true;
+            }
+            Action::Look(generation) => {
+                assert_eq!(self.zygotes.get(&generation), Some(&true), "nobody to look");
+                assert_eq!(self.looks, None, "looks already");
+                self.looks = Some(generation);
+            }
+            Action::Refuse { ticket, .. } => {
+                assert!(
+                    self.waiting.remove(&ticket),
+                    "only one who waits is refused"
+                );
+                self.answered.push(ticket);
+            }
+            Action::Retire(worker) => {
+                let doing = self.workers.get_mut(&worker).expect("a worker");
+                assert_eq!(doing.1, Doing::Idle, "retired while not idle");
+                doing.1 = Doing::Leaving;
+            }
+            Action::RetireZygote(generation) => {
+                assert!(self.zygotes.remove(&generation).is_some(), "gone already");
+                if self.looks == Some(generation) {
+                    self.looks = None;
+                }
+            }
+            Action::Spawn { worker, generation } => {
+                assert_eq!(self.zygotes.get(&generation), Some(&true), "nobody to fork");
+                let started = (generation, Doing::Starting);
+                assert_eq!(self.workers.insert(worker, started), None);
+                let most = usize::from(self.limits.max_procs);
+                assert!(self.workers.len() <= most, "too many");
+            }
+            Action::StartZygote(generation) => {
+                assert!(generation > self.newest);
+                self.newest = generation;
+                self.zygotes.insert(generation, false);
+            }
+        }
+        None
+    }
+
+    fn dispatch(&mut self, ticket: Ticket, worker: WorkerId) -> Option<Event> {
+        assert!(self.waiting.remove(&ticket), "a request goes to one worker");
+        let (generation, doing) = self.workers.get_mut(&worker).expect("a ready worker");
+        assert_eq!(*doing, Doing::Idle, "two requests for one worker");
+        assert_eq!(*generation, self.pool.generation(), "an old generation");
+        if self.dice.one_in(20) {
+            self.answered.push(ticket);
+            return Some(Event::NotTaken(worker));
+        }
+        if self.dice.one_in(20) {
+            *doing = Doing::Leaving;
+            self.waiting.insert(ticket);
+            return Some(Event::Returned(worker));
+        }
+        *doing = Doing::Serving(ticket);
+        None
+    }
+
+    fn any(&mut self, is: impl Fn(Doing) -> bool) -> Option<WorkerId> {
+        let those = self.workers.iter().filter(|(_, w)| is(w.1));
+        let those: Vec<WorkerId> = those.map(|(&id, _)| id).collect();
+        let roll = self.dice.roll() as usize;
+        (!those.is_empty()).then(|| those[roll % those.len()])
+    }
+
+    /// One thing that can happen now.
+    fn step(&mut self, what: u8) {
+        match what % 16 {
+            0..=2 => self.arrive(),
+            3 => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.announced.insert(ticket);
+                self.tell(Event::Announced(ticket));
+            }
+            4 => self.read_body(),
+            5 => self.zygote_is_ready(),
+            6 => self.worker_is_ready(),
+            7 | 8 => self.worker_is_done(),
+            9 if self.dice.one_in(4) => {
+                let victim = self.any(|_| true);
+                self.worker_dies(victim);
+            }
+            10 => self.leave_one(),
+            11 => {
+                let any = self.waiting.union(&self.announced).next().copied();
+                if let Some(ticket) = any {
+                    self.waiting.remove(&ticket);
+                    self.announced.remove(&ticket);
+                    self.answered.push(ticket);
+                    self.tell(Event::HungUp(ticket));
+                }
+            }
+            12 if self.dice.one_in(3) => self.zygote_dies(),
+            13 if self.dice.one_in(4) => self.tell(Event::Reload),
+            14 => self.look_ends(),
+            _ => self.pass_time(),
+        }
+    }
+
+    /// The app can be imported: most of what can happen comes later.
+    fn start(&mut self) {
+        self.tell(Event::Tick);
+        self.zygote_is_ready();
+        self.worker_is_ready();
+    }
+
+    fn arrive(&mut self) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.insert(ticket);
+        let is_known = ticket.is_multiple_of(3);
+        self.tell(Event::Arrived { ticket, is_known });
+    }
+
+    fn read_body(&mut self) {
+        if let Some(ticket) = self.announced.pop_first() {
+            self.waiting.insert(ticket);
+            self.tell(arrived(ticket));
+        }
+    }
+
+    fn zygote_is_ready(&mut self) {
+        let waiting = self.zygotes.iter_mut().find(|(_, ready)| !**ready);
+        if let Some((&generation, ready)) = waiting {
+            *ready = true;
+            self.tell(Event::ZygoteReady(generation));
+        }
+    }
+
+    fn zygote_dies(&mut self) {
+        let nth = self.dice.roll() as usize % self.zygotes.len().max(1);
+        let Some(generation) = self.zygotes.keys().nth(nth).copied() else {
+            return;
+        };
+        self.zygotes.remove(&generation);
+        if self.looks == Some(generation) {
+            self.looks = None;
+        }
+        let unborn = |w: &(Generation, Doing)| *w == (generation, Doing::Starting);
+        let unborn: Vec<_> = self.workers.iter().filter(|(_, w)| unborn(w)).collect();
+        let unborn: Vec<WorkerId> = unborn.into_iter().map(|(&id, _)| id).collect();
+        for worker in unborn {
+            if self.dice.one_in(2) {
+                self.workers.remove(&worker);
+                self.tell(Event::ForkFailed(worker));
+            }
+        }
+        self.tell(Event::ZygoteGone(generation));
+    }
+
+    fn worker_is_ready(&mut self) {
+        if let Some(worker) = self.any(|doing| doing == Doing::Starting) {
+            self.doing(worker, Doing::Idle);
+            self.tell(Event::WorkerReady(worker));
+        }
+    }
+
+    fn doing(&mut self, worker: WorkerId, what: Doing) {
+        self.workers.get_mut(&worker).expect("a worker").1 = what;
+    }
+
+    fn worker_is_done(&mut self) {
+        let serves = |doing| matches!(doing, Doing::Serving(_) | Doing::Stuck(_));
+        if let Some(worker) = self.any(serves) {
+            let last = self.dice.one_in(8);
+            let (_, Doing::Serving(ticket) | Doing::Stuck(ticket)) = self.workers[&worker] else {
+                return;
+            };
+            let was_stuck = self.workers[&worker].1 == Doing::Stuck(ticket);
+            self.answered.push(ticket);
+            let leaves = last && !was_stuck;
+            self.doing(worker, if leaves { Doing::Leaving } else { Doing::Idle });
+            self.tell(Event::WorkerDone { worker, last });
+        }
+    }
+
+    fn worker_dies(&mut self, worker: Option<WorkerId>) {
+        let Some(worker) = worker else {
+            return;
+        };
+        let (_, was) = self.workers.remove(&worker).expect("a worker");
+        if let Doing::Serving(ticket) | Doing::Stuck(ticket) = was {
+            self.answered.push(ticket);
+        }
+        if was == Doing::Starting && self.dice.one_in(2) {
+            self.tell(Event::ForkFailed(worker));
+        } else {
+            self.tell(Event::WorkerGone(worker));
+        }
+    }
+
+    fn leave_one(&mut self) {
+        let leaving = self.any(|doing| doing == Doing::Leaving);
+        self.worker_dies(leaving);
+    }
+
+    fn look_ends(&mut self) {
+        if self.looks.take().is_some() {
+            let changed = self.dice.one_in(3);
+            self.tell(Event::Looked { changed });
+        }
+    }
+
+    fn pass_time(&mut self) {
+        self.now += MS(1 + self.dice.roll() % 4000);
+        self.tell(Event::Tick);
+    }
+
+    fn obey(&mut self, max_procs: u16) {
+        self.limits.max_procs = max_procs;
+        self.pool.obey(self.limits);
+        self.tell(Event::Tick);
+    }
+
+    /// Everybody behaves for a while, but for the stuck, and for requests that need to be asked. Imports succeed, or
+    /// nobody is served at all.
+    fn behave(&mut self) {
+        self.leave_one();
+        self.zygote_is_ready();
+        self.worker_is_ready();
+        self.read_body();
+        if self.looks.take().is_some() {
+            self.tell(Event::Looked { changed: false });
+        }
+        let lazy = |doing| matches!(doing, Doing::Serving(ticket) if !ticket.is_multiple_of(5));
+        if self.any(lazy).is_some() {
+            self.worker_is_done();
+        }
+        if let Some(due) = self.pool.next_deadline() {
+            self.now = self.now.max(due);
+        }
+        self.tell(Event::Tick);
+    }
+
+    /// Whoever waits is answered without our leaving; then the stop must end, with every request answered.
+    fn settle(&mut self) {
+        for round in 0.. {
+            let busy = self
+                .workers
+                .values()
+                .any(|w| matches!(w.1, Doing::Serving(_) | Doing::Stuck(_)));
+            if self.waiting.is_empty() && self.announced.is_empty() && !busy {
+                break;
+            }
+            assert!(round < 2000, "nobody is served: {self:#?}");
+            self.behave();
+        }
+        if !self.pool.is_full() {
+            // It serves still.
+            self.arrive();
+        }
+        self.tell(Event::Left);
+        for round in 0.. {
+            if self.exited {
+                break;
+            }
+            assert!(round < 2000, "the stop does not end: {self:#?}");
+            self.behave();
+        }
+        let mut answered = std::mem::take(&mut self.answered);
+        answered.sort_unstable();
+        let all: Vec<Ticket> = (1..self.next_ticket).collect();
+        assert_eq!(answered, all, "each request is answered exactly once");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_request_is_lost_or_answered_twice(
+        (max_procs, min_idle, min_procs) in (1u16..5, 0u16..3, 0u16..3),
+        max_requests in 1u32..6,
+        (size, target) in (1usize..6, 0u64..12),
+        request_limit in prop::option::of(1u64..60),
+        quiet in prop::option::of(0u64..4),
+        (is_long_lived, seed) in (any::<bool>(), any::<u64>()),
+        steps in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let (target, timeout) = (S(target), S(10));
+        let mut world = World::new(Limits {
+            look_interval: MS(500),
+            max_procs,
+            max_requests,
+            min_idle,
+            min_lifetime: if is_long_lived { S(1_000_000) } else { S(20) },
+            min_procs,
+            queue: queue::Limits { size, target, timeout, turn: size / 2 },
+            quiet: quiet.map(|count| Quiet { count, unit: S(10), timeout: S(20) }),
+            request_limit: request_limit.map(S),
+            request_timeout: S(8),
+            start_timeout: S(20),
+            worker_idle_timeout: S(30),
+            ..limits()
+        }, seed);
+        if !seed.is_multiple_of(4) {
+            world.start();
+        }
+        for (nth, what) in steps.into_iter().enumerate() {
+            world.step(what);
+            if nth == 150 {
+                world.obey(1 + u16::from(what % 5));
+            }
+        }
+        world.settle();
+    }
+}
