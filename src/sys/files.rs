@@ -2,10 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -25,6 +27,28 @@ pub fn identity(path: &Path) -> io::Result<Identity> {
     fs::metadata(path).map(|m| Identity {
         device: m.dev(),
         inode: m.ino(),
+    })
+}
+
+/// What a file is at this moment: any edit makes it another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    identity: Identity,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The stamp of what the path leads to; `None` where there is nothing.
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).ok().map(|m| Stamp {
+        identity: Identity {
+            device: m.dev(),
+            inode: m.ino(),
+        },
+        size: m.size(),
+        modified: (m.mtime(), m.mtime_nsec()),
+        changed: (m.ctime(), m.ctime_nsec()),
     })
 }
 
@@ -139,12 +163,69 @@ pub enum Kind {
 
 /// Asks the kernel.
 pub fn kind(fd: BorrowedFd<'_>) -> Kind {
-    let kind_of = |s: FileStat| SFlag::from_bits_truncate(s.st_mode) & SFlag::S_IFMT;
-    match fstat(fd).map(kind_of) {
-        Ok(SFlag::S_IFIFO) => Kind::Fifo,
-        Ok(SFlag::S_IFSOCK) => Kind::Socket,
+    fstat(fd).map_or(Kind::Other, |stat| kind_of(&stat))
+}
+
+/// What a descriptor is, and which; in one call.
+pub fn described(fd: BorrowedFd<'_>) -> io::Result<(Kind, Identity)> {
+    let stat = fstat(fd)?;
+    let identity = Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    };
+    Ok((kind_of(&stat), identity))
+}
+
+fn kind_of(stat: &FileStat) -> Kind {
+    match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFIFO => Kind::Fifo,
+        SFlag::S_IFSOCK => Kind::Socket,
         _ => Kind::Other,
     }
+}
+
+/// How many bytes wait in a pipe or a socket.
+pub fn waiting(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the call writes one int, to where it is told.
+    Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// A new file in this directory without a name: it is gone with its last descriptor.
+pub fn unnamed(directory: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    let opened = options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory);
+    match opened {
+        // A file system that knows no files without a name.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!(".polycgi-{}-{nth}", std::process::id()));
+            let file = options.create_new(true).open(&path)?;
+            fs::remove_file(&path)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
+}
+
+/// Reserves `len` bytes at `at` on the disk, so that a later write there finds room; the file's size stays.
+pub fn reserve_beyond(file: &File, at: u64, len: u64) -> io::Result<()> {
+    let (at, len) = (libc::off_t::try_from(at), libc::off_t::try_from(len));
+    let (Ok(at), Ok(len)) = (at, len) else {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    };
+    Ok(fallocate(
+        file,
+        FallocateFlags::FALLOC_FL_KEEP_SIZE,
+        at,
+        len,
+    )?)
 }
 
 /// A copy of a descriptor, close-on-exec.

@@ -1,10 +1,12 @@
 //! How busy the host is, and how much of it is ours to use.
 
 use std::fs;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 /// The 1-minute load average; 0 where the system does not say.
@@ -71,14 +73,19 @@ pub fn raise_limits() -> Option<(u64, u64)> {
     raise(Resource::RLIMIT_NOFILE)
 }
 
+/// Gives the limit of descriptors back that [`raise_limits`] raised, to whatever this process becomes.
+pub fn restore_descriptors((soft, hard): (u64, u64)) {
+    // A limit can be lowered.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+}
+
 /// Runs `run` with the soft limit of descriptors at the hard one. It is then what it was: an app that this process
 /// becomes may trust in it.
 pub fn with_most_descriptors<T>(run: impl FnOnce() -> T) -> T {
     let before = raise(Resource::RLIMIT_NOFILE);
     let result = run();
-    if let Some((soft, hard)) = before {
-        // A limit can be lowered.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+    if let Some(before) = before {
+        restore_descriptors(before);
     }
     result
 }
@@ -88,6 +95,20 @@ fn raise(resource: Resource) -> Option<(u64, u64)> {
     // A limit that can't be raised stays; there is room for fewer then.
     let _ = setrlimit(resource, hard, hard);
     Some((soft, hard))
+}
+
+/// The most processor time that this process may use (RLIMIT_CPU); `None` if there is no limit.
+pub fn processor_limit() -> Option<Duration> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_CPU).ok()?;
+    (soft != libc::RLIM_INFINITY).then(|| Duration::from_secs(soft))
+}
+
+/// The processor time that this process has used, as RLIMIT_CPU counts it: by ticks, which on a busy host are a sixth
+/// more than CLOCK_PROCESS_CPUTIME_ID.
+pub fn processor_time() -> Duration {
+    // MAKE_PROCESS_CPUCLOCK(0, CPUCLOCK_PROF) in the kernel's words.
+    const AS_LIMITED: libc::clockid_t = -8;
+    clock_gettime(ClockId::from_raw(AS_LIMITED)).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Which boot this is: what was noted in another one does not count. `None` where the system does not say.
@@ -119,5 +140,12 @@ mod tests {
         assert!(longest_backlog() > 0);
         assert_eq!(boot_id(), boot_id());
         assert!(boot_id().is_some());
+    }
+
+    #[test]
+    fn processor_time_passes() {
+        let before = processor_time();
+        // A tick is 10 ms at the most.
+        while processor_time() == before {}
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -58,45 +58,108 @@ impl Words {
     }
 }
 
-/// One byte for each worker, in a page that has a descriptor and no name. A worker sets its own before its first
-/// write to a client.
+/// What the daemon and its workers tell one another without a message, in a few pages that have a descriptor and no
+/// name: for each worker whether it has written to its client, how many blocks have moved, and what it is to know of
+/// its request; how full the spool is, and how many wait.
 #[derive(Debug)]
-pub struct Page {
+pub struct Board {
     map: Map,
     file: File,
 }
 
-impl Page {
-    /// Bytes in a page; all are 0.
-    pub const LEN: usize = 4096;
+/// What a worker finds at its next block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Told {
+    /// Go on.
+    Nothing = 0,
+    /// The client is gone: nobody wants what is written.
+    Gone = 1,
+    /// The request has taken too long: nothing may be written any more.
+    Overdue = 2,
+}
 
-    /// A new page.
-    pub fn new() -> io::Result<Page> {
+impl Board {
+    /// Bytes in all; each is 0 at first.
+    pub const LEN: usize = 16_384;
+    /// The most workers that there is room for.
+    pub const WORKERS: u16 = 1024;
+    /// A byte for each worker, which it sets before its first write to a client.
+    const WRITTEN: usize = 0;
+    /// A number of 32 bits for each worker, which it increments when a block was read or taken.
+    const MOVED: usize = 4096;
+    /// A byte for each worker, which the daemon sets ([`Told`]).
+    const TOLD: usize = 8192;
+    /// Three numbers of 64 bits: bytes in the spool, the most that there may be, and how many wait for a worker.
+    const SPOOL: usize = 12_288;
+
+    /// A new board.
+    pub fn new() -> io::Result<Board> {
         let file = files::in_memory(c"polycgi-workers", false)?;
-        file.set_len(Page::LEN as u64)?;
-        let len = NonZeroUsize::new(Page::LEN).ok_or(io::ErrorKind::InvalidInput)?;
+        file.set_len(Board::LEN as u64)?;
+        let len = NonZeroUsize::new(Board::LEN).ok_or(io::ErrorKind::InvalidInput)?;
         let map = Map::new(&file, len)?;
-        Ok(Page { map, file })
+        Ok(Board { map, file })
     }
 
-    /// Sets a worker's byte back.
-    pub fn clear(&self, index: u16) {
-        self.byte(index).store(0, Ordering::SeqCst);
+    /// A request begins: nothing was written, and nothing was told.
+    pub fn clear(&self, worker: u16) {
+        self.byte(Board::WRITTEN, worker).store(0, Ordering::SeqCst);
+        self.byte(Board::TOLD, worker)
+            .store(Told::Nothing as u8, Ordering::SeqCst);
     }
 
     /// The worker may have written to its client.
-    pub fn is_set(&self, index: u16) -> bool {
-        self.byte(index).load(Ordering::SeqCst) != 0
+    pub fn has_written(&self, worker: u16) -> bool {
+        self.byte(Board::WRITTEN, worker).load(Ordering::SeqCst) != 0
     }
 
-    fn byte(&self, index: u16) -> &AtomicU8 {
-        assert!(usize::from(index) < Page::LEN, "outside the page");
+    /// How many blocks the worker has read or written since it was born; goes round.
+    pub fn moved(&self, worker: u16) -> u32 {
+        assert!(worker < Board::WORKERS, "outside the board");
+        // SAFETY: within the map, as just checked, and aligned: the map begins at a page. Every access is whole.
+        unsafe {
+            let moved = self.map.at.add(Board::MOVED).cast::<AtomicU32>();
+            moved.add(worker.into()).as_ref().load(Ordering::SeqCst)
+        }
+    }
+
+    /// Tells a worker something of its request. What is worse stays: that the client of an overdue one is gone as well
+    /// is no news.
+    pub fn tell(&self, worker: u16, what: Told) {
+        self.byte(Board::TOLD, worker)
+            .fetch_max(what as u8, Ordering::SeqCst);
+    }
+
+    /// Tells all workers how many bytes the spool holds, and how many it may.
+    pub fn tell_spool(&self, used: u64, limit: u64) {
+        self.number(0).store(used, Ordering::SeqCst);
+        self.number(1).store(limit, Ordering::SeqCst);
+    }
+
+    /// Tells all workers how many requests wait for one of them.
+    pub fn tell_waiting(&self, waiting: u64) {
+        self.number(2).store(waiting, Ordering::SeqCst);
+    }
+
+    fn number(&self, nth: usize) -> &AtomicU64 {
+        assert!(nth < 3, "outside the board");
+        // SAFETY: as in `moved`.
+        unsafe {
+            let numbers = self.map.at.add(Board::SPOOL).cast::<AtomicU64>();
+            numbers.add(nth).as_ref()
+        }
+    }
+
+    fn byte(&self, part: usize, worker: u16) -> &AtomicU8 {
+        assert!(worker < Board::WORKERS, "outside the board");
+        let at = part + usize::from(worker);
         // SAFETY: within the map, as just checked; every access to it is of one byte.
-        unsafe { self.map.at.cast::<AtomicU8>().add(index.into()).as_ref() }
+        unsafe { self.map.at.cast::<AtomicU8>().add(at).as_ref() }
     }
 }
 
-impl AsFd for Page {
+impl AsFd for Board {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -116,11 +179,26 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_set_by_whoever_has_the_descriptor() {
-        let page = Page::new().unwrap();
-        nix::sys::uio::pwrite(&page.file, b"\x01", 5).unwrap();
-        assert!(page.is_set(5) && !page.is_set(4));
-        page.clear(5);
-        assert!(!page.is_set(5));
+    fn whoever_has_the_descriptor_writes_on_the_board() {
+        let board = Board::new().unwrap();
+        let write = |bytes: &[u8], at| nix::sys::uio::pwrite(&board.file, bytes, at).unwrap();
+        write(b"\x01", 5);
+        assert!(board.has_written(5) && !board.has_written(4));
+        board.tell(5, Told::Gone);
+        board.clear(5);
+        assert!(!board.has_written(5));
+        write(&7u32.to_ne_bytes(), 4096 + 4 * 1023);
+        assert_eq!((board.moved(1023), board.moved(1022)), (7, 0));
+        board.tell(1023, Told::Overdue);
+        board.tell(1023, Told::Gone);
+        board.tell_spool(3, 9);
+        let mut bytes = [0; Board::LEN];
+        nix::sys::uio::pread(&board.file, &mut bytes, 0).unwrap();
+        assert_eq!((bytes[8192 + 1023], bytes[8192 + 5]), (2, 0));
+        assert_eq!(bytes[12_288..12_296], 3u64.to_ne_bytes());
+        assert_eq!(bytes[12_296..12_304], 9u64.to_ne_bytes());
+        board.tell_waiting(5);
+        nix::sys::uio::pread(&board.file, &mut bytes, 0).unwrap();
+        assert_eq!(bytes[12_304..12_312], 5u64.to_ne_bytes());
     }
 }

@@ -11,6 +11,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
+    /// Something to read, or the end; or room to write.
+    Both,
     /// Only that the other end writes no more, or is gone.
     Gone,
     /// Only that both directions are closed, or an error: always reported.
@@ -100,6 +102,7 @@ fn timeout(patience: Option<Duration>) -> EpollTimeout {
 
 fn flags(interest: Interest) -> EpollFlags {
     match interest {
+        Interest::Both => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLOUT,
         Interest::Gone => EpollFlags::EPOLLRDHUP,
         Interest::HangUp => EpollFlags::empty(),
         Interest::Read => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
@@ -121,6 +124,7 @@ pub fn wait_any(
         .iter()
         .map(|&(fd, interest)| {
             let events = match interest {
+                Interest::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
                 Interest::Gone | Interest::HangUp => PollFlags::empty(),
                 Interest::Read => PollFlags::POLLIN,
                 Interest::Write => PollFlags::POLLOUT,

@@ -12,7 +12,7 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, geteuid, getpid, setsid};
 
 use super::files;
@@ -230,6 +230,12 @@ pub fn keep_over_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// It will not, after all.
+pub fn close_at_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(())
+}
+
 /// Where a program lies: itself if it has a slash, else the first of its name on `search` that can be executed.
 pub fn find(program: &OsStr, search: &[u8]) -> io::Result<PathBuf> {
     if program.as_bytes().contains(&b'/') {
@@ -249,11 +255,15 @@ pub fn can_execute(path: &Path) -> io::Result<()> {
 
 /// A child that has ended and is not yet buried: its pid can't be reused before [`bury`].
 pub fn dead_child() -> Option<i32> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    match waitid(Id::All, flags) {
-        Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => Some(pid.as_raw()),
-        _ => None,
-    }
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all zeros are a siginfo_t, which waitid(2) fills in or leaves so. Not nix's waitid: to it a child that a
+    // real-time signal has killed is an error.
+    let pid = unsafe {
+        let mut found: libc::siginfo_t = std::mem::zeroed();
+        let result = libc::waitid(libc::P_ALL, 0, &raw mut found, flags);
+        if result == 0 { found.si_pid() } else { 0 }
+    };
+    (pid > 0).then_some(pid)
 }
 
 /// How a process ended.
@@ -279,10 +289,15 @@ impl std::fmt::Display for End {
 
 /// Takes the dead child away, and says how it ended.
 pub fn bury(pid: i32) -> Option<End> {
-    match nix::sys::wait::waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(_, status)) => Some(End::Exited(status)),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Killed(signal as i32)),
-        _ => None,
+    let mut status = 0;
+    // SAFETY: waitpid(2) writes one int. Not nix's, as in `dead_child`.
+    let buried = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid;
+    if buried && libc::WIFEXITED(status) {
+        Some(End::Exited(libc::WEXITSTATUS(status)))
+    } else if buried && libc::WIFSIGNALED(status) {
+        Some(End::Killed(libc::WTERMSIG(status)))
+    } else {
+        None
     }
 }
 
@@ -303,9 +318,27 @@ pub fn signal_group(leader: i32, signal: Signal) {
     let _ = killpg(Pid::from_raw(leader), signal);
 }
 
+/// Asks a child of ours that is not yet buried to write its stack to its standard error. One that has not set itself
+/// up for that ends.
+pub fn ask_where(pid: i32) {
+    // SAFETY: kill(2) takes any number. A child that is dead already is nowhere.
+    unsafe { libc::kill(pid, libc::SIGRTMAX()) };
+}
+
 /// What the kernel calls our own program.
 pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
+}
+
+/// Where our own program lay when it was started, and whether there is another, or none, at that place by now.
+pub fn own_path() -> io::Result<(PathBuf, bool)> {
+    let path = std::fs::read_link(own_program())?;
+    let bytes = path.as_os_str().as_bytes();
+    // proc(5)
+    Ok(match bytes.strip_suffix(b" (deleted)") {
+        Some(before) => (PathBuf::from(OsStr::from_bytes(before)), true),
+        None => (path, false),
+    })
 }
 
 /// For argv and environ: bytes up to a NUL, which neither can hold.
@@ -348,6 +381,28 @@ mod tests {
         std::fs::File::from(out).read_to_string(&mut text).unwrap();
         // 3 is the directory that ls itself reads.
         assert_eq!(text, "b /\n0 1 2 3 ");
+    }
+
+    #[test]
+    fn a_real_time_signal_is_an_end_as_well() {
+        let null = files::null().unwrap();
+        let argv = [c"sh", c"-c", c"kill -64 $$"].map(CStr::to_owned);
+        let program = Program {
+            path: Path::new("/bin/sh"),
+            argv: &argv,
+            environ: &[],
+            directory: None,
+        };
+        let pid = program.spawn(&[null.as_fd()], None).unwrap();
+        // Waits without looking, so that it is there to be found.
+        // SAFETY: nothing is written.
+        unsafe {
+            let flags = libc::WEXITED | libc::WNOWAIT;
+            libc::waitid(libc::P_PID, pid as u32, std::ptr::null_mut(), flags);
+        }
+        assert!(dead_child().is_some());
+        assert_eq!(bury(pid), Some(End::Killed(64)));
+        assert_eq!(bury(pid), None);
     }
 
     #[test]

@@ -93,11 +93,25 @@ static PIPE: AtomicI32 = AtomicI32::new(-1);
 pub struct SignalPipe {
     read: OwnedFd,
     _write: OwnedFd,
+    signals: Vec<Signal>,
 }
 
 impl SignalPipe {
     /// Handles these signals from now on.
     pub fn new(signals: &[Signal]) -> io::Result<SignalPipe> {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
+        let pipe = SignalPipe {
+            read,
+            _write: write,
+            signals: signals.to_vec(),
+        };
+        pipe.handle()?;
+        Ok(pipe)
+    }
+
+    /// Handles them again, after an exec that came back.
+    pub fn handle(&self) -> io::Result<()> {
         extern "C" fn note(signal: libc::c_int) {
             let errno = Errno::last_raw();
             let byte = signal as u8;
@@ -106,19 +120,16 @@ impl SignalPipe {
             unsafe { libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
             Errno::set_raw(errno);
         }
-        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
         let action = SigAction::new(
             SigHandler::Handler(note),
             SaFlags::SA_RESTART,
             SigSet::empty(),
         );
-        for &signal in signals {
+        for &signal in &self.signals {
             // SAFETY: the handler makes one async-signal-safe call and restores errno.
             unsafe { sigaction(signal, &action) }?;
         }
-        let _write = write;
-        Ok(SignalPipe { read, _write })
+        Ok(())
     }
 
     /// The signals that came since the last call.

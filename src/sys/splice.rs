@@ -2,13 +2,14 @@
 //! descriptor would be the web server's too.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SpliceFFlags, fcntl, splice};
 use nix::sys::socket::{MsgFlags, recv};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 
 use super::files::{self, Kind};
 use super::{poll, socket};
@@ -57,18 +58,6 @@ impl Scratch {
         }
     }
 
-    /// Writes as much as the descriptor takes now; how much that was.
-    pub fn write_what_fits(&mut self, fd: BorrowedFd<'_>, bytes: &[u8]) -> usize {
-        let mut written = 0;
-        while written < bytes.len() {
-            match self.write_now(fd, &bytes[written..]) {
-                Ok(count) if count > 0 => written += count,
-                _ => break,
-            }
-        }
-        written
-    }
-
     /// Through a pipe of our own and splice(2): a plain write would block where the pipe is full.
     fn write_to_fifo(&mut self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         self.into.write_all(bytes)?;
@@ -91,6 +80,47 @@ impl Scratch {
             Err(errno) if moved == 0 => Err(errno.into()),
             _ => Ok(moved),
         }
+    }
+
+    /// Reads what is there into `buffer`; 0 is the end, `EAGAIN` that more may come.
+    pub fn read_now(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+        match files::kind(fd) {
+            Kind::Fifo => {
+                // Through the pipe of our own, which this leaves empty: a read of an empty pipe would wait.
+                let most = buffer.len().min(self.room);
+                let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+                let count = splice(fd, None, &self.into, None, most, flags)?;
+                self.out.read_exact(&mut buffer[..count])?;
+                Ok(count)
+            }
+            Kind::Other => Ok(nix::unistd::read(fd, buffer)?),
+            Kind::Socket => socket::receive_now(fd, buffer),
+        }
+    }
+
+    /// Writes at most `most` bytes of `file`, from its own position on, as far as there is room now, and moves the
+    /// position behind them; 0 is the file's end, `EAGAIN` that there is no room.
+    pub fn send_file(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        mut file: &File,
+        most: usize,
+    ) -> io::Result<usize> {
+        if files::kind(fd) == Kind::Fifo {
+            let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+            match splice(file, None, fd, None, most, flags) {
+                // A file system that can't: by hand.
+                Err(Errno::EINVAL) => {}
+                other => return Ok(other?),
+            }
+        }
+        let at = file.stream_position()?;
+        let mut block = vec![0; most.min(BLOCK)];
+        let count = file.read_at(&mut block, at)?;
+        let sent = self.write_now(fd, &block[..count])?;
+        // Only now: whoever sees the position may cut off what lies before it.
+        file.seek(SeekFrom::Start(at + sent as u64))?;
+        Ok(sent)
     }
 
     /// Reads and discards at most `most` bytes without waiting; 0 is the end, `EAGAIN` that more may come.
@@ -175,12 +205,65 @@ mod tests {
         let mut scratch = Scratch::of(out, into).unwrap();
         let (out, into) = files::pipe().unwrap();
         assert_eq!(scratch.write_now(into.as_fd(), &[1; 20_000]).unwrap(), 4096);
-        assert_eq!(scratch.write_what_fits(into.as_fd(), &[2; 20_000]), 20_000);
-        let rest = scratch.write_what_fits(into.as_fd(), &[3; 99_000]);
+        let mut sent = 4096;
+        while let Ok(count) = scratch.write_now(into.as_fd(), &[2; 20_000]) {
+            assert!(count <= 4096);
+            sent += count;
+        }
         drop(into);
         let mut read = Vec::new();
         File::from(out).read_to_end(&mut read).unwrap();
-        assert_eq!(read.len(), 24_096 + rest);
+        assert_eq!(read.len(), sent);
+    }
+
+    #[test]
+    fn a_file_goes_out_as_far_as_there_is_room() {
+        let mut scratch = Scratch::new().unwrap();
+        let block: Vec<u8> = (0..300_000u32).map(|n| (n / 7) as u8).collect();
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (out, into) = files::pipe().unwrap();
+        for (mut reader, writer) in [
+            (File::from(out), into),
+            (File::from(OwnedFd::from(far)), near.into()),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&block).unwrap();
+            file.rewind().unwrap();
+            let mut read = Vec::new();
+            loop {
+                let before = (&file).stream_position().unwrap();
+                match scratch.send_file(writer.as_fd(), &file, 1 << 20) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        assert_eq!((&file).stream_position().unwrap(), before + count as u64);
+                    }
+                    Err(error) => {
+                        assert!(socket::is(&error, Errno::EAGAIN));
+                        let mut some = vec![0; 50_000];
+                        let count = reader.read(&mut some).unwrap();
+                        read.extend_from_slice(&some[..count]);
+                    }
+                }
+            }
+            drop(writer);
+            reader.read_to_end(&mut read).unwrap();
+            assert!(read == block);
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_read_and_nothing_waited_for() {
+        let mut scratch = Scratch::new().unwrap();
+        let (out, into) = files::pipe().unwrap();
+        let mut buffer = [0; 9];
+        let error = scratch.read_now(out.as_fd(), &mut buffer).unwrap_err();
+        assert!(socket::is(&error, Errno::EAGAIN));
+        File::from(into).write_all(b"twelve bytes").unwrap();
+        assert_eq!(files::waiting(out.as_fd()).unwrap(), 12);
+        assert_eq!(scratch.read_now(out.as_fd(), &mut buffer).unwrap(), 9);
+        assert_eq!(&buffer, b"twelve by");
+        assert_eq!(scratch.read_now(out.as_fd(), &mut buffer).unwrap(), 3);
+        assert_eq!(scratch.read_now(out.as_fd(), &mut buffer).unwrap(), 0);
     }
 
     #[test]
