@@ -12,17 +12,28 @@ pub const VARIABLE: &str = "POLYCGI_CONTROL";
 pub enum Command {
     /// Say how you are as soon as the app is ready, or is known not to become so.
     Ready,
+    /// Load configuration and app anew, and say how you are when that is done, or is known to have failed: then with
+    /// a `last_failure`.
+    Reload,
     /// Say how you are.
     Status,
     /// Leave: answer what is there, then exit.
     Stop,
 }
 
+const COMMANDS: [Command; 4] = [
+    Command::Ready,
+    Command::Reload,
+    Command::Status,
+    Command::Stop,
+];
+
 impl Command {
     /// The word on the wire.
     pub fn word(self) -> &'static str {
         match self {
             Command::Ready => "ready",
+            Command::Reload => "reload",
             Command::Status => "status",
             Command::Stop => "stop",
         }
@@ -30,7 +41,7 @@ impl Command {
 
     /// `None`: no command of ours.
     pub fn from_word(word: &[u8]) -> Option<Command> {
-        [Command::Ready, Command::Status, Command::Stop]
+        COMMANDS
             .into_iter()
             .find(|command| command.word().as_bytes() == word)
     }
@@ -75,6 +86,8 @@ pub struct Worker {
     pub pid: i32,
     pub state: String,
     pub requests: u64,
+    /// The import of the app that it was forked from.
+    pub generation: u64,
 }
 
 /// What `status` shows of one app.
@@ -91,6 +104,12 @@ pub struct Status {
     pub requests: u64,
     /// Requests answered with 503 since then.
     pub overloads: u64,
+    /// Requests in the last minute; 1024 stand for as many or more.
+    pub rate: u64,
+    /// Bytes of bodies and responses that wait in files.
+    pub spooled: u64,
+    /// The import of the app that serves, counted from the daemon's start.
+    pub generation: u64,
     /// CGIs of the app that run at this moment, without the daemon.
     pub cgis: u64,
     pub last_failure: Option<String>,
@@ -114,12 +133,18 @@ impl Status {
         for worker in &self.workers {
             line(
                 "worker",
-                &format!("{} {} {}", worker.pid, worker.state, worker.requests),
+                &format!(
+                    "{} {} {} {}",
+                    worker.pid, worker.state, worker.requests, worker.generation
+                ),
             );
         }
         line("queue", &self.queue.to_string());
         line("requests", &self.requests.to_string());
         line("overloads", &self.overloads.to_string());
+        line("rate", &self.rate.to_string());
+        line("spooled", &self.spooled.to_string());
+        line("generation", &self.generation.to_string());
         line("cgis", &self.cgis.to_string());
         if let Some(failure) = &self.last_failure {
             line("last_failure", failure);
@@ -143,6 +168,9 @@ impl Status {
                 "queue" => status.queue = number(),
                 "requests" => status.requests = number(),
                 "overloads" => status.overloads = number(),
+                "rate" => status.rate = number(),
+                "spooled" => status.spooled = number(),
+                "generation" => status.generation = number(),
                 "cgis" => status.cgis = number(),
                 "last_failure" => status.last_failure = Some(value.to_owned()),
                 _ => {}
@@ -164,6 +192,15 @@ impl Status {
                 "\n  requests {requests}, overloads {overloads}, waiting {queue}"
             );
         }
+        if self.rate > 0 {
+            let _ = write!(text, "\n  requests in the last minute: {}", self.rate);
+        }
+        if self.generation > 1 {
+            let _ = write!(text, "\n  loaded {} times", self.generation);
+        }
+        if self.spooled > 0 {
+            let _ = write!(text, "\n  bytes waiting in files: {}", self.spooled);
+        }
         if self.cgis > 0 {
             let _ = write!(text, "\n  plain CGIs running: {}", self.cgis);
         }
@@ -172,8 +209,12 @@ impl Status {
                 pid,
                 state,
                 requests,
+                generation,
             } = worker;
             let _ = write!(text, "\n  worker {pid}: {state}, requests {requests}");
+            if *generation < self.generation {
+                text.push_str(", old code");
+            }
         }
         if let Some(failure) = &self.last_failure {
             let _ = write!(text, "\n  last failure: {failure}");
@@ -197,19 +238,25 @@ impl Status {
                     pid,
                     state,
                     requests,
+                    generation,
                 } = worker;
                 let state = json_string(state);
-                format!(r#"{{"pid":{pid},"state":{state},"requests":{requests}}}"#)
+                format!(
+                    r#"{{"pid":{pid},"state":{state},"requests":{requests},"generation":{generation}}}"#
+                )
             })
             .collect();
         format!(
-            r#"{{"app":{},"state":{},"pid":{pid},"workers":[{}],"queue":{},"requests":{},"overloads":{},"cgis":{},"last_failure":{failure}}}"#,
+            r#"{{"app":{},"state":{},"pid":{pid},"workers":[{}],"queue":{},"requests":{},"overloads":{},"rate":{},"spooled":{},"generation":{},"cgis":{},"last_failure":{failure}}}"#,
             json_string(&self.app),
             json_string(self.state.word()),
             workers.join(","),
             self.queue,
             self.requests,
             self.overloads,
+            self.rate,
+            self.spooled,
+            self.generation,
             self.cgis,
         )
     }
@@ -221,6 +268,8 @@ fn worker(value: &str) -> Option<Worker> {
         pid: words.next()?.parse().ok()?,
         state: words.next()?.to_owned(),
         requests: words.next()?.parse().ok()?,
+        // A version before this one did not say.
+        generation: words.next().map_or(Ok(0), str::parse).ok()?,
     })
 }
 
@@ -253,10 +302,14 @@ mod tests {
                 pid: 43,
                 state: "idle".to_owned(),
                 requests: 7,
+                generation: 2,
             }],
             queue: 1,
             requests: 8,
             overloads: 2,
+            rate: 5,
+            spooled: 65_536,
+            generation: 2,
             cgis: 3,
             last_failure: Some("ImportError: no module \"x\"".to_owned()),
         }
@@ -281,20 +334,25 @@ mod tests {
     fn reads_whatever_comes() {
         let text = "nonsense\n=\nworker=1\nworker=x y z\nqueue=-1\nnew_key=1\npid=none\n";
         assert_eq!(Status::from_lines(text), Status::default());
+        let older = Status::from_lines("worker=43 idle 7\n");
+        assert_eq!(
+            (older.workers[0].requests, older.workers[0].generation),
+            (7, 0)
+        );
     }
 
     #[test]
     fn json_is_json() {
         assert_eq!(
             busy().to_json(),
-            r#"{"app":"/srv/cgi-bin/wiki.cgi","state":"up","pid":42,"workers":[{"pid":43,"state":"idle","requests":7}],"queue":1,"requests":8,"overloads":2,"cgis":3,"last_failure":"ImportError: no module \"x\""}"#
+            r#"{"app":"/srv/cgi-bin/wiki.cgi","state":"up","pid":42,"workers":[{"pid":43,"state":"idle","requests":7,"generation":2}],"queue":1,"requests":8,"overloads":2,"rate":5,"spooled":65536,"generation":2,"cgis":3,"last_failure":"ImportError: no module \"x\""}"#
         );
         assert!(Status::default().to_json().contains(r#""pid":null"#));
     }
 
     #[test]
     fn commands_by_their_words() {
-        for command in [Command::Ready, Command::Status, Command::Stop] {
+        for command in COMMANDS {
             assert_eq!(Command::from_word(command.word().as_bytes()), Some(command));
         }
         assert_eq!(Command::from_word(b"statusx"), None);

@@ -84,21 +84,30 @@ pub fn visible(bytes: &[u8]) -> String {
 /// Sends the log of a daemon to `target`, or to standard error: one event, one line.
 pub fn start_log(level: log::LevelFilter, target: Option<Box<dyn Write + Send + 'static>>) {
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).format(|out, record| {
-        let wall = clock::wall();
-        let level = record.level().as_str().to_ascii_lowercase();
-        writeln!(
-            out,
-            "{} polycgi: {level}: {}",
-            timestamp(wall.as_secs()),
-            plain(&record.args().to_string())
-        )
-    });
+    // `log` itself holds back what is below the level, which may change.
+    builder
+        .filter_level(log::LevelFilter::Trace)
+        .format(|out, record| {
+            let wall = clock::wall();
+            let level = record.level().as_str().to_ascii_lowercase();
+            writeln!(
+                out,
+                "{} polycgi: {level}: {}",
+                timestamp(wall.as_secs()),
+                plain(&record.args().to_string())
+            )
+        });
     if let Some(target) = target {
         builder.target(env_logger::Target::Pipe(target));
     }
     // A second start is a bug of ours, and the first log goes on.
     let _ = builder.try_init();
+    set_log_level(level);
+}
+
+/// What is below this is not logged from now on.
+pub fn set_log_level(level: log::LevelFilter) {
+    log::set_max_level(level);
 }
 
 /// UTC, as RFC 3339 writes it.

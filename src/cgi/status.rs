@@ -14,6 +14,8 @@ impl StatusCode {
     pub const FOUND: StatusCode = StatusCode::known(302);
     /// 400
     pub const BAD_REQUEST: StatusCode = StatusCode::known(400);
+    /// 408
+    pub const REQUEST_TIMEOUT: StatusCode = StatusCode::known(408);
     /// 413
     pub const CONTENT_TOO_LARGE: StatusCode = StatusCode::known(413);
     /// 431

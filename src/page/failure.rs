@@ -25,6 +25,8 @@ pub enum Failure {
         /// In seconds; 0 counts as 1, or a browser would not pause at all.
         retry_after: u32,
     },
+    /// 408: the message-body did not come in time.
+    RequestTimeout,
     /// 504: the app did not answer in time.
     TimedOut,
 }
@@ -41,6 +43,7 @@ impl Failure {
             Failure::BodyTooLarge => StatusCode::CONTENT_TOO_LARGE,
             Failure::HeaderTooLarge => StatusCode::HEADER_FIELDS_TOO_LARGE,
             Failure::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -56,6 +59,7 @@ impl Failure {
             Failure::BodyTooLarge => "Content Too Large",
             Failure::HeaderTooLarge => "Request Header Fields Too Large",
             Failure::Overloaded { .. } => "Service Unavailable",
+            Failure::RequestTimeout => "Request Timeout",
             Failure::TimedOut => "Gateway Timeout",
         }
     }
@@ -79,6 +83,7 @@ impl Failure {
             Failure::Misconfigured => "This site is not set up right",
             Failure::NotAnApp => "polycgi runs here",
             Failure::Overloaded { .. } => "One moment, please",
+            Failure::RequestTimeout => "That did not arrive",
             Failure::TimedOut => "That took too long",
         }
     }
@@ -117,6 +122,9 @@ impl Failure {
                 };
                 return format!("This site is very busy. {again} in {seconds} {unit}.");
             }
+            Failure::RequestTimeout => {
+                "What you sent stopped on its way here. Please go back and try again."
+            }
             Failure::TimedOut => {
                 "The program behind this page did not answer in time. Please try again later."
             }
@@ -127,7 +135,7 @@ impl Failure {
 
 #[cfg(test)]
 impl Failure {
-    pub(super) fn all(retry_after: u32) -> [Failure; 9] {
+    pub(super) fn all(retry_after: u32) -> [Failure; 10] {
         [
             Failure::AppBroken,
             Failure::BadGateway,
@@ -137,6 +145,7 @@ impl Failure {
             Failure::Misconfigured,
             Failure::NotAnApp,
             Failure::Overloaded { retry_after },
+            Failure::RequestTimeout,
             Failure::TimedOut,
         ]
     }
@@ -149,7 +158,7 @@ mod tests {
     #[test]
     fn statuses() {
         let codes = Failure::all(5).map(|failure| failure.status().as_u16());
-        assert_eq!(codes, [500, 502, 400, 413, 431, 500, 500, 503, 504]);
+        assert_eq!(codes, [500, 502, 400, 413, 431, 500, 500, 503, 408, 504]);
     }
 
     #[test]
