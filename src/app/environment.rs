@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs;
 
-use super::{CannotRun, directory};
+use super::{CannotRun, env_file};
 use crate::app_file::AppFile;
 use crate::config::{self, Config};
 use crate::sys::{environ, process};
@@ -43,8 +43,7 @@ pub fn add(app: &AppFile, config: &Config, variables: &mut Vec<Variable>) -> Res
         variables.retain(|(known, _)| known != name);
         variables.push((name.to_vec(), value.to_vec()));
     };
-    if let Some(path) = &config.env_file {
-        let path = &directory(app, config).join(path);
+    if let Some(path) = &env_file(app, config) {
         let text = fs::read(path).map_err(|error| CannotRun::new("read", path, error))?;
         let parsed = config::env_file(&path.to_string_lossy(), &text);
         for (name, value) in parsed

@@ -56,6 +56,12 @@ pub fn directory(app: &AppFile, config: &Config) -> PathBuf {
         .map_or_else(|| folder.to_path_buf(), |directory| folder.join(directory))
 }
 
+/// `env-file`, absolute.
+pub fn env_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
+    let path = config.env_file.as_ref()?;
+    Some(directory(app, config).join(path))
+}
+
 /// The owner's own overload page. One that can't be read is ours instead: a page is due, whatever happens.
 pub fn own_page(app: &AppFile, config: &Config) -> Option<String> {
     let path = config.overload.page.as_ref()?;

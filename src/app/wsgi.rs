@@ -1,5 +1,5 @@
 //! WSGI applications (PEP 3333): the interpreter, our adaptor in it, and what it is given. The adaptor itself is
-//! `wsgi.py`, carried in this binary.
+//! `wsgi.py` and the other files in Python beside it, carried in this binary.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -7,31 +7,59 @@ use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{CannotRun, directory, environment};
+use super::{CannotRun, directory, env_file, environment};
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
-use crate::config::{Config, Python, Target};
+use crate::config::{Config, Python, Reload, Target};
 use crate::scgi;
 use crate::sys::files;
 use crate::sys::process::{self, Program};
 
+/// What both ways have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
-/// Behind this line of the adaptor a CGI needs nothing, and compiling costs time.
-const POOL_PART: &str = "# -- the pool's part --";
+/// What a plain GET as a CGI does not need: a text in the adaptor, since compiling costs time.
+const LATER: &str = include_str!("streams.py");
+/// Where that text goes.
+const LATER_PLACE: &str = "STREAMS";
+/// What only a pool needs, behind the adaptor and in this order.
+const POOL: [&str; 3] = [
+    include_str!("loaded.py"),
+    include_str!("outgoing.py"),
+    include_str!("pool.py"),
+];
+/// What the dead man's switch of a worker leaves a daemon to end it: for a dump, a tidy end, and a kill.
+const SWITCH_GRACE: Duration = Duration::from_secs(15);
 
-/// What a CGI needs of the adaptor, without its comments: the interpreter would read them for every request. Lines keep
-/// their numbers.
+/// What a CGI needs of the adaptor.
 fn cgi_part() -> String {
-    let end = ADAPTOR.find(POOL_PART).unwrap_or(ADAPTOR.len());
-    let mut source = String::with_capacity(end);
-    for line in ADAPTOR[..end].lines() {
-        if !line.trim_start().starts_with('#') {
-            source.push_str(line);
-        }
-        source.push('\n');
+    let (before, after) = ADAPTOR.split_once(LATER_PLACE).unwrap_or((ADAPTOR, ""));
+    let mut source = String::with_capacity(ADAPTOR.len() + LATER.len());
+    for part in [before, LATER, after] {
+        add_without_comments(part, &mut source);
     }
     source
+}
+
+/// All of the adaptor.
+fn pool_part() -> String {
+    let mut source = cgi_part();
+    for part in POOL {
+        add_without_comments(part, &mut source);
+    }
+    source
+}
+
+/// The interpreter would read the comments each time. Lines keep their numbers.
+fn add_without_comments(part: &str, source: &mut String) {
+    for line in part.split_inclusive('\n') {
+        if line.trim_start().starts_with('#') {
+            source.push('\n');
+        } else {
+            source.push_str(line);
+        }
+    }
 }
 
 /// Everything that does not change from one run of an app's interpreter to the next.
@@ -102,27 +130,47 @@ pub(super) fn become_cgi(
 }
 
 /// Starts the zygote, the process that imports the application and forks the workers; its pid. `channel` is its end
-/// of the conversation with the daemon, `page` holds the workers' bytes, `stderr` takes what it has to say.
+/// of the conversation with the daemon; `board` what workers and daemon tell one another; `loaded` the file in which
+/// all generations note what they have loaded; `stderr` takes what it has to say; `watched` see [`watched`].
+#[allow(clippy::too_many_arguments)] // descriptors that become those of the program, in order
 pub fn spawn_zygote(
     app: &AppFile,
     config: &Config,
     target: &Target,
+    watched: &[PathBuf],
     channel: BorrowedFd<'_>,
-    page: BorrowedFd<'_>,
+    board: BorrowedFd<'_>,
+    loaded: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
     nofile: Option<(u64, u64)>,
 ) -> Result<i32, CannotRun> {
     let interpreter = Interpreter::find(app, config)?;
     let directory = &directory(app, config);
-    let preload = if config.pool.preload { "1" } else { "0" };
-    let what = ["pool", &name(target)];
-    let argv = argv(
+    let switch = |on| if on { "1" } else { "0" };
+    let limits = [
+        config.pool.max_rss.unwrap_or(0),
+        dead_man_s_switch(config).as_secs(),
+    ]
+    .map(|number| number.to_string());
+    let words = [
+        "3",
+        "4",
+        "5",
+        switch(config.pool.preload),
+        switch(config.reload == Reload::Auto),
+        &limits[0],
+        &limits[1],
+    ];
+    let mut argv = argv(
         &interpreter,
-        ADAPTOR,
-        &what,
+        &pool_part(),
+        &["pool", &name(target)],
         directory,
-        &["3", "4", preload],
+        &words,
     );
+    let paths = [config.spool.dir.as_path()].into_iter();
+    let paths = paths.chain(watched.iter().map(PathBuf::as_path));
+    argv.extend(paths.map(|path| process::c_string(path.as_os_str().as_bytes())));
     let null = files::null().map_err(|error| CannotRun::new("open", "/dev/null", error))?;
     Program {
         path: &interpreter.path,
@@ -130,8 +178,34 @@ pub fn spawn_zygote(
         environ: &interpreter.environ,
         directory: Some(directory),
     }
-    .spawn(&[null.as_fd(), stderr, stderr, channel, page], nofile)
+    .spawn(
+        &[null.as_fd(), stderr, stderr, channel, board, loaded],
+        nofile,
+    )
     .map_err(|error| blame(&interpreter, directory, error))
+}
+
+/// The files that a zygote watches whatever the app has loaded, by their numbers: 0 is the app's configuration file
+/// and 1 is `binary`; from 2 on what also makes the app load anew. An empty path is not watched.
+pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
+    let binary = binary.to_path_buf();
+    if config.reload == Reload::Off {
+        return vec![PathBuf::new(), binary];
+    }
+    let directory = directory(app, config);
+    [app.config.clone(), binary]
+        .into_iter()
+        .chain(env_file(app, config))
+        .chain([directory.join("restart.txt")])
+        .collect()
+}
+
+/// After so long without progress a worker ends itself. A daemon may take twice `request-timeout` to see that nothing
+/// moves; and the switch is set anew only when a quarter of it is over, so three quarters of it must be more than that.
+fn dead_man_s_switch(config: &Config) -> Duration {
+    let most = Duration::from_secs(i32::MAX as u64);
+    let thrice = config.timeouts.request.saturating_mul(3);
+    thrice.saturating_add(SWITCH_GRACE).min(most)
 }
 
 /// What `check` runs: imports the application and looks whether it can be called. A traceback is its answer if not.
@@ -194,4 +268,22 @@ fn header_file(request: &Request<'_>) -> io::Result<File> {
     file.write_all(&message)?;
     file.rewind()?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_adaptor_is_put_together() {
+        assert_eq!(ADAPTOR.matches(LATER_PLACE).count(), 1);
+        assert!(
+            !LATER.contains("'''"),
+            "it would end the text that it is in"
+        );
+        let (cgi, pool) = (cgi_part(), pool_part());
+        assert!(cgi.contains("class Body") && !cgi.contains("class Zygote"));
+        assert!(pool.contains("class Zygote") && pool.starts_with(&cgi));
+        assert!(pool.len() < 128 << 10, "MAX_ARG_STRLEN");
+    }
 }

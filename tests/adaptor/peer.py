@@ -7,18 +7,30 @@ import os
 import select
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, 'apps')
-with open(os.path.join(HERE, '..', '..', 'src', 'app', 'wsgi.py')) as file:
-    SOURCE = file.read()
-CGI_SOURCE = SOURCE.split('# -- the pool\'s part --')[0]
+
+def source(name):
+    """A part of the adaptor, without its comments."""
+    with open(os.path.join(HERE, '..', '..', 'src', 'app', name + '.py')) as file:
+        return ''.join('\n' if line.lstrip().startswith('#') else line for line in file)
+
+
+CGI_SOURCE = source('wsgi').replace('STREAMS', source('streams'))
+SOURCE = CGI_SOURCE + ''.join(map(source, ('loaded', 'outgoing', 'pool')))
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
-DEADLINE = 20  # seconds for any one test
+DEADLINE = 60  # seconds for any one test
+BOARD = 16384
+MOVED, TOLD, SPOOL = 4096, 8192, 12288  # where its parts begin
+GONE, OVERDUE = 1, 2
 ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -134,8 +146,9 @@ class Cgi:
     word = None
     run_once = True
 
-    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON):
+    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS):
         self.target, self.source, self.env, self.python = target, source, env, python
+        self.folder = folder
         self.process = None
 
     def start(self, client, meta):
@@ -144,9 +157,9 @@ class Cgi:
         os.lseek(header, 0, os.SEEK_SET)
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [self.python, '-c', self.source, 'cgi', self.target, APPS, str(header)],
+            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header)],
             stdin=client.theirs_in, stdout=client.theirs_out, stderr=self.stderr,
-            pass_fds=[header], env=self.env, cwd=APPS, start_new_session=True)
+            pass_fds=[header], env=self.env, cwd=self.folder, start_new_session=True)
         os.close(header)
         client.started()
 
@@ -208,6 +221,13 @@ class Worker:
         self.pid = None
         return status
 
+    def end(self):
+        """As if the daemon had died."""
+        try:
+            self.channel.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed by the test
+
     def close(self):
         self.channel.close()
         if self.stderr >= 0:
@@ -221,24 +241,115 @@ class Worker:
                 pass  # a test has seen to it
 
 
+class Turn(threading.Thread):
+    """The loop's half of one request, beside the client's: sends what the worker spools, and reads out
+    the message-body that it leaves."""
+
+    def __init__(self, pool, worker, source, out):
+        super().__init__(daemon=True)
+        self.pool, self.worker = pool, worker
+        self.source, self.out = os.dup(source), os.dup(out)
+        self.is_pipe = stat.S_ISFIFO(os.fstat(out).st_mode)
+        self.words = []  # everything that the worker said
+        self.spool = None
+        self.sending = self.full = self.done = self.dropped = False
+        self.unread = 0
+        self.start()
+
+    def run(self):
+        try:
+            while not self.done or self.sending or self.unread:
+                poller = select.poll()
+                if not self.done:
+                    poller.register(self.worker.channel, select.POLLIN)
+                if self.sending:
+                    poller.register(self.out, select.POLLOUT)
+                if self.unread:
+                    poller.register(self.source, select.POLLIN)
+                ready = dict(poller.poll())
+                if self.unread and self.source in ready:
+                    size = len(os.read(self.source, min(self.unread, 65536)))
+                    self.unread = self.unread - size if size else 0
+                if self.sending and self.out in ready:
+                    self.send()
+                if not self.done and self.worker.channel.fileno() in ready:
+                    self.hear()
+        finally:
+            for fd in self.source, self.out, self.spool:
+                if fd is not None:
+                    os.close(fd)
+
+    def hear(self):
+        data, fds, _, _ = socket.recv_fds(self.worker.channel, 4096, 1)
+        word = data.decode() or None
+        self.words.append(word)
+        if word == 'spooled':
+            self.spool, = fds
+        if word in ('spooled', 'more'):
+            self.sending = not self.dropped
+        elif word == 'full':
+            self.full = True
+            self.answer_full()
+        elif word and word.startswith('unread '):
+            self.unread = int(word.split()[1])
+        else:
+            self.done = True
+
+    def answer_full(self):
+        if self.full and not self.sending:
+            self.full = False
+            self.worker.channel.send(b'empty')
+
+    def send(self):
+        try:
+            if self.is_pipe:  # as the loop does it, from the file's own offset: no byte is copied
+                self.sending = os.splice(self.spool, self.out, 65536, flags=os.SPLICE_F_NONBLOCK) > 0
+            else:
+                at = os.lseek(self.spool, 0, os.SEEK_CUR)
+                block = os.pread(self.spool, 65536, at)
+                self.sending = bool(block)
+                with socket.socket(fileno=os.dup(self.out)) as peer:
+                    sent = peer.send(block, socket.MSG_DONTWAIT) if block else 0
+                os.lseek(self.spool, sent, os.SEEK_CUR)
+        except BlockingIOError:
+            return
+        except OSError:  # the client is gone: so is what waits for it
+            self.pool.tell(self.worker.index, GONE)
+            self.sending = False
+            self.dropped = True
+        self.answer_full()
+
+
 class Pool:
     """Plays the daemon; one worker at a time serves the requests that `start` gets."""
 
     run_once = False
 
-    def __init__(self, target, preload=True, env=ENVIRON, before=None, python=PYTHON):
+    def __init__(self, target, preload=True, env=ENVIRON, before=None, python=PYTHON, modules=True,
+                 max_rss=0, switch=0, spool=tempfile.gettempdir(), limit=1 << 30, watched=(), folder=APPS,
+                 loaded=None, patience=None):
+        """patience: seconds that the adaptor has for a client in place of its own."""
+        adaptor = SOURCE
+        if patience is not None:
+            ours = 'PATIENCE, LITTLE_PATIENCE = 0.02,'
+            assert adaptor.count(ours) == 1
+            adaptor = adaptor.replace(ours, 'PATIENCE, LITTLE_PATIENCE = %r,' % patience)
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.page = os.memfd_create('page')
-        os.truncate(self.page, 4096)
+        os.truncate(self.page, BOARD)
+        os.pwrite(self.page, struct.pack('=QQ', 0, limit), SPOOL)
+        self.loaded = os.memfd_create('loaded') if loaded is None else os.dup(loaded)
         self.stderr = tempfile.TemporaryFile()
+        fds = [theirs.fileno(), self.page, self.loaded]
         self.process = subprocess.Popen(
-            [python, '-c', SOURCE, 'pool', target, APPS, str(theirs.fileno()), str(self.page),
-             '1' if preload else '0'],
-            stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr, cwd=APPS, env=env,
-            pass_fds=[theirs.fileno(), self.page], preexec_fn=before, start_new_session=True)
+            [python, '-c', adaptor, 'pool', target, folder, *map(str, fds), str(int(preload)),
+             str(int(modules)), str(max_rss), str(switch), spool, *watched],
+            stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr, cwd=folder, env=env,
+            pass_fds=fds, preexec_fn=before, start_new_session=True)
         theirs.close()
         self.worker = None
         self.workers = []
+        self.turn = None
 
     def hear(self):
         return self.channel.recv(4096).decode() or None
@@ -257,16 +368,26 @@ class Pool:
         self.workers.append(worker)
         return worker
 
-    def start(self, client, meta):
+    def start(self, client, meta, ahead=None, letters=b''):
+        """ahead: bytes of the message-body that the loop has read. letters: behind the header."""
         if not self.worker:
             self.worker = self.spawn(7).ready()
         self.mark(self.worker.index, 0)
-        socket.send_fds(self.worker.channel, [netstring(meta)], [client.theirs_in, client.theirs_out])
+        self.tell(self.worker.index, 0)
+        fds = [client.theirs_in, client.theirs_out]
+        if ahead is not None:
+            fds.append(os.memfd_create('ahead'))
+            os.write(fds[2], ahead)
+        self.turn = Turn(self, self.worker, *fds[:2])
+        socket.send_fds(self.worker.channel, [netstring(meta) + letters], fds)
+        for fd in fds[2:]:
+            os.close(fd)
         client.started()
 
     def finish(self):
-        """The worker's stderr of this request, after its `done`."""
-        self.word = self.worker.hear()
+        """The worker's stderr of this request, after its `done` and the loop's part."""
+        self.turn.join()
+        self.word = self.turn.words[-1]
         said = self.worker.said()
         if self.word != 'done':
             self.status = self.worker.reap()
@@ -279,7 +400,32 @@ class Pool:
             return os.pread(self.page, 1, index)[0]
         os.pwrite(self.page, bytes([value]), index)
 
+    def tell(self, index, what):
+        os.pwrite(self.page, bytes([what]), TOLD + index)
+
+    def tell_spool(self, used, limit):
+        os.pwrite(self.page, struct.pack('=QQ', used, limit), SPOOL)
+
+    def tell_waiting(self, waiting):
+        os.pwrite(self.page, struct.pack('=Q', waiting), SPOOL + 16)
+
+    def moved(self, index):
+        return int.from_bytes(os.pread(self.page, 4, MOVED + 4 * index), sys.byteorder)
+
+    def look(self):
+        """What it has to say of changes."""
+        self.channel.send(b'look')
+        words = []
+        while not words or words[-1] != 'looked':
+            words.append(self.hear())
+            assert words[-1], self.said()
+        return words[:-1]
+
     def close(self):
+        for worker in self.workers:
+            worker.end()
+        if self.turn:
+            self.turn.join()
         for worker in self.workers:
             worker.close()
         self.channel.close()
@@ -290,6 +436,7 @@ class Pool:
             self.process.wait()
         self.stderr.close()
         os.close(self.page)
+        os.close(self.loaded)
 
 
 class Case(unittest.TestCase):

@@ -92,14 +92,14 @@ class Imports(peer.Case):
 
 
 class Signals(peer.Case):
-    def busy(self, pool):
+    def busy(self, pool, name='gated_before'):
         """A client whose request the application is at, and the FIFO that lets it go on."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = os.path.join(folder.name, 'gate')
         os.mkfifo(path)
         client = self.client()
-        pool.start(client, {'PATH_INFO': '/gated_before', 'QUERY_STRING': path})
+        pool.start(client, {'PATH_INFO': '/' + name, 'QUERY_STRING': path})
         gate = open(path, 'wb')  # waits for the application
         self.addCleanup(gate.close)
         return client, gate
@@ -128,8 +128,10 @@ class Signals(peer.Case):
 
     def test_daemon_is_gone_while_busy(self):
         pool = self.pool('live:application').up()
-        client, gate = self.busy(pool)
-        pool.worker.channel.close()
+        client, gate = self.busy(pool, 'gated_log')
+        pool.worker.channel.shutdown(socket.SHUT_RDWR)
+        os.close(pool.worker.stderr)  # what is logged now nobody reads; the client is answered
+        pool.worker.stderr = -1
         gate.write(b'in peace')
         gate.close()
         self.assertTrue(client.talk().endswith(b'in peace'))
@@ -142,6 +144,12 @@ class Signals(peer.Case):
         self.assertEqual(worker.reap(), 0)
         pool.channel.close()
         self.assertEqual(pool.process.wait(), 0)
+
+    def test_a_late_empty(self):
+        pool = self.pool('pep:application').up()
+        pool.worker = pool.spawn(7).ready()
+        pool.worker.channel.send(b'empty')
+        self.assertEqual(self.ask(pool, '/hello').body, b'hello\n')
 
     def test_system_exit(self):
         pool = self.pool('pep:application').up()
@@ -240,6 +248,9 @@ class Forks(peer.Case):
             self.ask(pool, path)
             self.assertEqual(pool.mark(7), byte, path)
             self.assertEqual(pool.mark(6) + pool.mark(8), 0)
+        self.ask(pool, '/stale_write')
+        self.ask(pool, '/stale_write', QUERY_STRING='exit')
+        self.assertEqual(pool.mark(7), 0)
         pool = self.pool('live:application').up()
         self.ask(pool, '/fork_dies')
         self.assertEqual(pool.mark(7), 0)

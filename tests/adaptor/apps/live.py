@@ -41,6 +41,14 @@ def gated_before(environ, start_response):
     return [said]
 
 
+def gated_log(environ, start_response):
+    said = wait(environ['QUERY_STRING'])
+    sys.stderr.write('logged\n')
+    sys.stderr.flush()
+    start_response('200 OK', TEXT)
+    return [said]
+
+
 def endless(environ, start_response):
     start_response('200 OK', TEXT)
     try:
@@ -125,6 +133,20 @@ def fork_returns(environ, start_response):
         os.waitpid(pid, 0)
     start_response('200 OK', TEXT)
     return [b'parent' if pid else b'child']
+
+
+def fork_again(environ, start_response):
+    """A child opens files and forks: how many of them its own child lacks."""
+    pid = os.fork()
+    if not pid:
+        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
+        pid = os.fork()
+        if not pid:
+            os._exit(sum(not os.path.exists('/proc/self/fd/%d' % fd) for fd in files))
+        os._exit(os.waitpid(pid, 0)[1] >> 8)
+    status = os.waitpid(pid, 0)[1]
+    start_response('200 OK', TEXT)
+    return [b'%d' % (status >> 8)]
 
 
 def fork_dies(environ, start_response):

@@ -91,6 +91,8 @@ def stale_write(environ, start_response):
             say(b'from the past')
         except OSError:
             pass  # as good as silence
+    if environ['QUERY_STRING'] == 'exit':
+        os._exit(3)
     APPS['say'] = start_response('200 OK', TEXT)
     return [b'present']
 

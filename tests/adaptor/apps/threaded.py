@@ -1,7 +1,10 @@
-# Starts a thread at its import, which a fork would not copy.
+# Starts a thread at its import, which a fork would not copy, and names an interpreter that is not ours.
 
+import sys
 import threading
 
 from pep import application
+
+sys.executable = '/nowhere/python'
 
 threading.Thread(target=threading.Event().wait, daemon=True).start()

@@ -1,0 +1,197 @@
+# Which files the application was loaded from, and whether they are still what they were. It knows
+# imports and signatures; it refuses to know when anybody looks, or what follows from a change.
+#
+# A file's signature is taken before the import reads it: if it is written meanwhile, the signature is
+# the older one, and the change is seen later. Only where nobody tells us before (an extension module,
+# what was there before us) it is taken afterwards, and then not relied on if the file changed since
+# the import began. A file counts under the path that it was imported by: a release that is a symlink
+# changes with the symlink.
+#
+# All generations and their workers share one file in memory, the journal, since the one that looks is
+# not the only one that imports. A worker puts down there what it imported later; a generation that can't
+# be imported, what it had loaded and where the mistake may be: the generation before it serves on, and
+# is the one that will see it mended. POSIX locks guard it, which the kernel takes from the dead.
+
+TICK = 20000000  # ns: two writes within one tick of the kernel's coarse clock can't be told apart
+UNSETTLED = ()  # no file's signature
+NOTED = {}  # path: its signature before it was read
+
+
+def signature(path):
+    """None: it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
+def settled(found, since):
+    """The signature, unless the file changed after that time in ns, less a tick."""
+    return UNSETTLED if found and 0 <= found[1] - since + TICK < 10 ** 12 else found
+
+
+def noting_path_stats(loader, path):
+    NOTED[path] = settled(signature(path), time.time_ns())
+    return path_stats(loader, path)
+
+
+def files(since):
+    """Every file that was loaded, with its signature from before that. since: when the import began."""
+    found = {}
+    for module in list(sys.modules.values()):
+        try:
+            path = object.__getattribute__(module, '__dict__').get('__file__')
+        except Exception:
+            continue  # anything may be put in there
+        if isinstance(path, str) and path not in NOTED:
+            found[path] = settled(signature(path), since)
+    return {**found, **NOTED}
+
+
+def unstable(loaded):
+    """Whether a file changed while it was loaded. One that is not there any more was meant to be used
+    once."""
+    for path, before in loaded.items():
+        now = signature(path)
+        if now and now != before:
+            return True
+    return False
+
+
+def now_settled(loaded):
+    """The same, with what can't be relied on, or is not there any more, as it is now."""
+    found = {}
+    for path, before in loaded.items():
+        now = signature(path)
+        found[path] = before if now and before != UNSETTLED else now
+    return found
+
+
+def suspects(error, directory):
+    """Where an import that failed may be mended, beside what it had loaded: the files that its error
+    names, and the folders that may get a module that is missing."""
+    paths = {directory}
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        named = getattr(error, 'filename', None)  # of a SyntaxError, or of a file that is missing
+        if isinstance(named, str):
+            paths.add(os.path.abspath(named))
+        if isinstance(error, ImportError) and error.name:
+            package = sys.modules.get(error.name.rpartition('.')[0])
+            paths.update(path for path in getattr(package, '__path__', ()) if isinstance(path, str))
+        trace = error.__traceback__
+        while trace:
+            paths.add(trace.tb_frame.f_code.co_filename)
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
+    return {path: signature(path) for path in paths if path[:1] != '<'}
+
+
+class Journal:
+    """Records of `OWNER MARK SIGNATURE PATH`, each with a NUL at its end. OWNER is the pid of the
+    zygote, MARK tells whether its generation failed."""
+
+    LOADED, FAILED = b'+', b'!'
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.owner = os.getpid()
+
+    def add(self, loaded, mark):
+        lines = []
+        for path, found in loaded.items():
+            parts = b','.join(b'%d' % part for part in found or ())
+            try:
+                lines.append(b'%d %s %s %s\0' % (self.owner, mark, parts, os.fsencode(path)))
+            except ValueError:
+                pass  # no file is called so
+        try:
+            with self:
+                os.pwrite(self.fd, b''.join(lines), os.fstat(self.fd).st_size)
+        except OSError:
+            pass  # no memory; what is not watched can still be reloaded by hand
+
+    def begin(self):
+        """What earlier generations failed of is behind us, and whoever had our pid is gone."""
+        if self.size():
+            with self:
+                self.keep(record for record in self.records()
+                          if record[1] != self.FAILED and int(record[0]) != self.owner)
+
+    def take(self):
+        """What our workers have loaded, and what failed after us: two dicts of path: signature."""
+        ours, failed, others = {}, {}, []
+        if self.size():
+            with self:
+                for record in self.records():
+                    owner, mark, found, path = record
+                    if mark == self.FAILED or int(owner) == self.owner:
+                        found = tuple(map(int, found.split(b','))) if found else None
+                        (failed if mark == self.FAILED else ours)[os.fsdecode(path)] = found
+                    elif is_alive(int(owner)):
+                        others.append(record)
+                self.keep(others)
+        return ours, failed
+
+    def size(self):
+        return os.fstat(self.fd).st_size
+
+    def records(self):
+        lines = os.pread(self.fd, self.size(), 0).split(b'\0')[:-1]
+        return [line.split(b' ', 3) for line in lines if line.count(b' ') > 2]
+
+    def keep(self, records):
+        data = b''.join(b' '.join(record) + b'\0' for record in records)
+        os.ftruncate(self.fd, 0)
+        os.pwrite(self.fd, data, 0)
+
+    def __enter__(self):
+        os.lockf(self.fd, os.F_LOCK, 0)
+
+    def __exit__(self, *_):
+        os.lockf(self.fd, os.F_ULOCK, 0)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+class Watch:
+    """What the zygote looks at."""
+
+    def __init__(self, paths, journal):
+        """journal: None if modules are not watched."""
+        self.paths = paths
+        self.found = [signature(path) for path in paths]
+        self.journal = journal
+        self.known = {}  # path: signature
+
+    def changes(self):
+        """What there is to say. Each change is told once."""
+        for number, path in enumerate(self.paths):
+            now = signature(path) if path else None
+            if now != self.found[number]:
+                self.found[number] = now
+                yield 'changed %d' % number
+        if not self.journal:
+            return
+        ours, failed = self.journal.take()
+        if ours or failed:
+            # What was told of before stays told, but a failed import has seen a later state.
+            self.known = {**ours, **self.known, **failed}
+        changed = None
+        for path, before in self.known.items():
+            now = signature(path)
+            if now != before:
+                self.known[path] = now
+                changed = changed or path
+        if changed:
+            yield 'changed - ' + changed[:1000]

@@ -1,0 +1,176 @@
+# The response's way to a client that may be slow. It knows the client's descriptor and the spool; it
+# refuses to know what the bytes mean.
+#
+# Theory of operation. A worker writes to the client as long as it takes. Where it takes nothing, the
+# worker waits, but not longer than its patience for each ENOUGH_TAKEN bytes: then the client is slow, and
+# the rest of the block goes to an unlinked file. `spooled` gives the daemon that file, `more` says that
+# there is more in it. The daemon sends while the application goes on, and after the worker is done.
+# The file's own offset, which both share, is how far it has got; bytes are sent in their order since
+# we write to the client only when the offset has reached the end. Then the file is cut to nothing
+# before the offset is set back, so that nothing is sent twice; and what is on its way through a pipe
+# are pages that are the file's no more, so that nothing written later shows in them.
+#
+# No room is reserved in the file: it would be there for the daemon to send before it is written. What
+# has no room is still in our hands. Where the spool is full the client is waited for: by us if nothing
+# is in the file, else by the daemon, which answers our `full` by `empty` once all is sent.
+
+from select import POLLERR, POLLHUP
+from _socket import AF_UNIX, MSG_DONTWAIT, SCM_RIGHTS, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
+
+later()
+
+PATIENCE, LITTLE_PATIENCE = 0.02, 0.002  # seconds: as a rule, and while others wait for a worker
+ENOUGH_TAKEN = 65536  # bytes
+AT_ONCE = 4096  # bytes: PIPE_BUF, the least that an empty pipe takes
+
+
+class Outgoing:
+    """What goes to the client of one request."""
+
+    def __init__(self, fd, shared, body, worker):
+        """shared: the flags of fd are others' too. body: what the client may be at instead of reading."""
+        self.fd, self.shared, self.body, self.worker = fd, shared, body, worker
+        self.kind = None  # of fd, as in st_mode
+        self.client = None  # fd as a socket
+        self.file, self.tail = None, 0  # the spool, and its end
+        self.passed = False  # the daemon has it
+        self.taken = self.waited = 0  # bytes, and the seconds that we waited meanwhile
+
+    def put(self, data, empty):
+        """Writes all of it, or spools it. empty: the client has had nothing, so a pipe is empty."""
+        view = memoryview(data)
+        if empty and len(view) <= AT_ONCE and not self.shared:
+            try:
+                view = view[os.write(self.fd, view):]
+                self.worker.moved()
+            except BlockingIOError:
+                pass  # the web server left it so
+        patient = True
+        while view:
+            if not self.is_waiting():
+                view = self.write(view, empty, patient)
+                if not view:
+                    break
+            rest = self.spool(view)
+            patient = len(rest) < len(view)
+            if rest and self.is_waiting():
+                self.wait_until_sent()
+                patient = True
+            view = rest
+
+    def write(self, view, empty, patient):
+        """Writes to the client; what is left if it is slow."""
+        self.look_at_it()
+        if empty and len(view) > AT_ONCE and self.kind == stat.S_IFIFO:
+            fits(self.fd, len(view))
+        while view:
+            size = self.write_some(view)
+            if size:
+                view = view[size:]
+                self.taken += size
+                self.worker.moved()
+                continue
+            if not self.waited:
+                self.taken = 0  # what filled the kernel's buffers was taken by nobody
+            began = time.monotonic()
+            patience = LITTLE_PATIENCE if self.worker.is_wanted() else PATIENCE
+            left = max(patience - self.waited, 0) if patient else None
+            if self.fd not in ready(left, (self.fd, POLLOUT), *self.beside()):
+                self.read_beside()
+            self.waited += time.monotonic() - began
+            if self.waited >= patience:
+                is_slow = patient and self.taken < ENOUGH_TAKEN
+                self.waited = 0
+                if is_slow:
+                    break
+        return view
+
+    def look_at_it(self):
+        if self.kind is not None:
+            return
+        self.kind = stat.S_IFMT(os.fstat(self.fd).st_mode)
+        if self.kind == stat.S_IFSOCK:
+            # SOCK_NONBLOCK for this object only: the descriptor's flags are the web server's too.
+            self.client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, self.fd)
+        elif self.kind == stat.S_IFIFO and not self.shared:
+            os.set_blocking(self.fd, False)
+
+    def write_some(self, view):
+        try:
+            if self.client:
+                return self.client.send(view, MSG_DONTWAIT)
+            if self.kind == stat.S_IFIFO and self.shared:
+                # A pipe that is ready has room for so much.
+                return os.write(self.fd, view[:AT_ONCE]) if ready(0, (self.fd, POLLOUT)) else 0
+            return os.write(self.fd, view)
+        except BlockingIOError:
+            return 0
+
+    def beside(self):
+        """A web server that reads no response before all of the message-body is taken would wait for
+        us, and we for it."""
+        return ((self.body.fd, POLLIN),) if self.body and self.body.waits() else ()
+
+    def read_beside(self):
+        if self.beside() and ready(0, *self.beside()):
+            self.body.keep()
+
+    def spool(self, view):
+        """Puts it into the file; what has no room."""
+        if ready(0, (self.fd, 0)):  # an error or the other end's end; that it half-closes is neither
+            raise BrokenPipeError('the client is gone')
+        whole = view
+        try:
+            if not self.worker.has_room(len(view), self.tail):
+                return whole
+            if self.file is None:
+                self.file = unlinked()
+            while view:
+                size = os.pwrite(self.file, view, self.tail)
+                view = view[size:]
+                self.tail += size
+        except OSError:
+            pass  # what is in there is in there
+        if len(view) == len(whole):
+            return whole
+        self.worker.moved()
+        if self.passed:
+            self.worker.daemon.send(b'more')
+            return view
+        try:
+            self.worker.daemon.sendmsg([b'spooled'], [
+                (SOL_SOCKET, SCM_RIGHTS, self.file.to_bytes(4, sys.byteorder))])
+        except ConnectionError:
+            raise
+        except OSError:  # ETOOMANYREFS: it can't be passed, so nobody would send it
+            os.ftruncate(self.file, 0)
+            self.tail = 0
+            return whole
+        self.passed = True
+        return view
+
+    def is_waiting(self):
+        """Whether there is something in the file that the daemon has still to send."""
+        if self.tail and os.lseek(self.file, 0, os.SEEK_CUR) >= self.tail:
+            os.ftruncate(self.file, 0)
+            os.lseek(self.file, 0, os.SEEK_SET)
+            self.tail = 0
+        return self.tail > 0
+
+    def wait_until_sent(self):
+        self.worker.daemon.send(b'full')
+        self.worker.disarm()  # the client may take its time, and the channel ends if the daemon does
+        while not self.worker.hear_empty(None, *self.beside()):
+            self.read_beside()
+        self.worker.arm()
+        if self.is_waiting():
+            raise BrokenPipeError('the daemon has given the client up')
+
+    def close(self):
+        if self.client:
+            self.client.detach()
+        if self.file is not None:
+            os.close(self.file)
+        self.client = self.file = None
+        self.tail = 0
+        self.fd = -1

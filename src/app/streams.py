@@ -1,0 +1,251 @@
+# What a request with a message-body needs, or a response that is large or goes wrong. It knows
+# descriptors; it refuses to know the daemon.
+
+import stat
+from select import POLLIN, POLLOUT, poll
+
+IN_MEMORY = 65536  # bytes of a message-body that wait for the application in memory
+FOLDERS = '/var/tmp', '/tmp'  # where files without a name may be; /tmp is often memory
+
+
+class Body(io.RawIOBase):
+    """The message-body: CONTENT_LENGTH bytes of fd. What had to be read before the application asks
+    for it waits in memory, and what is more than that in an unlinked file."""
+
+    def __init__(self, fd, length, ahead=None, moved=None):
+        """ahead: a file that holds what was read of fd before. moved: called for each block."""
+        self.fd = fd
+        self.moved = moved
+        self.ahead, self.at = ahead, 0  # comes first; from where on
+        self.given = 0 if ahead is None else min(os.fstat(ahead).st_size, length)  # bytes in there
+        self.left = length - self.given  # bytes that fd still has to give
+        self.missing = 0  # bytes that it never gave
+        self.kept = bytearray()
+        self.spool, self.head, self.tail = None, 0, 0  # comes after kept; its unread part
+        # Whoever fills a pipe or socket may wait for us; behind a file nobody waits.
+        self.fed = stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK)
+        self.full = False  # there is no room for more than what is kept
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        view = memoryview(buffer).cast('B')
+        if self.at < self.given:
+            size = os.preadv(self.ahead, [view[:self.given - self.at]], self.at)
+            self.at += size
+        elif self.kept:
+            size = min(len(view), len(self.kept))
+            view[:size] = self.kept[:size]
+            del self.kept[:size]
+        elif self.head < self.tail:
+            size = os.preadv(self.spool, [view[:self.tail - self.head]], self.head)
+            self.head += size
+        else:
+            size = self.take(view)
+            if self.missing:  # an upload that was cut must not pass for a whole one
+                raise ConnectionResetError('the message-body ended %d bytes early' % self.missing)
+        if self.moved:
+            self.moved()
+        return size
+
+    def take(self, view):
+        """Reads from fd into view; 0 at the end."""
+        if not self.left:
+            return 0
+        try:
+            size = os.readv(self.fd, [view[:self.left]])
+        except BlockingIOError:  # the web server left it so
+            ready(None, (self.fd, POLLIN))
+            return self.take(view)
+        self.left -= size
+        if not size:
+            self.missing, self.left = self.left, 0
+        return size
+
+    def waits(self):
+        """Whether somebody may be waiting for us to read."""
+        return self.fed and not self.full and self.left
+
+    def keep(self):
+        """Reads some of the message-body ahead of the application."""
+        room = IN_MEMORY - len(self.kept) if self.head == self.tail else 0
+        block = bytearray(min(self.left, room or IN_MEMORY))
+        if self.moved:
+            self.moved()
+        if room:
+            self.kept += block[:self.take(memoryview(block))]
+            return
+        try:
+            if self.head == self.tail:
+                self.head = self.tail = 0
+            if self.spool is None:
+                self.spool = unlinked()
+            # Room first: what was read could not be put back.
+            os.posix_fallocate(self.spool, self.tail, len(block))
+        except OSError:
+            self.full = True  # from here on the client has to wait
+            return
+        size = self.take(memoryview(block))
+        self.tail += os.pwrite(self.spool, block[:size], self.tail)
+
+    def drain(self):
+        """Reads the rest and throws it away: some web servers lose the response otherwise."""
+        view = memoryview(bytearray(min(self.left, IN_MEMORY)))
+        try:
+            while self.take(view):
+                pass
+        except OSError:
+            pass  # the client is gone; nobody waits
+
+    def close(self):
+        self.fd = -1  # not ours
+        for fd in self.ahead, self.spool:
+            if fd is not None:
+                os.close(fd)
+        self.ahead = self.spool = None
+        self.given = self.head = self.tail = 0
+
+
+class FileWrapper:
+    """wsgi.file_wrapper. No sendfile(): the fileno() of a GzipFile, or of a file that was read from
+    or written to, is not what the application meant."""
+
+    def __init__(self, filelike, blksize=8192):
+        # read1() gives at once what a pipe has, and much of what a file has.
+        self.read = filelike.read1 if isinstance(filelike, io.BufferedIOBase) else filelike.read
+        self.blksize = 65536 if isinstance(filelike, io.BufferedIOBase) else blksize
+        if hasattr(filelike, 'close'):
+            self.close = filelike.close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self.read(self.blksize)
+        if not block:
+            raise StopIteration
+        return block
+
+
+def ready(seconds, *wanted):
+    """Waits until one of (fd, events) is ready; the events of those that are. seconds: at most; None is
+    any time."""
+    poller = poll()
+    for fd, events in wanted:
+        poller.register(fd, events)
+    return dict(poller.poll(None if seconds is None else 1000 * seconds))
+
+
+def unlinked():
+    """A new file without a name, to be written and read."""
+    for folder in FOLDERS:
+        try:
+            fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o600)
+        except OSError:
+            name = '%s/.polycgi-%d-%d' % (folder, os.getpid(), time.monotonic_ns())
+            try:
+                fd = os.open(name, os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600)
+            except OSError as error:
+                last = error
+                continue
+            os.unlink(name)
+        return fd if fd > 2 else above(fd)  # the application may have closed one of these
+    raise last
+
+
+def put_beside(out, data, body, empty):
+    """Writes all of data to out. A web server that reads no response before all of the message-body
+    is taken would wait for us, and we for it: so what would block reads the body beside."""
+    waits = body and body.waits()
+    if empty and (waits or len(data) > 65536):
+        waits = not fits(out, len(data)) and waits
+    view = memoryview(data)
+    while view:
+        try:
+            size = beside(out, view, body) if waits else os.write(out, view)
+        except BlockingIOError:  # the web server left it so
+            size = beside(out, view, body)
+        view = view[size:]
+        waits = waits and body.waits()
+
+
+def beside(out, view, body):
+    """Waits until bytes can go out or the message-body comes in, and moves some. How many went."""
+    wanted = [(out, POLLOUT)]
+    if body and body.waits():
+        wanted.append((body.fd, POLLIN))
+    if out not in ready(None, *wanted):
+        body.keep()
+        return 0
+    if not stat.S_ISSOCK(os.fstat(out).st_mode):
+        return os.write(out, view[:4096])  # PIPE_BUF: a pipe that is ready has room for it
+    from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_NONBLOCK, SOCK_STREAM, socket
+    # SOCK_NONBLOCK for this object only: the descriptor's flags are the web server's too.
+    client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, out)
+    try:
+        return client.send(view, MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
+    finally:
+        client.detach()
+
+
+def fits(out, size):
+    """Whether size bytes go into the empty pipe at once; it grows if it must."""
+    import fcntl
+    try:
+        room = fcntl.fcntl(out, 1032)  # F_GETPIPE_SZ
+        if room < size:
+            room = fcntl.fcntl(out, 1031, size)  # F_SETPIPE_SZ
+    except OSError:
+        return False  # not a pipe, or its user has too many large ones
+    return size <= room
+
+
+def show(error):
+    """The traceback to stderr, without our own frames at its top."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    sys.__excepthook__(type(error), error, trace)
+
+
+def complain(request, result):
+    """To the operator, of a length that is wrong. A file that is cut is a range, and meant."""
+    if request.sent > request.length and isinstance(result, FileWrapper):
+        return
+    try:
+        sys.stderr.write('polycgi: wsgi: the message-body has %d bytes, Content-Length says %d\n'
+                         % (request.sent, request.length))
+    except Exception:
+        pass  # closed by the application; nobody to tell
+
+
+def start_again(request, exc_info):
+    """start_response() when it was called before, or because of an error."""
+    try:
+        if not exc_info:
+            raise RuntimeError('start_response() was called before')
+        if request.begun:
+            raise exc_info[1].with_traceback(exc_info[2])
+    finally:
+        exc_info = None  # a traceback must not hold its own frame
+
+
+def fail(request, error):
+    """Says so to the operator, and to the client if the response has not begun."""
+    # A client that hung up is nobody's mistake, and of one that waited too long the stack was told.
+    if not (request.gone and isinstance(error, ConnectionError)
+            or request.overdue and isinstance(error, SystemExit)):
+        show(error)
+    if request.begun:
+        return
+    text = b'The application could not answer this request.\n'
+    request.head = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
+                    b'Content-Type: text/plain\r\nContent-Length: %d\r\n' % len(text))
+    try:
+        request.begin(b'' if request.environ.get('REQUEST_METHOD') == 'HEAD' else text)
+    except OSError:
+        pass  # the client is gone; the operator has the traceback
