@@ -14,9 +14,11 @@
 //! sisters.
 //!
 //! In the [`daemon`] one loop reads the header, asks the pool ([`policy`]), and gives the descriptors to a worker, a
-//! Python process that [`app`] started with our adaptor (`app/wsgi.py`). The worker reads and writes the web server's
-//! own pipes: nothing is copied. People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon
-//! in the words of [`control`].
+//! Python process that [`app`] started with our adaptor (`app/wsgi.py` and the files beside it). The worker reads and
+//! writes the web server's own pipes: nothing is copied but for slow clients, whose bodies and responses wait in files
+//! that the loop fills and empties. Workers are forked by a zygote that has imported the app; other code is another
+//! generation, a zygote beside the one before. People talk to all of it through [`cli`], whose words [`args`] reads,
+//! and to a daemon in the words of [`control`].
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the

@@ -26,6 +26,9 @@ const NAME: u64 = 0;
 /// The option by which a starter tells the daemon where its listening socket is.
 pub const SOCKET_OPTION: &str = "--socket-fd";
 
+/// ... and the one by which it is told to stay in the foreground nevertheless.
+pub const FOREGROUND_SWITCH: &str = "--foreground";
+
 /// Asks the daemon of the app for a connection, without waiting.
 pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
     match socket::connect_now(&place.socket()) {

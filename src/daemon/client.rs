@@ -1,50 +1,99 @@
 //! One connection: its header as it comes in, then its request until the last of its descriptors is closed. Knows a
 //! client's descriptors and what was said to it; who serves it is the loop's.
+//!
+//! # Theory of operation
+//! | phase | what happens | and then |
+//! | --- | --- | --- |
+//! | Header | the header is there; the body is not needed yet, or all there | Waiting |
+//! | Header | the header is there, and some of the body is not | Receiving |
+//! | Header | it makes no sense, or is too large | Answering |
+//! | Header | it did not come in time; the connection ends | - |
+//! | Receiving | the body is there, comes fast, or finds no more room | Waiting |
+//! | Receiving | the body ends early (400) or stops coming (408) | Answering |
+//! | Receiving | the front is gone | - |
+//! | Waiting | a worker is idle | Running |
+//! | Waiting | the pool refuses it | Answering |
+//! | Waiting | the client is gone | - |
+//! | Running | the worker has spooled: we send beside it | Running |
+//! | Running | the client is gone, or takes nothing: the worker is told, and goes on | Running |
+//! | Running | the worker is done | Finishing |
+//! | Running | the worker died: unwritten, it is a page; written, nothing is added | Answering, or the end |
+//! | Finishing | the spool is sent, and the rest of the body read | the end |
+//! | Finishing | the client is gone, takes nothing, sends nothing | the end |
+//! | Answering | the page is written | Draining |
+//! | Draining | the rest of the body is read, or there is too much of it | the end |
+//! | the end | the web server's log has taken everything: all is closed, the front may go | - |
+//! | the end | its log has not: input and output are closed | Logging |
+//! | Logging | its log has taken the rest, or a second is over: the front may go | - |
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::body::{Ahead, Body};
+use super::errors::Errors;
 use super::header::HeaderReader;
+use super::outgoing::Outgoing;
+use super::watch::{End, Watches};
 use crate::answer::DRAIN_BYTES;
 use crate::handoff;
 use crate::page::Form;
 use crate::policy::pool::WorkerId;
-use crate::sys::poll::{self, Interest};
+use crate::policy::queue::Ticket;
+use crate::sys::files::{self, Kind};
+use crate::sys::poll::{self, Interest, Poll};
 use crate::sys::splice::Scratch;
 use crate::sys::{Errno, is, socket};
 
 /// A header must be whole this long after the connect.
 pub(super) const HEADER_TIME: Duration = Duration::from_secs(10);
+/// The most that is moved for one client before the others have their turn, in blocks of at most 1 MiB.
+pub(super) const TURN: usize = 16;
 
 /// A connection and what it has come to.
 #[derive(Debug)]
 pub(super) struct Client {
     /// To the front, or to a plain SCGI client; none once the front was told to leave.
     pub(super) connection: Option<OwnedFd>,
+    /// None while the header is not whole.
+    pub(super) request: Option<Box<Taken>>,
     pub(super) phase: Phase,
+    /// What its web server's log has still to take.
+    pub(super) to_log: Errors,
+    /// Nobody reads the response.
+    pub(super) is_gone: bool,
+    /// Blocks of the response that went from us to the client.
+    pub(super) moved: u64,
+    watches: Watches,
 }
 
+/// See the table.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// Our page is on its way out; then the rest of the message-body is read and thrown away.
-    Answering {
-        request: Box<Taken>,
-        page: Vec<u8>,
-        written: usize,
+    Answering { page: Vec<u8>, written: usize },
+    /// As said: so many bytes of it.
+    Draining { left: u64 },
+    /// The worker has done its part. `unread`: bytes of the message-body that it left.
+    Finishing {
+        outgoing: Option<Outgoing>,
+        unread: u64,
     },
-    /// As said.
-    Draining { request: Box<Taken>, left: u64 },
     /// The header is not whole yet.
     Header { reader: HeaderReader },
-    /// A worker has it.
+    /// Only the web server's log has still to take something.
+    Logging { log: OwnedFd },
+    /// The message-body comes in.
+    Receiving { body: Body },
+    /// A worker has it. `outgoing`: what the worker has spooled; `unread`: as it says before it is done.
     Running {
-        request: Box<Taken>,
         worker: WorkerId,
+        outgoing: Option<Outgoing>,
+        unread: u64,
     },
     /// It waits for a worker.
-    Waiting { request: Box<Taken> },
+    Waiting,
 }
 
 /// A request with everything that is needed to serve it.
@@ -56,11 +105,15 @@ pub(super) struct Taken {
     pub(super) passed: Option<Passed>,
     /// Bytes of the message-body.
     pub(super) length: u64,
+    /// The beginning of the message-body.
+    pub(super) ahead: Ahead,
     pub(super) form: Form,
     pub(super) head_only: bool,
     pub(super) refreshes: bool,
     pub(super) client_address: Vec<u8>,
     pub(super) leaves_early: bool,
+    /// Of somebody whom the site knows: it is shed last.
+    pub(super) is_known: bool,
     pub(super) said: Said,
 }
 
@@ -105,57 +158,94 @@ impl Client {
     pub(super) fn new(connection: OwnedFd) -> Client {
         Client {
             connection: Some(connection),
+            request: None,
             phase: Phase::Header {
                 reader: HeaderReader::default(),
             },
-        }
-    }
-
-    pub(super) fn request(&self) -> Option<&Taken> {
-        match &self.phase {
-            Phase::Header { .. } => None,
-            Phase::Answering { request, .. }
-            | Phase::Draining { request, .. }
-            | Phase::Running { request, .. }
-            | Phase::Waiting { request } => Some(request),
-        }
-    }
-
-    fn request_mut(&mut self) -> Option<&mut Taken> {
-        match &mut self.phase {
-            Phase::Header { .. } => None,
-            Phase::Answering { request, .. }
-            | Phase::Draining { request, .. }
-            | Phase::Running { request, .. }
-            | Phase::Waiting { request } => Some(request),
+            to_log: Errors::default(),
+            is_gone: false,
+            moved: 0,
+            watches: Watches::default(),
         }
     }
 
     /// Its own connection is all there is to it: no front stands between.
     pub(super) fn is_plain(&self) -> bool {
-        self.request()
-            .is_some_and(|request| request.passed.is_none())
+        self.request.as_ref().is_some_and(|r| r.passed.is_none())
     }
 
     /// Where the message-body comes from.
     pub(super) fn input(&self) -> Option<BorrowedFd<'_>> {
-        let passed = self.request()?.passed.as_ref();
-        passed
-            .map(|p| p.input.as_fd())
-            .or(self.connection.as_ref().map(AsFd::as_fd))
+        self.end(End::Input)
     }
 
     /// Where the response goes.
     pub(super) fn output(&self) -> Option<BorrowedFd<'_>> {
-        let passed = self.request()?.passed.as_ref();
-        passed
-            .map(|p| p.output.as_fd())
-            .or(self.connection.as_ref().map(AsFd::as_fd))
+        self.end(End::Output)
     }
 
     /// The web server's error log, where there is a way to it.
     pub(super) fn errors(&self) -> Option<BorrowedFd<'_>> {
-        self.request()?.passed.as_ref().map(|p| p.errors.as_fd())
+        self.end(End::Errors)
+    }
+
+    fn end(&self, end: End) -> Option<BorrowedFd<'_>> {
+        let connection = self.connection.as_ref().map(AsFd::as_fd);
+        let passed = self.request.as_ref().map(|r| r.passed.as_ref());
+        match (end, passed) {
+            (End::Connection, _) => connection,
+            (End::Errors, passed) => match &self.phase {
+                Phase::Logging { log } => Some(log.as_fd()),
+                _ => Some(passed??.errors.as_fd()),
+            },
+            (End::Input, Some(Some(passed))) => Some(passed.input.as_fd()),
+            (End::Output, Some(Some(passed))) => Some(passed.output.as_fd()),
+            (End::Input | End::Output, Some(None)) => connection,
+            (End::Input | End::Output, None) => None,
+        }
+    }
+
+    /// Has the loop wait for something on one of the descriptors, or for nothing more.
+    pub(super) fn watch(
+        &mut self,
+        poll: &Poll,
+        ticket: Ticket,
+        end: End,
+        interest: impl Into<Option<Interest>>,
+    ) {
+        let mut watches = std::mem::take(&mut self.watches);
+        if let Some(fd) = self.end(end) {
+            let is_plain = self.is_plain();
+            if let Err(error) = watches.set(poll, ticket, end, interest.into(), is_plain, fd) {
+                ::log::warn!("cannot watch a client: {error}");
+            }
+        }
+        self.watches = watches;
+    }
+
+    /// Takes everything from the loop's sight: others hold these descriptors as well, and epoll would go on about
+    /// them. A front's connection is ours alone, and is forgotten when it is closed.
+    pub(super) fn unwatch(&mut self, poll: &Poll) {
+        for end in End::ALL {
+            let is_shared = end != End::Connection || self.is_plain();
+            if let (true, true, Some(fd)) = (is_shared, self.watches.knows(end), self.end(end)) {
+                poll.remove(fd);
+                self.watches.closed(end);
+            }
+        }
+    }
+
+    /// Bytes and files of the spool that it holds.
+    pub(super) fn spooled(&self) -> (u64, usize) {
+        let ahead = self.request.as_ref().map_or(0, |r| r.ahead.spooled());
+        let other = match &self.phase {
+            Phase::Finishing { outgoing, .. } | Phase::Running { outgoing, .. } => {
+                outgoing.as_ref().map_or((0, 0), |o| (o.spooled(), 1))
+            }
+            Phase::Receiving { body } => (body.spooled(), usize::from(body.spooled() > 0)),
+            _ => (0, 0),
+        };
+        (ahead + other.0, usize::from(ahead > 0) + other.1)
     }
 
     /// Tells a front that its request is in the queue, unless it knows more already. `false`: it is gone.
@@ -166,21 +256,19 @@ impl Client {
     /// Tells a front that from now on we answer. `false`: it is gone, or took the request back; to us it never
     /// existed.
     pub(super) fn say_taken(&mut self) -> bool {
-        let early = self.request().is_some_and(|request| request.leaves_early);
+        let early = self.request.as_ref().is_some_and(|r| r.leaves_early);
         if !self.say(if early { Said::Done } else { Said::Taken }) {
             return false;
         }
-        let is_passed = self
-            .request()
-            .is_some_and(|request| request.passed.is_some());
-        if early && is_passed {
+        if early && !self.is_plain() {
             self.connection = None;
+            self.watches.closed(End::Connection);
         }
         true
     }
 
     fn say(&mut self, to_say: Said) -> bool {
-        let Some(said) = self.request().map(|request| request.said) else {
+        let Some(said) = self.request.as_ref().map(|request| request.said) else {
             return false;
         };
         let words: SmallVec<[u8; 3]> = [
@@ -202,18 +290,15 @@ impl Client {
         if socket::send_now(connection.as_fd(), &words).is_err() {
             return false;
         }
-        if let Some(request) = self.request_mut() {
+        if let Some(request) = &mut self.request {
             request.said = to_say;
         }
         true
     }
 
     /// The end: closes the passed descriptors, then lets the front go.
-    pub(super) fn finish(mut self) {
-        let said = self.request().map(|request| request.said);
-        if let Some(request) = self.request_mut() {
-            request.passed = None;
-        }
+    pub(super) fn finish(self) {
+        let said = self.request.map(|request| request.said);
         if let (Some(Said::Taken), Some(connection)) = (said, &self.connection) {
             // A front that is gone needs no word.
             let _ = socket::send_now(connection.as_fd(), handoff::DONE);
@@ -226,7 +311,8 @@ impl Client {
 pub(super) enum Progress {
     Finished,
     Lost,
-    Waits,
+    /// So many bytes were moved, and there is more to do when the descriptor is ready.
+    Waits(u64),
 }
 
 impl Client {
@@ -238,41 +324,21 @@ impl Client {
         }
     }
 
-    pub(super) fn run_on(&mut self, worker: WorkerId) {
-        self.advance(|request| Phase::Running { request, worker });
-    }
-
-    pub(super) fn begin_answer(&mut self, page: Vec<u8>) {
-        let written = 0;
-        self.advance(|request| Phase::Answering {
-            request,
-            page,
-            written,
-        });
-    }
-
     pub(super) fn begin_draining(&mut self) {
-        self.advance(|request| {
-            let left = request.length.min(DRAIN_BYTES);
-            Phase::Draining { request, left }
-        });
-    }
-
-    /// From any phase that has a request to another.
-    fn advance(&mut self, next: impl FnOnce(Box<Taken>) -> Phase) {
-        let none = Phase::Header {
-            reader: HeaderReader::default(),
-        };
-        self.phase = match std::mem::replace(&mut self.phase, none) {
-            header @ Phase::Header { .. } => header,
-            Phase::Answering { request, .. }
-            | Phase::Draining { request, .. }
-            | Phase::Running { request, .. }
-            | Phase::Waiting { request } => next(request),
+        let length = |request: &Taken| request.length - request.ahead.len();
+        // Behind a file nobody waits; nor would it ever tell us that there is more.
+        let is_file = self
+            .input()
+            .is_none_or(|input| files::kind(input) == Kind::Other);
+        let request = self.request.as_deref().filter(|_| !is_file);
+        let left = request.map_or(0, length);
+        self.phase = Phase::Draining {
+            left: left.min(DRAIN_BYTES),
         };
     }
 
     pub(super) fn write_page(&mut self, scratch: &mut Scratch) -> Progress {
+        let mut moved = 0;
         loop {
             let (Phase::Answering { page, written, .. }, Some(output)) =
                 (&self.phase, self.output())
@@ -285,36 +351,94 @@ impl Client {
             }
             let count = match scratch.write_now(output, rest) {
                 Ok(count) => count,
-                Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits,
+                Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits(moved),
                 Err(_) => return Progress::Lost,
             };
+            moved += count as u64;
             if let Phase::Answering { written, .. } = &mut self.phase {
                 *written += count;
             }
         }
     }
 
+    /// Reads and throws away what is there of the message-body, in Draining and in Finishing.
     pub(super) fn drain(&mut self, scratch: &mut Scratch) -> Progress {
-        loop {
-            let (&Phase::Draining { left, .. }, Some(input)) = (&self.phase, self.input()) else {
+        let mut moved = 0;
+        for _ in 0..TURN {
+            let (Some(left), Some(input)) = (self.left(), self.input()) else {
                 return Progress::Lost;
             };
             if left == 0 {
                 return Progress::Finished;
             }
             if !poll::is_ready(input, Interest::Read) {
-                return Progress::Waits;
+                return Progress::Waits(moved);
             }
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 20);
             let count = match scratch.discard_now(input, most) {
                 Ok(0) => return Progress::Finished,
-                Ok(count) => count,
-                Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits,
+                Ok(count) => count as u64,
+                Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits(moved),
                 Err(_) => return Progress::Lost,
             };
-            if let Phase::Draining { left, .. } = &mut self.phase {
-                *left -= (count as u64).min(*left);
+            moved += count;
+            if let Phase::Draining { left } | Phase::Finishing { unread: left, .. } =
+                &mut self.phase
+            {
+                *left -= count.min(*left);
             }
         }
+        Progress::Waits(moved)
+    }
+
+    fn left(&self) -> Option<u64> {
+        match &self.phase {
+            &Phase::Draining { left } | &Phase::Finishing { unread: left, .. } => Some(left),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client whose header said so many bytes of message-body, to be read from `input`.
+    fn client(input: OwnedFd, length: u64) -> Client {
+        let null = || files::null().unwrap();
+        let mut client = Client::new(null());
+        client.request = Some(Box::new(Taken {
+            header: Vec::new(),
+            passed: Some(Passed {
+                input,
+                output: null(),
+                errors: null(),
+            }),
+            length,
+            ahead: Ahead::Nothing,
+            form: Form::Text,
+            head_only: false,
+            refreshes: false,
+            client_address: Vec::new(),
+            leaves_early: false,
+            is_known: false,
+            said: Said::Taken,
+        }));
+        client
+    }
+
+    #[test]
+    fn a_message_body_in_a_file_is_not_drained() {
+        const LENGTH: u64 = 8 << 20;
+        let mut scratch = Scratch::new().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(LENGTH).unwrap();
+        let mut behind_file = client(file.into(), LENGTH);
+        behind_file.begin_draining();
+        assert_eq!(behind_file.drain(&mut scratch), Progress::Finished);
+        let (out, _into) = files::pipe().unwrap();
+        let mut behind_pipe = client(out, LENGTH);
+        behind_pipe.begin_draining();
+        assert_eq!(behind_pipe.drain(&mut scratch), Progress::Waits(0));
     }
 }

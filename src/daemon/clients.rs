@@ -1,62 +1,32 @@
 //! What clients do and what is done to them: accepted, read, queued, given to a worker, answered, let go.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use super::body;
 use super::client::{Client, HEADER_TIME, Phase, Progress, Taken};
 use super::header::{Asked, Refused, Rules};
-use super::token::Token;
+use super::watch::End;
 use super::{Daemon, NAME};
 use crate::answer::DRAIN_TIME;
 use crate::app;
 use crate::cgi::request::BadRequest;
-use crate::control::Command;
 use crate::page::{Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::scgi::BadHeader;
 use crate::sys::poll::{Interest, Ready};
-use crate::sys::{Errno, clock, is, socket};
-
-/// After an accept that failed; well below what a front waits for the daemon's first word.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+use crate::sys::{clock, socket};
 
 impl Daemon {
-    pub(super) fn accept(&mut self) {
-        while let Some(listener) = self.listener.as_ref().filter(|_| self.is_accepting) {
-            let connection = match socket::accept(listener.as_fd()) {
-                Ok(connection) => connection,
-                Err(error) if is(&error, Errno::EAGAIN) => return,
-                Err(error) if is(&error, Errno::ECONNABORTED) || is(&error, Errno::EINTR) => {
-                    continue;
-                }
-                Err(error) => {
-                    // Whoever waits still waits: without a pause this would be tried again at once, and for ever.
-                    ::log::error!("cannot accept: {error}");
-                    self.accept_at = Some(clock::now() + ACCEPT_PAUSE);
-                    self.watch_limit();
-                    return;
-                }
-            };
-            self.take_in(connection);
-            self.watch_limit();
-        }
-    }
-
     /// A new connection: most of the time its header is there already.
     pub(super) fn take_in(&mut self, connection: std::os::fd::OwnedFd) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        if let Err(error) = self.poll.add(
-            &connection,
-            Token::Connection(ticket).into(),
-            Interest::Read,
-        ) {
-            ::log::error!("cannot watch a connection: {error}");
-            return;
-        }
-        self.clients.insert(ticket, Client::new(connection));
+        let mut client = Client::new(connection);
+        client.watch(&self.poll, ticket, End::Connection, Interest::Read);
+        self.clients.insert(ticket, client);
         self.read_header(ticket);
     }
 
@@ -64,21 +34,45 @@ impl Daemon {
         let Some(client) = self.clients.get(&ticket) else {
             return;
         };
+        let (is_plain, gone) = (client.is_plain(), ready.gone);
         match &client.phase {
             Phase::Header { .. } => self.read_header(ticket),
+            Phase::Receiving { .. } if is_plain => self.receive(ticket),
             // Whoever waits and hangs up is dropped.
-            Phase::Waiting { .. } if ready.gone => {
-                ::log::debug!("hung up: ticket={ticket}");
-                self.events.push_back(Event::HungUp(ticket));
-                self.drop_client(ticket);
+            Phase::Receiving { .. } | Phase::Waiting if gone => self.hang_up(ticket),
+            Phase::Running { .. } if gone => self.lose(ticket),
+            Phase::Running { .. } if is_plain => self.send(ticket),
+            Phase::Answering { .. } if is_plain => self.write_page(ticket),
+            Phase::Draining { .. } if is_plain => self.drain(ticket),
+            Phase::Finishing { .. } if is_plain => self.finish_off(ticket),
+            Phase::Answering { .. } | Phase::Draining { .. } | Phase::Finishing { .. } if gone => {
+                self.finish(ticket);
             }
             _ => {}
+        }
+    }
+
+    /// There is something in the input that a front passed.
+    pub(super) fn on_input(&mut self, ticket: Ticket) {
+        match self.clients.get(&ticket).map(|client| &client.phase) {
+            Some(Phase::Receiving { .. }) => self.receive(ticket),
+            Some(Phase::Draining { .. }) => self.drain(ticket),
+            _ => self.finish_off(ticket),
+        }
+    }
+
+    /// There is room in the output that a front passed.
+    pub(super) fn on_output(&mut self, ticket: Ticket) {
+        match self.clients.get(&ticket).map(|client| &client.phase) {
+            Some(Phase::Answering { .. }) => self.write_page(ticket),
+            _ => self.send(ticket),
         }
     }
 
     fn read_header(&mut self, ticket: Ticket) {
         let rules = Rules {
             header_limit: self.config.limits.header,
+            priority_cookie: self.config.queue.priority_cookie.as_deref(),
             handoff: self.config.handoff,
         };
         let Some(client) = self.clients.get_mut(&ticket) else {
@@ -115,30 +109,38 @@ impl Daemon {
             return;
         }
         self.limited.remove(&ticket);
-        let is_plain = request.passed.is_none();
+        // A plain client may half-close behind its body and still wait for the response.
+        let interest = if request.passed.is_none() {
+            Interest::HangUp
+        } else {
+            Interest::Gone
+        };
         let length = request.length;
-        client.phase = Phase::Waiting { request };
+        client.request = Some(request);
+        client.phase = Phase::Waiting;
+        client.watch(&self.poll, ticket, End::Connection, interest);
         self.requests += 1;
-        if let Some(connection) = &client.connection {
-            // A plain client may half-close behind its body and still wait for the response.
-            let interest = if is_plain {
-                Interest::HangUp
-            } else {
-                Interest::Gone
-            };
-            if let Err(error) =
-                self.poll
-                    .change(connection, Token::Connection(ticket).into(), interest)
-            {
-                ::log::warn!("cannot watch a connection: {error}");
-            }
-        }
+        // For the rate: with a daemon no front notes it.
+        self.slots.arrive(clock::now());
+        let is_whole = client
+            .input()
+            .is_none_or(|input| Daemon::has_whole_body(input, length));
         if self.config.limits.body.is_some_and(|limit| length > limit) {
             self.answer(ticket, Failure::BodyTooLarge, "");
-            return;
+        } else if is_whole || self.pool.is_full() {
+            // Nor is a body read for a request that will be refused.
+            self.arrive(ticket);
+        } else {
+            self.announce(ticket);
         }
+    }
+
+    /// From now on the request waits for a worker.
+    pub(super) fn arrive(&mut self, ticket: Ticket) {
+        let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
+        let is_known = request.is_some_and(|request| request.is_known);
         self.arrived.push(ticket);
-        self.events.push_back(Event::Arrived(ticket));
+        self.events.push_back(Event::Arrived { ticket, is_known });
     }
 
     fn refuse_header(&mut self, ticket: Ticket, refused: Refused) {
@@ -168,7 +170,9 @@ impl Daemon {
             return;
         };
         if let Some(request) = client.give_up_header() {
-            client.phase = Phase::Waiting { request };
+            client.request = Some(request);
+            client.phase = Phase::Waiting;
+            client.watch(&self.poll, ticket, End::Connection, Interest::HangUp);
             self.tell_web_server(ticket, &sentence);
             self.answer(ticket, failure, "");
         }
@@ -177,50 +181,7 @@ impl Daemon {
     /// What concerns a request goes to its web server's log, where there is a way to it.
     pub(super) fn tell_web_server(&mut self, ticket: Ticket, sentence: &str) {
         let line = format!("polycgi: {NAME}: {sentence}\n");
-        if let Some(errors) = self.clients.get(&ticket).and_then(Client::errors) {
-            // A log that takes nothing now has missed it; the daemon's own has it.
-            self.scratch.write_what_fits(errors, line.as_bytes());
-        }
-    }
-
-    fn obey(&mut self, ticket: Ticket, command: Command) {
-        match command {
-            Command::Ready => {
-                self.limited.remove(&ticket);
-                let client = self.clients.get(&ticket);
-                if let Some(connection) = client.and_then(|client| client.connection.as_ref()) {
-                    // Nothing more is to be read, and a hang-up would be reported in every turn until the start ends.
-                    self.poll.remove(connection);
-                }
-                self.curious.push(ticket);
-                return;
-            }
-            Command::Status => {}
-            Command::Stop => {
-                ::log::info!("leave: stop");
-                self.leave(None);
-            }
-        }
-        self.tell_status(ticket);
-    }
-
-    fn tell_status(&mut self, ticket: Ticket) {
-        let text = self.status().to_lines();
-        let client = self.clients.get(&ticket);
-        if let Some(connection) = client.and_then(|client| client.connection.as_ref()) {
-            // Small enough for a fresh socket; a person who is gone reads nothing.
-            let _ = socket::send_now(connection.as_fd(), text.as_bytes());
-        }
-        self.drop_client(ticket);
-    }
-
-    /// Whoever wanted to know how the start ends is told when it has.
-    pub(super) fn tell_the_curious(&mut self) {
-        if self.pool.is_proven() || self.leaving.has_begun() {
-            for ticket in std::mem::take(&mut self.curious) {
-                self.tell_status(ticket);
-            }
-        }
+        self.write_errors(ticket, line.as_bytes());
     }
 
     /// Who is still waiting at the end of the turn in which it came is told so.
@@ -229,9 +190,9 @@ impl Daemon {
             let Some(client) = self.clients.get_mut(&ticket) else {
                 continue;
             };
-            if matches!(client.phase, Phase::Waiting { .. }) && !client.say_queued() {
-                self.events.push_back(Event::HungUp(ticket));
-                self.drop_client(ticket);
+            let waits = matches!(client.phase, Phase::Receiving { .. } | Phase::Waiting);
+            if waits && !client.say_queued() {
+                self.hang_up(ticket);
             }
         }
     }
@@ -243,25 +204,32 @@ impl Daemon {
             self.events.push_front(Event::NotTaken(worker));
             return;
         };
-        if let Some(connection) = &client.connection {
-            self.poll.remove(connection);
-        }
         if !client.say_taken() {
             ::log::debug!("taken back: ticket={ticket}");
             self.events.push_front(Event::NotTaken(worker));
             self.drop_client(ticket);
             return;
         }
-        let sent = match (client.request(), client.input(), client.output()) {
+        let sent = match (&client.request, client.input(), client.output()) {
             (Some(request), Some(input), Some(output)) => {
-                self.workers
-                    .dispatch(worker, &request.header, &[input, output])
+                request.ahead.to_file().and_then(|ahead| {
+                    let fds = body::descriptors(input, output, ahead.as_ref());
+                    self.workers
+                        .dispatch(worker, &request.header, &fds, clock::now())
+                })
             }
-            _ => Err(io::ErrorKind::NotConnected.into()),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
         };
         match sent {
             Ok(()) => {
-                client.run_on(worker);
+                if let Some(request) = &mut client.request {
+                    request.length -= request.ahead.give_up_memory();
+                }
+                client.phase = Phase::Running {
+                    worker,
+                    outgoing: None,
+                    unread: 0,
+                };
                 self.served_by.insert(worker, ticket);
             }
             Err(error) if is_end(&error) => {
@@ -286,7 +254,7 @@ impl Daemon {
 
     /// The oldest request that waits: what concerns all of them is told to its web server only.
     pub(super) fn oldest_waiting(&self) -> Option<Ticket> {
-        let waits = |client: &Client| matches!(client.phase, Phase::Waiting { .. });
+        let waits = |client: &Client| matches!(client.phase, Phase::Waiting);
         self.clients
             .iter()
             .find(|(_, client)| waits(client))
@@ -312,15 +280,21 @@ impl Daemon {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
-        if let Some(connection) = &client.connection {
-            self.poll.remove(connection);
+        let before = client.spooled();
+        if let (Phase::Receiving { body }, Some(request)) = (&client.phase, &mut client.request) {
+            // It will not arrive.
+            self.events.push_back(Event::HungUp(ticket));
+            request.length -= body.len();
+        }
+        if let Phase::Running { worker, .. } = client.phase {
+            self.served_by.remove(&worker);
         }
         if !client.say_taken() {
             self.drop_client(ticket);
             return;
         }
         let own_page = app::own_page(&self.app, &self.config);
-        let Some(request) = client.request() else {
+        let Some(request) = &client.request else {
             return;
         };
         let is_shown =
@@ -334,11 +308,12 @@ impl Daemon {
             html: own_page.as_deref(),
         }
         .to_cgi_response();
-        if let Phase::Running { worker, .. } = client.phase {
-            self.served_by.remove(&worker);
-        }
         ::log::debug!("answered: ticket={ticket} status={}", failure.status());
-        client.begin_answer(page);
+        client.phase = Phase::Answering { page, written: 0 };
+        client.watch(&self.poll, ticket, End::Input, None);
+        self.account(ticket, before);
+        let due = clock::now() + self.config.timeouts.request;
+        self.limited.insert(ticket, due);
         self.write_page(ticket);
     }
 
@@ -349,14 +324,7 @@ impl Daemon {
         match client.write_page(&mut self.scratch) {
             Progress::Finished => self.start_draining(ticket),
             Progress::Lost => self.finish(ticket),
-            Progress::Waits => {
-                if let Some(output) = client.output() {
-                    // EEXIST: watched already. EPERM: always ready, and then it would not be here.
-                    let _ = self
-                        .poll
-                        .add(output, Token::Output(ticket).into(), Interest::Write);
-                }
-            }
+            Progress::Waits(_) => client.watch(&self.poll, ticket, End::Output, Interest::Write),
         }
     }
 
@@ -364,9 +332,7 @@ impl Daemon {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
-        if let Some(output) = client.output() {
-            self.poll.remove(output);
-        }
+        client.watch(&self.poll, ticket, End::Output, None);
         client.begin_draining();
         if let (true, Some(connection)) = (client.is_plain(), &client.connection) {
             // It reads the page's end here, and not in a reset for what it still sends.
@@ -382,14 +348,7 @@ impl Daemon {
         };
         match client.drain(&mut self.scratch) {
             Progress::Finished | Progress::Lost => self.finish(ticket),
-            Progress::Waits => {
-                if let Some(input) = client.input() {
-                    // As in write_page.
-                    let _ = self
-                        .poll
-                        .add(input, Token::Input(ticket).into(), Interest::Read);
-                }
-            }
+            Progress::Waits(_) => client.watch(&self.poll, ticket, End::Input, Interest::Read),
         }
     }
 
@@ -402,16 +361,42 @@ impl Daemon {
             .collect();
         for ticket in late {
             ::log::debug!("time is over: ticket={ticket}");
-            self.finish(ticket);
+            self.limited.remove(&ticket);
+            match self.clients.get(&ticket).map(|client| &client.phase) {
+                Some(Phase::Receiving { .. }) => {
+                    self.tell_web_server(ticket, "the message-body did not come in time");
+                    self.answer(ticket, Failure::RequestTimeout, "");
+                }
+                Some(Phase::Running { .. }) => self.lose(ticket),
+                _ => self.close(ticket),
+            }
         }
     }
 
-    /// The request is answered: our copies are closed, and the front may go.
+    /// The request is answered: when its web server's log has taken what there is, it ends.
     pub(super) fn finish(&mut self, ticket: Ticket) {
+        if let Some(Phase::Running { worker, .. }) = self.clients.get(&ticket).map(|c| &c.phase) {
+            self.served_by.remove(worker);
+        }
+        if !self.waits_for_log(ticket) {
+            self.close(ticket);
+        }
+    }
+
+    /// The end of a request: our copies are closed, and the front may go.
+    pub(super) fn close(&mut self, ticket: Ticket) {
         if let Some(client) = self.forget(ticket) {
+            Daemon::count_lost(ticket, &client.to_log);
             client.finish();
         }
         self.watch_limit();
+    }
+
+    /// The client of a request that the pool knows and no worker has is gone.
+    pub(super) fn hang_up(&mut self, ticket: Ticket) {
+        ::log::debug!("hung up: ticket={ticket}");
+        self.events.push_back(Event::HungUp(ticket));
+        self.drop_client(ticket);
     }
 
     /// To the client this daemon never existed.
@@ -421,19 +406,13 @@ impl Daemon {
     }
 
     fn forget(&mut self, ticket: Ticket) -> Option<Client> {
-        let client = self.clients.remove(&ticket)?;
+        let mut client = self.clients.remove(&ticket)?;
         self.limited.remove(&ticket);
         if let Phase::Running { worker, .. } = client.phase {
             self.served_by.remove(&worker);
         }
-        // Others hold these as well, and epoll would go on about them.
-        let connection = client.connection.as_ref().map(AsFd::as_fd);
-        for fd in [client.input(), client.output(), connection]
-            .into_iter()
-            .flatten()
-        {
-            self.poll.remove(fd);
-        }
+        client.unwatch(&self.poll);
+        self.account(ticket, client.spooled());
         Some(client)
     }
 }
@@ -456,48 +435,5 @@ fn failure(refusal: Refusal) -> crate::page::Failure {
             retry_after: whole_seconds(retry_after),
         },
         Refusal::StartTimedOut => Failure::TimedOut,
-    }
-}
-
-/// How many descriptors a number of clients and workers amounts to, at the most: a connection and three that were
-/// passed; a channel, a pipe, and one more while it is made; and our own.
-fn fds_of(clients: usize, workers: usize) -> u64 {
-    (32 + 4 * clients + 3 * workers) as u64
-}
-
-impl Daemon {
-    /// Stops accepting 16 descriptors below the limit, or when the host has no room; and begins again.
-    pub(super) fn watch_limit(&mut self) {
-        let Some(listener) = &self.listener else {
-            return;
-        };
-        let used = fds_of(self.clients.len(), self.pool.workers().count());
-        // One client is always served, however low the limit.
-        let has_descriptors = self.clients.is_empty() || used + 16 < self.most_fds;
-        let has_room = has_descriptors && self.accept_at.is_none();
-        if has_room == self.is_accepting {
-            return;
-        }
-        self.is_accepting = has_room;
-        if has_room {
-            if let Err(error) = self
-                .poll
-                .add(listener, Token::Listener.into(), Interest::Read)
-            {
-                ::log::error!(
-                    "cannot listen again on descriptor {}: {error}",
-                    listener.as_raw_fd()
-                );
-            }
-        } else {
-            if !has_descriptors {
-                ::log::warn!(
-                    "descriptors run out: clients={} limit={}",
-                    self.clients.len(),
-                    self.most_fds
-                );
-            }
-            self.poll.remove(listener);
-        }
     }
 }

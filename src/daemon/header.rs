@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use smallvec::SmallVec;
 
+use super::body::Ahead;
 use super::client::{Passed, Said, Taken};
 use crate::cgi::meta::Peer;
 use crate::cgi::request::{BadRequest, Request};
@@ -15,6 +16,9 @@ use crate::page::Form;
 use crate::scgi::{self, BadHeader, Decoded};
 use crate::sys::files::{self, Kind};
 use crate::sys::{Errno, fdpass, is, process, socket};
+
+/// Behind the header for a worker: the output is the web server's error log as well.
+const IS_LOG: u8 = b's';
 
 /// Collects a header and the descriptors that come with it, and not one byte of the message-body.
 #[derive(Debug, Default)]
@@ -46,8 +50,10 @@ pub(super) enum Refused {
 
 /// The web server that a daemon's clients belong to, and what it may do.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
+pub(super) struct Rules<'a> {
     pub(super) header_limit: usize,
+    /// Whoever has this cookie is known.
+    pub(super) priority_cookie: Option<&'a str>,
     pub(super) handoff: Handoff,
 }
 
@@ -56,7 +62,7 @@ impl HeaderReader {
     pub(super) fn read(
         &mut self,
         connection: BorrowedFd<'_>,
-        rules: Rules,
+        rules: Rules<'_>,
     ) -> io::Result<Option<Result<Asked, Refused>>> {
         loop {
             let missing = match scgi::decode(&self.bytes, rules.header_limit) {
@@ -92,11 +98,13 @@ impl HeaderReader {
         Taken {
             header: Vec::new(),
             length,
+            ahead: Ahead::Nothing,
             form: Form::Text,
             head_only: false,
             refreshes: false,
             client_address: Vec::new(),
             leaves_early: false,
+            is_known: false,
             said: if passed.is_some() {
                 Said::Nothing
             } else {
@@ -106,7 +114,7 @@ impl HeaderReader {
         }
     }
 
-    fn asked(&mut self, connection: BorrowedFd<'_>, rules: Rules) -> Result<Asked, Refused> {
+    fn asked(&mut self, connection: BorrowedFd<'_>, rules: Rules<'_>) -> Result<Asked, Refused> {
         let Ok(Decoded::Header { header, .. }) = scgi::decode(&self.bytes, rules.header_limit)
         else {
             return Err(Refused::Header(BadHeader::Length));
@@ -139,7 +147,8 @@ impl HeaderReader {
         if must_relay && socket::send_now(connection, handoff::RELAY).is_err() {
             return Err(Refused::Lost);
         }
-        let message = if is_handoff {
+        let output = passed.as_ref().map(Output::of);
+        let mut message = if is_handoff {
             header.raw().to_vec()
         } else {
             let length = request.value("CONTENT_LENGTH").unwrap_or_default();
@@ -147,16 +156,19 @@ impl HeaderReader {
             scgi::message(length, request.meta().iter().copied(), &mut message);
             message
         };
+        if output.is_some_and(|output| output.is_log) {
+            message.push(IS_LOG);
+        }
         Ok(Asked::Request(Box::new(Taken {
             header: message,
             length: request.content_length().unwrap_or(0),
+            ahead: Ahead::Nothing,
             form: Form::from_accept(request.accept()),
             head_only: request.is_head(),
             refreshes: request.method() == b"GET",
             client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
-            leaves_early: passed
-                .as_ref()
-                .is_some_and(|p| leaves_early(rules, &request, p)),
+            leaves_early: output.is_some_and(|output| leaves_early(rules, &request, output)),
+            is_known: is_known(rules, &request, is_own),
             // A plain SCGI client, and a front that relays, hear nothing but the response.
             said: if passed.is_some() {
                 Said::Nothing
@@ -168,16 +180,102 @@ impl HeaderReader {
     }
 }
 
+/// What is asked of a passed output, and costs a system call.
+#[derive(Clone, Copy, Debug)]
+struct Output {
+    is_pipe: bool,
+    /// The web server reads response and errors from one pipe: its flags are not ours to set.
+    is_log: bool,
+}
+
+impl Output {
+    fn of(passed: &Passed) -> Output {
+        let described = files::described(passed.output.as_fd()).ok();
+        let pipe = described.filter(|(kind, _)| *kind == Kind::Fifo);
+        let is_log = |(_, output)| {
+            files::described(passed.errors.as_fd()).is_ok_and(|(_, errors)| errors == output)
+        };
+        Output {
+            is_pipe: pipe.is_some(),
+            is_log: pipe.is_some_and(is_log),
+        }
+    }
+}
+
+/// Whether the site knows whose request this is: a user of our own web server, or whoever has the cookie.
+fn is_known(rules: Rules<'_>, request: &Request<'_>, is_own: bool) -> bool {
+    let user = request.value("REMOTE_USER").unwrap_or_default();
+    (is_own && !user.is_empty())
+        || rules
+            .priority_cookie
+            .is_some_and(|name| has_cookie(request.value("HTTP_COOKIE").unwrap_or_default(), name))
+}
+
+/// RFC 6265 4.2.1: `name=value` pairs with semicolons between. A name alone is a value without a name to browsers.
+fn has_cookie(cookies: &[u8], name: &str) -> bool {
+    cookies.split(|&byte| byte == b';').any(|pair| {
+        let end = pair.iter().position(|&byte| byte == b'=');
+        end.is_some_and(|end| pair[..end].trim_ascii() == name.as_bytes())
+    })
+}
+
 /// Whether this web server lets its CGI go before the response is complete. Measured for Apache with a pipe as
 /// stdout (mod_cgi): it ends at the pipe's end, and reaps a child that is already gone without waiting for it.
-fn leaves_early(rules: Rules, request: &Request<'_>, passed: &Passed) -> bool {
+fn leaves_early(rules: Rules<'_>, request: &Request<'_>, output: Output) -> bool {
     match rules.handoff {
         Handoff::Auto => {
             let software = request.value("SERVER_SOFTWARE").unwrap_or_default();
             let is_apache = software == b"Apache" || software.starts_with(b"Apache/");
-            is_apache && files::kind(passed.output.as_fd()) == Kind::Fifo
+            is_apache && output.is_pipe
         }
         Handoff::Exit => true,
         Handoff::Relay | Handoff::Stay => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_has_a_name() {
+        let has = |cookies: &str| has_cookie(cookies.as_bytes(), "session");
+        for cookies in [
+            "session=1",
+            "a=b; session=",
+            "a=b;session=x=y; c=d",
+            " session =1",
+        ] {
+            assert!(has(cookies), "{cookies}");
+        }
+        for cookies in [
+            "",
+            "session",
+            "mysession=1",
+            "a=session=1",
+            "Session=1",
+            "a=b; sessions=1",
+        ] {
+            assert!(!has(cookies), "{cookies}");
+        }
+    }
+
+    #[test]
+    fn one_pipe_for_response_and_errors_is_noticed() {
+        let (input, one) = files::pipe().unwrap();
+        let (_other, output) = files::pipe().unwrap();
+        let mut passed = Passed {
+            errors: files::duplicate(&output).unwrap(),
+            input,
+            output,
+        };
+        let output = Output::of(&passed);
+        assert!(output.is_pipe && output.is_log);
+        passed.errors = one;
+        assert!(!Output::of(&passed).is_log);
+        passed.output = files::null().unwrap();
+        passed.errors = files::null().unwrap();
+        let output = Output::of(&passed);
+        assert!(!output.is_pipe && !output.is_log);
     }
 }

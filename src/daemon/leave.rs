@@ -12,7 +12,7 @@ use crate::policy::pool::{Event, Reason};
 use crate::policy::queue::Ticket;
 use crate::report::Exit;
 use crate::start::NameLock;
-use crate::sys::{clock, files, socket};
+use crate::sys::{clock, socket};
 
 /// Whoever holds the lock holds it for a handful of system calls: look again then.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -26,6 +26,8 @@ pub(super) struct Leaving {
     /// When to try for the lock again.
     retry_at: Option<Duration>,
     has_left: bool,
+    /// The pool knows that.
+    is_told: bool,
     /// Whose requests are answered here, since it would be no better elsewhere.
     reason: Option<Reason>,
     /// When the workers are ended.
@@ -42,13 +44,20 @@ impl Leaving {
     /// An untouched request of a front is better served by whoever comes after us.
     pub(super) fn sends_away(&self, request: &Taken) -> bool {
         self.has_left
-            && self.reason.is_none_or(|reason| reason == Reason::Idle)
+            && self
+                .reason
+                .is_none_or(|reason| matches!(reason, Reason::Idle | Reason::Quiet))
             && request.can_go_elsewhere()
     }
 
-    /// The pool is empty.
+    /// The pool is empty. Responses that workers have left to us are still on their way.
     pub(super) fn finish(&mut self, now: Duration) {
-        self.close_at = Some(now + LAST_ANSWERS);
+        self.close_at = self.patience_ends.max(Some(now + LAST_ANSWERS));
+    }
+
+    /// Nobody asked us to leave: nobody waits for our end.
+    fn has_time(&self) -> bool {
+        matches!(self.reason, Some(Reason::Idle | Reason::Quiet))
     }
 
     pub(super) fn is_over(&self, clients: &BTreeMap<Ticket, Client>, workers: &Workers) -> bool {
@@ -62,7 +71,7 @@ impl Leaving {
         match self.reason {
             Some(Reason::Broken) => Exit::Config,
             Some(Reason::StartTimedOut) => Exit::TempFail,
-            Some(Reason::Idle) | None => Exit::Ok,
+            Some(Reason::Idle | Reason::Quiet) | None => Exit::Ok,
         }
     }
 
@@ -91,6 +100,11 @@ impl Daemon {
     }
 
     pub(super) fn leave_further(&mut self, now: Duration) {
+        let is_due = self.leaving.close_at.is_some_and(|at| at <= now);
+        if is_due && self.leaving.has_time() && !self.clients.is_empty() {
+            // A response may take long to send; each that does not move has a time limit of its own.
+            self.leaving.close_at = Some(now + LAST_ANSWERS);
+        }
         if self.leaving.retry_at.is_some_and(|at| at <= now) {
             self.give_up_name();
         }
@@ -105,6 +119,7 @@ impl Daemon {
             // Even if one of them can't be killed.
             self.leaving.close_at.get_or_insert(now + LAST_ANSWERS);
         }
+        self.tell_that_we_left();
     }
 
     fn give_up_name(&mut self) {
@@ -124,8 +139,11 @@ impl Daemon {
     /// removes it.
     fn stop_listening(&mut self, lock: Option<NameLock>) {
         self.leaving.retry_at = None;
-        // Written first: whoever finds us gone may want to know why.
-        self.write_state();
+        let is_ours = self.has_name();
+        if is_ours {
+            // Written first: whoever finds us gone may want to know why.
+            self.write_state();
+        }
         if let Some(listener) = &self.listener {
             // From here on connects are refused, and those who had connected are still there to be accepted:
             // closing the listener would lose them.
@@ -134,7 +152,6 @@ impl Daemon {
             }
         }
         let path = self.place.socket();
-        let is_ours = self.socket.is_some() && files::identity(&path).ok() == self.socket;
         if is_ours && lock.is_some() {
             // By its inode. One that stays is found dead by the next front, and removed.
             let _ = std::fs::remove_file(&path);
@@ -144,7 +161,24 @@ impl Daemon {
         self.leaving.has_left = true;
         self.accept_the_last();
         self.send_away();
-        self.events.push_back(Event::Left);
+        self.tell_that_we_left();
+    }
+
+    /// The pool may end when it has nothing more to do, so it is not told before everybody is heard who had connected:
+    /// that takes a header's time at the most.
+    fn tell_that_we_left(&mut self) {
+        let is_curious =
+            |ticket: &Ticket| self.curious.iter().any(|(curious, _)| curious == ticket);
+        let is_unheard = |(ticket, client): (&Ticket, &Client)| {
+            matches!(client.phase, Phase::Header { .. }) && !is_curious(ticket)
+        };
+        if self.leaving.has_left
+            && !self.leaving.is_told
+            && (self.leaving.patience_ends.is_none() || !self.clients.iter().any(is_unheard))
+        {
+            self.leaving.is_told = true;
+            self.events.push_back(Event::Left);
+        }
     }
 
     /// Those who connected before the name was gone; then the listener is of no use.
@@ -160,9 +194,10 @@ impl Daemon {
 
     /// Fronts whose requests nobody has touched go on by themselves.
     fn send_away(&mut self) {
-        let goes = |client: &Client| match &client.phase {
-            Phase::Waiting { request } => self.leaving.sends_away(request),
-            _ => false,
+        let goes = |client: &Client| {
+            let waits = matches!(client.phase, Phase::Receiving { .. } | Phase::Waiting);
+            let request = client.request.as_ref().filter(|_| waits);
+            request.is_some_and(|request| self.leaving.sends_away(request))
         };
         let going: Vec<Ticket> = self
             .clients
@@ -172,8 +207,7 @@ impl Daemon {
             .collect();
         for ticket in going {
             ::log::debug!("sent away: ticket={ticket}");
-            self.drop_client(ticket);
-            self.events.push_back(Event::HungUp(ticket));
+            self.hang_up(ticket);
         }
     }
 }

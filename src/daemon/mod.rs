@@ -8,17 +8,29 @@
 //! A request is a [`client::Client`], found by its ticket: its header comes in, it waits in the pool's queue, a worker
 //! gets its descriptors, and when the worker says that it is done our copies are closed and the front may go. If the
 //! worker dies instead, its byte in the shared page tells whether the client can still have a page from us. What
-//! clients do is in `clients`, what zygote and workers do in `processes`, going away in `leave`.
+//! clients do is in `door`, `clients`, `body`, `outgoing` and `errors`, what zygotes and workers do in `processes`, a
+//! person's commands in `commands`, other code and another configuration in `reload`, another version of us in
+//! `upgrade`, going away in `leave`.
 
+mod body;
+mod channel;
 mod client;
 mod clients;
+mod commands;
+mod door;
+mod errors;
 mod header;
 mod leave;
 mod log;
+mod outgoing;
 mod processes;
+mod reload;
 mod setup;
 mod status;
 mod token;
+mod upgrade;
+mod upkeep;
+mod watch;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -43,8 +55,14 @@ use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::splice::Scratch;
 use crate::sys::{clock, process};
 use client::Client;
+use commands::Wish;
+use errors::Lines;
 use leave::Leaving;
+use reload::Reload;
+use status::StateFile;
 use token::Token;
+use upgrade::Upgrade;
+use upkeep::Upkeep;
 use workers::Workers;
 
 const NAME: &str = "scgi-daemon";
@@ -56,6 +74,10 @@ struct Words {
     /// the listening socket, as a descriptor: for the front that starts us
     #[argh(option, arg_name = "N")]
     socket_fd: Option<i32>,
+
+    /// stay in the foreground with such a socket, too: for the daemon that becomes us
+    #[argh(switch)]
+    foreground: bool,
 
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
@@ -95,12 +117,17 @@ struct Daemon {
     clients: BTreeMap<Ticket, Client>,
     /// Those who have come since the last turn, and may have to be told that they wait.
     arrived: Vec<Ticket>,
-    /// Those who want to know how the start ends.
-    curious: Vec<Ticket>,
+    /// Those who want to know how a start or a reload ends.
+    curious: Vec<(Ticket, Wish)>,
     /// Those whose time is limited, and when it is over.
     limited: BTreeMap<Ticket, Duration>,
     /// Which request each busy worker has.
     served_by: BTreeMap<WorkerId, Ticket>,
+    /// Bytes of bodies and responses in the spool, and in how many files.
+    spooled: u64,
+    spool_files: usize,
+    /// What the app has begun to say outside of requests.
+    app_lines: Lines,
     next_ticket: Ticket,
     /// The most descriptors that this process may have.
     most_fds: u64,
@@ -108,7 +135,10 @@ struct Daemon {
     events: VecDeque<Event>,
     workers: Workers,
     leaving: Leaving,
-    /// What the zygote said before it was ready: the traceback, if it fails.
+    reload: Reload,
+    upgrade: Upgrade,
+    upkeep: Upkeep,
+    /// What the next generation says before it serves: the traceback, if it fails.
     last_words: Vec<u8>,
     /// No web server has been told yet why the app can't be started.
     is_untold: bool,
@@ -116,6 +146,7 @@ struct Daemon {
     requests: u64,
     overloads: u64,
     last_failure: Option<String>,
+    state: StateFile,
     /// Held as long as we live: cleaners of old files leave a locked directory alone.
     _directory: Option<Shared>,
 }
@@ -127,9 +158,13 @@ impl Daemon {
             self.app.path.display(),
             process::pid()
         );
+        // Those of a version before us have nobody else.
+        self.bury_the_dead();
         let mut ready = Vec::new();
         loop {
             self.settle();
+            // Only here all that is known to have happened is done with: a quiet moment shows.
+            self.upgrade_further(clock::now());
             if self.leaving.is_over(&self.clients, &self.workers) {
                 break;
             }
@@ -147,7 +182,7 @@ impl Daemon {
             self.pass_time();
         }
         self.workers.kill_all();
-        self.write_state();
+        self.write_last_state();
         ::log::info!(
             "exit: requests={} overloads={}",
             self.requests,
@@ -160,9 +195,10 @@ impl Daemon {
         match Token::from(ready.token) {
             Token::Channel(source) => self.hear(source),
             Token::Connection(ticket) => self.on_connection(ticket, ready),
-            Token::Input(ticket) => self.drain(ticket),
+            Token::Errors(ticket) => self.flush_errors(ticket),
+            Token::Input(ticket) => self.on_input(ticket),
             Token::Listener => self.accept(),
-            Token::Output(ticket) => self.write_page(ticket),
+            Token::Output(ticket) => self.on_output(ticket),
             Token::Signals => self.on_signals(),
             Token::Stderr(source) => self.overhear(source),
         }
@@ -172,7 +208,8 @@ impl Daemon {
         for signal in self.signals.take() {
             match signal {
                 Signal::SIGCHLD => self.bury_the_dead(),
-                // Having left, the next request starts a daemon that reads everything anew.
+                // What is wrong then was said.
+                Signal::SIGHUP => _ = self.reload("SIGHUP"),
                 signal => {
                     ::log::info!("leave: {signal}");
                     self.leave(None);
@@ -196,6 +233,9 @@ impl Daemon {
             self.is_cleared = true;
             self.slots.clear_attempts();
         }
+        self.note_switch();
+        let waiting = self.pool.queued() as u64;
+        self.workers.board().tell_waiting(waiting);
         self.tell_the_queued();
         self.tell_the_curious();
     }
@@ -203,32 +243,46 @@ impl Daemon {
     fn carry_out(&mut self, action: Action) {
         let now = clock::now();
         match action {
+            Action::AskProgress(worker) => {
+                let moved = self.workers.has_moved(worker, self.moved_for(worker));
+                self.events.push_front(Event::Progress { worker, moved });
+            }
             Action::Dispatch { ticket, worker } => self.dispatch(ticket, worker),
             Action::Exit => {
-                self.workers.retire_zygote(now, &self.poll);
+                self.workers.retire_zygotes(now, &self.poll);
                 self.leaving.finish(now);
             }
+            Action::Interrupt(worker) => self.interrupt(worker),
+            Action::Kill(worker) => self.kill(worker),
             Action::Leave(reason) => self.leave_because(reason),
+            Action::Look(generation) => self.look(generation),
             Action::Refuse { ticket, refusal } => self.refuse_waiting(ticket, refusal),
             Action::Retire(worker) => self.workers.retire(worker, now, &self.poll),
-            Action::Spawn(worker) => {
-                if let Err(error) = self.workers.spawn(worker, &self.poll) {
-                    ::log::warn!("cannot ask for a worker: {error}");
-                    self.events.push_back(Event::ForkFailed(worker));
-                }
+            Action::RetireZygote(generation) => {
+                self.note_retired(generation);
+                self.workers.retire_zygote(generation, now, &self.poll);
             }
-            Action::StartZygote => self.start_zygote(),
+            Action::Spawn { worker, generation } => self.spawn(worker, generation),
+            Action::StartZygote(generation) => self.start_zygote(generation),
         }
     }
 
     fn leave_because(&mut self, reason: Reason) {
         match reason {
             Reason::Broken => self.slots.note_broken(),
-            Reason::Idle => ::log::info!("leave: idle"),
+            Reason::Idle | Reason::Quiet => {
+                let why = if reason == Reason::Idle {
+                    "idle"
+                } else {
+                    "quiet"
+                };
+                ::log::info!("leave: {why}");
+                self.slots.note_left(clock::now());
+            }
             Reason::StartTimedOut => {
                 let sentence = "the app was not ready within start-timeout";
                 ::log::error!("{sentence}");
-                self.last_failure = Some(sentence.to_owned());
+                self.fail(sentence.to_owned());
             }
         }
         self.leave(Some(reason));
@@ -243,6 +297,7 @@ impl Daemon {
             self.accept_at = None;
         }
         self.watch_limit();
+        self.keep_up(now);
         self.events.push_back(Event::Tick);
     }
 
@@ -251,6 +306,8 @@ impl Daemon {
             self.pool.next_deadline(),
             self.workers.next_deadline(),
             self.leaving.next_deadline(),
+            self.upgrade.next_deadline(),
+            Some(self.upkeep.next_deadline()),
             self.accept_at,
             self.limited.values().min().copied(),
         ]

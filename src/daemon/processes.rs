@@ -1,39 +1,100 @@
-//! What zygote and workers say and do: ready, done, a line on their pipe, death.
+//! What zygotes and workers say and do, and what is done to them: started, ready, looking, done, stuck, a line on
+//! their pipe, death.
 
+use std::os::fd::OwnedFd;
+
+use super::channel::Said;
 use super::token::Source;
-use super::workers::{Said, Who};
+use super::workers::Who;
 use super::{Daemon, NAME};
+use crate::app::{self, wsgi};
 use crate::page::Failure;
-use crate::policy::pool::{Event, WorkerId};
+use crate::policy::pool::{Event, Generation, State, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::report::{plain, printable, visible};
+use crate::report::{plain, visible};
+use crate::sys::clock;
 use crate::sys::process::{self, End};
 
-/// What the zygote says before it is ready is kept up to this size, in bytes.
+/// What the next generation says before it serves is kept up to this size, in bytes.
 const LAST_WORDS: usize = 65_536;
 
 impl Daemon {
-    pub(super) fn start_zygote(&mut self) {
+    pub(super) fn start_zygote(&mut self, generation: Generation) {
         self.last_words.clear();
+        let (app, config, target) = (&self.app, &self.config, &self.target);
+        let watched = wsgi::watched(app, config, self.upgrade.binary());
+        if let Some(path) = app::env_file(app, config) {
+            self.reload.stamp(&path);
+        }
+        let poll = &self.poll;
         let started = self
             .workers
-            .start_zygote(&self.app, &self.config, &self.target, &self.poll);
+            .start_zygote(generation, app, config, target, &watched, poll);
+        self.note_generation(generation, watched);
         if let Err(cannot) = started {
-            self.start_failed(Source::Zygote, cannot.to_string());
-            self.events.push_back(Event::ZygoteGone);
+            self.start_failed(Source::Zygote(generation), &cannot.to_string());
+            self.events.push_back(Event::ZygoteGone(generation));
+        }
+    }
+
+    pub(super) fn spawn(&mut self, worker: WorkerId, generation: Generation) {
+        if let Err(error) = self.workers.spawn(worker, generation, &self.poll) {
+            ::log::warn!("cannot ask for a worker: {error}");
+            self.events.push_back(Event::ForkFailed(worker));
+        }
+    }
+
+    /// Ends a worker. One that has not said its pid is still in the hands of its zygote, which then forks nothing more:
+    /// it hangs, and another is to take its place.
+    pub(super) fn kill(&mut self, worker: WorkerId) {
+        if !self.workers.was_never_born(worker) {
+            self.workers.kill(worker);
+            return;
+        }
+        let generation = self.workers.generation(worker);
+        ::log::error!("the zygote hangs: it has not forked a worker within start-timeout");
+        self.workers.kill_zygote(generation);
+        self.workers.forget(worker, &self.poll);
+        self.events.push_back(Event::ForkFailed(worker));
+    }
+
+    pub(super) fn look(&mut self, generation: Generation) {
+        if let Err(error) = self.workers.look(generation) {
+            // It is dead or stuck; that is somebody else's to find out.
+            ::log::debug!("cannot ask the zygote: {error}");
+            self.events.push_back(Event::Looked { changed: false });
+        }
+    }
+
+    /// A request has taken too long.
+    pub(super) fn interrupt(&mut self, worker: WorkerId) {
+        let pid = self.workers.pid(worker).unwrap_or(0);
+        let key = self.exceeded_key(worker);
+        ::log::error!("{key}: the app is stuck in a request: pid={pid}");
+        self.workers.interrupt(worker);
+    }
+
+    fn exceeded_key(&self, worker: WorkerId) -> &'static str {
+        let limit = self.config.timeouts.request_limit;
+        let since = self.workers.busy_since(worker);
+        let is_over = |(since, limit)| clock::now() >= since + limit;
+        if since.zip(limit).is_some_and(is_over) {
+            "request-limit"
+        } else {
+            "request-timeout"
         }
     }
 
     pub(super) fn hear(&mut self, source: Source) {
         let heard = self.workers.hear(source, &self.poll);
-        for said in heard.said {
-            self.on_said(source, said);
+        for (said, file) in heard.said {
+            self.on_said(source, said, file);
         }
         if let (Source::Worker(id), true) = (source, heard.ended)
             && self.workers.was_never_born(id)
         {
             // That it could not be forked was said before, if that is why.
-            self.hear(Source::Zygote);
+            self.hear(Source::Zygote(self.workers.generation(id)));
             if self.workers.was_never_born(id) {
                 // The zygote died, or this one in its hands: no fault of the app, which is imported.
                 self.workers.forget(id, &self.poll);
@@ -42,51 +103,82 @@ impl Daemon {
         }
     }
 
-    fn on_said(&mut self, source: Source, said: Said) {
+    fn on_said(&mut self, source: Source, said: Said, file: Option<OwnedFd>) {
         match (source, said) {
             (Source::Worker(_), Said::Born) => {}
-            (Source::Zygote, Said::Ready) => self.events.push_back(Event::ZygoteReady),
-            (Source::Zygote, Said::Unsafe(reason)) => {
+            (Source::Zygote(generation), Said::Ready) => {
+                self.compare_with_zygote(generation);
+                self.events.push_back(Event::ZygoteReady(generation));
+            }
+            (Source::Zygote(_), Said::Changed(change)) => self.note_change(change),
+            (Source::Zygote(generation), Said::Looked) => self.looked(generation),
+            (Source::Zygote(_), Said::Unsafe(reason)) => {
                 ::log::warn!(
                     "preload is off: the app cannot be forked after its import: {}",
                     visible(reason.as_bytes())
                 );
             }
-            (Source::Zygote, Said::ForkFailed { worker, errno }) => {
+            (Source::Zygote(_), Said::ForkFailed { worker, errno }) => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 let sentence = plain(&format!("cannot fork a worker: {error}"));
                 ::log::warn!("{sentence}");
-                self.last_failure = Some(sentence);
+                self.fail(sentence);
                 self.workers.forget(worker, &self.poll);
                 self.events.push_back(Event::ForkFailed(worker));
             }
-            (source, Said::Failed(reason)) => self.start_failed(source, reason),
+            (source, Said::Failed(reason)) => self.start_failed(source, &reason),
             (Source::Worker(id), Said::Ready) => {
                 if let Some(pid) = self.workers.pid(id) {
                     // The kernel, short of memory, is to take a worker and not the web server.
                     let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
                     ::log::debug!("worker ready: worker={id} pid={pid}");
                 }
+                if self.pool.is_proven() {
+                    self.overhear(source);
+                    let words = std::mem::take(&mut self.last_words);
+                    self.log_words(source, &words);
+                }
                 self.events.push_back(Event::WorkerReady(id));
             }
             (Source::Worker(worker), Said::Done { last }) => {
                 // What it wrote to its pipe until now belongs to this request.
                 self.overhear(Source::Worker(worker));
-                if let Some(ticket) = self.ticket_of(worker) {
-                    ::log::debug!("done: ticket={ticket} worker={worker}");
-                    self.finish(ticket);
+                match self.ticket_of(worker) {
+                    Some(ticket) if self.has_run_out(worker) => self.time_out(ticket, worker),
+                    _ => self.worker_done(worker),
                 }
+                self.workers.is_done(worker);
                 self.events.push_back(Event::WorkerDone { worker, last });
             }
+            (Source::Worker(worker), Said::Full) => self.on_full(worker),
+            (Source::Worker(worker), Said::More { tail }) => self.on_more(worker, tail),
+            (Source::Worker(worker), Said::Spooled { tail }) => {
+                self.on_spooled(worker, file, tail);
+            }
+            (Source::Worker(worker), Said::Unread(bytes)) => self.on_unread(worker, bytes),
             (source, said) => ::log::warn!("unexpected words of {source:?}: {said:?}"),
         }
     }
 
+    /// Which import this process is of.
+    fn generation_of(&self, source: Source) -> Generation {
+        match source {
+            Source::Worker(id) => self.workers.generation(id),
+            Source::Zygote(generation) => generation,
+        }
+    }
+
     /// The app can't be started: said once here, once to the web server of the oldest request, and kept.
-    fn start_failed(&mut self, source: Source, reason: String) {
+    fn start_failed(&mut self, source: Source, reason: &str) {
         self.overhear(source);
+        let generation = self.generation_of(source);
+        if self.pool.is_proven() {
+            self.generation_failed(generation, reason);
+            return;
+        }
+        self.note_failed(generation);
         ::log::error!("cannot start the app: {}", visible(reason.as_bytes()));
-        self.last_failure = Some(plain(&reason));
+        self.fail(plain(reason));
         self.is_untold = true;
         // If nobody waits yet, the first to be refused is told.
         if let Some(ticket) = self.oldest_waiting() {
@@ -99,8 +191,8 @@ impl Daemon {
         if !self.is_untold {
             return;
         }
-        if let Some(errors) = self.clients.get(&ticket).and_then(|client| client.errors()) {
-            // A log that takes nothing now has missed it; ours has the reason.
+        let client = self.clients.get(&ticket);
+        if client.is_some_and(|client| client.errors().is_some()) {
             self.is_untold = false;
             let words = std::mem::take(&mut self.last_words);
             // A traceback says why by itself.
@@ -111,7 +203,7 @@ impl Daemon {
             let app = self.app.path.display();
             let line = format!("polycgi: {NAME}: cannot start {app}: {why}\n");
             let told = [line.as_bytes(), &words].concat();
-            self.scratch.write_what_fits(errors, &told);
+            self.write_errors(ticket, &told);
         }
     }
 
@@ -126,26 +218,29 @@ impl Daemon {
     }
 
     fn pass_on(&mut self, source: Source, bytes: &[u8]) {
-        let errors = match source {
-            // With preload off the first of them is the one to find out whether the app can be imported.
-            Source::Worker(_) if !self.pool.is_proven() && self.last_failure.is_none() => {
-                self.keep_last_words(bytes);
-                None
+        if self.is_importing(source) {
+            self.keep_last_words(bytes);
+            if self.pool.is_proven() {
+                // Whether it is worth a word is known when the import has ended.
+                return;
             }
-            Source::Worker(id) => self
-                .ticket_of(id)
-                .and_then(|ticket| self.clients.get(&ticket)?.errors()),
-            Source::Zygote => {
-                self.keep_last_words(bytes);
-                None
-            }
+        }
+        let ticket = match source {
+            Source::Worker(id) => self.ticket_of(id),
+            Source::Zygote(_) => None,
         };
-        let taken = errors.map_or(0, |errors| self.scratch.write_what_fits(errors, bytes));
-        for line in bytes[taken..]
-            .split(|&byte| byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            ::log::warn!("app: {}", printable(line));
+        self.pass_on_errors(source, ticket, bytes);
+    }
+
+    /// What it says may be why the app can't be imported. With preload off that shows in the workers.
+    fn is_importing(&self, source: Source) -> bool {
+        let is_starting = |id| {
+            let mut workers = self.pool.workers();
+            workers.any(|(other, worker)| other == id && worker.state == State::Starting)
+        };
+        match source {
+            Source::Worker(id) => is_starting(id),
+            Source::Zygote(generation) => generation > self.pool.generation(),
         }
     }
 
@@ -166,27 +261,33 @@ impl Daemon {
             match who {
                 Who::Orphan => {}
                 Who::Worker(id) => self.hear_last(Source::Worker(id)),
-                Who::Zygote => self.hear_last(Source::Zygote),
+                Who::Zygote(generation) => self.hear_last(Source::Zygote(generation)),
             }
             let end = self.workers.bury(pid, who, &self.poll);
             match (who, end) {
                 (_, None) => return,
                 (Who::Orphan, Some(end)) => ::log::debug!("orphan gone: pid={pid} end={end}"),
                 (Who::Worker(id), Some(end)) => self.worker_died(id, pid, end),
-                (Who::Zygote, Some(end)) => {
+                (Who::Zygote(generation), Some(end)) => {
                     ::log::debug!("zygote gone: pid={pid} end={end}");
-                    if self.last_failure.is_none()
-                        && !self.pool.is_proven()
-                        && !self.leaving.has_begun()
-                    {
-                        self.start_failed(
-                            Source::Zygote,
-                            format!("the interpreter ended before the app was imported: {end}"),
-                        );
-                    }
-                    self.events.push_back(Event::ZygoteGone);
+                    self.may_have_failed(Source::Zygote(generation), end);
+                    self.events.push_back(Event::ZygoteGone(generation));
                 }
             }
+        }
+    }
+
+    /// A process of a generation that does not serve has ended: if it has not said why, that is all there is to say.
+    fn may_have_failed(&mut self, source: Source, end: End) {
+        let generation = self.generation_of(source);
+        let is_next = generation > self.pool.generation() && !self.leaving.has_begun();
+        let was_ready = |event: &Event| match *event {
+            Event::WorkerReady(id) => self.workers.generation(id) == generation,
+            _ => false,
+        };
+        if is_next && !self.reload.has_failed(generation) && !self.events.iter().any(was_ready) {
+            let reason = format!("the interpreter ended before the app was imported: {end}");
+            self.start_failed(source, &reason);
         }
     }
 
@@ -194,6 +295,7 @@ impl Daemon {
     fn hear_last(&mut self, source: Source) {
         self.hear(source);
         self.overhear(source);
+        self.end_errors(source);
     }
 
     /// The worker is dead, its group killed: only now does its byte tell what its client can still have.
@@ -203,6 +305,8 @@ impl Daemon {
             ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
             if has_written {
                 self.finish(ticket);
+            } else if self.has_run_out(id) {
+                self.time_out(ticket, id);
             } else {
                 let sentence = format!("the app's worker ended without an answer: {end}");
                 self.tell_web_server(ticket, &sentence);
@@ -210,7 +314,21 @@ impl Daemon {
             }
         } else {
             ::log::debug!("worker gone: worker={id} pid={pid} end={end}");
+            self.may_have_failed(Source::Worker(id), end);
         }
+        self.workers.is_done(id);
         self.events.push_back(Event::WorkerGone(id));
+    }
+
+    /// The worker's request has taken too long, and the client has had nothing of the response.
+    fn has_run_out(&self, worker: WorkerId) -> bool {
+        self.workers.is_overdue(worker) && !self.workers.has_written(worker)
+    }
+
+    /// The worker was told that its request has taken too long, and has ended it before its first byte.
+    fn time_out(&mut self, ticket: Ticket, worker: WorkerId) {
+        let key = self.exceeded_key(worker);
+        self.tell_web_server(ticket, &format!("{key}: the app did not answer in time"));
+        self.answer(ticket, Failure::TimedOut, "");
     }
 }

@@ -3,17 +3,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use super::errors::Lines;
 use super::leave::Leaving;
 use super::log;
+use super::reload::Reload;
+use super::status::StateFile;
 use super::token::Token;
+use super::upgrade::Upgrade;
+use super::upkeep::Upkeep;
 use super::workers::Workers;
 use super::{Daemon, Words};
 use crate::app;
 use crate::app_file::AppFile;
-use crate::config::{App, Config};
+use crate::config::{App, Config, Mode};
 use crate::place::Place;
-use crate::policy::pool::{Event, Limits, Pool, WorkerId};
+use crate::policy::pool::{Event, Limits, Pool, Quiet, WorkerId};
 use crate::policy::queue;
 use crate::report::{self, Exit};
 use crate::slots::Slots;
@@ -23,12 +29,17 @@ use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::splice::Scratch;
 use crate::sys::{clock, files, load, lock, process, socket};
 
+/// How old what is known of the app's files may be when a request comes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
 type CannotStart = (Exit, String);
 
 impl Daemon {
     pub(super) fn start(words: &Words) -> Result<Daemon, CannotStart> {
         let app =
             AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
+        let mut reload = Reload::default();
+        reload.stamp(&app.config);
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
         let place = Place::open(&app, config.runtime_dir.as_deref())
             .map_err(|no| (Exit::CantCreate, no.to_string()))?;
@@ -39,7 +50,8 @@ impl Daemon {
                 return Err((Exit::Config, format!("{}: {what}", app.path.display())));
             }
         };
-        start_log(&config, &place, words.socket_fd.is_some());
+        let is_background = words.socket_fd.is_some() && !words.foreground;
+        start_log(&config, &place, is_background);
         let system = |error: io::Error| (Exit::OsError, format!("cannot start: {error}"));
         let slots = Slots::open(&place.slots()).map_err(system)?;
         let listener = match words.socket_fd {
@@ -67,11 +79,13 @@ impl Daemon {
             .map_err(system)?;
         place.link_from_default(&app);
         let directory = std::fs::File::open(&place.dir).and_then(lock::share).ok();
+        let workers = Workers::new(nofile).map_err(system)?;
+        workers.board().tell_spool(0, config.spool.limit);
         Ok(Daemon {
             pool: Pool::new(limits(&config), clock::now()),
             socket: files::identity(&place.socket()).ok(),
             scratch: Scratch::new().map_err(system)?,
-            workers: Workers::new(nofile).map_err(system)?,
+            workers,
             most_fds: nofile.map_or(1024, |(_, hard)| hard),
             listener: Some(listener),
             is_accepting: true,
@@ -81,6 +95,9 @@ impl Daemon {
             curious: Vec::new(),
             limited: BTreeMap::new(),
             served_by: BTreeMap::new(),
+            spooled: 0,
+            spool_files: 0,
+            app_lines: Lines::default(),
             next_ticket: 1,
             events: VecDeque::from([Event::Tick]),
             leaving: Leaving::default(),
@@ -89,7 +106,12 @@ impl Daemon {
             is_cleared: false,
             requests: 0,
             overloads: 0,
-            last_failure: None,
+            // Until a worker is ready, whatever went wrong before is what there is to say.
+            last_failure: place.last_failure(),
+            reload,
+            upgrade: Upgrade::new(&words.app, is_background),
+            upkeep: Upkeep::new(),
+            state: StateFile::default(),
             _directory: directory,
             app,
             config,
@@ -102,11 +124,12 @@ impl Daemon {
     }
 }
 
-fn limits(config: &Config) -> Limits {
+pub(super) fn limits(config: &Config) -> Limits {
     // `max-procs` is at most 1024, and the others are at most `max-procs`.
     let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
     Limits {
         idle_timeout: config.lifetime.idle_timeout,
+        look_interval: LOOK_INTERVAL,
         max_procs: small(config.pool.max_procs),
         max_requests: config.pool.max_requests.unwrap_or(u32::MAX),
         min_idle: small(config.pool.min_idle),
@@ -114,11 +137,26 @@ fn limits(config: &Config) -> Limits {
         min_procs: small(config.pool.min_procs),
         queue: queue::Limits {
             size: config.queue.size as usize,
+            target: config.queue.target,
             timeout: config.queue.timeout,
+            turn: config.pool.max_procs as usize,
         },
+        quiet: quiet(config),
+        request_limit: config.timeouts.request_limit,
+        request_timeout: config.timeouts.request,
         start_timeout: config.timeouts.start,
         worker_idle_timeout: config.pool.worker_idle_timeout,
     }
+}
+
+/// Half of the rate that starts a daemon: what is as quiet as that for long needs none.
+fn quiet(config: &Config) -> Option<Quiet> {
+    let rate = config.when.rate;
+    (config.mode == Mode::Auto && config.listen.addresses.is_empty()).then(|| Quiet {
+        count: u64::from(rate.count()).div_ceil(2),
+        unit: rate.window(),
+        timeout: config.lifetime.quiet_timeout,
+    })
 }
 
 fn start_log(config: &Config, place: &Place, is_background: bool) {

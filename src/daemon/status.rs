@@ -3,7 +3,14 @@
 use super::Daemon;
 use crate::control::{State, Status, Worker};
 use crate::policy::pool;
-use crate::sys::process;
+use crate::sys::{clock, process};
+
+/// What lies in the file `state`, as far as we have written it.
+#[derive(Debug, Default)]
+pub(super) struct StateFile {
+    text: String,
+    is_failing: bool,
+}
 
 impl Daemon {
     pub(super) fn status(&self) -> Status {
@@ -14,9 +21,11 @@ impl Daemon {
                 pool::State::Idle { .. } => "idle",
                 pool::State::Retiring => "retiring",
                 pool::State::Starting => "starting",
+                pool::State::Stuck => "stuck",
             }
             .to_owned(),
             requests: worker.requests.into(),
+            generation: self.workers.generation(id).into(),
         });
         Status {
             app: self.app.path.display().to_string(),
@@ -32,24 +41,50 @@ impl Daemon {
             queue: self.pool.queued() as u64,
             requests: self.requests,
             overloads: self.overloads,
+            rate: self.slots.last_minute(clock::now()),
+            spooled: self.spooled,
+            generation: self.pool.generation().into(),
             cgis: self.slots.running(self.config.cgi_max).unwrap_or(0).into(),
             last_failure: self.last_failure.clone(),
         }
     }
 
-    /// What outlives us: written new, then renamed.
-    pub(super) fn write_state(&self) {
+    /// Something failed that concerns all: kept for `status`.
+    pub(super) fn fail(&mut self, sentence: String) {
+        self.last_failure = Some(sentence);
+        self.write_state();
+    }
+
+    /// What outlives us, if it has changed: written new, then renamed. Nothing depends on it.
+    pub(super) fn write_state(&mut self) {
         let status = Status {
             state: Default::default(),
             pid: None,
             workers: Vec::new(),
             ..self.status()
         };
+        let text = status.to_lines();
+        if text == self.state.text {
+            return;
+        }
         let new = self.place.dir.join("state.new");
-        let written = std::fs::write(&new, status.to_lines())
-            .and_then(|()| std::fs::rename(&new, self.place.state()));
-        if let Err(error) = written {
-            ::log::warn!("cannot write {}: {error}", self.place.state().display());
+        let written =
+            std::fs::write(&new, &text).and_then(|()| std::fs::rename(&new, self.place.state()));
+        match written {
+            Ok(()) => self.state.text = text,
+            // A full disk stays full for a while.
+            Err(_) if self.state.is_failing => {}
+            Err(ref error) => {
+                ::log::warn!("cannot write {}: {error}", self.place.state().display());
+            }
+        }
+        self.state.is_failing = written.is_err();
+    }
+
+    /// At the end, unless somebody else has the name by now: then it is theirs to say how the app is.
+    pub(super) fn write_last_state(&mut self) {
+        if !self.place.socket().exists() {
+            self.write_state();
         }
     }
 }

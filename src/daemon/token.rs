@@ -1,19 +1,21 @@
 //! What a descriptor of the loop is, packed into the number that epoll gives back.
 
-use crate::policy::pool::WorkerId;
+use crate::policy::pool::{Generation, WorkerId};
 use crate::policy::queue::Ticket;
 
 /// A process of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Worker(WorkerId),
-    Zygote,
+    Zygote(Generation),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     Channel(Source),
     Connection(Ticket),
+    /// The web server's error log.
+    Errors(Ticket),
     /// The descriptor that a message-body is drained from.
     Input(Ticket),
     Listener,
@@ -24,13 +26,14 @@ pub(super) enum Token {
 }
 
 const SHIFT: u32 = 56;
+/// Beside the number of its generation, which has 32 bits.
 const ZYGOTE: u64 = 1 << 32;
 
 impl From<Token> for u64 {
     fn from(token: Token) -> u64 {
         let source = |source| match source {
             Source::Worker(id) => u64::from(id),
-            Source::Zygote => ZYGOTE,
+            Source::Zygote(generation) => ZYGOTE | u64::from(generation),
         };
         let (kind, number) = match token {
             Token::Channel(from) => (0, source(from)),
@@ -40,6 +43,7 @@ impl From<Token> for u64 {
             Token::Output(ticket) => (4, ticket),
             Token::Signals => (5, 0),
             Token::Stderr(from) => (6, source(from)),
+            Token::Errors(ticket) => (7, ticket),
         };
         kind << SHIFT | number
     }
@@ -48,8 +52,8 @@ impl From<Token> for u64 {
 impl From<u64> for Token {
     fn from(packed: u64) -> Token {
         let number = packed & ((1 << SHIFT) - 1);
-        let source = if number == ZYGOTE {
-            Source::Zygote
+        let source = if number & ZYGOTE != 0 {
+            Source::Zygote(number as Generation)
         } else {
             Source::Worker(number as WorkerId)
         };
@@ -60,7 +64,8 @@ impl From<u64> for Token {
             3 => Token::Listener,
             4 => Token::Output(number),
             5 => Token::Signals,
-            _ => Token::Stderr(source),
+            6 => Token::Stderr(source),
+            _ => Token::Errors(number),
         }
     }
 }
@@ -74,7 +79,8 @@ mod tests {
         for source in [
             Source::Worker(0),
             Source::Worker(WorkerId::MAX),
-            Source::Zygote,
+            Source::Zygote(0),
+            Source::Zygote(Generation::MAX),
         ] {
             for token in [Token::Channel(source), Token::Stderr(source)] {
                 assert_eq!(Token::from(u64::from(token)), token);
@@ -82,6 +88,7 @@ mod tests {
         }
         let others = [
             Token::Connection(1),
+            Token::Errors(2),
             Token::Input(7),
             Token::Listener,
             Token::Output((1 << SHIFT) - 1),

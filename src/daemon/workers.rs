@@ -1,78 +1,68 @@
-//! The zygote and the workers as processes: started, talked to, listened to, buried. Carries out what the pool says,
+//! Zygotes and workers as processes: started, talked to, listened to, buried. Carries out what the pool says,
 //! and knows nothing of clients.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::token::{Source, Token};
+use super::channel::{Heard, Process};
+use super::token::Source;
 use crate::app::{CannotRun, wsgi};
 use crate::app_file::AppFile;
 use crate::config::{Config, Target};
-use crate::policy::pool::WorkerId;
-use crate::sys::memory::Page;
-use crate::sys::poll::{Interest, Poll};
+use crate::policy::pool::{Generation, WorkerId};
+use crate::sys::memory::{Board, Told};
+use crate::sys::poll::Poll;
 use crate::sys::process::{self, End};
 use crate::sys::signal::Signal;
-use crate::sys::{Errno, fdpass, files, is, socket, splice};
+use crate::sys::{fdpass, files, socket};
 
 /// A worker that was told to leave and does not is killed after this long.
 const RETIRE_TIME: Duration = Duration::from_secs(5);
-/// What a pipe holds, in bytes, unless somebody made it larger.
-const PIPE: usize = 65_536;
-
-/// A process that talks over a channel of packets, and has a pipe for what else it says.
-#[derive(Debug)]
-struct Process {
-    /// None before it said so; from then on it can be killed and buried by it.
-    pid: Option<i32>,
-    channel: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
-    kill_at: Option<Duration>,
-}
-
-/// What a process said over its channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Said {
-    Born,
-    Done { last: bool },
-    Failed(String),
-    ForkFailed { worker: WorkerId, errno: i32 },
-    Ready,
-    Unsafe(String),
-}
-
-/// Everything that a channel had to tell.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    pub(super) said: Vec<Said>,
-    /// There will be no more.
-    pub(super) ended: bool,
-}
 
 /// Who has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Orphan,
     Worker(WorkerId),
-    Zygote,
+    Zygote(Generation),
+}
+
+/// The request that a worker has.
+#[derive(Debug)]
+struct Given {
+    since: Duration,
+    /// Blocks that had moved when this was asked last: for the worker, and for us in its place.
+    moved: (u32, u64),
+    /// It has taken too long, and was told to end.
+    is_overdue: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Workers {
-    page: Page,
-    zygote: Option<Process>,
+    board: Board,
+    /// What was imported, in the zygotes' own words: one file for all of them.
+    loaded: File,
+    zygotes: BTreeMap<Generation, Process>,
     workers: BTreeMap<WorkerId, Process>,
+    /// Which zygote each worker is from. This and the next outlive it: its death is told with them.
+    generations: BTreeMap<WorkerId, Generation>,
+    given: BTreeMap<WorkerId, Given>,
     nofile: Option<(u64, u64)>,
 }
 
 impl Workers {
     pub(super) fn new(nofile: Option<(u64, u64)>) -> io::Result<Workers> {
         Ok(Workers {
-            page: Page::new()?,
-            zygote: None,
+            board: Board::new()?,
+            loaded: files::in_memory(c"polycgi-loaded", false)?,
+            zygotes: BTreeMap::new(),
             workers: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            given: BTreeMap::new(),
             nofile,
         })
     }
@@ -80,37 +70,44 @@ impl Workers {
     /// Starts the process that imports the application.
     pub(super) fn start_zygote(
         &mut self,
+        generation: Generation,
         app: &AppFile,
         config: &Config,
         target: &Target,
+        watched: &[PathBuf],
         poll: &Poll,
     ) -> Result<(), CannotRun> {
         let cannot = |error| CannotRun::new("start the zygote of", &app.path, error);
         let (ours, theirs) = socket::packet_pair().map_err(cannot)?;
         let (stderr, write) = files::pipe().map_err(cannot)?;
-        let (theirs, page) = (theirs.as_fd(), self.page.as_fd());
+        let (theirs, board) = (theirs.as_fd(), self.board.as_fd());
         let pid = wsgi::spawn_zygote(
             app,
             config,
             target,
+            watched,
             theirs,
-            page,
+            board,
+            self.loaded.as_fd(),
             write.as_fd(),
             self.nofile,
         )?;
         let zygote = Process::new(Some(pid), ours, stderr);
-        zygote.watch(poll, Source::Zygote).map_err(cannot)?;
-        self.zygote = Some(zygote);
+        zygote
+            .watch(poll, Source::Zygote(generation))
+            .map_err(cannot)?;
+        self.zygotes.insert(generation, zygote);
         Ok(())
     }
 
-    /// Asks the zygote for a worker.
-    pub(super) fn spawn(&mut self, id: WorkerId, poll: &Poll) -> io::Result<()> {
-        let zygote = self
-            .zygote
-            .as_ref()
-            .and_then(|zygote| zygote.channel.as_ref());
-        let zygote = zygote.ok_or(io::ErrorKind::NotConnected)?;
+    /// Asks a zygote for a worker.
+    pub(super) fn spawn(
+        &mut self,
+        id: WorkerId,
+        generation: Generation,
+        poll: &Poll,
+    ) -> io::Result<()> {
+        let zygote = self.zygote_channel(generation)?;
         let (ours, theirs) = socket::packet_pair()?;
         let (stderr, write) = files::pipe()?;
         let order = format!("spawn {id}");
@@ -122,28 +119,100 @@ impl Workers {
         let worker = Process::new(None, ours, stderr);
         worker.watch(poll, Source::Worker(id))?;
         self.workers.insert(id, worker);
+        self.generations.insert(id, generation);
+        self.given.remove(&id);
         Ok(())
+    }
+
+    /// Asks a zygote whether what it imported is still what lies there.
+    pub(super) fn look(&self, generation: Generation) -> io::Result<()> {
+        fdpass::send(self.zygote_channel(generation)?.as_fd(), b"look", &[]).map(drop)
+    }
+
+    fn zygote_channel(&self, generation: Generation) -> io::Result<&OwnedFd> {
+        let zygote = self.zygotes.get(&generation);
+        let channel = zygote.and_then(|zygote| zygote.channel.as_ref());
+        channel.ok_or(io::ErrorKind::NotConnected.into())
     }
 
     /// Gives a request to an idle worker: its header, and where to read and write.
     pub(super) fn dispatch(
-        &self,
+        &mut self,
         id: WorkerId,
         header: &[u8],
         fds: &[std::os::fd::BorrowedFd<'_>],
+        now: Duration,
     ) -> io::Result<()> {
         let channel = self
             .workers
             .get(&id)
             .and_then(|worker| worker.channel.as_ref());
         let channel = channel.ok_or(io::ErrorKind::NotConnected)?;
-        self.page.clear(id);
-        fdpass::send(channel.as_fd(), header, fds).map(drop)
+        self.board.clear(id);
+        fdpass::send(channel.as_fd(), header, fds)?;
+        let given = Given {
+            since: now,
+            moved: (self.board.moved(id), 0),
+            is_overdue: false,
+        };
+        self.given.insert(id, given);
+        Ok(())
+    }
+
+    /// Whether a block of the request has moved since this was asked last. `ours`: how many we have moved so far.
+    pub(super) fn has_moved(&mut self, id: WorkerId, ours: u64) -> bool {
+        let moved = (self.board.moved(id), ours);
+        let given = self.given.get_mut(&id);
+        given.is_some_and(|given| std::mem::replace(&mut given.moved, moved) != moved)
+    }
+
+    /// Ends a request that has taken too long: the worker writes nothing more, says where it is stuck, and then gives
+    /// up, with all that it has started.
+    pub(super) fn interrupt(&mut self, id: WorkerId) {
+        if let Some(given) = self.given.get_mut(&id) {
+            given.is_overdue = true;
+        }
+        self.board.tell(id, Told::Overdue);
+        if let Some(pid) = self.pid(id) {
+            process::ask_where(pid);
+            process::signal_group(pid, Signal::SIGTERM);
+        }
+    }
+
+    /// The worker's request has taken too long.
+    pub(super) fn is_overdue(&self, id: WorkerId) -> bool {
+        self.given.get(&id).is_some_and(|given| given.is_overdue)
+    }
+
+    /// Since when the worker has its request.
+    pub(super) fn busy_since(&self, id: WorkerId) -> Option<Duration> {
+        self.given.get(&id).map(|given| given.since)
+    }
+
+    /// The worker has no request any more.
+    pub(super) fn is_done(&mut self, id: WorkerId) {
+        self.given.remove(&id);
+    }
+
+    /// What workers and we tell one another without a packet.
+    pub(super) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Says something to a worker.
+    pub(super) fn tell(&self, id: WorkerId, words: &[u8]) {
+        let worker = self.workers.get(&id);
+        if let Some(channel) = worker.and_then(|worker| worker.channel.as_ref())
+            && let Err(error) = fdpass::send(channel.as_fd(), words, &[])
+        {
+            // One that is gone is buried soon; one that does not listen is ended when its time is over.
+            ::log::debug!("cannot tell worker {id}: {error}");
+        }
     }
 
     /// The worker may have written to its client. Asked when it is dead.
     pub(super) fn has_written(&self, id: WorkerId) -> bool {
-        self.page.is_set(id)
+        self.board.has_written(id)
     }
 
     /// Lets an idle worker go: the end of its channel tells it.
@@ -154,11 +223,19 @@ impl Workers {
         }
     }
 
-    /// Lets the zygote go.
-    pub(super) fn retire_zygote(&mut self, now: Duration, poll: &Poll) {
-        if let Some(zygote) = &mut self.zygote {
+    /// Lets a zygote go.
+    pub(super) fn retire_zygote(&mut self, generation: Generation, now: Duration, poll: &Poll) {
+        if let Some(zygote) = self.zygotes.get_mut(&generation) {
             zygote.hang_up(poll);
             zygote.kill_at = Some(now + RETIRE_TIME);
+        }
+    }
+
+    /// Lets all of them go.
+    pub(super) fn retire_zygotes(&mut self, now: Duration, poll: &Poll) {
+        let all: Vec<Generation> = self.zygotes.keys().copied().collect();
+        for generation in all {
+            self.retire_zygote(generation, now, poll);
         }
     }
 
@@ -169,19 +246,26 @@ impl Workers {
         }
     }
 
+    /// Ends a zygote. What it has begun is nobody's.
+    pub(super) fn kill_zygote(&self, generation: Generation) {
+        if let Some(pid) = self.zygotes.get(&generation).and_then(|zygote| zygote.pid) {
+            process::signal(pid, Signal::SIGKILL);
+        }
+    }
+
     /// Ends all of them.
     pub(super) fn kill_all(&self) {
         for &id in self.workers.keys() {
             self.kill(id);
         }
-        if let Some(pid) = self.zygote.as_ref().and_then(|zygote| zygote.pid) {
+        for pid in self.zygotes.values().filter_map(|zygote| zygote.pid) {
             process::signal(pid, Signal::SIGKILL);
         }
     }
 
     /// Ends those whose time to leave is over.
     pub(super) fn kill_overdue(&mut self, now: Duration) {
-        for process in self.workers.values_mut().chain(self.zygote.as_mut()) {
+        for process in self.workers.values_mut().chain(self.zygotes.values_mut()) {
             if process.kill_at.is_some_and(|at| at <= now) {
                 process.kill_at = None;
                 if let Some(pid) = process.pid {
@@ -194,7 +278,7 @@ impl Workers {
 
     /// When the next of them is overdue.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        let all = self.workers.values().chain(&self.zygote);
+        let all = self.workers.values().chain(self.zygotes.values());
         all.filter_map(|process| process.kill_at).min()
     }
 
@@ -222,9 +306,19 @@ impl Workers {
         self.workers.get(&id).and_then(|worker| worker.pid)
     }
 
+    /// Which zygote a worker is from.
+    pub(super) fn generation(&self, id: WorkerId) -> Generation {
+        self.generations.get(&id).copied().unwrap_or(0)
+    }
+
+    /// The soft and the hard limit of descriptors that were ours at the start.
+    pub(super) fn nofile(&self) -> Option<(u64, u64)> {
+        self.nofile
+    }
+
     /// There is no process left that must be waited for.
     pub(super) fn are_gone(&self) -> bool {
-        self.workers.is_empty() && self.zygote.is_none()
+        self.workers.is_empty() && self.zygotes.is_empty()
     }
 
     /// A worker whose channel ended before it said its pid was never forked, or died in the zygote's hands.
@@ -245,12 +339,9 @@ impl Workers {
 
     /// Whose pid this is.
     pub(super) fn who(&self, pid: i32) -> Who {
-        if self
-            .zygote
-            .as_ref()
-            .is_some_and(|zygote| zygote.pid == Some(pid))
-        {
-            return Who::Zygote;
+        let mut zygotes = self.zygotes.iter();
+        if let Some((&generation, _)) = zygotes.find(|(_, zygote)| zygote.pid == Some(pid)) {
+            return Who::Zygote(generation);
         }
         let worker = self
             .workers
@@ -267,11 +358,7 @@ impl Workers {
                 process::signal_group(pid, Signal::SIGKILL);
                 self.forget(id, poll);
             }
-            Who::Zygote => {
-                if let Some(mut zygote) = self.zygote.take() {
-                    zygote.forget(poll);
-                }
-            }
+            Who::Zygote(generation) => self.forget_zygote(generation, poll),
         }
         process::bury(pid)
     }
@@ -283,136 +370,16 @@ impl Workers {
         }
     }
 
+    fn forget_zygote(&mut self, generation: Generation, poll: &Poll) {
+        if let Some(mut zygote) = self.zygotes.remove(&generation) {
+            zygote.forget(poll);
+        }
+    }
+
     fn process(&mut self, source: Source) -> Option<&mut Process> {
         match source {
             Source::Worker(id) => self.workers.get_mut(&id),
-            Source::Zygote => self.zygote.as_mut(),
+            Source::Zygote(generation) => self.zygotes.get_mut(&generation),
         }
-    }
-}
-
-impl Process {
-    fn new(pid: Option<i32>, channel: OwnedFd, stderr: OwnedFd) -> Process {
-        Process {
-            pid,
-            channel: Some(channel),
-            stderr: Some(stderr),
-            kill_at: None,
-        }
-    }
-
-    fn watch(&self, poll: &Poll, source: Source) -> io::Result<()> {
-        for (fd, token) in [
-            (&self.channel, Token::Channel(source)),
-            (&self.stderr, Token::Stderr(source)),
-        ] {
-            if let Some(fd) = fd {
-                poll.add(fd, token.into(), Interest::Read)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn hang_up(&mut self, poll: &Poll) {
-        if let Some(channel) = self.channel.take() {
-            poll.remove(&channel);
-        }
-    }
-
-    fn forget(&mut self, poll: &Poll) {
-        self.hang_up(poll);
-        if let Some(stderr) = self.stderr.take() {
-            poll.remove(&stderr);
-        }
-    }
-
-    fn hear(&mut self) -> Heard {
-        let mut heard = Heard::default();
-        let Some(channel) = &self.channel else {
-            return heard;
-        };
-        let mut packet = [0; 4096];
-        loop {
-            match fdpass::receive(channel.as_fd(), &mut packet) {
-                Ok(received) if received.len > 0 => {
-                    let words = String::from_utf8_lossy(&packet[..received.len]);
-                    let said = Said::parse(&words);
-                    if let (Some(Said::Born | Said::Ready), Some((_, pid))) =
-                        (&said, words.split_once(' '))
-                    {
-                        self.pid = pid.parse().ok().or(self.pid);
-                    }
-                    heard.said.extend(said);
-                }
-                Err(error) if is(&error, Errno::EAGAIN) => return heard,
-                Ok(_) | Err(_) => {
-                    heard.ended = true;
-                    return heard;
-                }
-            }
-        }
-    }
-
-    fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let Some(stderr) = &self.stderr else {
-            return bytes;
-        };
-        let mut block = [0; 16_384];
-        while bytes.len() < PIPE && crate::sys::poll::is_ready(stderr.as_fd(), Interest::Read) {
-            match splice::read(stderr.as_fd(), &mut block) {
-                Ok(count) if count > 0 => bytes.extend_from_slice(&block[..count]),
-                _ => {
-                    poll.remove(stderr);
-                    self.stderr = None;
-                    break;
-                }
-            }
-        }
-        bytes
-    }
-}
-
-impl Said {
-    /// `None`: words that we don't know, from an application that found the channel.
-    fn parse(words: &str) -> Option<Said> {
-        let (verb, rest) = words.split_once(' ').unwrap_or((words, ""));
-        match verb {
-            "born" => Some(Said::Born),
-            "done" => Some(Said::Done {
-                last: rest == "last",
-            }),
-            "failed" => Some(Said::Failed(rest.to_owned())),
-            "fork-failed" => {
-                let (worker, errno) = rest.split_once(' ')?;
-                let (worker, errno) = (worker.parse().ok()?, errno.parse().ok()?);
-                Some(Said::ForkFailed { worker, errno })
-            }
-            "ready" => Some(Said::Ready),
-            "unsafe" => Some(Said::Unsafe(rest.to_owned())),
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_words_of_the_adaptor() {
-        assert_eq!(Said::parse("born 123"), Some(Said::Born));
-        assert_eq!(Said::parse("done"), Some(Said::Done { last: false }));
-        assert_eq!(Said::parse("done last"), Some(Said::Done { last: true }));
-        assert_eq!(Said::parse("ready 123"), Some(Said::Ready));
-        let failed = Said::Failed("ImportError: no module".to_owned());
-        assert_eq!(Said::parse("failed ImportError: no module"), Some(failed));
-        let fork = Said::ForkFailed {
-            worker: 3,
-            errno: 11,
-        };
-        assert_eq!(Said::parse("fork-failed 3 11"), Some(fork));
-        assert_eq!(Said::parse("fork-failed x"), None);
-        assert_eq!(Said::parse(""), None);
     }
 }

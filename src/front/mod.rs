@@ -4,6 +4,7 @@
 
 mod handoff;
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,11 +19,11 @@ use crate::policy::backoff;
 use crate::policy::route::{self, Facts, Reach, Route, Start};
 use crate::report::{Exit, say};
 use crate::start::{self, Here, StartError};
-use crate::sys::{clock, load, process, signal};
+use crate::sys::{clock, load, process, signal, socket};
 use handoff::Outcome;
 
 const NAME: &str = "cgi-front";
-/// The most times that one request is sent to a daemon.
+/// The most daemons that one request is sent to.
 const MOST_FORWARDS: u32 = 2;
 
 /// Serves the request that this process was started for.
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         app,
         request,
         forwards: 0,
+        let_go_by: None,
     };
     front.serve().into()
 }
@@ -52,7 +54,10 @@ pub fn main() -> ExitCode {
 struct Front {
     app: AppFile,
     request: Request<'static>,
+    /// How many daemons were asked.
     forwards: u32,
+    /// The pid of the one that was asked last, unless it was asked again.
+    let_go_by: Option<i32>,
 }
 
 impl Front {
@@ -80,8 +85,16 @@ impl Front {
         }
     }
 
-    fn forward(&mut self, connection: std::os::fd::OwnedFd) -> Outcome {
-        self.forwards += 1;
+    /// A daemon that is killed closes its connections a moment before its listener: whoever comes back to it in that
+    /// moment has reached nobody, and may still go to its successor.
+    fn forward(&mut self, connection: OwnedFd) -> Outcome {
+        let peer = socket::peer(connection.as_fd()).map(|peer| peer.pid);
+        if peer.is_some() && peer == self.let_go_by {
+            self.let_go_by = None;
+        } else {
+            self.let_go_by = peer;
+            self.forwards += 1;
+        }
         handoff::forward(connection, &self.request)
     }
 
@@ -258,6 +271,7 @@ fn facts(config: &Config, here: Option<&Here>, start: Start, reach: Reach, now: 
         },
         load: load::average() / cores,
         load_limit: config.when.load.per_core(),
+        has_just_left: here.is_some_and(|here| here.slots.has_just_left(now)),
         overload_limit: config.overload.when_load.map(Load::per_core),
     }
 }

@@ -1,0 +1,351 @@
+//! When code or configuration change: what a zygote found is summed up, the configuration is read anew, and what
+//! became of each new generation is said once. Which generation serves, and when another begins, is the pool's.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::channel::Change;
+use super::token::Source;
+use super::{Daemon, setup};
+use crate::app;
+use crate::config::{App, Config, Mode};
+use crate::policy::pool::{Event, Generation};
+use crate::report::{self, plain, visible};
+use crate::sys::files::{self, Stamp};
+use crate::sys::socket;
+
+// Numbers of what a zygote always watches: see `wsgi::watched`.
+const CONFIGURATION: usize = 0;
+const BINARY: usize = 1;
+
+/// How far the reloads have come.
+#[derive(Debug, Default)]
+pub(super) struct Reload {
+    /// Found changed since the last look was over.
+    found: Vec<Change>,
+    /// What each zygote watches beside the modules that it imported.
+    watched: BTreeMap<Generation, Vec<PathBuf>>,
+    /// Files as they were just before we read them. A zygote notes them later: an edit in between is found by us.
+    stamps: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Why the next generation will be wanted.
+    reason: Option<String>,
+    /// Why the newest generation was.
+    newest_reason: String,
+    newest: Generation,
+    /// The newest generation that could not be had.
+    failed: Generation,
+    /// The one that serves, as far as it was said.
+    serving: Generation,
+    /// The last reason why one could not be had, if none has come since.
+    said: Option<String>,
+}
+
+/// What became of the generations after some other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Failed,
+    Open,
+    Serving,
+}
+
+/// What changes ask for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Asked {
+    binary: bool,
+    /// The configuration is to be read anew.
+    configuration: bool,
+    /// A new generation is wanted, because of this file or module.
+    reason: Option<String>,
+}
+
+impl Reload {
+    /// Notes what a file is that is about to be read.
+    pub(super) fn stamp(&mut self, path: &Path) {
+        self.stamps.insert(path.to_path_buf(), files::stamp(path));
+    }
+
+    /// The newest generation that was begun.
+    pub(super) fn newest(&self) -> Generation {
+        self.newest
+    }
+
+    /// What became of those after `generation`.
+    pub(super) fn outcome_after(&self, generation: Generation) -> Outcome {
+        if self.serving > generation {
+            Outcome::Serving
+        } else if self.failed > generation {
+            Outcome::Failed
+        } else {
+            Outcome::Open
+        }
+    }
+
+    /// The generation could not be had, and that was said.
+    pub(super) fn has_failed(&self, generation: Generation) -> bool {
+        self.failed >= generation
+    }
+
+    /// What was imported last is what serves.
+    pub(super) fn is_settled(&self) -> bool {
+        self.serving == self.newest && self.said.is_none()
+    }
+}
+
+impl Asked {
+    fn for_changes(found: &[Change], watched: &[PathBuf]) -> Asked {
+        let mut asked = Asked::default();
+        for change in found {
+            match change {
+                Change::Watched(BINARY) => asked.binary = true,
+                Change::Watched(CONFIGURATION) => asked.configuration = true,
+                Change::Watched(number) => {
+                    let path = watched.get(*number);
+                    asked.reason = path.map(|path| path.display().to_string()).or(asked.reason);
+                }
+                Change::Module(name) => asked.reason = Some(name.clone()),
+            }
+        }
+        asked
+    }
+}
+
+/// The key that differs, of those that a daemon can't change while it lives.
+fn fixed_key(old: &Config, new: &Config) -> Option<&'static str> {
+    if !matches!(new.app, App::Wsgi(_)) {
+        Some("wsgi")
+    } else if new.mode == Mode::Cgi {
+        Some("mode")
+    } else if new.runtime_dir != old.runtime_dir {
+        Some("runtime-dir")
+    } else if new.listen != old.listen {
+        Some("listen")
+    } else if new.log.file != old.log.file {
+        Some("log-file")
+    } else {
+        None
+    }
+}
+
+impl Daemon {
+    /// A zygote has noted what its files are: are they what we have read?
+    pub(super) fn compare_with_zygote(&mut self, generation: Generation) {
+        self.look_at_binary();
+        let watched = self.reload.watched.get(&generation);
+        let stamps = &self.reload.stamps;
+        let is_other = |path: &PathBuf| {
+            let stamp = stamps.get(path);
+            stamp.is_some_and(|stamp| files::stamp(path) != *stamp)
+        };
+        let mut numbered = watched.into_iter().flatten().enumerate();
+        let found = numbered.find(|(_, path)| is_other(path));
+        if let Some(number) = found.map(|(number, _)| number) {
+            self.note_change(Change::Watched(number));
+            self.looked(generation);
+        }
+    }
+
+    /// A zygote was started, and watches these.
+    pub(super) fn note_generation(&mut self, generation: Generation, watched: Vec<PathBuf>) {
+        let serving = self.pool.generation();
+        let reload = &mut self.reload;
+        // Any number of others may have failed since the one that serves.
+        reload.watched.retain(|&other, _| other == serving);
+        reload.watched.insert(generation, watched);
+        reload.newest = generation;
+        // Nobody asked for it: then it takes the place of a zygote that ended.
+        let reason = reload.reason.take();
+        reload.newest_reason = reason.unwrap_or_else(|| "the zygote ended".to_owned());
+    }
+
+    pub(super) fn note_change(&mut self, change: Change) {
+        // An app that found the channel may say anything, and as often as it likes.
+        if self.reload.found.len() < 16 {
+            self.reload.found.push(change);
+        }
+    }
+
+    /// A zygote has looked at everything.
+    pub(super) fn looked(&mut self, generation: Generation) {
+        let found = std::mem::take(&mut self.reload.found);
+        let watched = self.reload.watched.get(&generation);
+        let asked = Asked::for_changes(&found, watched.map_or(&[], Vec::as_slice));
+        let mut reason = asked.reason;
+        if asked.configuration && self.read_configuration().is_ok() {
+            reason = Some(self.app.config.display().to_string());
+        }
+        if asked.binary {
+            self.look_at_binary();
+        }
+        let changed = reason.is_some();
+        if !changed {
+            self.note_up_to_date();
+        }
+        self.reload.reason = reason.or(self.reload.reason.take());
+        self.events.push_back(Event::Looked { changed });
+    }
+
+    /// An operator wants everything anew; if the configuration is wrong, why it is not done.
+    pub(super) fn reload(&mut self, wish: &str) -> Result<(), String> {
+        self.look_at_binary();
+        self.read_configuration()?;
+        self.reload.reason = Some(wish.to_owned());
+        self.events.push_back(Event::Reload);
+        Ok(())
+    }
+
+    /// Puts the configuration in force as it is now. If it is wrong, the old one goes on.
+    fn read_configuration(&mut self) -> Result<(), String> {
+        self.reload.stamp(&self.app.config);
+        let config = match self.app.load() {
+            Ok(config) => config,
+            Err(wrong) => {
+                let sentence = plain(&wrong.sentence());
+                if self.is_news(&sentence) {
+                    ::log::error!("reload failed, the old configuration goes on: {sentence}");
+                }
+                return Err(sentence);
+            }
+        };
+        if let Some(key) = fixed_key(&self.config, &config) {
+            // The next request's daemon, or CGI, does it as it is said now.
+            ::log::info!("leave: {key} was changed");
+            self.last_failure = None;
+            self.leave(None);
+            return Ok(());
+        }
+        if let App::Wsgi(target) = &config.app {
+            self.target = target.clone();
+        }
+        self.config = config;
+        self.pool.obey(setup::limits(&self.config));
+        let limit = self.config.spool.limit;
+        self.workers.board().tell_spool(self.spooled, limit);
+        report::set_log_level(app::log_level(&self.config));
+        if let Some(listener) = &self.listener {
+            // The backlog that was is not wrong either.
+            let _ = socket::take_over(listener.as_fd(), app::backlog(&self.config));
+        }
+        Ok(())
+    }
+
+    /// That this generation can't be had was said.
+    pub(super) fn note_failed(&mut self, generation: Generation) {
+        self.reload.failed = self.reload.failed.max(generation);
+    }
+
+    /// A generation that was to take another's place can't be had. What it said goes to the log, and to no client:
+    /// nobody's request has failed.
+    pub(super) fn generation_failed(&mut self, generation: Generation, reason: &str) {
+        let words = std::mem::take(&mut self.last_words);
+        self.note_failed(generation);
+        let sentence = plain(reason);
+        if self.is_news(&sentence) {
+            let shown = visible(sentence.as_bytes());
+            ::log::error!("reload failed, the old code goes on serving: {shown}");
+            self.log_words(Source::Zygote(generation), &words);
+        }
+    }
+
+    /// What was said at an import: to the log.
+    pub(super) fn log_words(&mut self, source: Source, words: &[u8]) {
+        self.pass_on_errors(source, None, words);
+        self.end_errors(source);
+    }
+
+    /// Keeps the reason of a failure. `false`: it is the last one's, which was said.
+    fn is_news(&mut self, sentence: &str) -> bool {
+        let is_news = self.reload.said.as_deref() != Some(sentence);
+        self.reload.said = Some(sentence.to_owned());
+        self.fail(sentence.to_owned());
+        is_news
+    }
+
+    /// The pool gives up a generation before it has served: if nobody has said why, its time is over.
+    pub(super) fn note_retired(&mut self, generation: Generation) {
+        let is_next = generation > self.pool.generation() && self.pool.is_proven();
+        if is_next && !self.reload.has_failed(generation) && !self.leaving.has_begun() {
+            self.generation_failed(generation, "the app was not ready within start-timeout");
+        }
+    }
+
+    /// Says that another generation serves, if one does.
+    pub(super) fn note_switch(&mut self) {
+        let generation = self.pool.generation();
+        let before = std::mem::replace(&mut self.reload.serving, generation);
+        if before == generation {
+            return;
+        }
+        self.reload.said = None;
+        self.last_failure = None;
+        self.note_up_to_date();
+        let words = std::mem::take(&mut self.last_words);
+        if before > 0 {
+            let reason = &self.reload.newest_reason;
+            ::log::info!("reload: generation={generation} reason={reason}");
+            self.log_words(Source::Zygote(generation), &words);
+        }
+        let watched = &mut self.reload.watched;
+        watched.retain(|&other, _| other >= generation);
+        self.write_state();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Host};
+
+    fn config(text: &str) -> Config {
+        let settings = config::parse("app", text.as_bytes()).unwrap();
+        let host = Host {
+            cores: 1.0,
+            nproc: None,
+        };
+        Config::from_settings(settings, host).unwrap()
+    }
+
+    #[test]
+    fn changes_ask_for_what_they_concern() {
+        let watched = ["/app.cgi", "/bin/polycgi", "/srv/restart.txt"].map(PathBuf::from);
+        let asked = |found: &[Change]| Asked::for_changes(found, &watched);
+        assert_eq!(asked(&[]), Asked::default());
+        let both = asked(&[Change::Watched(0), Change::Watched(1)]);
+        assert!(both.configuration && both.binary && both.reason.is_none());
+        let touched = asked(&[Change::Watched(2)]);
+        assert_eq!(touched.reason.as_deref(), Some("/srv/restart.txt"));
+        let edited = asked(&[Change::Module("wiki.page".to_owned()), Change::Watched(9)]);
+        assert_eq!(edited.reason.as_deref(), Some("wiki.page"));
+        assert_eq!(asked(&[Change::Watched(9)]), Asked::default());
+    }
+
+    #[test]
+    fn a_daemon_leaves_for_what_it_can_not_change() {
+        let old = config("wsgi = a:b\n");
+        let fixed = |text: &str| fixed_key(&old, &config(text));
+        assert_eq!(
+            fixed("wsgi = c:d\nmax-procs = 3\nlog-level = debug\n"),
+            None
+        );
+        assert_eq!(fixed("cgi = ./x\n"), Some("wsgi"));
+        assert_eq!(fixed("wsgi = a:b\nmode = cgi\n"), Some("mode"));
+        assert_eq!(fixed("wsgi = a:b\nmode = daemon\n"), None);
+        assert_eq!(fixed("wsgi = a:b\nruntime-dir = /x\n"), Some("runtime-dir"));
+        assert_eq!(fixed("wsgi = a:b\nlisten = /x\n"), Some("listen"));
+        assert_eq!(fixed("wsgi = a:b\nlog-file = /x\n"), Some("log-file"));
+    }
+
+    #[test]
+    fn an_outcome_is_that_of_a_later_generation() {
+        let reload = Reload {
+            serving: 2,
+            failed: 4,
+            newest: 5,
+            ..Reload::default()
+        };
+        assert_eq!(reload.outcome_after(1), Outcome::Serving);
+        assert_eq!(reload.outcome_after(2), Outcome::Failed);
+        assert_eq!(reload.outcome_after(4), Outcome::Open);
+        assert!(reload.has_failed(4) && !reload.has_failed(5));
+    }
+}

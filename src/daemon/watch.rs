@@ -1,0 +1,171 @@
+//! Which descriptors of a client the loop waits for, and for what. Knows which of them are one and the same.
+//!
+//! # Theory of operation
+//! epoll takes a descriptor once. A plain SCGI client has only its connection, which is input and output as well: what
+//! is wanted of the three is waited for together, under the connection's token. The descriptors that a front passed
+//! are each their own, even where they lead to one socket (mod_cgid) or one pipe (thttpd), since epoll tells
+//! descriptors apart and not only what they lead to. A descriptor that epoll refuses (EPERM: a file, /dev/null) is
+//! always ready, so whoever uses it is never told to wait and never needs to be woken.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::token::Token;
+use crate::policy::queue::Ticket;
+use crate::sys::poll::{Interest, Poll};
+use crate::sys::{Errno, is};
+
+/// One of a client's descriptors, by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Connection,
+    Errors,
+    Input,
+    Output,
+}
+
+impl End {
+    pub(super) const ALL: [End; 4] = [End::Connection, End::Errors, End::Input, End::Output];
+
+    fn token(self, ticket: Ticket) -> Token {
+        match self {
+            End::Connection => Token::Connection(ticket),
+            End::Errors => Token::Errors(ticket),
+            End::Input => Token::Input(ticket),
+            End::Output => Token::Output(ticket),
+        }
+    }
+}
+
+/// What is wanted of each, and what epoll knows.
+#[derive(Debug, Default)]
+pub(super) struct Watches {
+    wanted: [Option<Interest>; 4],
+    known: [Option<Interest>; 4],
+}
+
+impl Watches {
+    /// Waits for something else from now on, or for nothing. `fd`: what `end` is, or the connection of a plain client.
+    pub(super) fn set(
+        &mut self,
+        poll: &Poll,
+        ticket: Ticket,
+        end: End,
+        interest: Option<Interest>,
+        is_plain: bool,
+        fd: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        self.wanted[end as usize] = interest;
+        let is_shared = is_plain && end != End::Errors;
+        let place = if is_shared { End::Connection } else { end };
+        let wanted = if is_shared {
+            [End::Connection, End::Input, End::Output]
+                .into_iter()
+                .filter_map(|end| self.wanted[end as usize])
+                .reduce(join)
+        } else {
+            interest
+        };
+        let known = std::mem::replace(&mut self.known[place as usize], wanted);
+        let token = place.token(ticket).into();
+        let done = match (known, wanted) {
+            (known, wanted) if known == wanted => Ok(()),
+            (None, Some(interest)) => poll.add(fd, token, interest),
+            (Some(_), Some(interest)) => poll.change(fd, token, interest),
+            (_, None) => {
+                poll.remove(fd);
+                Ok(())
+            }
+        };
+        if done.is_err() {
+            self.known[place as usize] = None;
+        }
+        done.or_else(|error| {
+            if is(&error, Errno::EPERM) {
+                Ok(())
+            } else {
+                Err(error)
+            }
+        })
+    }
+
+    /// epoll has it.
+    pub(super) fn knows(&self, end: End) -> bool {
+        self.known[end as usize].is_some()
+    }
+
+    /// The descriptor is closed, and with it forgotten.
+    pub(super) fn closed(&mut self, end: End) {
+        self.wanted[end as usize] = None;
+        self.known[end as usize] = None;
+    }
+}
+
+/// A plain client's connection: its end is always reported, so nothing is lost beside reading or writing.
+fn join(one: Interest, other: Interest) -> Interest {
+    match (one, other) {
+        (Interest::HangUp | Interest::Gone, other) => other,
+        (one, Interest::HangUp | Interest::Gone) => one,
+        (one, other) if one == other => one,
+        _ => Interest::Both,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ready(poll: &Poll) -> Vec<(Token, bool, bool)> {
+        let mut ready = Vec::new();
+        poll.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        let seen = ready.iter();
+        seen.map(|r| (Token::from(r.token), r.readable, r.writable))
+            .collect()
+    }
+
+    #[test]
+    fn a_plain_connection_is_input_and_output() {
+        let poll = Poll::new().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut watches = Watches::default();
+        let mut set = |end, interest| {
+            watches
+                .set(&poll, 7, end, interest, true, near.as_fd())
+                .unwrap();
+            ready(&poll)
+        };
+        assert_eq!(set(End::Connection, Some(Interest::HangUp)), []);
+        assert_eq!(set(End::Input, Some(Interest::Read)), []);
+        let both = set(End::Output, Some(Interest::Write));
+        assert_eq!(both, [(Token::Connection(7), false, true)]);
+        io::Write::write_all(&mut &far, b"x").unwrap();
+        assert_eq!(
+            set(End::Output, None),
+            [(Token::Connection(7), true, false)]
+        );
+        assert_eq!(set(End::Input, None), []);
+        assert_eq!(set(End::Connection, None), []);
+    }
+
+    #[test]
+    fn one_socket_may_be_passed_twice_and_a_file_is_always_ready() {
+        let poll = Poll::new().unwrap();
+        let (near, _far) = UnixStream::pair().unwrap();
+        let other = near.try_clone().unwrap();
+        let mut watches = Watches::default();
+        let mut set = |end, interest, fd: BorrowedFd<'_>| {
+            watches.set(&poll, 1, end, interest, false, fd).unwrap();
+            ready(&poll).len()
+        };
+        assert_eq!(set(End::Input, Some(Interest::Read), near.as_fd()), 0);
+        assert_eq!(set(End::Output, Some(Interest::Write), other.as_fd()), 1);
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(set(End::Errors, Some(Interest::Write), file.as_fd()), 1);
+        assert_eq!(set(End::Errors, None, file.as_fd()), 1);
+        assert_eq!(set(End::Output, None, other.as_fd()), 0);
+    }
+}
