@@ -61,24 +61,15 @@ impl Check {
 }
 
 /// Keys that this version reads and does not act on yet: no error, but nobody shall rely on them.
-const WAITING: [&str; 17] = [
+const WAITING: [&str; 8] = [
     "connect",
     "listen",
     "listen-allow",
-    "max-rss",
     "mount",
-    "priority-cookie",
-    "queue-target",
-    "quiet-timeout",
-    "reload",
-    "request-limit",
-    "request-timeout",
     "scgi",
     "server-timing",
     "socket-group",
     "socket-mode",
-    "spool-dir",
-    "spool-limit",
 ];
 
 fn say_what_waits(config: &Config) {

@@ -1,41 +1,31 @@
-//! `status`, `start`, `stop`: what a person says to an app's daemon, and what is known when there is none.
+//! `start`, `stop`, `reload`: what a person makes an app's daemon do.
 
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fmt::Display;
 use std::time::Duration;
 
 use argh::FromArgs;
 
 use super::app_named;
+use super::ask::{PATIENCE, Target};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::Config;
 use crate::control::{self, Command};
 use crate::place::Place;
-use crate::policy::backoff;
-use crate::policy::route::Reach;
 use crate::report::{Exit, say};
-use crate::scgi;
-use crate::slots::Slots;
 use crate::start::{self, Here};
-use crate::sys::poll::{Interest, wait_one};
-use crate::sys::{clock, files, process, socket};
+use crate::sys::{clock, process};
 
 /// How long `stop --hold` keeps the daemon down.
 const HOLD: Duration = Duration::from_secs(24 * 3600);
-/// The largest `cgi-max` that there can be.
-const MOST_SLOTS: u32 = 1024;
-/// How long a daemon may take to answer a command.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a reload is waited for, whatever `start-timeout` says.
+const LONGEST_RELOAD: Duration = Duration::from_secs(600);
 
-/// Show how an app's daemon is; without APP, those of all apps of this user that have had one.
+/// Load an app's configuration and code anew: the daemon serves on until the new code is ready, and if that can't be
+/// had, with the old. Without APP, all daemons of this user.
 #[derive(FromArgs)]
-#[argh(subcommand, name = "status")]
-pub(super) struct Status {
-    /// print JSON: an object for each app, in a line of its own
-    #[argh(switch)]
-    json: bool,
-
+#[argh(subcommand, name = "reload")]
+pub(super) struct Reload {
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: Option<String>,
@@ -63,56 +53,68 @@ pub(super) struct Stop {
     app: String,
 }
 
-impl Status {
+impl Reload {
     pub(super) fn run(self) -> Exit {
         let Some(name) = &self.app else {
-            return self.show_all();
+            return Reload::run_all();
         };
-        let app = match app_named("status", name) {
+        let app = match app_named("reload", name) {
             Ok(app) => app,
             Err(exit) => return exit,
         };
-        match Target::find(&app).ask(Command::Status) {
-            Ok(Some(text)) => self.show(&control::Status::from_lines(&text)),
-            Ok(None) => self.show(&status_without_daemon(&app)),
+        // One that is wrong is refused at once.
+        let start = app.load().map_or(PATIENCE, |config| config.timeouts.start);
+        let name = app.path.display();
+        match Target::find(&app).ask_for(Command::Reload, reload_patience(start)) {
+            Ok(Some(text)) => told(&name, &control::Status::from_lines(&text)),
+            Ok(None) => {
+                println!("{name}: no daemon runs: the next request loads it anew");
+                Exit::Ok
+            }
             Err(sentence) => {
-                say("status", sentence);
-                return Exit::Unavailable;
+                say("reload", sentence);
+                Exit::Unavailable
             }
         }
-        Exit::Ok
     }
 
-    fn show(&self, status: &control::Status) {
-        if self.json {
-            println!("{}", status.to_json());
-        } else {
-            print!("{}", status.to_text());
-        }
-    }
-
-    fn show_all(&self) -> Exit {
+    fn run_all() -> Exit {
         let mut exit = Exit::Ok;
         for place in Place::all(process::uid()) {
-            let target = Target {
-                connection: connect(&place),
-            };
-            match target.ask(Command::Status) {
-                Ok(Some(text)) => self.show(&control::Status::from_lines(&text)),
-                Ok(None) if place.state().exists() => self.show(&status_of_place(&place)),
-                // It has never had a daemon: nobody noted its name.
+            match Target::at(&place).ask_for(Command::Reload, LONGEST_RELOAD) {
+                Ok(Some(text)) => {
+                    let status = control::Status::from_lines(&text);
+                    if told(&status.app, &status) != Exit::Ok {
+                        exit = Exit::Unavailable;
+                    }
+                }
                 Ok(None) => {}
                 Err(sentence) => {
-                    say(
-                        "status",
-                        format_args!("{}: {sentence}", place.dir.display()),
-                    );
+                    let place = place.dir.display();
+                    say("reload", format_args!("{place}: {sentence}"));
                     exit = Exit::Unavailable;
                 }
             }
         }
         exit
     }
+}
+
+/// One import may be under way, and another follow it.
+fn reload_patience(start: Duration) -> Duration {
+    (2 * start + PATIENCE).min(LONGEST_RELOAD)
+}
+
+/// What came of a reload.
+fn told(app: &impl Display, status: &control::Status) -> Exit {
+    let failure = match (status.state, &status.last_failure) {
+        (_, Some(failure)) => failure,
+        // It leaves, and the next request loads everything anew.
+        (control::State::Draining | control::State::Up, None) => return Exit::Ok,
+        (_, None) => "the daemon ended without a word",
+    };
+    say("reload", format_args!("cannot reload {app}: {failure}"));
+    Exit::Unavailable
 }
 
 impl Start {
@@ -195,110 +197,4 @@ fn opened(app: &AppFile) -> Result<(Config, Here), (Exit, String)> {
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
     let here = Here::open(app, &config).map_err(|no| (Exit::CantCreate, no))?;
     Ok((config, here))
-}
-
-/// What is known of an app that has no daemon at this moment.
-fn status_without_daemon(app: &AppFile) -> control::Status {
-    let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-    let places = places(app, runtime_dir);
-    let place = places.into_iter().find(|place| place.slots().exists());
-    let status = place
-        .map(|place| status_of_place(&place))
-        .unwrap_or_default();
-    control::Status {
-        app: app.path.display().to_string(),
-        ..status
-    }
-}
-
-/// What is left at the place of a daemon that is down.
-fn status_of_place(place: &Place) -> control::Status {
-    let text = std::fs::read_to_string(place.state()).unwrap_or_default();
-    let left = control::Status::from_lines(&text);
-    let mut status = control::Status {
-        app: left.app,
-        last_failure: left.last_failure,
-        ..control::Status::default()
-    };
-    if let Ok(slots) = Slots::open(&place.slots()) {
-        let now = clock::now();
-        let failed = slots.attempt(now);
-        if slots.is_held(now) {
-            status.state = control::State::Held;
-        } else if failed.is_some_and(|a| backoff::remaining(a.attempts, a.since).is_some()) {
-            status.state = control::State::BackingOff;
-        }
-        status.cgis = slots.running(MOST_SLOTS).unwrap_or(0).into();
-    }
-    status
-}
-
-/// Where an app's place may be; for root, which may ask about any uid's app, everybody's.
-fn places(app: &AppFile, runtime_dir: Option<std::path::PathBuf>) -> Vec<Place> {
-    let own = runtime_dir.map(|dir| Place {
-        dir: dir.join(&app.id),
-    });
-    let mut places: Vec<Place> = own
-        .into_iter()
-        .chain(Place::candidates(app, process::uid()))
-        .collect();
-    if process::uid() == 0 {
-        places.extend(Place::everybodys(app));
-    }
-    places
-}
-
-/// The daemon that answers for an app.
-struct Target {
-    connection: Option<OwnedFd>,
-}
-
-impl Target {
-    fn find(app: &AppFile) -> Target {
-        let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-        let connection = places(app, runtime_dir).iter().find_map(connect);
-        Target { connection }
-    }
-
-    /// What the daemon says to a command; `None`: there is none.
-    fn ask(self, command: Command) -> Result<Option<String>, String> {
-        self.ask_for(command, PATIENCE)
-    }
-
-    fn ask_for(self, command: Command, patience: Duration) -> Result<Option<String>, String> {
-        let Some(connection) = self.connection else {
-            return Ok(None);
-        };
-        let pair = (control::VARIABLE.as_bytes(), command.word().as_bytes());
-        let mut message = Vec::new();
-        scgi::message(b"0", std::iter::once(pair), &mut message);
-        socket::send_now(connection.as_fd(), &message)
-            .map_err(|error| format!("cannot ask the daemon: {error}"))?;
-        let ready = wait_one(connection.as_fd(), Interest::Read, patience).unwrap_or(false);
-        if !ready {
-            return Err(format!(
-                "the daemon does not answer within {} s",
-                patience.as_secs()
-            ));
-        }
-        let mut text = String::new();
-        match std::fs::File::from(connection).read_to_string(&mut text) {
-            Ok(_) => Ok(Some(text)),
-            Err(error) => Err(format!("cannot read the daemon's answer: {error}")),
-        }
-    }
-}
-
-/// Root trusts a daemon whose uid is that of its place; anybody else only their own.
-fn connect(place: &Place) -> Option<OwnedFd> {
-    if process::uid() != 0 {
-        return match start::connect(place) {
-            (Reach::Answers, connection) => connection,
-            _ => None,
-        };
-    }
-    let owner = files::owner(&place.dir)?;
-    let connection = socket::connect_now(&place.socket()).ok()?;
-    let peer = socket::peer(connection.as_fd())?;
-    (peer.uid == owner).then_some(connection)
 }

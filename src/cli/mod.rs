@@ -1,10 +1,12 @@
 //! The subcommands for people: the table of them, the help that lists them, and what an app file says when it is run
 //! by hand.
 
+mod ask;
 mod check;
 mod control;
 mod links;
 mod request;
+mod status;
 
 use std::process::ExitCode;
 
@@ -43,10 +45,11 @@ enum Subcommand {
     Links(links::Links),
     New(links::New),
     OverloadPage(OverloadPage),
+    Reload(control::Reload),
     Request(request::Request),
     ScgiDaemon(ScgiDaemon),
     Start(control::Start),
-    Status(control::Status),
+    Status(status::Status),
     Stop(control::Stop),
 }
 
@@ -113,6 +116,7 @@ pub fn main(words: &[String]) -> ExitCode {
         Subcommand::Links(words) => words.run(),
         Subcommand::New(words) => words.run(),
         Subcommand::OverloadPage(_) => for_web_server("overload-page"),
+        Subcommand::Reload(words) => words.run(),
         Subcommand::Request(words) => words.run(),
         // Reached only with --help: the table of applets has its own way there.
         Subcommand::ScgiDaemon(_) => Exit::Usage,
