@@ -1,7 +1,7 @@
 //! kill -9 of the daemon, of the zygote, of a busy worker: who gets what, and that the next request is right.
 
-use super::util::process::{children, is_alive, kill_at_once};
-use super::util::{Conversation, Deadline, Gate, Mpm, Site, daemon, under_both};
+use super::util::process::{children, is_alive, kill_at_once, stop};
+use super::util::{Conversation, Deadline, Dir, Gate, Mpm, Site, cgi, daemon, under_both};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\nmax-procs = 4\n";
 
@@ -101,6 +101,34 @@ fn a_killed_zygote_is_replaced(mpm: Mpm) {
         assert_eq!(held.reply().ok(), format!("{worker}\n"));
     }
     hello(&site);
+}
+
+/// It has not died, and it will never do what it is asked to.
+#[test]
+fn a_zygote_that_hangs_is_replaced() {
+    let dir = Dir::new();
+    let patience = "queue-target = 30s\nqueue-timeout = 30s\n";
+    let config = format!("{CONFIG}{patience}min-idle = 0\nstart-timeout = 3s\n");
+    let app = dir.app_file("app", &config);
+    let mut gate = dir.gate("gate");
+    let first = cgi::start_front(&app, "/hold?gate=gate");
+    let one = gate.entered();
+    let serving = dir.daemon();
+    dir.until_status_has("workers.0.state = \"busy\"");
+    let mut others = children(serving);
+    others.retain(|&pid| pid != one);
+    assert_eq!(others.len(), 1, "{others:?}");
+    stop(others[0]);
+    let second = cgi::start_front(&app, "/hold?gate=gate");
+    let other = gate.entered();
+    assert!(children(serving).contains(&other), "a worker");
+    assert!(
+        Deadline::soon().ended(others[0]),
+        "the zygote is still there"
+    );
+    gate.open(2);
+    assert_eq!(first.end().response().ok(), format!("{one}\n"));
+    assert_eq!(second.end().response().ok(), format!("{other}\n"));
 }
 
 fn a_killed_worker_is_a_502(mpm: Mpm) {

@@ -2,12 +2,13 @@
 //! is a front or a plain SCGI client.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::util::process::{children, kill_at_once, send, stop};
 use super::util::scgi::{ScgiClient, header};
-use super::util::{Deadline, Dir, Running, as_user, cgi, daemon};
+use super::util::{Deadline, Dir, Running, as_user, cgi, daemon, pause};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
 
@@ -174,4 +175,21 @@ fn a_front_that_inherits_an_ignored_sigchld_starts_the_daemon() {
         .envs(cgi::meta("GET", "/hello", &[]));
     Running::start(&mut front, b"").end().response().ok();
     dir.daemon();
+}
+
+/// It was there before the daemon left, so it is served, however late it says what it wants.
+#[test]
+fn a_plain_client_that_has_connected_is_served_by_a_daemon_that_leaves() {
+    let (dir, daemon) = served("");
+    let mut client = ScgiClient::connect(&dir.socket());
+    let header = header("GET", "/hello", &[], 0);
+    let (first, rest) = header.split_at(20);
+    client.send(first);
+    dir.polycgi(&["stop"]).success();
+    assert!(!dir.socket().exists());
+    // Time enough for workers to go, if they did.
+    pause(Duration::from_millis(300));
+    client.send(rest);
+    assert!(client.reply().ok().starts_with("hello from "));
+    assert!(Deadline::soon().ended(daemon));
 }

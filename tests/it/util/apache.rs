@@ -35,9 +35,10 @@ pub(crate) struct Apache {
 }
 
 impl Apache {
-    /// Starts it for up to `concurrency` requests at once, and waits until it listens.
+    /// Starts it for up to `concurrency` requests at once and with these more lines of configuration, and waits
+    /// until it listens.
     #[track_caller]
-    pub(crate) fn start(dir: &Dir, mpm: Mpm, concurrency: u32) -> Self {
+    pub(crate) fn start(dir: &Dir, mpm: Mpm, concurrency: u32, more: &str) -> Self {
         for needed in [PROGRAM, MODULES] {
             assert!(
                 Path::new(needed).exists(),
@@ -48,7 +49,7 @@ impl Apache {
         let root = dir.folder("apache", 0o755);
         let config = dir.file(
             "apache/httpd.conf",
-            &config(dir, &root, mpm, concurrency, address),
+            &(config(dir, &root, mpm, concurrency, address) + more),
             0o644,
         );
         let mut watch = Watch::on(&root);
@@ -105,9 +106,12 @@ impl Apache {
     /// stopped. Not that it started and stopped.
     pub(crate) fn log(&self) -> String {
         let notice = |line: &str| line.starts_with('[') && line.contains(":notice] ");
+        // The event MPM says so of a connection whose response is over when it is told to stop: by then its pollset is
+        // closed, and the connection still to be.
+        let stopped = |line: &str| line.contains(" AH03092: process_lingering_close: ");
         self.text()
             .split_inclusive('\n')
-            .filter(|line| !notice(line))
+            .filter(|line| !notice(line) && !stopped(line))
             .collect()
     }
 

@@ -121,19 +121,59 @@ impl Dir {
     /// Asks for the status until it has that line.
     #[track_caller]
     pub(crate) fn until_status_has(&self, line: &str) {
+        self.until_status(line, |status| status.iter().any(|shown| shown == line));
+    }
+
+    /// Asks for the status until it is so.
+    #[track_caller]
+    pub(crate) fn until_status(&self, what: &str, mut holds: impl FnMut(&[String]) -> bool) {
         let deadline = Deadline::soon();
         loop {
             let status = self.status();
-            if status.iter().any(|shown| shown == line) {
+            if holds(&status) {
                 return;
             }
             assert!(
                 !deadline.left().is_zero(),
-                "not {line}: {status:?}\n{}",
+                "not {what}: {status:?}\n{}",
                 self.daemon_log()
             );
         }
     }
+
+    /// The zygote: the only child of the daemon that is no worker by its word. One that was just forked may not have
+    /// told yet what it is, and there may be two generations; so this looks until there is one.
+    #[track_caller]
+    pub(crate) fn zygote(&self) -> i32 {
+        let (daemon, mut zygotes) = (self.daemon(), Vec::new());
+        self.until_status("one zygote", |status| {
+            zygotes = process::children(daemon);
+            zygotes.retain(|pid| workers(status).iter().all(|(worker, _)| worker != pid));
+            zygotes.len() == 1
+        });
+        zygotes[0]
+    }
+}
+
+/// The workers in what `status` shows: their pids and states.
+pub(crate) fn workers(status: &[String]) -> Vec<(i32, String)> {
+    let value = |number: usize, key: &str| {
+        let start = format!("workers.{number}.{key} = ");
+        status.iter().find_map(|line| line.strip_prefix(&start))
+    };
+    (0..)
+        .map_while(|number| {
+            let pid = value(number, "pid")?.parse().ok()?;
+            let state = value(number, "state")?.trim_matches('"').to_owned();
+            Some((pid, state))
+        })
+        .collect()
+}
+
+/// How many workers are in that state.
+pub(crate) fn workers_that_are(status: &[String], state: &str) -> usize {
+    let workers = workers(status).into_iter();
+    workers.filter(|(_, shown)| shown == state).count()
 }
 
 fn is_daemon(process: &Process) -> bool {

@@ -1,6 +1,6 @@
 //! The end of every wait: when it is, and how to wait for an event until then. Nothing here sleeps.
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -36,11 +36,17 @@ impl Deadline {
     }
 
     /// The same for whichever of several is first.
-    pub(crate) fn either_readable(self, fds: &[std::os::fd::BorrowedFd<'_>]) -> bool {
-        let mut polled: Vec<_> = fds
-            .iter()
-            .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
-            .collect();
+    pub(crate) fn either_readable(self, fds: &[BorrowedFd<'_>]) -> bool {
+        self.either(fds, PollFlags::POLLIN)
+    }
+
+    /// Waits until `fd` can be written to or is broken; false when the deadline came first.
+    pub(crate) fn writable(self, fd: &impl AsFd) -> bool {
+        self.either(&[fd.as_fd()], PollFlags::POLLOUT)
+    }
+
+    fn either(self, fds: &[BorrowedFd<'_>], events: PollFlags) -> bool {
+        let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, events)).collect();
         loop {
             // Rounded up: a poll of 0 ms in the last millisecond would spin.
             let left = i32::try_from(self.left().as_micros().div_ceil(1000)).unwrap_or(i32::MAX);

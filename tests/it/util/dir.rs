@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -139,7 +140,17 @@ impl Dir {
         // As /proc names it; with no PREFIX there are none.
         let ours = env::var_os("POLYCGI_PREFIX")
             .and_then(|prefix| fs::canonicalize(Path::new(&prefix).join("bin/polycgi")).ok());
-        let is_ours = |process: &Process| process.exe.is_some() && process.exe == ours;
+        // A test's own copy may have been replaced: then its name ends in ` (deleted)`.
+        let own = self.join("bin/polycgi");
+        let is_own = |exe: &Path| {
+            exe.as_os_str()
+                .as_bytes()
+                .starts_with(own.as_os_str().as_bytes())
+        };
+        let is_ours = |process: &Process| {
+            process.exe.is_some()
+                && (process.exe == ours || process.exe.as_deref().is_some_and(is_own))
+        };
         self.processes().into_iter().filter(is_ours).collect()
     }
 

@@ -64,6 +64,16 @@ impl Gate {
         }
     }
 
+    /// Whether a request is at the gate at this moment; that one counts as entered.
+    #[track_caller]
+    pub(crate) fn was_entered(&mut self) -> bool {
+        let is_there = !self.unread.is_empty() || Deadline::now().readable(&self.entered);
+        if is_there {
+            self.entered();
+        }
+        is_there
+    }
+
     /// Lets that many requests pass, now or when they come.
     pub(crate) fn open(&mut self, requests: usize) {
         self.go

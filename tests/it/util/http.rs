@@ -179,6 +179,20 @@ impl Conversation {
         }
     }
 
+    /// What goes on with a connection whose request was sent, and of whose response so much was read.
+    pub(crate) fn of(stream: TcpStream, read: Vec<u8>) -> Self {
+        stream
+            .set_nonblocking(false)
+            .expect("a flag can be cleared");
+        Self {
+            stream,
+            deadline: Deadline::soon(),
+            read,
+            head_only: false,
+            framing: Framing::End,
+        }
+    }
+
     /// Ends the request's head: now the server may begin with it.
     pub(crate) fn release(&mut self) {
         self.stream

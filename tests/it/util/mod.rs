@@ -8,9 +8,15 @@ mod deadline;
 mod dir;
 mod gate;
 mod http;
+mod load;
+pub(crate) mod patient;
+mod piped;
 pub(crate) mod process;
 pub(crate) mod scgi;
+pub(crate) mod served;
 mod site;
+pub(crate) mod slow;
+mod small_disk;
 mod watch;
 
 use std::env;
@@ -23,7 +29,11 @@ pub(crate) use deadline::Deadline;
 pub(crate) use dir::Dir;
 pub(crate) use gate::Gate;
 pub(crate) use http::{Conversation, Reply};
+pub(crate) use load::{Chance, Load, pause};
+pub(crate) use piped::Piped;
+pub(crate) use served::Served;
 pub(crate) use site::{Site, Way};
+pub(crate) use small_disk::SmallDisk;
 pub(crate) use watch::Watch;
 
 /// What every program of a test has for PATH: nothing of the person who runs the tests.

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -101,6 +102,36 @@ fn stat(pid: i32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let words = text.rsplit_once(')')?.1.split_whitespace();
     Some(words.map(str::to_owned).collect())
+}
+
+/// How many descriptors a process has.
+pub(crate) fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// The sizes of the files in a folder that a process has open, unlinked ones too; each file once.
+pub(crate) fn files_of(pid: i32, folder: &Path) -> Vec<u64> {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd"));
+    let fds = fds.into_iter().flatten().flatten().map(|fd| fd.path());
+    let here = fds.filter(|fd| fs::read_link(fd).is_ok_and(|to| to.starts_with(folder)));
+    // Through the link of /proc, which leads to the file itself.
+    let mut files: Vec<(u64, u64)> = here
+        .filter_map(|fd| fs::metadata(fd).ok())
+        .filter(|metadata| metadata.is_file())
+        .map(|metadata| (metadata.ino(), metadata.len()))
+        .collect();
+    files.sort_unstable();
+    files.dedup_by_key(|(inode, _)| *inode);
+    files.into_iter().map(|(_, size)| size).collect()
+}
+
+/// The most memory, in bytes, that a process has ever had in use.
+#[track_caller]
+pub(crate) fn peak_memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kilobytes.map_or_else(|| panic!("{pid} is not there"), |kb: u64| kb << 10)
 }
 
 /// Who has the socket that listens at this path.

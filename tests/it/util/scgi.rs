@@ -1,7 +1,7 @@
 //! A plain SCGI client, as a web server is one: a header, a message-body, a response up to the connection's end. It
 //! also sends what none would.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -23,9 +23,20 @@ impl ScgiClient {
         Self::connect_as(socket, uid)
     }
 
+    /// The same, for a daemon that may be away.
+    pub(crate) fn try_connect(socket: &Path) -> io::Result<Self> {
+        let (uid, _) = command::user();
+        Self::try_connect_as(socket, uid)
+    }
+
     /// Connects as another user, which only root can.
     #[track_caller]
     pub(crate) fn connect_as(socket: &Path, uid: Uid) -> Self {
+        Self::try_connect_as(socket, uid)
+            .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", socket.display()))
+    }
+
+    fn try_connect_as(socket: &Path, uid: Uid) -> io::Result<Self> {
         let path = socket.to_owned();
         // The peer's credentials are those of the thread that connects, at that moment. The system call itself
         // changes this one thread; the C library's function would change all of them.
@@ -39,23 +50,22 @@ impl ScgiClient {
             }
             UnixStream::connect(path)
         });
-        let stream = connected.join().expect("a thread can be waited for");
-        let stream = stream
-            .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", socket.display()));
+        let stream = connected.join().expect("a thread can be waited for")?;
         let patience = Some(Deadline::soon().left());
-        stream
-            .set_read_timeout(patience)
-            .expect("a time-out can be set");
-        stream
-            .set_write_timeout(patience)
-            .expect("a time-out can be set");
-        Self(stream)
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(patience)?;
+        Ok(Self(stream))
     }
 
     /// Sends bytes. A server that has refused what came before may be gone: its answer is what counts.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> &mut Self {
         let _ = self.0.write_all(bytes);
         self
+    }
+
+    /// Its connection, for what the others don't do.
+    pub(crate) fn stream(&mut self) -> &mut UnixStream {
+        &mut self.0
     }
 
     /// Sends no more.

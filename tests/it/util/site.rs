@@ -40,8 +40,14 @@ impl Site {
     /// A web server with nothing in its cgi-bin yet, for up to `concurrency` requests at once.
     #[track_caller]
     pub(crate) fn bare(mpm: Mpm, concurrency: u32) -> Self {
+        Self::with(mpm, concurrency, "")
+    }
+
+    /// The same with more lines of the web server's configuration.
+    #[track_caller]
+    pub(crate) fn with(mpm: Mpm, concurrency: u32, more: &str) -> Self {
         let dir = Dir::new();
-        let apache = Apache::start(&dir, mpm, concurrency);
+        let apache = Apache::start(&dir, mpm, concurrency, more);
         Self {
             apache,
             dir,

@@ -1,0 +1,3 @@
+"""What the tests edit."""
+
+VERSION = '000'

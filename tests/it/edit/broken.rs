@@ -1,0 +1,136 @@
+//! Edits that can't be imported: the old code goes on serving, and the operator reads of it once.
+
+use std::fs;
+
+use super::{Edited, LOOK_INTERVAL, edit, module};
+use crate::util::{Deadline, Load, pause};
+
+#[test]
+fn a_broken_edit_leaves_the_old_code_serving() {
+    the_old_code_serves("");
+}
+
+#[test]
+fn a_broken_edit_leaves_the_old_code_serving_without_preload() {
+    the_old_code_serves("preload = off\n");
+}
+
+#[track_caller]
+fn the_old_code_serves(config: &str) {
+    let edited = Edited::served(config);
+    pause(LOOK_INTERVAL);
+    edited.replace("version", "VERSION = '001\n");
+    edited.ask_for_several_looks(0);
+    let log = edited.dir.daemon_log();
+    assert_eq!(edited.logged("reload failed"), 1, "{config}{log}");
+    assert!(log.contains("app: "), "no traceback: {config}{log}");
+    assert!(log.contains("SyntaxError"), "{config}{log}");
+    let failure = edited.last_failure();
+    assert!(failure.contains("SyntaxError"), "{config}{failure}");
+    // Another reason is worth another line.
+    pause(LOOK_INTERVAL);
+    edited.replace("version", "VERSION = '%03d' % undefined\n");
+    edited.ask_for_several_looks(0);
+    let log = edited.dir.daemon_log();
+    assert_eq!(edited.logged("reload failed"), 2, "{config}{log}");
+    assert!(edited.last_failure().contains("NameError"));
+
+    pause(LOOK_INTERVAL);
+    edited.replace("version", &module(2));
+    assert_eq!(edited.ask().version, 2, "{config}");
+    assert_eq!(edited.last_failure(), "null", "{config}");
+    pause(LOOK_INTERVAL);
+    edited.edit(3);
+    assert_eq!(edited.ask().version, 3, "{config}");
+}
+
+/// Under load nobody waits for an edit, and nobody is hurt by a broken one.
+#[test]
+fn a_broken_edit_under_load() {
+    let edited = Edited::served("");
+    let answers = Load::beside(
+        4,
+        |_, _| edited.ask().version,
+        |load| {
+            edited.replace("version", "VERSION = '001\n");
+            let deadline = Deadline::soon();
+            while edited.logged("reload failed") == 0 {
+                load.assert_goes_on();
+                assert!(!deadline.left().is_zero(), "nobody has looked");
+                edited.ask();
+            }
+            edited.replace("version", &module(2));
+            while edited.ask().version != 2 {
+                load.assert_goes_on();
+                assert!(!deadline.left().is_zero(), "the mended edit is not served");
+            }
+        },
+    );
+    for answers in answers {
+        assert!(answers.is_sorted(), "{answers:?}");
+        assert!(answers.iter().all(|version| [0, 2].contains(version)));
+    }
+    assert_eq!(
+        edited.logged("reload failed"),
+        1,
+        "{}",
+        edited.dir.daemon_log()
+    );
+}
+
+#[test]
+fn a_missing_module_is_found_when_it_is_there() {
+    let edited = Edited::served("");
+    pause(LOOK_INTERVAL);
+    edited.replace("version", "from newer import VERSION\n");
+    edited.ask_for_several_looks(0);
+    let log = edited.dir.daemon_log();
+    assert_eq!(edited.logged("reload failed"), 1, "{log}");
+    assert!(log.contains("No module named 'newer'"), "{log}");
+    pause(LOOK_INTERVAL);
+    edited.replace("newer", &module(2));
+    assert_eq!(edited.ask().version, 2);
+    // It is watched like any other from now on.
+    pause(LOOK_INTERVAL);
+    edit(&edited.dir, "newer", 3);
+    assert_eq!(edited.ask().version, 3);
+}
+
+/// A module that goes away is an edit that can't be imported.
+#[test]
+fn a_module_that_goes_and_comes() {
+    let edited = Edited::served("");
+    pause(LOOK_INTERVAL);
+    let module_file = edited.dir.join("apps/version.py");
+    fs::remove_file(&module_file).expect("a module can be removed");
+    assert_eq!(edited.ask().version, 0);
+    assert_eq!(edited.logged("reload failed"), 1);
+    pause(LOOK_INTERVAL);
+    edited.replace("version", &module(2));
+    assert_eq!(edited.ask().version, 2);
+}
+
+#[test]
+fn a_wrong_app_file_leaves_the_old_one_in_force() {
+    let edited = Edited::served("env.NAME = old\n");
+    pause(LOOK_INTERVAL);
+    edited.configure("env.NAME = wrong\nmax-porcs = 3\n");
+    edited.ask_for_several_looks(0);
+    assert_eq!(edited.said("/name"), "old");
+    assert_eq!(edited.generation(), 1);
+    let log = edited.dir.daemon_log();
+    let said = log.lines().filter(|line| line.contains("max-porcs"));
+    assert_eq!(said.count(), 1, "{log}");
+    let failure = edited.last_failure();
+    assert!(failure.contains("max-porcs"), "{failure}");
+    // Edits of the code are still seen.
+    pause(LOOK_INTERVAL);
+    edited.edit(1);
+    assert_eq!(edited.ask().version, 1);
+    assert_eq!(edited.said("/name"), "old");
+
+    pause(LOOK_INTERVAL);
+    edited.configure("env.NAME = right\n");
+    assert_eq!(edited.said("/name"), "right");
+    assert_eq!(edited.last_failure(), "null");
+}

@@ -1,0 +1,437 @@
+//! The keys that limit a request, a worker or their number: what happens when the limit is reached, and that nothing
+//! happens before.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::util::daemon::workers_that_are;
+use super::util::patient::{PatientRead, PatientWrite, do_not_block};
+use super::util::process::{is_alive, kill_at_once, send};
+use super::util::scgi::{ScgiClient, header};
+use super::util::served::{app_file, noise, pid_in};
+use super::util::{Deadline, Dir, Mpm, Piped, Served, Site, as_user, cgi, daemon, run, under_both};
+
+under_both!(request_timeout);
+
+/// What a front has delivered and said; it must have ended well.
+#[track_caller]
+fn answer(front: Piped) -> (String, String) {
+    let (response, words, status) = front.end();
+    assert!(status.success(), "{status}: {words}");
+    (String::from_utf8_lossy(&response).into_owned(), words)
+}
+
+/// By Apache, as an operator meets it: the page, and where it was stuck.
+fn request_timeout(mpm: Mpm) {
+    let mut site = Site::bare(mpm, 16);
+    app_file(&site.dir, "max-procs = 2\nrequest-timeout = 1s\n");
+    let mut gate = site.dir.gate("gate");
+    let mut helpers = site.dir.gate("helper");
+    let stuck = site.open("GET", "/stuck?how=sleep&gate=gate&helper=helper", &[], None);
+    let (worker, helper) = (gate.entered(), helpers.entered());
+    assert!(is_alive(helper));
+    let serving = site.dir.daemon();
+    let reply = stuck.reply();
+    assert_eq!(reply.status(), 504, "{}", reply.text());
+    assert!(
+        reply.text().starts_with("504 Gateway Time"),
+        "{}",
+        reply.text()
+    );
+    assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+    for pid in [worker, helper] {
+        assert!(Deadline::soon().ended(pid), "{pid} is still there");
+    }
+    assert_eq!(site.dir.lines("marks"), ["finally"], "it was told before");
+    site.get("/hello").ok();
+    assert_eq!(site.dir.daemon(), serving);
+    let log = site.log();
+    assert!(log.contains("in sleep_for_ever"), "no stack: {log}");
+    assert!(log.contains("faultapp.py"), "no stack: {log}");
+    let said = log.matches("request-timeout").count();
+    assert_eq!(said, 1, "{log}");
+    assert!(site.dir.daemon_log().contains("request-timeout"));
+}
+
+/// Told to end, it does not: 5 s later it is killed. Meanwhile the place is taken, and the others are served.
+#[test]
+fn a_worker_that_cannot_be_told_is_killed() {
+    let ways = ["masked", "deaf", "finally", "c", "late"];
+    let served = Served::start("max-procs = 6\nrequest-timeout = 1s\n");
+    let mut gate = served.dir.gate("gate");
+    let mut helpers = served.dir.gate("helper");
+    let began = Instant::now();
+    let stuck = ways.map(|how| {
+        let helper = if how == "masked" {
+            "&helper=helper"
+        } else {
+            ""
+        };
+        let front = served.front(&format!("/stuck?how={how}&gate=gate{helper}"));
+        (how, front, gate.entered())
+    });
+    let helper = helpers.entered();
+    served.dir.until_status("stuck ones are seen", |status| {
+        workers_that_are(status, "stuck") == 4
+    });
+    served.hello();
+    for (how, front, worker) in stuck {
+        let (response, words) = answer(front);
+        if how == "late" {
+            assert!(response.ends_with("\r\n\r\nfirst\n"), "added: {response}");
+        } else {
+            assert!(response.starts_with("Status: 504 "), "{how}: {response}");
+            assert!(began.elapsed() >= Duration::from_secs(5), "no time: {how}");
+        }
+        // Who lets no signal in can't be asked either.
+        let is_shown = words.contains("faultapp.py");
+        assert_eq!(is_shown, how != "deaf", "the stack of {how}: {words}");
+        assert!(Deadline::soon().ended(worker), "{how}");
+    }
+    assert!(Deadline::soon().ended(helper), "killed with its group");
+    served.is_well();
+}
+
+/// What moves is not stuck, however long it takes: 1.6 s each, with a second at most without a block.
+#[test]
+fn progress_keeps_a_request_alive() {
+    let served = Served::start("max-procs = 3\nrequest-timeout = 1s\n");
+    let began = Instant::now();
+    let dripping = served.front("/drip?count=9&ms=200");
+    // In the pipe at once, and read by the application little by little.
+    let body = noise(7 * 65536);
+    let mut sipping = served.posting("/sip?ms=200", body.len());
+    sipping.stdin().give(&body);
+    // Read by the loop, as slowly.
+    let mut plain = served.plain_posting("/digest", 9);
+    for byte in 0..9 {
+        plain.send(&[byte]);
+        // The client's pace, and not a wait: nothing comes meanwhile.
+        let is_answered = Deadline::after(Duration::from_millis(200)).readable(plain.stream());
+        assert_eq!(is_answered, byte == 8, "{byte}");
+        if is_answered {
+            break;
+        }
+    }
+    assert!(plain.reply().ok().ends_with(" 9\n"));
+    let (response, words) = answer(dripping);
+    assert!(
+        response.ends_with("\r\n\r\n0\n1\n2\n3\n4\n5\n6\n7\n8\n"),
+        "{response}{words}"
+    );
+    let (response, words) = answer(sipping);
+    assert!(
+        response.ends_with(&format!("\r\n\r\n{}\n", body.len())),
+        "{response}{words}"
+    );
+    assert!(
+        began.elapsed() > Duration::from_millis(1500),
+        "nothing was shown"
+    );
+    served.is_well();
+}
+
+/// By the clock on the wall, whatever moves: a page where nothing was said yet, else a cut.
+#[test]
+fn request_limit() {
+    let served = Served::start("max-procs = 3\nrequest-limit = 1s\n");
+    let dripping = served.front("/drip?count=100&ms=100");
+    let body = noise(100 * 65536);
+    let mut sipping = served.posting("/sip?ms=100", body.len());
+    sipping.stdin().offer(&body[..65536]);
+    let stuck = served.front("/stuck?how=sleep");
+    let (response, _) = answer(dripping);
+    let (_, lines) = response.split_once("\r\n\r\n").expect("a head");
+    let numbers: Vec<&str> = lines.lines().collect();
+    let expected: Vec<String> = (0..numbers.len()).map(|n| n.to_string()).collect();
+    assert_eq!(numbers, expected, "nothing is added");
+    assert!((1..60).contains(&numbers.len()), "{response}");
+    let (response, words) = answer(stuck);
+    assert!(response.starts_with("Status: 504 "), "{response}");
+    assert!(words.contains("sleep_for_ever"), "{words}");
+    drop(sipping);
+    served.is_well();
+}
+
+#[test]
+fn a_header_that_does_not_come() {
+    let served = Served::start("");
+    let whole = header("GET", "/mark?name=x", &[], 0);
+    let mut silent = ScgiClient::connect(&served.dir.socket());
+    let mut half = ScgiClient::connect(&served.dir.socket());
+    half.send(&whole[..whole.len() / 2]);
+    for client in [&mut silent, &mut half] {
+        let said = client.stream().to_the_end();
+        assert!(
+            said.is_empty() || said.starts_with(b"Status: 4"),
+            "{:?}",
+            String::from_utf8_lossy(&said)
+        );
+    }
+    assert_eq!(served.dir.lines("marks"), [""; 0]);
+    served.is_well();
+}
+
+/// Whoever waits behind a worker that is stuck has an answer in time.
+#[test]
+fn queue_timeout_behind_a_stuck_worker() {
+    let served = Served::start("max-procs = 1\nrequest-timeout = 2s\nqueue-timeout = 1s\n");
+    let mut gate = served.dir.gate("gate");
+    let stuck = served.front("/stuck?how=masked&gate=gate");
+    let worker = gate.entered();
+    let waits = served.front("/hello");
+    served.dir.until_status_has("queue = 1");
+    let (response, _) = answer(waits);
+    assert!(response.starts_with("Status: 503 "), "{response}");
+    assert!(response.contains("Retry-After: "), "{response}");
+    assert!(is_alive(worker), "it has the only place");
+    let (response, _) = answer(stuck);
+    assert!(response.starts_with("Status: 504 "), "{response}");
+    served.is_well();
+}
+
+/// The app is never ready: the page, and the daemon does not stay.
+#[test]
+fn start_timeout() {
+    let dir = Dir::new();
+    dir.file("apps/never.py", "import time\ntime.sleep(3600)\n", 0o644);
+    let app = dir.app_file(
+        "app",
+        "wsgi = never:application\nmode = daemon\nstart-timeout = 1s\n",
+    );
+    let front = Piped::start(&mut cgi::front(&app, "GET", "/", &[]));
+    let (response, _) = answer(front);
+    assert!(response.starts_with("Status: 504 "), "{response}");
+    let deadline = Deadline::soon();
+    for process in dir.processes() {
+        assert!(deadline.ended(process.pid), "{process:?} is still there");
+    }
+}
+
+#[test]
+fn graceful_timeout() {
+    let served = Served::start("max-procs = 3\ngraceful-timeout = 1s\n");
+    let mut gate = served.dir.gate("gate");
+    let held = served.front("/hold?gate=gate");
+    gate.entered();
+    let stuck = served.front("/stuck?how=masked&gate=gate");
+    let worker = gate.entered();
+    let quick = served.front("/drip?count=3&ms=200");
+    served.dir.until_status("all three run", |status| {
+        workers_that_are(status, "busy") == 3
+    });
+    let began = Instant::now();
+    daemon::with_its_children(served.daemon, || send(served.daemon, Signal::SIGTERM));
+    assert!(began.elapsed() >= Duration::from_millis(900), "no grace");
+    assert!(!is_alive(worker));
+    let (response, _) = answer(quick);
+    assert!(response.ends_with("\r\n\r\n0\n1\n2\n"), "{response}");
+    for front in [held, stuck] {
+        let (response, _) = answer(front);
+        assert!(response.starts_with("Status: 50"), "{response}");
+    }
+}
+
+/// Nobody is left to interrupt it or to kill it: it has seen to that itself.
+#[test]
+fn dead_man_s_switch() {
+    let served = Served::start("max-procs = 2\nrequest-timeout = 1s\n");
+    let mut gate = served.dir.gate("gate");
+    let stuck = ["sleep", "c"].map(|how| {
+        let front = served.front(&format!("/stuck?how={how}&gate=gate"));
+        (front, gate.entered())
+    });
+    kill_at_once(served.daemon);
+    for (front, worker) in stuck {
+        let deadline = Deadline::after(Duration::from_secs(45));
+        assert!(deadline.ended(worker), "it stays for ever");
+        let (response, _, _) = front.end();
+        assert!(
+            response.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&response)
+        );
+    }
+    // And the next request finds somebody.
+    served.hello();
+}
+
+#[test]
+fn max_rss() {
+    let served = Served::start("max-procs = 1\nmin-idle = 0\nmax-rss = 64M\n");
+    let first = served.hello();
+    let grown = pid_in(&served.get("/grow?size=1000000").ok());
+    assert_eq!([grown, served.hello()], [first; 2], "it is small");
+    assert_eq!(pid_in(&served.get("/grow?size=100000000").ok()), first);
+    assert!(Deadline::soon().ended(first));
+    assert_ne!(served.hello(), first);
+    served.is_well();
+}
+
+#[test]
+fn min_procs() {
+    let served = Served::start("min-procs = 3\nmax-procs = 4\nworker-idle-timeout = 1s\n");
+    let three = |status: &[String]| workers_that_are(status, "idle") == 3;
+    served.dir.until_status("three are there", three);
+    let before = daemon::workers(&served.dir.status());
+    kill_at_once(before[0].0);
+    served
+        .dir
+        .until_status("three again, and another", |status| {
+            let workers = daemon::workers(status);
+            three(status) && workers.iter().all(|(pid, _)| *pid != before[0].0)
+        });
+    // One more than that is one too many after a second.
+    let mut gate = served.dir.gate("gate");
+    let held = [(); 4].map(|()| served.front("/hold?gate=gate"));
+    let workers = [(); 4].map(|()| gate.entered());
+    gate.open(4);
+    for front in held {
+        answer(front);
+    }
+    served.dir.until_status("three of four", |status| {
+        three(status) && !workers.iter().all(|pid| is_alive(*pid))
+    });
+    // And these three stay: nobody goes only to be replaced.
+    let stay = daemon::workers(&served.dir.status());
+    let while_they_would_go = Deadline::after(Duration::from_millis(2500));
+    while !while_they_would_go.left().is_zero() {
+        assert_eq!(daemon::workers(&served.dir.status()), stay);
+    }
+    served.is_well();
+}
+
+#[test]
+fn min_idle() {
+    let served = Served::start("min-idle = 2\nmax-procs = 4\n");
+    let idle = |status: &[String]| workers_that_are(status, "idle");
+    served
+        .dir
+        .until_status("two are spare", |status| idle(status) >= 2);
+    let mut gate = served.dir.gate("gate");
+    let held = [(); 3].map(|()| {
+        let front = served.front("/hold?gate=gate");
+        gate.entered();
+        front
+    });
+    // No more than max-procs.
+    served
+        .dir
+        .until_status("the last one is spare", |status| idle(status) == 1);
+    gate.open(3);
+    for front in held {
+        answer(front);
+    }
+    served
+        .dir
+        .until_status("they stay", |status| idle(status) == 4);
+    served.is_well();
+}
+
+#[test]
+fn worker_idle_timeout() {
+    let served = Served::start("min-idle = 0\nmax-procs = 3\nworker-idle-timeout = 1s\n");
+    let mut gate = served.dir.gate("gate");
+    let held = [(); 3].map(|()| served.front("/hold?gate=gate"));
+    let workers = [(); 3].map(|()| gate.entered());
+    gate.open(3);
+    for front in held {
+        answer(front);
+    }
+    for worker in workers {
+        assert!(Deadline::soon().ended(worker), "it is spare");
+    }
+    served.dir.until_status_has("workers = []");
+    served.is_well();
+}
+
+#[test]
+fn max_requests_with_many_workers() {
+    let served = Served::start("max-requests = 5\nmin-idle = 0\nmax-procs = 2\n");
+    let first = served.hello();
+    // Jittered by a tenth: never more than six.
+    let last = (0..6).map(|_| served.hello()).find(|pid| *pid != first);
+    assert!(last.is_some(), "nobody was replaced");
+    assert!(Deadline::soon().ended(first));
+    served.is_well();
+}
+
+/// An app in a daemon whose processes have a second of processor time each, as under Apache's RLimitCPU.
+#[track_caller]
+fn with_a_second(config: &str) -> (Dir, std::path::PathBuf) {
+    let dir = Dir::new();
+    let app = app_file(&dir, config);
+    let mut limited = as_user("/usr/bin/prlimit");
+    limited
+        .arg("--cpu=1:1")
+        .arg(&app)
+        .envs(cgi::meta("GET", "/hello", &[]));
+    run(&mut limited, b"").response().ok();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", dir.daemon()));
+    let limits = limits.expect("/proc/PID/limits can be read");
+    let is_limited = |line: &str| {
+        line.starts_with("Max cpu time") && line.split_whitespace().nth(3) == Some("1")
+    };
+    assert!(limits.lines().any(is_limited), "{limits}");
+    (dir, app)
+}
+
+#[test]
+fn a_cpu_limit_makes_workers_retire() {
+    let (dir, app) = with_a_second("max-procs = 1\nmin-idle = 0\n");
+    // So little at once that one request more is no matter, nor that the kernel counts by ticks.
+    let (mut workers, deadline) = (Vec::new(), Deadline::soon());
+    while workers.len() < 4 {
+        assert!(!deadline.left().is_zero(), "who served: {workers:?}");
+        workers.push(pid_in(
+            &cgi::start_front(&app, "/burn?ms=50").end().response().ok(),
+        ));
+        workers.dedup();
+    }
+    let log = dir.daemon_log();
+    assert!(!log.contains("worker died"), "{log}");
+}
+
+/// A flood of small pieces is work for the loop: it hands over before it is killed for it, and nobody notices.
+#[test]
+fn a_cpu_limit_makes_the_daemon_hand_over() {
+    let (dir, app) = with_a_second("max-procs = 2\n");
+    let first = dir.daemon();
+    let deadline = Deadline::soon();
+    while dir.starts() < 2 {
+        assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
+        let flooded = cgi::start_front(&app, "/flood?size=1600000").end();
+        let reply = cgi::reply(&flooded.stdout);
+        let words = flooded.stderr.lines().filter(|line| !line.starts_with('0'));
+        let words: Vec<_> = words.collect();
+        assert_eq!(reply.status(), 200, "{words:?}\n{}", dir.daemon_log());
+    }
+    assert!(Deadline::soon().ended(first));
+    let log = dir.daemon_log();
+    // Whoever is killed does not say that it leaves.
+    let left = log
+        .lines()
+        .filter(|line| line.contains("processor time"))
+        .count();
+    assert_eq!(left, 1, "{log}");
+}
+
+/// An upload that goes straight to the worker and then stalls is the application's to wait for, and ends the same way.
+#[test]
+fn a_straight_body_that_stalls_is_a_504() {
+    const SIZE: usize = 64 << 20;
+    let served = Served::start("max-procs = 1\nrequest-timeout = 1s\n");
+    let body = noise(8 << 20);
+    let mut plain = served.plain_posting("/digest", SIZE);
+    do_not_block(plain.stream());
+    plain.stream().give(&body);
+    let head = plain.stream().response_head();
+    // 408 where this machine was too slow for it to go straight.
+    assert!(
+        head.starts_with("Status: 504 ") || head.starts_with("Status: 408 "),
+        "{head}"
+    );
+    plain.stream().to_the_end();
+    served.is_well();
+}

@@ -1,0 +1,64 @@
+//! A file system of a few pages in a folder of a test: a disk that is full soon, and really. Only root can mount one.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use super::command;
+
+/// A tmpfs on that folder, until it is dropped; whatever still uses it keeps it.
+pub(crate) struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where this process may not mount: an unprivileged user, or a container without CAP_SYS_ADMIN.
+    pub(crate) fn on(folder: &Path, size: &str) -> Option<Self> {
+        let (uid, gid) = command::user();
+        let options = format!("size={size},mode=700,uid={uid},gid={gid}");
+        let tmpfs = Some("tmpfs");
+        match mount(
+            tmpfs,
+            folder,
+            tmpfs,
+            MsFlags::empty(),
+            Some(options.as_str()),
+        ) {
+            Ok(()) => Some(Self(folder.to_owned())),
+            Err(Errno::EPERM | Errno::EACCES) => {
+                eprintln!(
+                    "not tested: may not mount a small disk on {}",
+                    folder.display()
+                );
+                None
+            }
+            Err(errno) => panic!("cannot mount on {}: {errno}", folder.display()),
+        }
+    }
+
+    /// Writes until nothing more goes in.
+    #[track_caller]
+    pub(crate) fn fill(&self) {
+        let mut file = File::create(self.0.join("fill")).expect("a file can be made");
+        let full = loop {
+            if let Err(error) = file.write_all(&[b'x'; 512]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+    }
+
+    /// There is room again.
+    pub(crate) fn clear(&self) {
+        std::fs::remove_file(self.0.join("fill")).expect("a file can be removed");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if let Err(errno) = umount2(&self.0, MntFlags::MNT_DETACH) {
+            eprintln!("cannot unmount {}: {errno}", self.0.display());
+        }
+    }
+}
