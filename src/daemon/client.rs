@@ -148,6 +148,28 @@ impl Passed {
 }
 
 impl Taken {
+    /// A request of which nothing is known but where its page can go, and how much is still to be read.
+    pub(super) fn unserved(passed: Option<Passed>, length: u64) -> Taken {
+        Taken {
+            header: Vec::new(),
+            length,
+            ahead: Ahead::Nothing,
+            form: Form::Text,
+            head_only: false,
+            refreshes: false,
+            client_address: Vec::new(),
+            leaves_early: false,
+            is_known: false,
+            // A plain SCGI client, and a front that relays, hear nothing but the response.
+            said: if passed.is_some() {
+                Said::Nothing
+            } else {
+                Said::Done
+            },
+            passed,
+        }
+    }
+
     /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
     pub(super) fn can_go_elsewhere(&self) -> bool {
         self.said < Said::Taken
@@ -407,23 +429,12 @@ mod tests {
     fn client(input: OwnedFd, length: u64) -> Client {
         let null = || files::null().unwrap();
         let mut client = Client::new(null());
-        client.request = Some(Box::new(Taken {
-            header: Vec::new(),
-            passed: Some(Passed {
-                input,
-                output: null(),
-                errors: null(),
-            }),
-            length,
-            ahead: Ahead::Nothing,
-            form: Form::Text,
-            head_only: false,
-            refreshes: false,
-            client_address: Vec::new(),
-            leaves_early: false,
-            is_known: false,
-            said: Said::Taken,
-        }));
+        let passed = Passed {
+            input,
+            output: null(),
+            errors: null(),
+        };
+        client.request = Some(Box::new(Taken::unserved(Some(passed), length)));
         client
     }
 

@@ -95,23 +95,7 @@ impl HeaderReader {
         // What a plain client still sends, of whatever length, is not our affair; but it may read nothing before it
         // has sent it.
         let length = if passed.is_some() { 0 } else { u64::MAX };
-        Taken {
-            header: Vec::new(),
-            length,
-            ahead: Ahead::Nothing,
-            form: Form::Text,
-            head_only: false,
-            refreshes: false,
-            client_address: Vec::new(),
-            leaves_early: false,
-            is_known: false,
-            said: if passed.is_some() {
-                Said::Nothing
-            } else {
-                Said::Done
-            },
-            passed,
-        }
+        Taken::unserved(passed, length)
     }
 
     fn asked(&mut self, connection: BorrowedFd<'_>, rules: Rules<'_>) -> Result<Asked, Refused> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Daemon;
 use super::client::{Client, Phase, Taken};
 use super::workers::Workers;
-use crate::policy::pool::{Event, Reason};
+use crate::policy::pool::{Event, Reason, Refusal};
 use crate::policy::queue::Ticket;
 use crate::report::Exit;
 use crate::start::NameLock;
@@ -116,10 +116,21 @@ impl Daemon {
                 self.stop_listening(None);
             }
             self.workers.kill_all();
+            self.refuse_unfinished();
             // Even if one of them can't be killed.
             self.leaving.close_at.get_or_insert(now + LAST_ANSWERS);
         }
         self.tell_that_we_left();
+    }
+
+    /// Those whose bodies are still to come find nobody any more.
+    fn refuse_unfinished(&mut self) {
+        let receives = |client: &Client| matches!(client.phase, Phase::Receiving { .. });
+        let receiving = self.clients.iter().filter(|(_, client)| receives(client));
+        for ticket in receiving.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
+            let retry_after = Duration::from_secs(1);
+            self.refuse_waiting(ticket, Refusal::Overloaded { retry_after });
+        }
     }
 
     fn give_up_name(&mut self) {

@@ -181,28 +181,27 @@ value = 'written'
 
     def test_edit_during_the_import(self):
         """As of a `git pull` that is half done: only what is whole is used, and nobody hears of it."""
+        begun, here, go = map(self.path, ('begun.txt', 'here.fifo', 'go.fifo'))
+        os.mkfifo(here)
+        os.mkfifo(go)
         self.write('app', '''
-import part, os, time
-begun = %r
-if not os.path.exists(begun):
-    with open(begun, 'w') as file:
-        file.write('x')
-    while not os.path.exists(%r):
-        time.sleep(0.001)
-''' % (self.path('begun.txt'), self.path('go.txt')) + APP % 'part')
+import os, part
+if not os.path.exists(%r):
+    open(%r, 'w').close()
+    open(%r, 'w').close()
+    open(%r).close()
+''' % (begun, begun, here, go) + APP % 'part')
         self.age()
         for _ in range(2):
-            for name in 'begun.txt', 'go.txt':
-                if os.path.exists(self.path(name)):
-                    os.unlink(self.path(name))
+            if os.path.exists(begun):
+                os.unlink(begun)
             self.write('part', 'value = 1')
             self.age()
             pool = self.pool('app:application', folder=self.folder)
-            while not os.path.exists(self.path('begun.txt')):
-                time.sleep(0.001)
+            open(here).close()  # waits until the import is there
             self.write('part', 'value = "whole"')
             self.age()
-            self.write('go.txt', '')
+            open(go, 'w').close()
             pool.up()
             self.assertEqual(self.ask(pool).body, b"'whole'")
             self.assertEqual(pool.look(), [])
@@ -210,25 +209,25 @@ if not os.path.exists(begun):
 
     def test_release_that_is_switched_during_the_import(self):
         """The directory is a symlink; what it led to may be gone."""
+        here, go = map(self.path, ('here.fifo', 'go.fifo'))
+        os.mkfifo(here)
+        os.mkfifo(go)
         for name, text in (('one.d', '''
-import os, time
-with open(%r, 'w'):
-    pass
-while os.path.exists(__file__) and not os.path.exists(%r):
-    time.sleep(0.001)
-''' % (self.path('begun.txt'), self.path('go.txt'))), ('two.d', 'import os')):
+import os
+open(%r, 'w').close()
+open(%r).close()
+''' % (here, go)), ('two.d', 'import os')):
             os.mkdir(self.path(name))
             self.write(name + '/app.py', text + APP % 'os as part' + 'part.value = part.getcwd()')
         current = self.path('current.d')
         os.symlink('one.d', current)
         self.age()
         pool = self.pool('app:application', folder=current)
-        while not os.path.exists(self.path('begun.txt')):
-            time.sleep(0.001)
+        open(here).close()  # waits until the import is there
         os.symlink('two.d', self.path('new.d'))
         os.rename(self.path('new.d'), current)
         shutil.rmtree(self.path('one.d'))
-        self.write('go.txt', '')
+        open(go, 'w').close()
         pool.up()
         self.assertEqual(self.ask(pool).body, repr(self.path('two.d')).encode())
         self.assertEqual(pool.look(), [])
@@ -301,7 +300,7 @@ value = 'odd'
         self.assertFalse(any(name.startswith('part') for name in self.cached()))
         old = time.time() - 10
         os.utime(self.path('part'), (old, old))
-        time.sleep(2.1)
+        time.sleep(2.1)  # as old as a file must be for its bytecode to be written; its ctime can't be set back
         self.ask(self.cgi('app:application', folder=self.folder))
         self.assertTrue(any(name.startswith('part') for name in self.cached()))
 

@@ -233,6 +233,29 @@ fn graceful_timeout() {
     }
 }
 
+/// A body that is still to come when the daemon has to go: its client is told to come again, and is not left alone.
+#[test]
+fn a_body_beyond_the_graceful_timeout() {
+    const SIZE: usize = 400_000;
+    let served = Served::start("graceful-timeout = 1s\n");
+    let mut front = served.posting("/digest", SIZE);
+    let mut plain = served.plain_posting("/digest", SIZE);
+    let half = [b'x'; SIZE / 2];
+    front.stdin().give(&half);
+    plain.send(&half);
+    // What was read here nobody else can serve.
+    served.until_spooled("two of them", |files| files.len() == 2);
+    daemon::with_its_children(served.daemon, || {
+        send(served.daemon, Signal::SIGTERM);
+        assert_eq!(plain.reply().status(), 503);
+        // Each may still send what it has, and ends that here.
+        drop(plain);
+        front.stdin = None;
+        let (response, _) = answer(front);
+        assert!(response.starts_with("Status: 503 "), "{response}");
+    });
+}
+
 /// Nobody is left to interrupt it or to kill it: it has seen to that itself.
 #[test]
 fn dead_man_s_switch() {
