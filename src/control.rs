@@ -83,11 +83,21 @@ impl State {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Worker {
+    /// 0 where no process serves at this moment.
     pub pid: i32,
     pub state: String,
     pub requests: u64,
     /// The import of the app that it was forked from.
     pub generation: u64,
+}
+
+/// The app's own SCGI server, if the daemon runs one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Server {
+    /// None while it is down.
+    pub pid: Option<i32>,
+    pub state: String,
 }
 
 /// What `status` shows of one app.
@@ -98,6 +108,8 @@ pub struct Status {
     pub state: State,
     pub pid: Option<i32>,
     pub workers: Vec<Worker>,
+    /// Of an app with `scgi`.
+    pub server: Option<Server>,
     /// Requests that wait for a worker.
     pub queue: u64,
     /// Requests taken since the daemon started.
@@ -139,6 +151,9 @@ impl Status {
                 ),
             );
         }
+        if let Some(Server { pid, state }) = &self.server {
+            line("server", &format!("{} {state}", pid.unwrap_or(0)));
+        }
         line("queue", &self.queue.to_string());
         line("requests", &self.requests.to_string());
         line("overloads", &self.overloads.to_string());
@@ -165,6 +180,7 @@ impl Status {
                 }
                 "pid" => status.pid = value.parse().ok(),
                 "worker" => status.workers.extend(worker(value)),
+                "server" => status.server = server(value),
                 "queue" => status.queue = number(),
                 "requests" => status.requests = number(),
                 "overloads" => status.overloads = number(),
@@ -204,7 +220,12 @@ impl Status {
         if self.cgis > 0 {
             let _ = write!(text, "\n  plain CGIs running: {}", self.cgis);
         }
-        for worker in &self.workers {
+        if let Some(Server { pid, state }) = &self.server {
+            let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
+            let _ = write!(text, "\n  server{pid}: {state}");
+        }
+        // Where there is no process, a worker is a place for a request.
+        for worker in self.workers.iter().filter(|worker| worker.pid != 0) {
             let Worker {
                 pid,
                 state,
@@ -241,13 +262,22 @@ impl Status {
                     generation,
                 } = worker;
                 let state = json_string(state);
+                let pid = Some(pid).filter(|&&pid| pid != 0);
+                let pid = pid.map_or("null".to_owned(), i32::to_string);
                 format!(
                     r#"{{"pid":{pid},"state":{state},"requests":{requests},"generation":{generation}}}"#
                 )
             })
             .collect();
+        let server = self
+            .server
+            .as_ref()
+            .map_or("null".to_owned(), |Server { pid, state }| {
+                let pid = pid.map_or("null".to_owned(), |pid| pid.to_string());
+                format!(r#"{{"pid":{pid},"state":{}}}"#, json_string(state))
+            });
         format!(
-            r#"{{"app":{},"state":{},"pid":{pid},"workers":[{}],"queue":{},"requests":{},"overloads":{},"rate":{},"spooled":{},"generation":{},"cgis":{},"last_failure":{failure}}}"#,
+            r#"{{"app":{},"state":{},"pid":{pid},"workers":[{}],"server":{server},"queue":{},"requests":{},"overloads":{},"rate":{},"spooled":{},"generation":{},"cgis":{},"last_failure":{failure}}}"#,
             json_string(&self.app),
             json_string(self.state.word()),
             workers.join(","),
@@ -270,6 +300,14 @@ fn worker(value: &str) -> Option<Worker> {
         requests: words.next()?.parse().ok()?,
         // A version before this one did not say.
         generation: words.next().map_or(Ok(0), str::parse).ok()?,
+    })
+}
+
+fn server(value: &str) -> Option<Server> {
+    let (pid, state) = value.split_once(' ')?;
+    Some(Server {
+        pid: pid.parse().ok().filter(|&pid| pid > 0),
+        state: state.to_owned(),
     })
 }
 
@@ -304,6 +342,10 @@ mod tests {
                 requests: 7,
                 generation: 2,
             }],
+            server: Some(Server {
+                pid: Some(44),
+                state: "up".to_owned(),
+            }),
             queue: 1,
             requests: 8,
             overloads: 2,
@@ -318,6 +360,15 @@ mod tests {
     #[test]
     fn goes_over_the_wire_and_back() {
         assert_eq!(Status::from_lines(&busy().to_lines()), busy());
+        let down = Server {
+            pid: None,
+            state: "down".to_owned(),
+        };
+        let down = Status {
+            server: Some(down),
+            ..busy()
+        };
+        assert_eq!(Status::from_lines(&down.to_lines()), down);
         let odd = Status {
             last_failure: Some("two\nlines=x".to_owned()),
             ..busy()
@@ -345,9 +396,10 @@ mod tests {
     fn json_is_json() {
         assert_eq!(
             busy().to_json(),
-            r#"{"app":"/srv/cgi-bin/wiki.cgi","state":"up","pid":42,"workers":[{"pid":43,"state":"idle","requests":7,"generation":2}],"queue":1,"requests":8,"overloads":2,"rate":5,"spooled":65536,"generation":2,"cgis":3,"last_failure":"ImportError: no module \"x\""}"#
+            r#"{"app":"/srv/cgi-bin/wiki.cgi","state":"up","pid":42,"workers":[{"pid":43,"state":"idle","requests":7,"generation":2}],"server":{"pid":44,"state":"up"},"queue":1,"requests":8,"overloads":2,"rate":5,"spooled":65536,"generation":2,"cgis":3,"last_failure":"ImportError: no module \"x\""}"#
         );
-        assert!(Status::default().to_json().contains(r#""pid":null"#));
+        let down = Status::default().to_json();
+        assert!(down.contains(r#""pid":null"#) && down.contains(r#""server":null"#));
     }
 
     #[test]

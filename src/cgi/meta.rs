@@ -61,7 +61,7 @@ fn is_known(name: &[u8]) -> bool {
 
 /// Names by which an app knows who the user is: only a web server that the owner named may set
 /// them.
-fn is_identity(name: &[u8]) -> bool {
+pub fn is_identity(name: &[u8]) -> bool {
     matches!(name, b"AUTH_TYPE" | b"REMOTE_USER") || name.starts_with(b"SSL_CLIENT_")
 }
 

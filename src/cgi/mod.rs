@@ -1,14 +1,21 @@
 //! CGI/1.1 as RFC 3875 writes it: meta-variables in, a response head out; it moves no bytes.
 #![forbid(unsafe_code)]
 
+pub mod body;
+pub mod edge;
 mod field;
 mod head;
 pub mod meta;
+pub mod repeated;
 pub mod request;
 pub mod response;
+pub mod script;
 mod status;
-mod unique;
+pub mod unique;
+pub mod uri;
 
+pub use body::Extent;
 pub use meta::Peer;
 pub use request::{BadRequest, Request};
 pub use response::{BadHead, Head, StatusCode};
+pub use script::{ScriptPath, Unmounted};

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
+use super::body::{Extent, is_chunked};
 use super::meta::{Peer, admitted};
+use super::script::ScriptPath;
 use super::unique::{Meta, merge_duplicates};
 
 /// What can be wrong with a request's meta-variables. Each is a 400.
@@ -40,6 +42,17 @@ impl<'a> Request<'a> {
         pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
         peer: Peer,
     ) -> Result<Request<'a>, BadRequest> {
+        let mut request = Request::checked(pairs, peer)?;
+        if peer != Peer::Own {
+            request.drop_what_contradicts_the_length();
+        }
+        Ok(request)
+    }
+
+    fn checked(
+        pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        peer: Peer,
+    ) -> Result<Request<'a>, BadRequest> {
         let mut meta = Meta::new();
         for (name, value) in pairs {
             check(name, value)?;
@@ -51,19 +64,84 @@ impl<'a> Request<'a> {
         meta.retain(|pair| *pair != (b"CONTENT_LENGTH", b""));
         let digits = find(&meta, b"CONTENT_LENGTH");
         let content_length = digits.map(number).transpose()?;
-        if peer != Peer::Own {
-            // An SCGI client has undone any transfer coding and counted the message-body: what
-            // still says otherwise is stale or a smuggler's.
-            meta.retain(|(name, value)| match *name {
-                b"HTTP_CONTENT_LENGTH" => Some(*value) == digits,
-                b"HTTP_TRANSFER_ENCODING" => digits.is_none(),
-                _ => true,
-            });
-        }
         Ok(Request {
             meta,
             content_length,
         })
+    }
+
+    /// The same from a web server's own SCGI module, whatever its uid. They send no GATEWAY_INTERFACE (nginx,
+    /// Apache), the fields of a coding that they have undone (nginx), and the PATH of their host (Apache).
+    ///
+    /// # Errors
+    /// As [`Request::from_meta`].
+    pub fn from_scgi_client(
+        pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        peer: Peer,
+    ) -> Result<Request<'a>, BadRequest> {
+        let mut request = Request::checked(pairs, peer)?;
+        request.count_what_is_still_to_come();
+        request.drop_what_contradicts_the_length();
+        request.meta.retain(|(name, _)| *name != b"PATH");
+        if request.value("GATEWAY_INTERFACE").is_none() {
+            request.meta.push((b"GATEWAY_INTERFACE", b"CGI/1.1"));
+        }
+        Ok(request)
+    }
+
+    /// The same request with its path divided otherwise. What was made of another PATH_INFO goes with it.
+    pub fn at<'b>(&self, path: &'b ScriptPath) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        let (script_name, path_info) = (&path.script_name[..], &path.path_info[..]);
+        let is_same = self.value("PATH_INFO").unwrap_or_default() == path_info;
+        let kept = self.meta.iter().copied().filter(|(name, _)| match *name {
+            b"PATH_INFO" | b"SCRIPT_NAME" => false,
+            b"PATH_TRANSLATED" => is_same,
+            _ => true,
+        });
+        let mut meta: Meta<'b> = kept.collect();
+        meta.push((b"SCRIPT_NAME", script_name));
+        // RFC 3875 4.1.5: nothing follows the script's name.
+        if !path_info.is_empty() {
+            meta.push((b"PATH_INFO", path_info));
+        }
+        Request {
+            meta,
+            content_length: self.content_length,
+        }
+    }
+
+    /// nginx with `scgi_request_buffering off` counts in CONTENT_LENGTH what it has got by then, and sends the rest
+    /// behind it. The field that it has measured the body by says how much that will be.
+    fn count_what_is_still_to_come(&mut self) {
+        let field = find(&self.meta, b"HTTP_CONTENT_LENGTH");
+        let whole = field.and_then(|digits| Some((digits, number(digits).ok()?)));
+        let is_nginx = find(&self.meta, b"DOCUMENT_URI").is_some();
+        let is_coded = find(&self.meta, b"HTTP_TRANSFER_ENCODING").is_some();
+        let Some((digits, length)) = whole.filter(|_| is_nginx && !is_coded) else {
+            return;
+        };
+        if self.content_length.is_some_and(|counted| counted < length) {
+            self.content_length = Some(length);
+            for (name, value) in &mut self.meta {
+                if *name == b"CONTENT_LENGTH" {
+                    *value = digits;
+                }
+            }
+        }
+    }
+
+    /// An SCGI client has undone any transfer coding and counted the message-body: what still says otherwise is
+    /// stale or a smuggler's.
+    fn drop_what_contradicts_the_length(&mut self) {
+        let digits = find(&self.meta, b"CONTENT_LENGTH");
+        self.meta.retain(|(name, value)| match *name {
+            b"HTTP_CONTENT_LENGTH" => Some(*value) == digits,
+            b"HTTP_TRANSFER_ENCODING" => digits.is_none(),
+            _ => true,
+        });
     }
 
     /// All meta-variables. An empty CONTENT_LENGTH is not among them.
@@ -79,6 +157,32 @@ impl<'a> Request<'a> {
     /// The size of the message-body in bytes, if the request says so; 0 and none are different.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
+    }
+
+    /// How far the message-body goes. A length wins: who said it has undone the chunks.
+    pub fn extent(&self) -> Extent {
+        match (self.content_length, self.value("HTTP_TRANSFER_ENCODING")) {
+            (Some(length), _) => Extent::Length(length),
+            (None, Some(encoding)) if is_chunked(encoding) => Extent::ToEnd,
+            (None, _) => Extent::None,
+        }
+    }
+
+    /// The same request with other meta-variables, which are as good as these.
+    pub(super) fn with_meta<'b>(
+        &self,
+        meta: impl Iterator<Item = (&'b [u8], &'b [u8])>,
+        content_length: Option<u64>,
+    ) -> Request<'b> {
+        Request {
+            meta: meta.collect(),
+            content_length,
+        }
+    }
+
+    /// The same, borrowed for a shorter time.
+    pub fn reborrow(&self) -> Request<'_> {
+        self.with_meta(self.meta.iter().copied(), self.content_length)
     }
 
     /// REQUEST_METHOD, or GET where there is none.

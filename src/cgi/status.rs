@@ -14,6 +14,8 @@ impl StatusCode {
     pub const FOUND: StatusCode = StatusCode::known(302);
     /// 400
     pub const BAD_REQUEST: StatusCode = StatusCode::known(400);
+    /// 404
+    pub const NOT_FOUND: StatusCode = StatusCode::known(404);
     /// 408
     pub const REQUEST_TIMEOUT: StatusCode = StatusCode::known(408);
     /// 413

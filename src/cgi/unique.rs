@@ -34,6 +34,23 @@ pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
     Ok(())
 }
 
+/// The name that has two values, for people: where `merge_duplicates` has refused them.
+pub fn in_conflict<'a, V: PartialEq>(
+    pairs: impl IntoIterator<Item = (&'a [u8], V)>,
+) -> Option<&'a [u8]> {
+    let mut known = std::collections::BTreeMap::new();
+    pairs.into_iter().find_map(|(name, value)| {
+        let first = known.entry(name).or_insert_with(|| None);
+        match first {
+            Some(first) => (*first != value).then_some(name),
+            None => {
+                *first = Some(value);
+                None
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -54,6 +71,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_name_in_conflict() {
+        let name = |pairs: &[(&'static str, &str)]| {
+            in_conflict(pairs.iter().map(|(name, value)| (name.as_bytes(), *value)))
+        };
+        assert_eq!(name(&[("A", "1"), ("B", "1"), ("A", "1")]), None);
+        let twice = [("A", "1"), ("B", "1"), ("A", "1"), ("B", "2"), ("A", "2")];
+        assert_eq!(name(&twice), Some(&b"B"[..]));
+    }
+
     fn check(mut meta: Meta<'_>) -> Result<(), TestCaseError> {
         let mut unique = Meta::new();
         let mut conflict = false;
@@ -64,7 +91,9 @@ mod tests {
             }
         }
         if conflict {
+            let given = meta.clone();
             prop_assert_eq!(merge_duplicates(&mut meta), Err(BadRequest::Duplicate));
+            prop_assert!(in_conflict(given).is_some());
         } else {
             prop_assert_eq!(merge_duplicates(&mut meta), Ok(()));
             prop_assert_eq!(meta, unique);

@@ -15,6 +15,7 @@ const LONGEST_SOCKET_PATH: usize = 107;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadAddress {
     HostBits,
+    HostName,
     NotAnAddress,
     NotANetwork,
     NotAUser,
@@ -29,6 +30,9 @@ impl fmt::Display for BadAddress {
         f.write_str(match self {
             BadAddress::HostBits => {
                 "has bits set behind its prefix; write the network's first address"
+            }
+            BadAddress::HostName => {
+                "names a host; write the IP address on which to listen, or localhost"
             }
             BadAddress::NotAnAddress => "is neither the absolute path of a socket nor host:port",
             BadAddress::NotANetwork => "is not a network, as in 192.0.2.0/24 or 2001:db8::/32",
@@ -150,8 +154,18 @@ pub(super) fn listen(value: &str) -> Result<Vec<Address>, Misread> {
         [none] if none.text == "none" => Ok(Vec::new()),
         words => words
             .iter()
-            .map(|word| blame(word, address(&word.text)))
+            .map(|word| blame(word, own_address(&word.text)))
             .collect(),
+    }
+}
+
+/// One of this host's: what a name stands for may change, and be somebody else's.
+fn own_address(text: &str) -> Result<Address, BadValue> {
+    match address(text)? {
+        Address::Tcp { host, .. } if host != "localhost" && host.parse::<IpAddr>().is_err() => {
+            Err(BadAddress::HostName.into())
+        }
+        address => Ok(address),
     }
 }
 
@@ -348,6 +362,12 @@ mod tests {
         let two = vec![Address::Path("/run/a b".into()), tcp("::1", 80)];
         assert_eq!(listen("'/run/a b' [::1]:80 # both"), Ok(two));
         assert_eq!(listen("none"), Ok(vec![]));
+        assert_eq!(listen("localhost:80"), Ok(vec![tcp("localhost", 80)]));
+        let bad = Misread {
+            what: BadAddress::HostName.into(),
+            at: Some(0..14),
+        };
+        assert_eq!(listen("example.org:80"), Err(bad));
         let bad = Misread {
             what: BadAddress::Port.into(),
             at: Some(7..10),

@@ -58,6 +58,11 @@ impl App {
             App::Wsgi(_) => true,
         }
     }
+
+    /// Whether a front can serve a request when there is no daemon: as a CGI, or by asking the server itself.
+    pub fn runs_without_daemon(&self) -> bool {
+        matches!(self, App::Connect(_)) || self.runs_as_cgi()
+    }
 }
 
 /// `daemon-when-*`: what makes an app busy.
@@ -341,11 +346,6 @@ impl Config {
             places,
             app_place,
         })
-    }
-
-    /// The keys that were typed, but `env.NAME`.
-    pub fn typed_keys(&self) -> impl Iterator<Item = &'static str> {
-        self.places.iter().map(|(key, _)| *key)
     }
 
     /// Lays `message` at the line of `key`: for what only the machine can tell, such as a program

@@ -8,6 +8,11 @@ use crate::cgi::StatusCode;
 pub enum Failure {
     /// 500: the app can't be started.
     AppBroken,
+    /// 503: nobody is there who could answer; somebody else starts it.
+    Away {
+        /// In seconds; 0 counts as 1.
+        retry_after: u32,
+    },
     /// 502: a worker died, or wrote no valid head.
     BadGateway,
     /// 400: bad meta-variables, a bad SCGI header.
@@ -20,6 +25,8 @@ pub enum Failure {
     Misconfigured,
     /// 500: a web server runs polycgi itself and not an app file.
     NotAnApp,
+    /// 404: the path is not below `mount`.
+    NotFound,
     /// 503: come back in a moment.
     Overloaded {
         /// In seconds; 0 counts as 1, or a browser would not pause at all.
@@ -38,11 +45,12 @@ impl Failure {
             Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
+            Failure::Away { .. } | Failure::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Failure::BadGateway => StatusCode::BAD_GATEWAY,
             Failure::BadRequest => StatusCode::BAD_REQUEST,
             Failure::BodyTooLarge => StatusCode::CONTENT_TOO_LARGE,
             Failure::HeaderTooLarge => StatusCode::HEADER_FIELDS_TOO_LARGE,
-            Failure::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::NotFound => StatusCode::NOT_FOUND,
             Failure::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -54,11 +62,12 @@ impl Failure {
             Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
                 "Internal Server Error"
             }
+            Failure::Away { .. } | Failure::Overloaded { .. } => "Service Unavailable",
             Failure::BadGateway => "Bad Gateway",
             Failure::BadRequest => "Bad Request",
             Failure::BodyTooLarge => "Content Too Large",
             Failure::HeaderTooLarge => "Request Header Fields Too Large",
-            Failure::Overloaded { .. } => "Service Unavailable",
+            Failure::NotFound => "Not Found",
             Failure::RequestTimeout => "Request Timeout",
             Failure::TimedOut => "Gateway Timeout",
         }
@@ -67,7 +76,9 @@ impl Failure {
     /// Seconds, where trying again helps.
     pub(super) fn retry_after(self) -> Option<u32> {
         match self {
-            Failure::Overloaded { retry_after } => Some(retry_after.max(1)),
+            Failure::Away { retry_after } | Failure::Overloaded { retry_after } => {
+                Some(retry_after.max(1))
+            }
             _ => None,
         }
     }
@@ -76,13 +87,14 @@ impl Failure {
     pub(super) fn title(self) -> &'static str {
         match self {
             Failure::AppBroken => "This site is out of order",
+            Failure::Away { .. } | Failure::Overloaded { .. } => "One moment, please",
             Failure::BadGateway => "Something went wrong",
             Failure::BadRequest => "That request made no sense here",
             Failure::BodyTooLarge => "That was too much at once",
             Failure::HeaderTooLarge => "That was too long a header",
             Failure::Misconfigured => "This site is not set up right",
             Failure::NotAnApp => "polycgi runs here",
-            Failure::Overloaded { .. } => "One moment, please",
+            Failure::NotFound => "There is nothing here",
             Failure::RequestTimeout => "That did not arrive",
             Failure::TimedOut => "That took too long",
         }
@@ -112,7 +124,10 @@ impl Failure {
                 "The owner of this site has to correct its configuration; the error log says where."
             }
             Failure::NotAnApp => "A web server ran polycgi itself and not an app file.",
-            Failure::Overloaded { .. } => {
+            Failure::NotFound => {
+                "This address is not part of this site. Please look whether it is spelled right."
+            }
+            Failure::Away { .. } | Failure::Overloaded { .. } => {
                 let seconds = self.retry_after().unwrap_or(1);
                 let unit = if seconds == 1 { "second" } else { "seconds" };
                 let again = if refreshes {
@@ -120,7 +135,12 @@ impl Failure {
                 } else {
                     "Please try again"
                 };
-                return format!("This site is very busy. {again} in {seconds} {unit}.");
+                let why = if matches!(self, Failure::Away { .. }) {
+                    "The program behind this page is not running just now"
+                } else {
+                    "This site is very busy"
+                };
+                return format!("{why}. {again} in {seconds} {unit}.");
             }
             Failure::RequestTimeout => {
                 "What you sent stopped on its way here. Please go back and try again."
@@ -135,15 +155,17 @@ impl Failure {
 
 #[cfg(test)]
 impl Failure {
-    pub(super) fn all(retry_after: u32) -> [Failure; 10] {
+    pub(super) fn all(retry_after: u32) -> [Failure; 12] {
         [
             Failure::AppBroken,
+            Failure::Away { retry_after },
             Failure::BadGateway,
             Failure::BadRequest,
             Failure::BodyTooLarge,
             Failure::HeaderTooLarge,
             Failure::Misconfigured,
             Failure::NotAnApp,
+            Failure::NotFound,
             Failure::Overloaded { retry_after },
             Failure::RequestTimeout,
             Failure::TimedOut,
@@ -158,7 +180,10 @@ mod tests {
     #[test]
     fn statuses() {
         let codes = Failure::all(5).map(|failure| failure.status().as_u16());
-        assert_eq!(codes, [500, 502, 400, 413, 431, 500, 500, 503, 408, 504]);
+        assert_eq!(
+            codes,
+            [500, 503, 502, 400, 413, 431, 500, 500, 404, 503, 408, 504]
+        );
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! How far a request's message-body goes, and what its meta-variables say once it was read to its end; its bytes are
+//! never seen.
+
+use super::request::Request;
+
+/// How far a message-body goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// So many bytes.
+    Length(u64),
+    /// There is none.
+    None,
+    /// To its end, wherever that is: the client sent it in chunks (RFC 9112 7.1), and the web server has put them
+    /// together without waiting for the last one.
+    ToEnd,
+}
+
+/// The length of a message-body that was read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    bytes: u64,
+    digits: String,
+}
+
+impl Measured {
+    /// In bytes.
+    pub fn new(bytes: u64) -> Measured {
+        Measured {
+            bytes,
+            digits: bytes.to_string(),
+        }
+    }
+
+    /// The same number.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// As CONTENT_LENGTH says it.
+    pub fn digits(&self) -> &[u8] {
+        self.digits.as_bytes()
+    }
+
+    /// The request as if the client had said the length.
+    pub fn request<'a>(&'a self, request: &'a Request<'_>) -> Request<'a> {
+        let length = (&b"CONTENT_LENGTH"[..], self.digits());
+        let rest = request.meta().iter().copied().filter_map(undone);
+        request.with_meta(std::iter::once(length).chain(rest), Some(self.bytes))
+    }
+}
+
+/// A meta-variable of a request whose message-body was in chunks, once it is not: `chunked` is undone, and a coding
+/// that was applied before it is not.
+pub fn undone<'a>((name, value): (&'a [u8], &'a [u8])) -> Option<(&'a [u8], &'a [u8])> {
+    if name != b"HTTP_TRANSFER_ENCODING" {
+        return Some((name, value));
+    }
+    let (before, _) = last_coding(value)?;
+    (!before.is_empty()).then_some((name, before))
+}
+
+/// Whether a Transfer-Encoding says that the body is in chunks: its last coding does, whatever its case.
+pub(super) fn is_chunked(encoding: &[u8]) -> bool {
+    last_coding(encoding).is_some_and(|(_, last)| last.eq_ignore_ascii_case(b"chunked"))
+}
+
+/// The last coding of a list (RFC 9110 5.6.1: members may be empty), and what is before it.
+fn last_coding(list: &[u8]) -> Option<(&[u8], &[u8])> {
+    let is_between = |byte: &u8| matches!(byte, b',' | b' ' | b'\t');
+    let trimmed = |list: &'_ [u8]| list.iter().rposition(|byte| !is_between(byte));
+    let end = trimmed(list)? + 1;
+    let comma = memchr::memrchr(b',', &list[..end]);
+    let (before, last) = match comma {
+        Some(comma) => (&list[..comma], &list[comma + 1..end]),
+        None => (&list[..0], &list[..end]),
+    };
+    let before = &before[..trimmed(before).map_or(0, |at| at + 1)];
+    Some((before, last.trim_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::meta::Peer;
+    use super::*;
+
+    const STRANGER: Peer = Peer::Foreign { trusted: false };
+
+    fn request<'a>(pairs: &[(&'a str, &'a str)], peer: Peer) -> Request<'a> {
+        let pairs = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        Request::from_meta(pairs, peer).unwrap()
+    }
+
+    #[test]
+    fn how_far_a_body_goes() {
+        use Extent::{Length, None, ToEnd};
+        // CONTENT_LENGTH, HTTP_TRANSFER_ENCODING
+        let cases = [
+            ("", "", None),
+            ("", "chunked", ToEnd),
+            ("", "Chunked", ToEnd),
+            ("", "gzip, CHUNKED", ToEnd),
+            ("", "gzip ,\tchunked ,", ToEnd),
+            ("", "chunked, gzip", None),
+            ("", "identity", None),
+            ("", "xchunked", None),
+            ("", "chunked;q=1", None),
+            ("", ",", None),
+            ("0", "", Length(0)),
+            ("5", "chunked", Length(5)),
+            ("0", "chunked", Length(0)),
+        ];
+        for (length, encoding, extent) in cases {
+            let pairs = [
+                ("CONTENT_LENGTH", length),
+                ("HTTP_TRANSFER_ENCODING", encoding),
+            ];
+            for peer in [Peer::Own, STRANGER] {
+                let found = request(&pairs, peer).extent();
+                assert_eq!(found, extent, "{length:?} {encoding:?}");
+            }
+        }
+        assert_eq!(request(&[], Peer::Own).extent(), None);
+    }
+
+    #[test]
+    fn what_a_measured_request_says() {
+        let measured = Measured::new(70_000);
+        for (encoding, left) in [("chunked", None), ("gzip, br , Chunked,", Some("gzip, br"))] {
+            let given = [
+                ("REQUEST_METHOD", "POST"),
+                ("HTTP_TRANSFER_ENCODING", encoding),
+                ("HTTP_X", "1"),
+            ];
+            let request = request(&given, Peer::Own);
+            let now = measured.request(&request);
+            assert_eq!(now.extent(), Extent::Length(70_000));
+            assert_eq!(now.content_length(), Some(70_000));
+            assert_eq!(now.value("CONTENT_LENGTH"), Some(&b"70000"[..]));
+            let encoding = now.value("HTTP_TRANSFER_ENCODING");
+            assert_eq!(encoding, left.map(str::as_bytes));
+            assert_eq!(now.value("HTTP_X"), Some(&b"1"[..]));
+            assert_eq!(now.meta().len(), 3 + usize::from(left.is_some()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_last_coding_is_undone(
+            codings in prop::collection::vec("[a-z]{1,8}", 0..4),
+            between in "[ \t]?,[ \t,]{0,3}",
+            end in "[ \t,]{0,3}",
+        ) {
+            let before = codings.join(&between);
+            let start = if codings.is_empty() { "" } else { &between };
+            let value = format!("{before}{start}chunked{end}");
+            prop_assert!(is_chunked(value.as_bytes()));
+            let left = undone((b"HTTP_TRANSFER_ENCODING", value.as_bytes())).map(|pair| pair.1);
+            let expected = (!codings.is_empty()).then_some(before.as_bytes());
+            prop_assert_eq!(left, expected);
+        }
+    }
+}

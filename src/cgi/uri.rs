@@ -1,0 +1,171 @@
+//! The path in a request's URI, as scripts get it: decoded, without what a web server resolves. Which part of it is
+//! the script's name is not asked.
+
+use memchr::{memchr, memchr2, memchr3, memmem};
+
+/// The decoded path of a REQUEST_URI: a request-target (RFC 9112 3.2) in origin-form, or in the absolute-form that
+/// Apache passes on as it came. None where it has no path: `*`, or the target of CONNECT.
+pub(super) fn path(request_uri: &[u8]) -> Option<Vec<u8>> {
+    let rest = if request_uri.starts_with(b"/") {
+        request_uri
+    } else {
+        let scheme_end = memmem::find(request_uri, b"://")?;
+        if memchr3(b'/', b'?', b'#', &request_uri[..scheme_end]).is_some() {
+            return None;
+        }
+        let rest = &request_uri[scheme_end + 3..];
+        &rest[memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len())..]
+    };
+    let path = &rest[..memchr2(b'?', b'#', rest).unwrap_or(rest.len())];
+    // RFC 9110 4.2.3
+    Some(if path.is_empty() {
+        b"/".to_vec()
+    } else {
+        decoded(path)
+    })
+}
+
+/// Percent-decoded once (RFC 3986 2.1). What is no escape is left as it is.
+pub fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = memchr(b'%', rest) {
+        decoded.extend_from_slice(&rest[..at]);
+        let escaped = match rest[at + 1..] {
+            [high, low, ..] => nibble(high).zip(nibble(low)),
+            _ => None,
+        };
+        let length = match escaped {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                3
+            }
+            None => {
+                decoded.push(b'%');
+                1
+            }
+        };
+        rest = &rest[at + length..];
+    }
+    decoded.extend_from_slice(rest);
+    decoded
+}
+
+/// Without dot segments (RFC 3986 5.2.4), which every web server resolves before a script sees a path: one that
+/// opens files by its PATH_INFO relies on that. `merges`: nor with empty segments.
+pub(super) fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
+    let mut resolved = Vec::with_capacity(path.len());
+    let mut segments = path.split(|&byte| byte == b'/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            b"." | b".." => {
+                if segment == b".." {
+                    let parent = memchr::memrchr(b'/', &resolved);
+                    resolved.truncate(parent.unwrap_or(0));
+                }
+                if is_last {
+                    resolved.push(b'/');
+                }
+            }
+            b"" if merges && !is_last => {}
+            _ => {
+                resolved.push(b'/');
+                resolved.extend_from_slice(segment);
+            }
+        }
+    }
+    resolved
+}
+
+/// Whether there are two slashes beside each other.
+pub(super) fn has_empty_segment(path: &[u8]) -> bool {
+    memmem::find(path, b"//").is_some()
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let cases: [(&str, Option<&[u8]>); 22] = [
+            ("/", Some(b"/")),
+            ("/a?b", Some(b"/a")),
+            ("/a?b?c#d", Some(b"/a")),
+            ("/a#b?c", Some(b"/a")),
+            ("?a", None),
+            ("/a%20b%2Fc%2f", Some(b"/a b/c/")),
+            ("/%C3%A9", Some(b"/\xc3\xa9")),
+            ("/a+b", Some(b"/a+b")),
+            ("/%2541", Some(b"/%41")),
+            ("/%00", Some(b"/\0")),
+            ("/%", Some(b"/%")),
+            ("/%4", Some(b"/%4")),
+            ("/%zz%41", Some(b"/%zzA")),
+            ("/%%41", Some(b"/%A")),
+            ("//a//b", Some(b"//a//b")),
+            ("http://h/a%41?q", Some(b"/aA")),
+            ("HTTPS://user@h:8000//a", Some(b"//a")),
+            ("http://h", Some(b"/")),
+            ("http://h?q", Some(b"/")),
+            ("*", None),
+            ("h:443", None),
+            ("a/b://c/d", None),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(path(given.as_bytes()).as_deref(), expected, "{given}");
+        }
+        assert_eq!(path(b""), None);
+    }
+
+    #[test]
+    fn what_is_resolved() {
+        // given, empty segments kept, merged
+        let cases = [
+            ("/", "/", "/"),
+            ("/a/./b", "/a/b", "/a/b"),
+            ("/a/../b", "/b", "/b"),
+            ("/a/b/..", "/a/", "/a/"),
+            ("/a/.", "/a/", "/a/"),
+            ("/.", "/", "/"),
+            ("/..", "/", "/"),
+            ("/../../a", "/a", "/a"),
+            ("/...", "/...", "/..."),
+            ("/a..b/.c", "/a..b/.c", "/a..b/.c"),
+            ("//a///b", "//a///b", "/a/b"),
+            ("/a//", "/a//", "/a/"),
+            ("//", "//", "/"),
+            // RFC 3986 5.2.4 takes an empty segment for one
+            ("/a//../b", "/a/b", "/b"),
+            ("", "", ""),
+        ];
+        for (given, kept, merged) in cases {
+            let text = |merges| String::from_utf8(resolved(given.as_bytes(), merges)).unwrap();
+            assert_eq!(text(false), kept, "{given}");
+            assert_eq!(text(true), merged, "{given}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_climbs(given in "(/|[.]|a|%2e|%2F){0,12}", merges: bool) {
+            let uri = format!("/{given}");
+            let path = path(uri.as_bytes()).unwrap();
+            let resolved = resolved(&path, merges);
+            prop_assert!(resolved.starts_with(b"/"));
+            let mut segments = resolved.split(|&byte| byte == b'/');
+            prop_assert!(segments.all(|segment| !matches!(segment, b"." | b"..")));
+            prop_assert!(!merges || !has_empty_segment(&resolved));
+            prop_assert_eq!(super::resolved(&resolved, merges), resolved);
+        }
+    }
+}
