@@ -6,3 +6,4 @@ pub mod backoff;
 pub mod pool;
 pub mod queue;
 pub mod route;
+pub mod server;

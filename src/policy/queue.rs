@@ -159,6 +159,11 @@ impl Queue {
         self.clock_runs_from.get_or_insert(now);
     }
 
+    /// The app can't serve, until it is started again.
+    pub fn stop_clock(&mut self) {
+        self.clock_runs_from = None;
+    }
+
     /// Looks at the standing delay; to be called when time has passed, and after requests were taken out. Without
     /// anybody who serves it does not count.
     pub fn pass(&mut self, is_served: bool, now: Duration) {

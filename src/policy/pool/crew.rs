@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::words::{Action, Generation, Limits, State, WorkerId};
 use crate::policy::queue::Waiting;
 
+/// A busy worker is asked for progress so many times within `request-timeout`: no request that stands still goes on for
+/// longer than this and a part of it, which is below the 60 s at which web servers give up.
+const LOOKS: u32 = 4;
 /// One that was told to end and did not is killed after this long, and again.
 pub(super) const KILL_PAUSE: Duration = Duration::from_secs(5);
 
@@ -25,6 +28,8 @@ pub struct Worker {
     pub(super) request: Option<Waiting>,
     /// Starting: when it is killed. Busy: when it is asked for progress. Stuck: when it is killed, the next time.
     due: Duration,
+    /// When its request was last known to have moved.
+    moved_at: Duration,
 }
 
 impl Worker {
@@ -98,6 +103,7 @@ impl Crew {
             share: jittered(limits.max_requests, self.spawned),
             request: None,
             due: now.saturating_add(limits.start_timeout),
+            moved_at: now,
         };
         self.by_id.insert(id, worker);
         actions.push(Action::Spawn {
@@ -135,7 +141,8 @@ impl Crew {
             let ticket = request.ticket;
             worker.state = State::Busy { ticket, since: now };
             worker.request = Some(request);
-            worker.due = now.saturating_add(limits.request_timeout);
+            worker.moved_at = now;
+            worker.due = next_look(limits, now);
             actions.push(Action::Dispatch { ticket, worker: id });
         }
     }
@@ -187,10 +194,22 @@ impl Crew {
         }
     }
 
-    /// The busy one has moved, or is believed to have until the answer is there.
-    pub(super) fn moved(&mut self, id: WorkerId, limits: &Limits, now: Duration) {
-        if let Some(worker) = self.by_id.get_mut(&id) {
-            worker.due = now.saturating_add(limits.request_timeout);
+    /// What was asked of the busy one is answered.
+    pub(super) fn progress(
+        &mut self,
+        id: WorkerId,
+        moved: bool,
+        limits: &Limits,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.by_id.get_mut(&id) else {
+            return;
+        };
+        if moved {
+            worker.moved_at = now;
+        } else if worker.moved_at.saturating_add(limits.request_timeout) <= now {
+            self.interrupt(id, now, actions);
         }
     }
 
@@ -215,7 +234,9 @@ impl Crew {
                     if since.saturating_add(limit) <= now {
                         self.interrupt(id, now, actions);
                     } else {
-                        self.moved(id, limits, now);
+                        if let Some(worker) = self.by_id.get_mut(&id) {
+                            worker.due = next_look(limits, now);
+                        }
                         actions.push(Action::AskProgress(id));
                     }
                 }
@@ -235,6 +256,11 @@ impl Crew {
             .filter_map(|worker| worker.deadline(limits))
             .min()
     }
+}
+
+/// When a busy worker is asked for progress the next time.
+fn next_look(limits: &Limits, now: Duration) -> Duration {
+    now.saturating_add(limits.request_timeout / LOOKS)
 }
 
 /// `max-requests` give or take a tenth, so that workers that were born together don't die together.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::words::{Action, Generation, Reason, State, WorkerId};
+use super::words::{Action, Generation, Reason, Refusal, State, WorkerId};
 use super::{Phase, Pool, Worker};
 use crate::policy::backoff;
 
@@ -19,6 +19,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How far the generation has come that is to serve next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
+    /// Nothing lives: one begins for the next who comes.
+    Asleep,
     /// Nothing calls for one.
     Unwanted,
     /// The last one failed: another begins for one who asks, from then on.
@@ -47,7 +49,7 @@ pub(super) enum Next {
 impl Next {
     fn generation(self) -> Option<Generation> {
         match self {
-            Next::Failed { .. } | Next::Unwanted | Next::Wanted => None,
+            Next::Asleep | Next::Failed { .. } | Next::Unwanted | Next::Wanted => None,
             Next::Imported { generation, .. }
             | Next::Importing { generation, .. }
             | Next::Proving { generation, .. } => Some(generation),
@@ -61,15 +63,23 @@ pub(super) struct Generations {
     pub(super) current: Option<Generation>,
     /// The zygote of `current` lives.
     pub(super) can_fork: bool,
-    next: Next,
+    /// The last `current`.
+    pub(super) served: Generation,
+    /// It may be asleep, but is not known to be unable to start.
+    pub(super) is_proven: bool,
+    /// What everybody is told who comes before a pause is over.
+    pub(super) refusal: Option<Refusal>,
+    pub(super) next: Next,
     /// The highest number that was given.
     newest: Generation,
     /// Something has changed, or was asked for, while one was under way: another follows.
-    is_outdated: bool,
+    pub(super) is_outdated: bool,
     /// Generations that failed since the last switch.
-    failures: u32,
+    pub(super) failures: u32,
+    /// ... and before it, as long as nobody knows whether it was taken for ready rightly.
+    pub(super) doubted: u32,
     /// `Looked` has not come yet.
-    is_looking: bool,
+    pub(super) is_looking: bool,
     /// Until when it is waited for: a zygote that takes longer hangs.
     look_due: Duration,
     /// Or the switch, if that was later.
@@ -77,7 +87,7 @@ pub(super) struct Generations {
     /// Looks in a row that came soon and found a change.
     restless: u32,
     /// Until when requests are held back from idle workers for what a look may find, or has found.
-    hold: Option<Duration>,
+    pub(super) hold: Option<Duration>,
 }
 
 impl Default for Generations {
@@ -85,10 +95,14 @@ impl Default for Generations {
         Generations {
             current: None,
             can_fork: false,
+            served: 0,
+            is_proven: false,
+            refusal: None,
             next: Next::Wanted,
             newest: 0,
             is_outdated: false,
             failures: 0,
+            doubted: 0,
             is_looking: false,
             look_due: Duration::ZERO,
             last_look: Duration::ZERO,
@@ -100,7 +114,11 @@ impl Default for Generations {
 
 impl Generations {
     pub(super) fn is_reloading(&self) -> bool {
-        let is_under_way = !matches!(self.next, Next::Failed { .. } | Next::Unwanted);
+        let is_at_rest = matches!(
+            self.next,
+            Next::Asleep | Next::Failed { .. } | Next::Unwanted
+        );
+        let is_under_way = !is_at_rest;
         (self.current.is_some() && is_under_way) || self.is_outdated
     }
 
@@ -115,7 +133,10 @@ impl Generations {
     /// Another generation is called for.
     fn want(&mut self) {
         match self.next {
-            Next::Failed { .. } | Next::Unwanted | Next::Wanted => self.next = Next::Wanted,
+            Next::Asleep | Next::Failed { .. } | Next::Unwanted | Next::Wanted => {
+                self.next = Next::Wanted;
+                self.refusal = None;
+            }
             Next::Imported { .. } | Next::Importing { .. } | Next::Proving { .. } => {
                 self.is_outdated = true;
             }
@@ -171,7 +192,8 @@ impl Pool {
             self.code.last_look = now;
             self.code.hold = None;
         }
-        if changed && self.phase == Phase::Serving {
+        let is_asleep = self.code.next == Next::Asleep;
+        if changed && !is_asleep && self.phase == Phase::Serving {
             self.code.want();
             // Whoever has edited and asks alone sees the edit; under load the old code serves until then.
             self.code.hold = (!self.crew.any_runs()).then(|| now + self.limits.queue.timeout / 2);
@@ -244,7 +266,9 @@ impl Pool {
         }
         self.crew.retire_down_to(0, actions);
         self.code.can_fork = true;
-        self.code.failures = 0;
+        self.code.served = generation;
+        self.code.is_proven = true;
+        self.code.doubted = std::mem::take(&mut self.code.failures);
         self.code.is_looking = false;
         self.code.last_look = now;
         self.code.follow_with(Next::Unwanted);
@@ -283,7 +307,7 @@ impl Pool {
         }
     }
 
-    fn retire_next(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn retire_next(&mut self, actions: &mut Vec<Action>) {
         if let Some(generation) = self.code.next.generation() {
             actions.push(Action::RetireZygote(generation));
         }
@@ -329,6 +353,11 @@ impl Pool {
             self.next_failed(Reason::StartTimedOut, now, actions);
         }
         if self.begin_due().is_some_and(|due| due <= now) {
+            if self.code.current.is_none() {
+                // A start like the first, but for those who have come to know us.
+                self.started = now;
+            }
+            self.code.refusal = None;
             self.code.newest += 1;
             let generation = self.code.newest;
             let due = now.saturating_add(self.limits.start_timeout);
@@ -373,6 +402,7 @@ impl Pool {
     fn begin_due(&self) -> Option<Duration> {
         match self.code.next {
             Next::Wanted if self.may_renew() => Some(Duration::ZERO),
+            Next::Asleep if self.may_renew() && !self.nobody_waits() => Some(Duration::ZERO),
             // A look comes first: what it finds is begun at once, and waited for.
             Next::Failed { not_before } if self.may_renew() && !self.queue.is_empty() => {
                 let looked = self.code.hold.filter(|_| self.code.is_looking);
@@ -420,6 +450,7 @@ impl Pool {
             self.start_due(),
             self.begin_due(),
             self.first_worker_due(),
+            self.code.relents_at(),
         ]
         .into_iter()
         .flatten()

@@ -11,6 +11,8 @@
 //! | next is | and becomes | on |
 //! | --- | --- | --- |
 //! | unwanted, failed | wanted | `Looked` changed, `Reload`; `ZygoteGone` of `current` (if not failed) |
+//! | asleep | wanted | `Reload` |
+//! | asleep | importing | one who comes, announced or waiting, at once |
 //! | failed | importing | one who waits, after a pause that doubles with each failure since the switch |
 //! | wanted | importing | `StartZygote`, at once |
 //! | importing | imported | `ZygoteReady` |
@@ -18,9 +20,13 @@
 //! | proving | imported | `ForkFailed`: the host's fault; again after a pause |
 //! | proving | unwanted | `WorkerReady`: the switch; `RetireZygote` and `Retire` for what is older |
 //! | importing, imported, proving | failed | `ZygoteGone`, `WorkerGone` of the first, `start-timeout` |
+//! | unwanted | failed | `Broken`: `current` only seemed to be ready |
+//! | any | asleep | a pool that stays has nothing to do: `Retire` and `RetireZygote` for all there is |
 //!
 //! A change that is found while one is under way is remembered, and another follows. As long as there is no `current`,
-//! a failure is the app's end: all are refused, and we leave. Later it only means that the old code goes on.
+//! a failure is the app's end: all are refused, and we leave. Later it only means that the old code goes on. A worker
+//! that is no process is ready before anything has been tried; if the app can't be started after all, that is `Broken`,
+//! and its end too.
 //!
 //! **Workers**, each of the generation that it was forked from:
 //!
@@ -49,9 +55,13 @@
 //! is there (at most 1 s), and if it has changed until the switch (at most half of `queue-timeout`): so whoever edits
 //! and asks sees the edit. A zygote that has looked for `start-timeout` hangs: it is let go, as if it had died.
 //!
+//! **A pool that stays** never leaves by itself. Where another would, it lets all that it has go, has no `current`, and
+//! says `Rest`. Asleep, it does not even keep `min-procs`; whoever wakes it waits as at a start. If the app can't be
+//! started it is failed instead: until the pause is over all are refused, then the next one who waits begins another.
+//!
 //! **The end.** Serving, then parting (`Leave` was asked for), left (nobody new can find us), and exited when the last
 //! request is answered. The files beside this one: `generations` has the first table, `crew` the second, `parting` the
-//! end, `traffic` what is known of the past.
+//! end, `rest` how one stays, `traffic` what is known of the past.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -62,6 +72,7 @@ use super::queue::{Queue, Ticket, Waiting};
 mod crew;
 mod generations;
 mod parting;
+mod rest;
 mod traffic;
 mod words;
 
@@ -120,6 +131,7 @@ impl Pool {
 
     /// Takes an event in, and puts what is to be done at the end of `actions`, in order.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        self.code.relent(now);
         self.take_in(event, now, actions);
         self.renew(now, actions);
         for _ in 0..self.crew.keep_time(&self.limits, now, actions) {
@@ -159,7 +171,7 @@ impl Pool {
 
     /// Another request would be refused (if it is not a known one).
     pub fn is_full(&self) -> bool {
-        self.queue.is_full() || self.phase.refusal().is_some()
+        self.queue.is_full() || self.refusal().is_some()
     }
 
     /// Other limits hold from the next event on.
@@ -170,7 +182,7 @@ impl Pool {
 
     /// The import that requests are served by; 0 before the first.
     pub fn generation(&self) -> Generation {
-        self.code.current.unwrap_or(0)
+        self.code.served
     }
 
     /// Another import is under way.
@@ -178,8 +190,13 @@ impl Pool {
         self.code.is_reloading()
     }
 
-    /// A worker has been ready since the start.
+    /// A worker has been ready since the start, and nothing has shown since that the app can't be started.
     pub fn is_proven(&self) -> bool {
+        self.code.is_proven
+    }
+
+    /// There is code to serve with, whatever becomes of the next generation.
+    pub fn has_code(&self) -> bool {
         self.code.current.is_some()
     }
 
@@ -190,6 +207,7 @@ impl Pool {
                 self.traffic.arrived(self.limits.quiet, now);
             }
             Event::Arrived { ticket, is_known } => self.arrived(ticket, is_known, now, actions),
+            Event::Broken => self.broken(now, actions),
             Event::ForkFailed(worker) => self.fork_failed(worker, now),
             Event::HungUp(ticket) => {
                 self.announced.remove(&ticket);
@@ -200,15 +218,13 @@ impl Pool {
             Event::NotTaken(worker) if self.is_busy(worker) => self.is_free(worker, now, actions),
             Event::NotTaken(_) => {}
             Event::Progress { worker, moved } if self.is_busy(worker) => {
-                if moved {
-                    self.crew.moved(worker, &self.limits, now);
-                } else {
-                    self.crew.interrupt(worker, now, actions);
-                }
+                self.crew
+                    .progress(worker, moved, &self.limits, now, actions);
             }
             Event::Progress { .. } => {}
+            Event::Proven => self.code.doubted = 0,
             Event::Reload => self.reload(),
-            Event::Returned(worker) => self.returned(worker),
+            Event::Returned(worker) => self.returned(worker, actions),
             Event::Tick => {}
             Event::WorkerDone { worker, last } => self.done(worker, last, now, actions),
             Event::WorkerGone(worker) => self.gone(worker, now, actions),
@@ -228,7 +244,7 @@ impl Pool {
         if !self.announced.remove(&ticket) {
             self.traffic.arrived(self.limits.quiet, now);
         }
-        if let Some(refusal) = self.phase.refusal() {
+        if let Some(refusal) = self.refusal() {
             actions.push(Action::Refuse { ticket, refusal });
             return;
         }
@@ -291,12 +307,16 @@ impl Pool {
         }
     }
 
-    fn returned(&mut self, id: WorkerId) {
+    fn returned(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
         if let Some(worker) = self.crew.get_mut(id)
             && let Some(request) = worker.request.take()
         {
             worker.state = State::Retiring;
-            self.queue.put_back(request);
+            let ticket = request.ticket;
+            match self.refusal() {
+                Some(refusal) => actions.push(Action::Refuse { ticket, refusal }),
+                None => self.queue.put_back(request),
+            }
         }
     }
 

@@ -45,8 +45,9 @@ impl Phase {
 }
 
 impl Pool {
-    /// The app never served, and won't.
+    /// The app never served, and won't; or nobody knows how long it won't.
     pub(super) fn cannot_start(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        self.code.is_proven = false;
         if let Some(refusal) = reason.refusal() {
             while let Some(request) = self.queue.pop(false) {
                 let ticket = request.ticket;
@@ -57,6 +58,10 @@ impl Pool {
     }
 
     fn leave(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        if self.limits.stays && self.phase == Phase::Serving {
+            self.rest(reason, actions);
+            return;
+        }
         if self.phase == Phase::Serving {
             actions.push(Action::Leave(reason));
         }
@@ -84,7 +89,9 @@ impl Pool {
 
     /// When to leave if nobody comes, and why.
     pub(super) fn exit_due(&self) -> Option<(Duration, Reason)> {
-        if self.phase != Phase::Serving || self.crew.any_runs() || !self.nobody_waits() {
+        // One that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
+        let rests = self.limits.stays && (!self.has_code() || self.is_reloading());
+        if self.phase != Phase::Serving || rests || self.crew.any_runs() || !self.nobody_waits() {
             return None;
         }
         let limits = &self.limits;
@@ -104,7 +111,7 @@ impl Pool {
         }
     }
 
-    fn nobody_waits(&self) -> bool {
+    pub(super) fn nobody_waits(&self) -> bool {
         self.queue.is_empty() && self.announced.is_empty()
     }
 }

@@ -29,6 +29,8 @@ pub struct Limits {
     pub request_limit: Option<Duration>,
     pub request_timeout: Duration,
     pub start_timeout: Duration,
+    /// Instead of leaving it only lets everything go: nobody could start it again (`listen`).
+    pub stays: bool,
     pub worker_idle_timeout: Duration,
 }
 
@@ -51,6 +53,9 @@ pub enum Event {
     /// A request is complete enough to be served. `is_known`: it is shed last.
     #[allow(missing_docs)]
     Arrived { ticket: Ticket, is_known: bool },
+    /// What serves was taken for ready, and has turned out to be unable to start: it has answered nobody. Requests
+    /// that it has are somebody else's to answer; each of its workers still ends as it would have.
+    Broken,
     /// The zygote could not fork this worker, or died before it had.
     ForkFailed(WorkerId),
     /// The client of a waiting request is gone, or was sent elsewhere.
@@ -66,6 +71,8 @@ pub enum Event {
     /// the dispatch.
     #[allow(missing_docs)]
     Progress { worker: WorkerId, moved: bool },
+    /// What was only taken for ready has answered: how often it was [`Event::Broken`] before is forgotten.
+    Proven,
     /// An operator wants a new generation.
     Reload,
     /// The worker could not be given its request: the request waits again, as the first in line.
@@ -106,6 +113,9 @@ pub enum Action {
     Look(Generation),
     /// Answer for the app.
     Refuse { ticket: Ticket, refusal: Refusal },
+    /// Nothing to do but to say it: a pool that stays has let everything go, for this reason. Until the next request,
+    /// or, where the app can't be started, until one that comes after a pause.
+    Rest(Reason),
     /// Tell an idle worker to leave.
     Retire(WorkerId),
     /// Let the zygote go: nothing more will be forked from it.
@@ -131,7 +141,7 @@ pub enum Refusal {
     StartTimedOut,
 }
 
-/// Why the daemon leaves.
+/// Why the daemon leaves, or rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The app cannot be started.

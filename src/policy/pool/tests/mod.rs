@@ -4,10 +4,12 @@ use super::*;
 use crate::policy::queue;
 
 mod admission;
+mod broken;
 mod generations;
 mod hysteresis;
 mod leaving;
 mod looking;
+mod resting;
 mod serving;
 mod time_limits;
 mod world;
@@ -35,6 +37,7 @@ fn limits() -> Limits {
         request_limit: None,
         request_timeout: S(45),
         start_timeout: S(45),
+        stays: false,
         worker_idle_timeout: S(60),
     }
 }

@@ -27,10 +27,32 @@ fn busy(limits: Limits) -> Pool {
 #[test]
 fn one_that_moves_goes_on() {
     let mut pool = busy(limits());
-    assert_eq!(told(&mut pool, Event::Tick, S(46)), [ASK]);
-    assert_eq!(told(&mut pool, progress(true), S(46)), []);
-    assert_eq!(told(&mut pool, Event::Tick, S(90)), []);
-    assert_eq!(told(&mut pool, Event::Tick, S(91)), [ASK]);
+    assert_eq!(told(&mut pool, Event::Tick, S(12)), []);
+    assert_eq!(told(&mut pool, Event::Tick, S(13)), [ASK]);
+    assert_eq!(told(&mut pool, progress(true), S(13)), []);
+    assert_eq!(told(&mut pool, Event::Tick, S(57)), [ASK]);
+    assert_eq!(told(&mut pool, progress(false), S(57)), []);
+    assert_eq!(told(&mut pool, Event::Tick, S(70)), [ASK]);
+    assert_eq!(told(&mut pool, progress(true), S(70)), []);
+}
+
+/// What moved early in its time does not give it that time once more.
+#[test]
+fn one_that_stands_still_has_no_more_than_a_part_above_its_time() {
+    let mut pool = busy(limits());
+    let mut now = S(1);
+    let interrupted = loop {
+        now = pool.next_deadline().unwrap().max(now);
+        let asked = told(&mut pool, Event::Tick, now);
+        assert!(now < S(100));
+        if asked == [ASK] && told(&mut pool, progress(now < S(13)), now) == [INTERRUPT] {
+            break now;
+        }
+    };
+    assert!(
+        interrupted >= S(1 + 45) && interrupted <= S(1 + 57),
+        "{interrupted:?}"
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl World {
                 doing.1 = Doing::Leaving;
             }
             Action::Leave(_) => {
-                assert!(!self.leave_asked);
+                assert!(!self.leave_asked && !self.limits.stays);
                 self.leave_asked = true;
             }
             Action::Look(generation) => {
@@ -127,6 +127,12 @@ impl World {
                     "only one who waits is refused"
                 );
                 self.answered.push(ticket);
+            }
+            Action::Rest(reason) => {
+                assert!(self.limits.stays && !self.leave_asked);
+                let nothing = self.zygotes.is_empty() && self.looks.is_none();
+                assert!(nothing || reason == Reason::Broken, "rests with a zygote");
+                assert!(!self.pool.has_code());
             }
             Action::Retire(worker) => {
                 let doing = self.workers.get_mut(&worker).expect("a worker");
@@ -211,6 +217,8 @@ impl World {
             12 if self.dice.one_in(3) => self.zygote_dies(),
             13 if self.dice.one_in(4) => self.tell(Event::Reload),
             14 => self.look_ends(),
+            15 if self.dice.one_in(12) => self.tell(Event::Broken),
+            15 if self.dice.one_in(4) => self.tell(Event::Proven),
             _ => self.pass_time(),
         }
     }
@@ -390,11 +398,12 @@ proptest! {
         (size, target) in (1usize..6, 0u64..12),
         request_limit in prop::option::of(1u64..60),
         quiet in prop::option::of(0u64..4),
-        (is_long_lived, seed) in (any::<bool>(), any::<u64>()),
+        (is_long_lived, stays, seed) in (any::<bool>(), any::<bool>(), any::<u64>()),
         steps in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         let (target, timeout) = (S(target), S(10));
         let mut world = World::new(Limits {
+            idle_timeout: if stays { S(15) } else { S(300) },
             look_interval: MS(500),
             max_procs,
             max_requests,
@@ -406,8 +415,8 @@ proptest! {
             request_limit: request_limit.map(S),
             request_timeout: S(8),
             start_timeout: S(20),
+            stays,
             worker_idle_timeout: S(30),
-            ..limits()
         }, seed);
         if !seed.is_multiple_of(4) {
             world.start();

@@ -1,0 +1,79 @@
+//! A pool that stays when there is nothing to do, or nothing to be done. Knows that it has nothing then, and what it
+//! answers meanwhile.
+
+use std::time::Duration;
+
+use super::Pool;
+use super::generations::{Generations, Next};
+use super::words::{Action, Reason, Refusal};
+use crate::policy::backoff;
+
+impl Generations {
+    /// A pause after a failure is over: who comes now is worth another try.
+    pub(super) fn relent(&mut self, now: Duration) {
+        if self.relents_at().is_some_and(|at| at <= now) {
+            self.refusal = None;
+        }
+    }
+
+    pub(super) fn relents_at(&self) -> Option<Duration> {
+        match self.next {
+            Next::Failed { not_before } if self.refusal.is_some() => Some(not_before),
+            _ => None,
+        }
+    }
+}
+
+impl Pool {
+    /// There is nothing but the loop: the next request, or whoever else asks, makes it start the app.
+    pub fn is_asleep(&self) -> bool {
+        self.code.next == Next::Asleep
+    }
+
+    /// The last start has failed, and none has begun since.
+    pub fn is_backing_off(&self) -> bool {
+        !self.has_code() && matches!(self.code.next, Next::Failed { .. })
+    }
+
+    /// What everybody is told who comes now.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.phase.refusal().or(self.code.refusal)
+    }
+
+    /// Lets everything go. What was under way goes on if `current` was the trouble.
+    pub(super) fn rest(&mut self, reason: Reason, actions: &mut Vec<Action>) {
+        self.crew.retire_down_to(0, actions);
+        if let Some(current) = self.code.current.take()
+            && std::mem::take(&mut self.code.can_fork)
+        {
+            actions.push(Action::RetireZygote(current));
+        }
+        match (reason.refusal(), self.code.next) {
+            (Some(refusal), Next::Failed { .. }) => self.code.refusal = Some(refusal),
+            (Some(_), _) => {}
+            (None, _) => {
+                self.retire_next(actions);
+                self.code.next = Next::Asleep;
+                self.code.is_outdated = false;
+            }
+        }
+        self.code.is_looking = false;
+        self.code.hold = None;
+        self.queue.stop_clock();
+        actions.push(Action::Rest(reason));
+    }
+
+    /// What serves can't: nobody who waits will be served by it.
+    pub(super) fn broken(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.code.current.is_none() {
+            // Nothing was taken for ready.
+            return;
+        }
+        self.code.failures = self.code.failures.max(self.code.doubted) + 1;
+        if matches!(self.code.next, Next::Failed { .. } | Next::Unwanted) {
+            let not_before = now + backoff::pause(self.code.failures);
+            self.code.next = Next::Failed { not_before };
+        }
+        self.cannot_start(Reason::Broken, actions);
+    }
+}

@@ -1,0 +1,356 @@
+//! The life of one SCGI server that the daemon runs. Knows times, states and how many requests it has; spawns, kills
+//! and answers nobody.
+//!
+//! # Theory of operation
+//! The listening socket is the daemon's, so readiness is the backlog: nobody probes a server, and its first request
+//! proves it. What it does before its first byte is a *start*, and a start can fail; what it does after that is its own
+//! affair, and the next request starts it again.
+//!
+//! | the server is | and becomes | on |
+//! | --- | --- | --- |
+//! | down, resting (pause over) | starting | `Wanted`: `Start` |
+//! | starting | resting | `CannotStart`: `Failed` |
+//! | starting | proven | `Answered` |
+//! | starting | down | `Ended` with status 0, before anybody had asked it: it `Left` |
+//! | starting | resting | `Ended` otherwise: `Failed` |
+//! | starting | starting | `start-timeout` over since `Sent` or another `Wanted`: `Look`; `Accepts` ends the matter |
+//! | starting | ending (failed) | `Deaf`: it has taken no connection by then: `Kill` |
+//! | starting, proven | ending (stuck) | `Overdue`, and nobody was answered since that request was sent: `Term` |
+//! | proven | down | `Ended`: it `Left` (status 0) or `Crashed` |
+//! | proven | ending (stuck) | `Lost`: nobody can connect to it any more: `Term` |
+//! | starting | ending (failed) | `Lost`: `Kill` |
+//! | ending (stuck) | down | `Ended`: `Crashed` |
+//! | ending (failed) | resting | `Ended`: `Failed` |
+//! | ending | ending | it was given its time: `Kill`, and again |
+//! | down, resting | gone | `Retire` |
+//! | starting, proven, ending | gone | `Retire`, and then `Ended`: when its last request is done it gets `Term` |
+//!
+//! The pause after a failed start is that of [`backoff`](super::backoff); the first answer makes it forgotten. A server
+//! that is ending gets no request: whoever wants one waits for its end, which is near.
+
+use std::time::Duration;
+
+use super::backoff;
+
+/// A server that was told to end and does not is killed after this long.
+pub const TERM_TIME: Duration = Duration::from_secs(5);
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It takes connections, as far as is known.
+    Accepts,
+    /// It has sent a byte of a response.
+    Answered,
+    /// The process could not be made.
+    CannotStart,
+    /// What [`Action::Look`] has found: it has not taken one connection.
+    Deaf,
+    /// The process is no more. `well`: with status 0.
+    #[allow(missing_docs)]
+    Ended { well: bool },
+    /// A request of its is over, in whatever way.
+    Finished,
+    /// Nobody can connect to it, for too long: its socket is gone, or it has none.
+    Lost,
+    /// A request that it was sent at `since` has run into its time limit.
+    #[allow(missing_docs)]
+    Overdue { since: Duration },
+    /// Nothing new is to be sent to it; it may take this long for its end, when it is told to.
+    Retire(Duration),
+    /// A request was sent to it.
+    Sent,
+    /// Time has passed.
+    Tick,
+    /// A request is there for it, or waits in its backlog.
+    Wanted,
+}
+
+/// What the daemon is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It has ended, and not by itself, after it was proven. The next request starts it.
+    Crashed,
+    /// It could not be started. Who waits for it has to be served otherwise, or told.
+    Failed(Why),
+    /// It will never be started again: forget it.
+    Gone,
+    /// End it and all it has started.
+    Kill,
+    /// It has ended by itself. The next request starts it.
+    Left,
+    /// See whether it has taken a connection: [`Event::Accepts`] or [`Event::Deaf`] is the next event.
+    Look,
+    /// Make the process; [`Event::CannotStart`] is the next event if that can't be.
+    Start,
+    /// Tell it to end.
+    Term,
+}
+
+/// Why a start has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The process could not be made.
+    CannotStart,
+    /// It ended before its first byte.
+    Ended,
+    /// It took no connection within `start-timeout`.
+    TimedOut,
+}
+
+/// One server; see the module's page.
+#[derive(Clone, Debug)]
+pub struct Server {
+    state: State,
+    start_timeout: Duration,
+    /// Failed starts since the last answer.
+    failures: u32,
+    /// Requests that it was sent and that are not over.
+    requests: u32,
+    /// It is not to be started again; and how long its end may take.
+    retired: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Down,
+    Ending {
+        failed: bool,
+        kill_at: Duration,
+    },
+    Gone,
+    Proven {
+        answered: Duration,
+    },
+    Resting {
+        until: Duration,
+    },
+    /// `asked`: when its first request was sent. `accepts`: it has shown that it takes connections.
+    Starting {
+        asked: Option<Duration>,
+        accepts: bool,
+    },
+}
+
+impl Server {
+    /// One that was never started.
+    pub fn new(start_timeout: Duration) -> Server {
+        Server {
+            state: State::Down,
+            start_timeout,
+            failures: 0,
+            requests: 0,
+            retired: None,
+        }
+    }
+
+    /// Takes an event in, and puts what is to be done at the end of `actions`, in order.
+    pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+        match event {
+            Event::Accepts => {
+                if let State::Starting { accepts, .. } = &mut self.state {
+                    *accepts = true;
+                }
+            }
+            Event::Answered => self.answered(now),
+            Event::CannotStart => {
+                if matches!(self.state, State::Starting { .. }) {
+                    self.failed(Why::CannotStart, now, actions);
+                }
+            }
+            Event::Deaf => {
+                if matches!(self.state, State::Starting { accepts: false, .. }) {
+                    self.ends(true, Duration::ZERO, now);
+                }
+            }
+            Event::Ended { well } => self.ended(well, now, actions),
+            Event::Finished => self.requests = self.requests.saturating_sub(1),
+            Event::Lost => self.lost(now, actions),
+            Event::Overdue { since } => self.overdue(since, now, actions),
+            Event::Retire(patience) => self.retired = Some(patience),
+            Event::Sent => {
+                self.requests += 1;
+                if let State::Starting { asked, .. } = &mut self.state {
+                    asked.get_or_insert(now);
+                }
+            }
+            Event::Tick => {}
+            Event::Wanted => {
+                if self.can_start(now) {
+                    self.state = State::Starting {
+                        asked: (self.requests > 0).then_some(now),
+                        accepts: false,
+                    };
+                    actions.push(Action::Start);
+                } else if let State::Starting { asked, .. } = &mut self.state {
+                    asked.get_or_insert(now);
+                }
+            }
+        }
+        self.keep_time(now, actions);
+    }
+
+    /// When [`Event::Tick`] is due, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        match self.state {
+            State::Ending { kill_at, .. } => Some(kill_at),
+            State::Starting { .. } => self.look_due(),
+            State::Down | State::Gone | State::Proven { .. } | State::Resting { .. } => None,
+        }
+    }
+
+    /// A request can be sent to it now, and wants to be, if it is down.
+    pub fn takes(&self, now: Duration) -> bool {
+        let serves = matches!(self.state, State::Proven { .. } | State::Starting { .. });
+        self.retired.is_none() && (serves || self.can_start(now))
+    }
+
+    /// It will end within seconds, and then be what it is to be.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending { .. })
+    }
+
+    /// It has answered since it was started.
+    pub fn is_proven(&self) -> bool {
+        matches!(self.state, State::Proven { .. })
+    }
+
+    /// It was started, and has not answered yet.
+    pub fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
+    /// A failed start keeps it down.
+    pub fn is_resting(&self, now: Duration) -> bool {
+        matches!(self.state, State::Resting { until } if now < until)
+    }
+
+    /// Nothing new is sent to it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.is_some()
+    }
+
+    /// For `status`.
+    pub fn word(&self) -> &'static str {
+        match self.state {
+            State::Down | State::Gone => "down",
+            State::Ending { .. } => "ending",
+            _ if self.retired.is_some() => "retiring",
+            State::Proven { .. } => "up",
+            State::Resting { .. } => "backing-off",
+            State::Starting { .. } => "starting",
+        }
+    }
+
+    fn can_start(&self, now: Duration) -> bool {
+        let is_down = match self.state {
+            State::Down => true,
+            State::Resting { until } => until <= now,
+            _ => false,
+        };
+        is_down && self.retired.is_none()
+    }
+
+    fn answered(&mut self, now: Duration) {
+        match &mut self.state {
+            State::Proven { answered } => *answered = now,
+            State::Starting { .. } => {
+                self.failures = 0;
+                self.state = State::Proven { answered: now };
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, well: bool, now: Duration, actions: &mut Vec<Action>) {
+        match self.state {
+            _ if self.retired.is_some() => self.state = State::Down,
+            State::Starting { asked: None, .. } if well => self.leaves(Action::Left, actions),
+            State::Starting { .. } => self.failed(Why::Ended, now, actions),
+            State::Proven { .. } if well => self.leaves(Action::Left, actions),
+            State::Proven { .. } => self.leaves(Action::Crashed, actions),
+            State::Ending { failed: true, .. } => self.failed(Why::TimedOut, now, actions),
+            State::Ending { failed: false, .. } => self.leaves(Action::Crashed, actions),
+            State::Down | State::Gone | State::Resting { .. } => {}
+        }
+    }
+
+    fn leaves(&mut self, how: Action, actions: &mut Vec<Action>) {
+        self.state = State::Down;
+        actions.push(how);
+    }
+
+    fn failed(&mut self, why: Why, now: Duration, actions: &mut Vec<Action>) {
+        self.failures += 1;
+        let until = now + backoff::pause(self.failures);
+        self.state = State::Resting { until };
+        actions.push(Action::Failed(why));
+    }
+
+    fn lost(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        match self.state {
+            State::Proven { .. } => {
+                self.ends(false, TERM_TIME, now);
+                actions.push(Action::Term);
+            }
+            State::Starting { .. } => self.ends(true, Duration::ZERO, now),
+            _ => {}
+        }
+    }
+
+    fn overdue(&mut self, since: Duration, now: Duration, actions: &mut Vec<Action>) {
+        let is_stuck = match self.state {
+            State::Proven { answered } => answered <= since,
+            State::Starting { .. } => true,
+            _ => false,
+        };
+        if is_stuck {
+            self.ends(false, TERM_TIME, now);
+            actions.push(Action::Term);
+        }
+    }
+
+    fn ends(&mut self, failed: bool, patience: Duration, now: Duration) {
+        let kill_at = now + patience;
+        self.state = State::Ending { failed, kill_at };
+    }
+
+    /// When its silence is long enough to be looked into.
+    fn look_due(&self) -> Option<Duration> {
+        match self.state {
+            State::Starting {
+                asked: Some(asked),
+                accepts: false,
+            } => Some(asked + self.start_timeout),
+            _ => None,
+        }
+    }
+
+    fn keep_time(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(patience) = self.retired {
+            match self.state {
+                State::Down | State::Resting { .. } => {
+                    self.state = State::Gone;
+                    actions.push(Action::Gone);
+                }
+                State::Proven { .. } | State::Starting { .. } if self.requests == 0 => {
+                    self.ends(false, patience, now);
+                    actions.push(Action::Term);
+                }
+                _ => {}
+            }
+        }
+        match self.state {
+            State::Ending { failed, kill_at } if kill_at <= now => {
+                let kill_at = now + TERM_TIME;
+                self.state = State::Ending { failed, kill_at };
+                actions.push(Action::Kill);
+            }
+            _ if self.look_due().is_some_and(|due| due <= now) => actions.push(Action::Look),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
