@@ -192,6 +192,17 @@ pub fn waiting(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
+/// How many bytes come out of a descriptor before its end, where the kernel knows: in a file the rest of it, in a
+/// device nothing. `None`: a pipe or a socket.
+pub fn rest(fd: BorrowedFd<'_>) -> Option<u64> {
+    let stat = fstat(fd).ok()?;
+    if kind_of(&stat) != Kind::Other {
+        return None;
+    }
+    let at = nix::unistd::lseek(fd, 0, nix::unistd::Whence::SeekCur).unwrap_or(0);
+    Some(u64::try_from(stat.st_size.saturating_sub(at)).unwrap_or(0))
+}
+
 /// A new file in this directory without a name: it is gone with its last descriptor.
 pub fn unnamed(directory: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -233,6 +244,11 @@ pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned()
 }
 
+/// Standard input is this from now on, and after an exec.
+pub fn become_input(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdin(fd)?)
+}
+
 /// /dev/null, for reading and writing.
 pub fn null() -> io::Result<OwnedFd> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
@@ -249,6 +265,23 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn what_is_left_of_a_file_is_known() {
+        use std::io::{Read, Write};
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        assert_eq!(rest(file.as_fd()), Some(0));
+        std::io::Seek::rewind(&mut file).unwrap();
+        assert_eq!(rest(file.as_fd()), Some(10));
+        file.read_exact(&mut [0; 3]).unwrap();
+        assert_eq!(rest(file.as_fd()), Some(7));
+        file.set_len(2).unwrap();
+        assert_eq!(rest(file.as_fd()), Some(0));
+        assert_eq!(rest(null().unwrap().as_fd()), Some(0));
+        let (out, _into) = pipe().unwrap();
+        assert_eq!(rest(out.as_fd()), None);
+    }
 
     #[test]
     fn only_a_real_private_directory_of_ours_will_do() {

@@ -1,10 +1,12 @@
 //! The system's calls, one at a time: the only room with `unsafe` and `nix`.
 //! Knows descriptors, processes and errnos; knows nothing of requests, apps or policy.
 
+pub mod accounts;
 pub mod clock;
 pub mod environ;
 pub mod fdpass;
 pub mod files;
+pub mod listen;
 pub mod load;
 pub mod lock;
 pub mod memory;

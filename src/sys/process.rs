@@ -13,7 +13,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{kill, killpg};
 use nix::sys::wait::WaitStatus;
-use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, geteuid, getpid, setsid};
+use nix::unistd::{AccessFlags, ForkResult, Pid, access, fork, geteuid, getpid, setpgid, setsid};
 
 use super::files;
 use super::signal::{self, Signal};
@@ -41,10 +41,31 @@ pub struct Program<'a> {
     pub directory: Option<&'a Path>,
 }
 
+/// What a program that is started is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinship {
+    Child,
+    /// Our child, and the leader of a group of its own.
+    Leader,
+    Nobody,
+    /// Our child, and the leader of a session of its own.
+    Server,
+}
+
 impl Program<'_> {
     /// Becomes the program; comes back only to say why not. Signals get their default actions and are unblocked
     /// (Rust ignores SIGPIPE, and an exec'd program would inherit that).
     pub fn exec(&self) -> io::Error {
+        self.exec_after(signal::reset_all)
+    }
+
+    /// Becomes another version of ourselves, which unblocks signals when it can take them: until then they wait. So it
+    /// is, too, for us, if this comes back.
+    pub fn exec_held(&self) -> io::Error {
+        self.exec_after(signal::hold_all)
+    }
+
+    fn exec_after(&self, set_signals: fn()) -> io::Error {
         if let Some(directory) = self.directory
             && let Err(errno) = nix::unistd::chdir(directory)
         {
@@ -54,7 +75,7 @@ impl Program<'_> {
             Ok(path) => path,
             Err(error) => return error.into(),
         };
-        signal::reset_all();
+        set_signals();
         let Err(errno) = nix::unistd::execve(&path, self.argv, self.environ);
         signal::ignore_pipe();
         errno.into()
@@ -62,13 +83,33 @@ impl Program<'_> {
 
     /// Starts the program as our child with these descriptors, in our session; its pid.
     pub fn spawn(&self, fds: &[BorrowedFd<'_>], nofile: Option<(u64, u64)>) -> io::Result<i32> {
-        self.start(fds, nofile, false)
+        self.start(fds, nofile, Kinship::Child)
+    }
+
+    /// The same, as the leader of a process group of its own, and the one that the kernel takes first when memory is
+    /// short: it serves one request.
+    pub fn spawn_leader(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        nofile: Option<(u64, u64)>,
+    ) -> io::Result<i32> {
+        self.start(fds, nofile, Kinship::Leader)
+    }
+
+    /// The same as the leader of a session, and with its own pid in LISTEN_PID, by which sd_listen_fds(3) tells whether
+    /// descriptors are meant for this very process.
+    pub fn spawn_server(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        nofile: Option<(u64, u64)>,
+    ) -> io::Result<i32> {
+        self.start(fds, nofile, Kinship::Server)
     }
 
     /// Starts the program as nobody's child, in a session of its own, with these descriptors. Comes back when
     /// the exec has succeeded.
     pub fn spawn_detached(&self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let child = self.start(fds, None, true)?;
+        let child = self.start(fds, None, Kinship::Nobody)?;
         match nix::sys::wait::waitpid(Pid::from_raw(child), None) {
             // Some web servers leave us with SIGCHLD ignored: the kernel has reaped it. What fails, `start` knows.
             Ok(WaitStatus::Exited(_, 0)) | Err(Errno::ECHILD) => Ok(()),
@@ -82,7 +123,7 @@ impl Program<'_> {
         &self,
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
-        detached: bool,
+        kinship: Kinship,
     ) -> io::Result<i32> {
         let (report, low) = files::pipe()?;
         let tell = duplicate_above(low.as_fd(), first_free(fds))?;
@@ -102,7 +143,7 @@ impl Program<'_> {
                 }
             }
             ForkResult::Child => {
-                let error = self.become_child(fds, nofile, detached);
+                let error = self.become_child(fds, nofile, kinship);
                 let errno = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
                 // The parent is gone if nobody reads this, and then nobody wants to know.
                 let _ = nix::unistd::write(&tell, &errno);
@@ -115,16 +156,32 @@ impl Program<'_> {
         &self,
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
-        detached: bool,
+        kinship: Kinship,
     ) -> io::Error {
-        if detached {
-            // A session of its own, so that signals to the web server's group miss it, and not its leader, so
-            // that it never gets a terminal.
-            // SAFETY: as in `start`.
-            match setsid().and_then(|_| unsafe { fork() }) {
-                Ok(ForkResult::Parent { .. }) => exit_now(0),
-                Ok(ForkResult::Child) => {}
-                Err(errno) => return errno.into(),
+        match kinship {
+            Kinship::Child => {}
+            Kinship::Leader => {
+                // A new process of ours can lead a group, and one that can't is as good as one that does.
+                let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                let _ = std::fs::write("/proc/self/oom_score_adj", "500");
+            }
+            Kinship::Nobody => {
+                // A session of its own, so that signals to the web server's group miss it, and not its leader, so
+                // that it never gets a terminal.
+                // SAFETY: as in `start`.
+                match setsid().and_then(|_| unsafe { fork() }) {
+                    Ok(ForkResult::Parent { .. }) => exit_now(0),
+                    Ok(ForkResult::Child) => {}
+                    Err(errno) => return errno.into(),
+                }
+            }
+            Kinship::Server => {
+                if let Err(errno) = setsid() {
+                    return errno.into();
+                }
+                // Of a daemon that is killed nothing else would tell it.
+                let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+                let _ = std::fs::write("/proc/self/oom_score_adj", "500");
             }
         }
         if let Err(error) = arrange(fds) {
@@ -133,6 +190,13 @@ impl Program<'_> {
         if let Some((soft, hard)) = nofile {
             // What can't be lowered again stays as it is.
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+        }
+        if kinship == Kinship::Server {
+            // Only from here on is its pid known; the one thread of this child may allocate.
+            let mut environ = self.environ.to_vec();
+            environ.push(c_string(format!("LISTEN_PID={}", pid()).as_bytes()));
+            let environ = &environ;
+            return Program { environ, ..*self }.exec();
         }
         self.exec()
     }
@@ -318,6 +382,11 @@ pub fn signal_group(leader: i32, signal: Signal) {
     let _ = killpg(Pid::from_raw(leader), signal);
 }
 
+/// Whether nobody of that group is left, dead and unburied ones included.
+pub fn is_group_gone(leader: i32) -> bool {
+    killpg(Pid::from_raw(leader), None) == Err(Errno::ESRCH)
+}
+
 /// Asks a child of ours that is not yet buried to write its stack to its standard error. One that has not set itself
 /// up for that ends.
 pub fn ask_where(pid: i32) {
@@ -381,6 +450,32 @@ mod tests {
         std::fs::File::from(out).read_to_string(&mut text).unwrap();
         // 3 is the directory that ls itself reads.
         assert_eq!(text, "b /\n0 1 2 3 ");
+    }
+
+    #[test]
+    fn a_server_is_told_its_own_pid_and_leads_its_session() {
+        let null = files::null().unwrap();
+        let (out, into) = files::pipe().unwrap();
+        // Without a pipe: the shell would have it open for a moment.
+        let script = "echo $LISTEN_PID $$ $(cut -d' ' -f6 /proc/$$/stat) $A; ls /proc/$$/fd; :";
+        let argv = [c"sh", c"-c"].map(CStr::to_owned);
+        let argv = [&argv[..], &[c_string(script.as_bytes())]].concat();
+        let program = Program {
+            path: Path::new("/bin/sh"),
+            argv: &argv,
+            environ: &[c"A=b".to_owned(), c"PATH=/usr/bin:/bin".to_owned()],
+            directory: None,
+        };
+        let (null, into_fd) = (null.as_fd(), into.as_fd());
+        let pid = program
+            .spawn_server(&[null, into_fd, null, null], None)
+            .unwrap();
+        drop(into);
+        let mut text = String::new();
+        std::fs::File::from(out).read_to_string(&mut text).unwrap();
+        assert_eq!(wait(pid), Some(End::Exited(0)));
+        assert_eq!(text, format!("{pid} {pid} {pid} b\n0\n1\n2\n3\n"));
+        assert!(is_group_gone(pid));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Signals: an alarm for the one call that waits for a lock, and a self-pipe for the loop.
-//! Handlers only, never a blocked mask: what we start inherits masks, but not handlers.
+//! Handlers only, and a blocked mask at no time but while we become another version of ourselves: what we start inherits
+//! masks, but not handlers.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,12 +18,24 @@ pub use nix::sys::signal::Signal;
 
 /// Unblocks every signal and gives each its default action, as an exec'd program expects to find them.
 pub fn reset_all() {
+    reset_actions();
+    unblock_all();
+}
+
+/// Has every signal wait until [`unblock_all`]; then gives each its default action, since handlers end with the program
+/// that has them.
+pub fn hold_all() {
+    // Only an invalid `how` can fail here.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+    reset_actions();
+}
+
+fn reset_actions() {
     for signal in Signal::iterator() {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action runs no code of ours. KILL and STOP refuse, and have it anyway.
         let _ = unsafe { sigaction(signal, &default) };
     }
-    unblock_all();
 }
 
 /// Empties the signal mask: event + mod_cgi starts a CGI with TERM blocked, and then waits 3 s to kill it.

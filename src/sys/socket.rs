@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind,
-    connect, getsockopt, listen, recv, send, setsockopt, shutdown, socket, socketpair, sockopt,
+    AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr,
+    accept4, bind, connect, getsockopt, listen, recv, send, setsockopt, shutdown, socket,
+    socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -33,6 +34,53 @@ pub fn connect_now(path: &Path) -> io::Result<OwnedFd> {
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     fcntl(&fd, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(fd)
+}
+
+/// Begins a connection that never waits, to a path. It is there at once: it lies in the listener's backlog. `EAGAIN`:
+/// the backlog is full.
+pub fn begin_at_path(path: &Path) -> io::Result<OwnedFd> {
+    let fd = stream(SockFlag::SOCK_NONBLOCK)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(fd)
+}
+
+/// The same to an address of TCP; it may be still on its way: when it can be written to, [`take_error`] tells.
+pub fn begin_at(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(family, SockType::Stream, flags, None)?;
+    // A header and a body are sent apart: the second is not to wait until the first was heard.
+    setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Why a connection could not be made, if it could not, or what has broken it.
+pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match getsockopt(&fd, sockopt::SocketError)? {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// How many of the bytes that were sent the other end has not read yet. For Unix sockets.
+pub fn unread_by_peer(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (unix(7), TIOCOUTQ by its number) writes one int.
+    let known = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    Errno::result(known)?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+/// What has come and is left where it is, to be read again.
+pub fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+    Ok(recv(fd.as_raw_fd(), buffer, flags)?)
 }
 
 /// Connects to `host:port`, waiting as long as the system does.
@@ -74,9 +122,15 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Calls on this descriptor no longer wait. For a listener only: a passed descriptor's flags belong to others.
-pub fn set_nonblocking(listener: BorrowedFd<'_>) -> io::Result<()> {
-    fcntl(listener, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+/// Calls on this descriptor no longer wait. For our own only: a passed descriptor's flags belong to others.
+pub fn set_nonblocking(ours: BorrowedFd<'_>) -> io::Result<()> {
+    fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Calls on this listener wait again: its flags belong to all who have it, and the last may have changed them.
+pub fn set_blocking(listener: BorrowedFd<'_>) -> io::Result<()> {
+    fcntl(listener, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(())
 }
 
@@ -138,4 +192,45 @@ fn stream(flags: SockFlag) -> io::Result<OwnedFd> {
 /// A connection of our own uid; anybody else's is a squat.
 pub fn is_own_uid(fd: &impl AsFd) -> bool {
     peer(fd.as_fd()).is_some_and(|peer| peer.uid == super::process::uid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_nobody_takes_can_be_told_from_one_that_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = listen_at(&path, 5).unwrap();
+        let one = begin_at_path(&path).unwrap();
+        let other = begin_at_path(&path).unwrap();
+        for connection in [&one, &other] {
+            send_now(connection.as_fd(), b"hello").unwrap();
+        }
+        let taken = accept(listener.as_fd()).unwrap();
+        assert!(unread_by_peer(one.as_fd()).unwrap() > 0);
+        let mut buffer = [0; 8];
+        assert_eq!(peek(taken.as_fd(), &mut buffer).unwrap(), 5);
+        assert_eq!(receive_now(taken.as_fd(), &mut buffer).unwrap(), 5);
+        assert_eq!(unread_by_peer(one.as_fd()).unwrap(), 0);
+        assert!(unread_by_peer(other.as_fd()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_connection_by_tcp_does_not_wait() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connection = begin_at(address).unwrap();
+        let (_taken, _) = listener.accept().unwrap();
+        assert!(take_error(connection.as_fd()).is_ok());
+        // Nobody listens there, and nobody else is given that port.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let refused = begin_at(nobody).and_then(|fd| {
+            let ready = super::super::poll::Interest::Write;
+            super::super::poll::wait_one(fd.as_fd(), ready, Duration::from_secs(5))?;
+            take_error(fd.as_fd())
+        });
+        assert!(is(&refused.unwrap_err(), Errno::ECONNREFUSED));
+    }
 }

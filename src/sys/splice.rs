@@ -46,6 +46,11 @@ impl Scratch {
         })
     }
 
+    /// /dev/null.
+    pub fn null(&self) -> BorrowedFd<'_> {
+        self.null.as_fd()
+    }
+
     /// Writes what there is room for; `EAGAIN` if there is none now, `EPIPE` if nobody reads.
     pub fn write_now(&mut self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
@@ -138,6 +143,28 @@ impl Scratch {
                 let mut buffer = vec![0; most.min(BLOCK)];
                 Ok(recv(fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?)
             }
+        }
+    }
+}
+
+/// Moves at most `most` bytes without copying them and without waiting, from a pipe to a pipe; 0 is the end of `from`,
+/// `EAGAIN` that it holds nothing now, or that `to` has no room.
+pub fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+    loop {
+        match splice(from, None, to, None, most, flags) {
+            Err(Errno::EINTR) => {}
+            other => return other.map_err(io::Error::from),
+        }
+    }
+}
+
+/// Writes once to a descriptor of our own that does not wait; `EAGAIN` if there is no room now, `EPIPE` if nobody reads.
+pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match nix::unistd::write(fd, bytes) {
+            Err(Errno::EINTR) => {}
+            other => return other.map_err(io::Error::from),
         }
     }
 }
