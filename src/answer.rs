@@ -1,13 +1,16 @@
 //! How a program that is itself the CGI gives an answer of ours: writes it whole, then reads what the client still
 //! sends, since some web servers lose the response otherwise.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use crate::cgi::Extent;
 use crate::cgi::meta::Peer;
-use crate::cgi::request::Request;
+use crate::cgi::request::{BadRequest, Request};
+use crate::cgi::{repeated, unique};
 use crate::page::{Answer, Failure, Form};
-use crate::report::{Exit, say};
+use crate::report::{Exit, say, visible};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{clock, environ, poll};
 
@@ -18,8 +21,20 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// The request that this process was started for; one that makes no sense is answered here.
 pub fn request(applet: &str) -> Result<Request<'static>, Exit> {
-    Request::from_meta(environ::pairs(), Peer::Own).map_err(|bad| {
-        say(applet, format_args!("cannot take the request: {bad}"));
+    let pairs = repeated::settled(environ::pairs()).into_iter();
+    // What is made of several values lives as long as the environment: as long as we do.
+    let pairs = pairs.map(|(name, value)| match value {
+        Cow::Borrowed(value) => (name, value),
+        Cow::Owned(value) => (name, &*value.leak()),
+    });
+    Request::from_meta(pairs, Peer::Own).map_err(|bad| {
+        let pairs = || repeated::settled(environ::pairs());
+        let name = match bad {
+            BadRequest::Duplicate => unique::in_conflict(pairs()).map(visible),
+            _ => None,
+        };
+        let name = name.map_or(String::new(), |name| format!(": {name}"));
+        say(applet, format_args!("cannot take the request: {bad}{name}"));
         answer(Failure::BadRequest, None, None, None);
         Exit::Ok
     })
@@ -44,8 +59,27 @@ pub fn answer(
     };
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     if splice::write_all(stdout.as_fd(), &page.to_cgi_response()).is_ok() {
-        let length = request.and_then(Request::content_length).unwrap_or(0);
-        drain(stdin.as_fd(), length);
+        drain(
+            stdin.as_fd(),
+            request.map_or_else(said_length, most_of_body),
+        );
+    }
+}
+
+/// What a request that makes no sense says of its message-body, if that much makes sense.
+fn said_length() -> u64 {
+    let digits = environ::value("CONTENT_LENGTH").unwrap_or_default();
+    let is_number = digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number);
+    digits.map_or(0, |digits| digits.parse().unwrap_or(0))
+}
+
+/// The most bytes that a request's message-body may have: that of one without a length ends where it ends.
+pub fn most_of_body(request: &Request<'_>) -> u64 {
+    match request.extent() {
+        Extent::Length(length) => length,
+        Extent::None => 0,
+        Extent::ToEnd => u64::MAX,
     }
 }
 

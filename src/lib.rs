@@ -10,15 +10,17 @@
 //! becomes the app ([`app`]), starts the daemon, or answers with a [`page`].
 //!
 //! What a program that is itself the CGI says to a client goes through [`answer`], to an operator through [`report`];
-//! where descriptors can't be passed, [`relay`] copies. [`app_cgi`] and [`overload_page`] are the front's two simple
-//! sisters.
+//! where descriptors can't be passed, [`relay`] copies. A message-body without a length is read to its end first, into
+//! the [`spool`]. [`app_cgi`] and [`overload_page`] are the front's two simple sisters.
 //!
 //! In the [`daemon`] one loop reads the header, asks the pool ([`policy`]), and gives the descriptors to a worker, a
 //! Python process that [`app`] started with our adaptor (`app/wsgi.py` and the files beside it). The worker reads and
 //! writes the web server's own pipes: nothing is copied but for slow clients, whose bodies and responses wait in files
 //! that the loop fills and empties. Workers are forked by a zygote that has imported the app; other code is another
-//! generation, a zygote beside the one before. People talk to all of it through [`cli`], whose words [`args`] reads,
-//! and to a daemon in the words of [`control`].
+//! generation, a zygote beside the one before. An app of another kind has no such workers: for each request the loop
+//! starts its program, or asks its SCGI server, and passes the response on, once its head is one. Web servers that
+//! speak SCGI may come without a front, at the addresses of [`listen`]. People talk to all of it through [`cli`],
+//! whose words [`args`] reads, and to a daemon in the words of [`control`].
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
@@ -46,10 +48,12 @@ pub mod answer;
 pub mod app;
 pub mod app_file;
 pub mod args;
+pub mod listen;
 pub mod place;
 pub mod relay;
 pub mod report;
 pub mod slots;
+pub mod spool;
 pub mod start;
 
 // -- the modes

@@ -51,7 +51,8 @@ impl Way {
 }
 
 /// Pumps `length` bytes from `body` to the server, and what the server says to `client`, until the server closes.
-/// A body that ends before is said to: the server would wait for the rest, and we for the server.
+/// A body that ends before is said to: the server would wait for the rest, and we for the server. Of a body without a
+/// length, which has the largest number here, that is the end; unless the client is gone, and cut it.
 /// `early`: bytes of the response that were read already.
 pub fn relay(
     server: BorrowedFd<'_>,
@@ -113,6 +114,9 @@ pub fn relay(
             left -= up.block.len() as u64;
             relayed.body += up.block.len() as u64;
             if up.ended && left > 0 {
+                if poll::is_ready(client, Interest::HangUp) {
+                    return Ok(relayed);
+                }
                 // A server that is gone needs no word.
                 let _ = socket::shut_writing(server);
             }
@@ -220,6 +224,23 @@ mod tests {
         let mut read = String::new();
         out.read_to_string(&mut read).unwrap();
         assert!(relayed.complete && read == "half", "{relayed:?} {read}");
+    }
+
+    #[test]
+    fn a_client_that_is_gone_ends_no_body() {
+        let (server, mut theirs) = UnixStream::pair().unwrap();
+        let (body, mut into_body) = UnixStream::pair().unwrap();
+        let (out, client) = files::pipe().unwrap();
+        into_body.write_all(b"half").unwrap();
+        drop((out, into_body));
+        let relayed = relay(server.as_fd(), body.as_fd(), u64::MAX, client.as_fd(), b"").unwrap();
+        assert!(!relayed.complete && relayed.body == 4, "{relayed:?}");
+        // Nor does the server see an end before the connection is closed.
+        theirs.set_nonblocking(true).unwrap();
+        let mut read = [0; 9];
+        assert_eq!(theirs.read(&mut read).unwrap(), 4);
+        let error = theirs.read(&mut read).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -26,6 +26,12 @@ const NAME: u64 = 0;
 /// The option by which a starter tells the daemon where its listening socket is.
 pub const SOCKET_OPTION: &str = "--socket-fd";
 
+/// ... and how a daemon tells the version that it becomes of each other one: of `listen` ...
+pub const LISTEN_OPTION: &str = "--listen-fd";
+
+/// ... and given by LISTEN_FDS ...
+pub const GIVEN_OPTION: &str = "--given-fd";
+
 /// ... and the one by which it is told to stay in the foreground nevertheless.
 pub const FOREGROUND_SWITCH: &str = "--foreground";
 

@@ -1,14 +1,68 @@
 //! Apps that are CGI programs: a command that gets its meta-variables in the environment (RFC 3875 4.1).
 
 use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::environment::Variable;
 use super::{CannotRun, directory, environment};
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::config::Config;
+use crate::handoff;
+use crate::scgi::{self, Decoded};
 use crate::sys::process::{self, Program};
+
+/// What GATEWAY_INTERFACE says where the client does not.
+const INTERFACE: &[u8] = b"CGI/1.1";
+
+/// A command with all that one run of it needs.
+struct Run {
+    path: PathBuf,
+    argv: Vec<CString>,
+    environ: Vec<CString>,
+    directory: PathBuf,
+}
+
+impl Run {
+    /// `variables`: what it is to find in its environment, less what the operator sets over it.
+    fn new(
+        app: &AppFile,
+        config: &Config,
+        command: &[String],
+        mut variables: Vec<Variable>,
+    ) -> Result<Run, CannotRun> {
+        environment::add(app, config, &mut variables)?;
+        let path = find(app, config, command, environment::search_path(&variables))?;
+        let words = command.iter().map(|word| OsStr::new(word).as_bytes());
+        Ok(Run {
+            path,
+            argv: words.map(process::c_string).collect(),
+            environ: environment::to_c_strings(&variables),
+            directory: directory(app, config),
+        })
+    }
+
+    fn program(&self) -> Program<'_> {
+        Program {
+            path: &self.path,
+            argv: &self.argv,
+            environ: &self.environ,
+            directory: Some(&self.directory),
+        }
+    }
+
+    /// An exec that fails may mean the directory or the program.
+    fn blame(self, error: io::Error) -> CannotRun {
+        if self.directory.is_dir() {
+            CannotRun::new("run", self.path, error)
+        } else {
+            CannotRun::new("change to", self.directory, error)
+        }
+    }
+}
 
 /// Becomes the command, with everything that the web server set and what the operator sets over it.
 pub(super) fn become_cgi(
@@ -17,31 +71,69 @@ pub(super) fn become_cgi(
     command: &[String],
     request: &Request<'_>,
 ) -> CannotRun {
-    let mut variables: Vec<environment::Variable> = request
-        .meta()
-        .iter()
-        .map(|(name, value)| (name.to_vec(), value.to_vec()))
-        .collect();
-    if let Err(cannot) = environment::add(app, config, &mut variables) {
-        return cannot;
+    let meta = request.meta().iter();
+    let variables = meta.map(|(name, value)| (name.to_vec(), value.to_vec()));
+    match Run::new(app, config, command, variables.collect()) {
+        Ok(run) => {
+            let error = run.program().exec();
+            run.blame(error)
+        }
+        Err(cannot) => cannot,
     }
-    let directory = directory(app, config);
-    let path = match find(app, config, command, environment::search_path(&variables)) {
-        Ok(path) => path,
-        Err(cannot) => return cannot,
+}
+
+/// Starts the command for the request with this SCGI header, as the leader of a process group; its pid. `fds` become
+/// its standard input, output and error.
+pub fn spawn(
+    app: &AppFile,
+    config: &Config,
+    command: &[String],
+    header: &[u8],
+    fds: [BorrowedFd<'_>; 3],
+    nofile: Option<(u64, u64)>,
+) -> Result<i32, CannotRun> {
+    let run = Run::new(app, config, command, variables(header))?;
+    let started = run.program().spawn_leader(&fds, nofile);
+    started.map_err(|error| run.blame(error))
+}
+
+/// Whether the command could be run now.
+pub fn check(app: &AppFile, config: &Config, command: &[String]) -> Result<(), CannotRun> {
+    let run = Run::new(app, config, command, environment::of_host().collect())?;
+    match std::fs::metadata(&run.directory) {
+        Ok(metadata) if !metadata.is_dir() => Err(run.blame(io::ErrorKind::NotADirectory.into())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(run.blame(error)),
+    }
+}
+
+/// What the program of a request finds in its environment. What our front has sent is all that the web server has set,
+/// and nothing is added; another client sends meta-variables only, and the rest is the host's.
+fn variables(header: &[u8]) -> Vec<Variable> {
+    let Ok(Decoded::Header { header, .. }) = scgi::decode(header, header.len()) else {
+        return Vec::new();
     };
-    let argv: Vec<CString> = command
-        .iter()
-        .map(|word| process::c_string(OsStr::new(word).as_bytes()))
-        .collect();
-    let error = Program {
-        path: &path,
-        argv: &argv,
-        environ: &environment::to_c_strings(&variables),
-        directory: Some(&directory),
+    let is_front = header.value(handoff::VARIABLE.as_bytes()).is_some();
+    let mut variables: Vec<Variable> = Vec::new();
+    if !is_front {
+        variables.extend(environment::of_host());
     }
-    .exec();
-    CannotRun::new("run", path, error)
+    for (name, value) in header.pairs() {
+        let is_wire = match name {
+            b"CONTENT_LENGTH" => value.is_empty(),
+            b"SCGI" => true,
+            name => name == handoff::VARIABLE.as_bytes(),
+        };
+        if !is_wire {
+            variables.retain(|(known, _)| known != name);
+            variables.push((name.to_vec(), value.to_vec()));
+        }
+    }
+    let name = b"GATEWAY_INTERFACE";
+    if !variables.iter().any(|(known, _)| known == name) {
+        variables.push((name.to_vec(), INTERFACE.to_vec()));
+    }
+    variables
 }
 
 /// The program of a command: a path, if relative to `directory`, or a name that `search` (a PATH) finds.
@@ -52,15 +144,59 @@ pub fn find(
     search: &[u8],
 ) -> Result<PathBuf, CannotRun> {
     let name = command.first().map_or("", String::as_str);
-    let found =
-        process::find(OsStr::new(name), search).map(|path| directory(app, config).join(path));
-    let path = found.map_err(|error| CannotRun::new("find", name, error))?;
+    let found = process::find(OsStr::new(name), search);
+    // Without the `.` of `./name`: people read it.
+    let found = found.map(|path| directory(app, config).join(path).components().collect());
+    let path: PathBuf = found.map_err(|error| CannotRun::new("find", name, error))?;
     if path == app.path {
-        let error = std::io::Error::other("its command is the app file itself");
+        let error = io::Error::other("its command is the app file itself");
         return Err(CannotRun::new("run", path, error));
     }
     match process::can_execute(&path) {
         Ok(()) => Ok(path),
         Err(error) => Err(CannotRun::new("run", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables_of(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut header = Vec::new();
+        let pairs = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        scgi::encode(pairs, &mut header);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let variables = variables(&header).into_iter();
+        variables.map(|(n, v)| (text(&n), text(&v))).collect()
+    }
+
+    #[test]
+    fn a_front_s_block_is_all_there_is() {
+        let length = ("CONTENT_LENGTH", "");
+        let wire = [length, ("SCGI", "1"), ("POLYCGI", "1")];
+        let sent = [("GATEWAY_INTERFACE", "CGI/1.1"), ("PATH", "/x"), ("A", "")];
+        let seen = variables_of(&[&wire[..], &sent].concat());
+        let expected = sent.map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn any_other_client_s_is_on_top_of_the_host_s() {
+        let seen = variables_of(&[
+            ("CONTENT_LENGTH", "0"),
+            ("SCGI", "1"),
+            ("REQUEST_METHOD", "GET"),
+        ]);
+        let value = |name: &str| {
+            let mut of_name = seen.iter().filter(|(known, _)| known == name);
+            let value = of_name.next().map(|(_, value)| value.clone());
+            assert!(of_name.next().is_none(), "{name} twice");
+            value
+        };
+        assert_eq!(value("CONTENT_LENGTH").as_deref(), Some("0"));
+        assert_eq!(value("GATEWAY_INTERFACE").as_deref(), Some("CGI/1.1"));
+        assert_eq!(value("SCGI"), None);
+        assert!(value("PATH").is_some());
     }
 }

@@ -1,20 +1,24 @@
 //! How each kind of app is run: what it is given, and what becomes of this process when it turns into the app.
 //! Knows interpreters and commands; knows nothing of load, sockets or locks.
 
+pub mod body;
 pub mod cgi;
 pub mod environment;
+pub mod scgi;
 pub mod wsgi;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::answer::answer;
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
-use crate::config::{App, Config};
+use crate::cgi::script::{self, ScriptPath, Unmounted};
+use crate::config::{App, Config, Mount, Reload};
 use crate::page::Failure;
-use crate::sys::load;
+use crate::report::visible;
+use crate::sys::{Errno, is, load};
 
 /// The app can't be run, and why.
 #[derive(Debug)]
@@ -32,6 +36,13 @@ impl CannotRun {
             object: object.into(),
             error,
         }
+    }
+
+    /// The host has no process, descriptor or memory to spare now: no fault of the app.
+    pub fn is_shortage(&self) -> bool {
+        [Errno::EAGAIN, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM]
+            .iter()
+            .any(|&errno| is(&self.error, errno))
     }
 }
 
@@ -62,6 +73,21 @@ pub fn env_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
     Some(directory(app, config).join(path))
 }
 
+/// The files that are watched whatever the app is and has loaded, by their numbers: 0 is the app's configuration file
+/// and 1 is `binary`; from 2 on what also makes the app load anew. An empty path is not watched.
+pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
+    let binary = binary.to_path_buf();
+    if config.reload == Reload::Off {
+        return vec![PathBuf::new(), binary];
+    }
+    let directory = directory(app, config);
+    [app.config.clone(), binary]
+        .into_iter()
+        .chain(env_file(app, config))
+        .chain([directory.join("restart.txt")])
+        .collect()
+}
+
 /// The owner's own overload page. One that can't be read is ours instead: a page is due, whatever happens.
 pub fn own_page(app: &AppFile, config: &Config) -> Option<String> {
     let path = config.overload.page.as_ref()?;
@@ -90,6 +116,30 @@ pub fn refuse(
     answer(failure, Some(request), shown, own_page.as_deref());
 }
 
+/// The request's path divided behind `mount`; without that key, as the web server has divided it. Else what the client
+/// gets, and what the operator reads.
+pub fn mounted(
+    mount: Option<&Mount>,
+    request: &Request<'_>,
+) -> Result<Option<ScriptPath>, (Failure, String)> {
+    let Some(mount) = mount else {
+        return Ok(None);
+    };
+    let script_name = mount.script_name();
+    script::mounted(request, script_name)
+        .map(Some)
+        .map_err(|unmounted| match unmounted {
+            Unmounted::Nul => (
+                Failure::BadRequest,
+                "the path has NUL in it, which no environment can".to_owned(),
+            ),
+            Unmounted::Outside(path) => (
+                Failure::NotFound,
+                format!("{} is not below 'mount', {script_name}", visible(&path)),
+            ),
+        })
+}
+
 /// Room for those who connect while nobody accepts; the kernel cuts at its own limit.
 pub fn backlog(config: &Config) -> i32 {
     let wanted = i32::try_from(config.queue.size.saturating_mul(4)).unwrap_or(i32::MAX);
@@ -104,6 +154,20 @@ pub fn log_level(config: &Config) -> log::LevelFilter {
         .as_str()
         .parse()
         .unwrap_or(log::LevelFilter::Info)
+}
+
+/// Whether the app can be run, as far as that is known before its first request.
+pub fn can_run(app: &AppFile, config: &Config) -> Result<(), CannotRun> {
+    match &config.app {
+        App::Commands {
+            cgi: Some(command), ..
+        }
+        | App::Commands {
+            cgi: None,
+            scgi: Some(command),
+        } => cgi::check(app, config, command),
+        App::Commands { .. } | App::Connect(_) | App::Wsgi(_) => Ok(()),
+    }
 }
 
 /// Becomes the app as a plain CGI; comes back only to say why not.

@@ -90,7 +90,7 @@ def import_or_exit(target, channel, before=None):
 class Zygote:
     """Has the application imported, and forks workers."""
 
-    def __init__(self, target, directory, channel, page, loaded, preload, modules, *limits):
+    def __init__(self, target, directory, channel, page, loaded, preload, modules, timing, *limits):
         # How we were started, whatever the import does to it.
         self.environ = dict(os.environ)
         self.python = sys.executable or '/proc/self/exe'
@@ -104,6 +104,7 @@ class Zygote:
             os.set_inheritable(fd, False)
         self.daemon = socket(fileno=int(channel))
         self.daemon.settimeout(None)
+        Request.way = b'daemon' if timing == '1' else None
         self.max_rss, self.switch = map(int, limits[:2])
         global FOLDERS
         FOLDERS = limits[2:3]

@@ -223,6 +223,16 @@ def complain(request, result):
         pass  # closed by the application; nobody to tell
 
 
+def name_server(environ, secure):
+    """SERVER_NAME and SERVER_PORT from what the client asked for: PEP 3333 wants both, never empty."""
+    host = environ.get('HTTP_HOST', '')
+    name, colon, port = host.rpartition(':')
+    if not colon or not port.isdecimal():
+        name, port = host, ''
+    environ['SERVER_NAME'] = environ.get('SERVER_NAME') or name or 'localhost'
+    environ['SERVER_PORT'] = environ.get('SERVER_PORT') or port or ('443' if secure else '80')
+
+
 def start_again(request, exc_info):
     """start_response() when it was called before, or because of an error."""
     try:

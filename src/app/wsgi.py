@@ -43,19 +43,27 @@ class Request:
     """One request and its response."""
 
     overdue = False  # nothing may be written any more
+    way = None  # how it is served, if the client is told
 
     def __init__(self, header, source, out, run_once, ahead=None, moved=None):
         """header: bytes, a netstring. ahead, moved: as Body has them."""
         words = header[header.index(b':') + 1:-1].decode('latin-1').split('\0')
         environ = self.environ = {'SCRIPT_NAME': '', 'PATH_INFO': '', 'QUERY_STRING': ''}
         environ.update(zip(words[::2], words[1::2]))
-        for name in 'SCGI', 'POLYCGI':
+        # lighttpd, nginx and busybox send the last two beside those without HTTP_.
+        for name in 'SCGI', 'POLYCGI', 'HTTP_CONTENT_LENGTH', 'HTTP_CONTENT_TYPE':
             environ.pop(name, None)
         if not environ.get('CONTENT_LENGTH'):
             environ.pop('CONTENT_LENGTH', None)  # '' is our word for none
+        else:
+            environ.pop('HTTP_TRANSFER_ENCODING', None)  # undone, but nginx still says so to fcgiwrap
         length = int(environ.get('CONTENT_LENGTH', 0))
         secure = (environ.get('HTTPS', '').lower() in ('on', '1')
                   or environ.get('REQUEST_SCHEME', '').lower() == 'https')
+        self.since = self.way and uptime()
+        if not (environ.get('SERVER_NAME') and environ.get('SERVER_PORT')):  # busybox tells neither
+            later()
+            name_server(environ, secure)
         self.source, self.body = source, None
         if length:
             later()
@@ -187,6 +195,9 @@ class Request:
     def begin(self, block):
         """The header fields and the first block, in one write unless that is too large anyway."""
         self.begun = True
+        if self.way:  # beside a field of the application's own
+            self.head += b'Server-Timing: polycgi;desc="%s";dur=%.1f\r\n' % (
+                self.way, 1000 * (uptime() - self.since))
         data = self.head + b'\r\n'
         if len(block) > ONE_WRITE - len(data):
             self.put(data)
@@ -229,6 +240,11 @@ def path_stats(loader, path):
     return {'mtime': status.st_mtime, 'size': status.st_size}
 
 
+def uptime():
+    """The clock that says the same in every process."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def load(target):
     """The application that MODULE:CALLABLE names."""
     module, _, names = target.partition(':')
@@ -257,10 +273,13 @@ def settle(target, directory):
     SourceFileLoader.path_stats = path_stats
 
 
-def run_cgi(target, directory, fd):
+def run_cgi(target, directory, fd, since=''):
+    """since: when it was decided to start us; empty if nobody is to know."""
     with open(int(fd), 'rb') as file:
         header = file.read()
     request = Request(header, above(0), above(1), run_once=True)
+    if since:
+        request.way, request.since = b'cgi', float(since)
     os.dup2(2, 1)
     os.register_at_fork(after_in_child=request.disown)
     settle(target, directory)

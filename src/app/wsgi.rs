@@ -9,13 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{CannotRun, directory, env_file, environment};
+use super::{CannotRun, directory, environment};
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::config::{Config, Python, Reload, Target};
 use crate::scgi;
-use crate::sys::files;
 use crate::sys::process::{self, Program};
+use crate::sys::{clock, files};
 
 /// What both ways have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
@@ -112,12 +112,15 @@ pub(super) fn become_cgi(
     };
     let fd = header.as_raw_fd().to_string();
     let directory = &directory(app, config);
+    let since = config
+        .server_timing
+        .then(|| clock::now().as_secs_f64().to_string());
     let argv = argv(
         &interpreter,
         &cgi_part(),
         &["cgi", &name(target)],
         directory,
-        &[&fd],
+        &[&fd, since.as_deref().unwrap_or_default()],
     );
     let error = Program {
         path: &interpreter.path,
@@ -131,7 +134,7 @@ pub(super) fn become_cgi(
 
 /// Starts the zygote, the process that imports the application and forks the workers; its pid. `channel` is its end
 /// of the conversation with the daemon; `board` what workers and daemon tell one another; `loaded` the file in which
-/// all generations note what they have loaded; `stderr` takes what it has to say; `watched` see [`watched`].
+/// all generations note what they have loaded; `stderr` takes what it has to say; `watched` see [`watched`](super::watched).
 #[allow(clippy::too_many_arguments)] // descriptors that become those of the program, in order
 pub fn spawn_zygote(
     app: &AppFile,
@@ -158,6 +161,7 @@ pub fn spawn_zygote(
         "5",
         switch(config.pool.preload),
         switch(config.reload == Reload::Auto),
+        switch(config.server_timing),
         &limits[0],
         &limits[1],
     ];
@@ -183,21 +187,6 @@ pub fn spawn_zygote(
         nofile,
     )
     .map_err(|error| blame(&interpreter, directory, error))
-}
-
-/// The files that a zygote watches whatever the app has loaded, by their numbers: 0 is the app's configuration file
-/// and 1 is `binary`; from 2 on what also makes the app load anew. An empty path is not watched.
-pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
-    let binary = binary.to_path_buf();
-    if config.reload == Reload::Off {
-        return vec![PathBuf::new(), binary];
-    }
-    let directory = directory(app, config);
-    [app.config.clone(), binary]
-        .into_iter()
-        .chain(env_file(app, config))
-        .chain([directory.join("restart.txt")])
-        .collect()
 }
 
 /// After so long without progress a worker ends itself. A daemon may take twice `request-timeout` to see that nothing

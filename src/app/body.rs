@@ -1,0 +1,167 @@
+//! The message-body of a request that a plain CGI is to serve: within the limits, and of a known length. Web servers
+//! hand over what comes in chunks without one, and no CGI knows what to do with that; so it is read to its end here,
+//! before the app is run, and becomes the standard input. Holds no place while it waits.
+
+use std::fmt;
+use std::io::{self, Seek};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::refuse;
+use crate::app_file::AppFile;
+use crate::cgi::Extent;
+use crate::cgi::body::Measured;
+use crate::cgi::request::Request;
+use crate::config::Config;
+use crate::page::Failure;
+use crate::report::say;
+use crate::spool::{Ahead, IN_MEMORY, Limits, NoRoom, Room};
+use crate::sys::poll::{self, Interest};
+use crate::sys::{Errno, clock, files, is, splice};
+
+/// Why the app is not run.
+#[derive(Debug)]
+enum NoBody {
+    /// The client went away in the middle: nobody reads an answer.
+    Gone,
+    Io(io::Error),
+    Late,
+    NoRoom(NoRoom),
+}
+
+impl From<NoRoom> for NoBody {
+    fn from(no: NoRoom) -> NoBody {
+        NoBody::NoRoom(no)
+    }
+}
+
+/// A request whose message-body a plain CGI can take.
+#[derive(Debug)]
+pub struct Settled {
+    measured: Option<Measured>,
+}
+
+impl Settled {
+    /// The request as the app is to see it.
+    pub fn request<'a>(&'a self, request: &'a Request<'_>) -> Request<'a> {
+        match &self.measured {
+            None => request.reborrow(),
+            Some(measured) => measured.request(request),
+        }
+    }
+}
+
+/// Makes sure that the app can take the message-body on standard input. `None`: it can't, and the client has an answer,
+/// if there is one still.
+pub fn settle(
+    applet: &str,
+    app: &AppFile,
+    config: &Config,
+    request: &Request<'_>,
+) -> Option<Settled> {
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let no = match measure(config, request, stdin.as_fd(), stdout.as_fd()) {
+        Ok(measured) => return Some(Settled { measured }),
+        Err(no) => no,
+    };
+    let failure = match &no {
+        NoBody::Gone => return None,
+        NoBody::Io(_) => Failure::BadRequest,
+        NoBody::Late => Failure::RequestTimeout,
+        NoBody::NoRoom(no) => no.failure(),
+    };
+    let is_news = !matches!(&no, NoBody::NoRoom(no) if !no.is_news());
+    if is_news {
+        say(applet, &no);
+    }
+    refuse(app, config, request, failure, "");
+    None
+}
+
+/// The length of a message-body that had none.
+fn measure(
+    config: &Config,
+    request: &Request<'_>,
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+) -> Result<Option<Measured>, NoBody> {
+    let limits = Limits::of(config);
+    let length = match request.extent() {
+        Extent::None => return Ok(None),
+        Extent::Length(length) => Some(length),
+        // A file that the web server has made of it will do as it is.
+        Extent::ToEnd => files::rest(input),
+    };
+    if let Some(length) = length {
+        let said = request.content_length().is_some();
+        return if length > limits.body {
+            Err(NoBody::NoRoom(NoRoom::Body))
+        } else {
+            Ok((!said).then(|| Measured::new(length)))
+        };
+    }
+    let mut ahead = read_to_end(config, limits, input)?;
+    // Who closes everything in the middle of a chunk ends the body, too.
+    if poll::is_ready(output, Interest::HangUp) {
+        return Err(NoBody::Gone);
+    }
+    ahead.end();
+    let len = ahead.len();
+    let become_input = |ahead: Ahead| match ahead.to_file()? {
+        Some(mut file) => {
+            file.rewind()?;
+            files::become_input(file.as_fd())
+        }
+        None => files::become_input(files::null()?.as_fd()),
+    };
+    become_input(ahead).map_err(|error| NoBody::NoRoom(NoRoom::Disk(error)))?;
+    Ok(Some(Measured::new(len)))
+}
+
+fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result<Ahead, NoBody> {
+    let mut ahead = Ahead::Nothing;
+    let mut block = vec![0; IN_MEMORY];
+    loop {
+        wait(input, config.timeouts.request)?;
+        let count = match splice::read(input, &mut block) {
+            Ok(0) => return Ok(ahead),
+            Ok(count) => count,
+            // The web server left it so.
+            Err(error) if is(&error, Errno::EAGAIN) => continue,
+            // As mod_cgid's socket ends when its client is gone.
+            Err(error) if is(&error, Errno::ECONNRESET) => return Err(NoBody::Gone),
+            Err(error) => return Err(NoBody::Io(error)),
+        };
+        // What other processes have there we do not know; that the disk is full we do.
+        let room = Room {
+            directory: &config.spool.dir,
+            left: limits.spool.saturating_sub(ahead.spooled()),
+        };
+        ahead.take(&block[..count], limits, room)?;
+    }
+}
+
+/// Waits for more, within `patience`; a signal is no end of it.
+fn wait(input: BorrowedFd<'_>, patience: Duration) -> Result<(), NoBody> {
+    let due = clock::now() + patience;
+    loop {
+        let left = due.saturating_sub(clock::now());
+        if poll::wait_one(input, Interest::Read, left).map_err(NoBody::Io)? {
+            return Ok(());
+        }
+        if left.is_zero() {
+            return Err(NoBody::Late);
+        }
+    }
+}
+
+impl fmt::Display for NoBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoBody::Gone => f.write_str("the client is gone"),
+            NoBody::Io(error) => write!(f, "cannot read the message-body: {error}"),
+            NoBody::Late => f.write_str("the message-body did not come in time"),
+            NoBody::NoRoom(no) => no.fmt(f),
+        }
+    }
+}

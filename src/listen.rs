@@ -1,0 +1,282 @@
+//! Taking the addresses of `listen`: what is there is looked at first, and a socket's file has its mode and group
+//! before anybody can rely on it. Knows addresses; who may connect, and what is then said, is somebody else's.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
+
+use crate::config::{Address, Listen, User};
+use crate::sys::listen::{self, Name};
+use crate::sys::{Errno, accounts, files, is, socket};
+
+/// Why nobody can be served at an address.
+#[derive(Debug)]
+pub struct CannotListen {
+    address: Address,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Group(String),
+    /// Somebody serves there, under this pid if it is known.
+    Live(i32),
+    NotASocket,
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for CannotListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: ", self.address)?;
+        match &self.why {
+            Why::Live(0) => f.write_str("another process listens there"),
+            Why::Live(pid) => write!(f, "another process listens there, pid {pid}"),
+            Why::Group(sentence) => f.write_str(sentence),
+            Why::NotASocket => f.write_str("a file is there that is no socket"),
+            Why::System(verb, error) => write!(f, "cannot {verb} it: {error}"),
+        }
+    }
+}
+
+/// Binds and listens at one address: most of the time one socket, two for `localhost`.
+///
+/// A socket's file that nobody listens behind any more is replaced. Where two do this at the same instant, one may
+/// lose what it has just bound: callers of one app hold the lock on its name.
+pub fn listen(address: &Address, how: &Listen, backlog: i32) -> Result<Vec<OwnedFd>, CannotListen> {
+    let bound = match address {
+        Address::Path(path) => at_path(path, how, backlog).map(|socket| vec![socket]),
+        Address::Tcp { host, port } => at_sockets(&sockets(host, *port), backlog),
+    };
+    bound.map_err(|why| CannotListen {
+        address: address.clone(),
+        why,
+    })
+}
+
+/// Says whether [`listen`] would do, and leaves nothing behind.
+pub fn try_out(address: &Address, how: &Listen) -> Result<(), CannotListen> {
+    let sockets = listen(address, how, 1)?;
+    if let Address::Path(path) = address {
+        // We have just made it.
+        let _ = fs::remove_file(path);
+    }
+    drop(sockets);
+    Ok(())
+}
+
+/// The number of a user that `listen-allow` names, or a sentence that says why there is none.
+pub fn uid(user: &User) -> Result<u32, String> {
+    let name = match user {
+        User::Id(uid) => return Ok(*uid),
+        User::Name(name) => name,
+    };
+    match accounts::user(name) {
+        Ok(Some(uid)) => Ok(uid),
+        Ok(None) => Err(format!("listen-allow: /etc/passwd has no user {name}")),
+        Err(error) => Err(format!("listen-allow: cannot look {name} up: {error}")),
+    }
+}
+
+/// The number of `socket-group`, if it is set, or a sentence that says why there is none.
+pub fn group(how: &Listen) -> Result<Option<u32>, String> {
+    let Some(name) = &how.socket_group else {
+        return Ok(None);
+    };
+    if let Ok(number) = name.parse() {
+        return Ok(Some(number));
+    }
+    match accounts::group(name) {
+        Ok(Some(number)) => Ok(Some(number)),
+        Ok(None) => Err(format!("socket-group: /etc/group has no group {name}")),
+        Err(error) => Err(format!("socket-group: cannot look {name} up: {error}")),
+    }
+}
+
+/// Gives the file of a listening socket its mode and group, as they are said now.
+pub fn permit(path: &Path, how: &Listen) -> Result<(), CannotListen> {
+    set_permissions(path, how).map_err(|why| CannotListen {
+        address: Address::Path(path.to_path_buf()),
+        why,
+    })
+}
+
+/// Whether this listening socket is one that [`listen`] makes for the address.
+pub fn serves(socket: BorrowedFd<'_>, address: &Address) -> bool {
+    match (listen::name(socket), address) {
+        (Some(Name::Path(bound)), Address::Path(path)) => bound == *path,
+        (Some(Name::Tcp(bound)), Address::Tcp { host, port }) => {
+            sockets(host, *port).contains(&bound)
+        }
+        _ => false,
+    }
+}
+
+fn sockets(host: &str, port: u16) -> Vec<SocketAddr> {
+    let hosts: Vec<IpAddr> = if host == "localhost" {
+        vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+    } else {
+        // The configuration lets no other names in.
+        host.parse().into_iter().collect()
+    };
+    let hosts = hosts.into_iter();
+    hosts.map(|host| SocketAddr::new(host, port)).collect()
+}
+
+fn at_sockets(addresses: &[SocketAddr], backlog: i32) -> Result<Vec<OwnedFd>, Why> {
+    let mut bound = Vec::new();
+    for &address in addresses {
+        match listen::at(address, backlog) {
+            Ok(socket) => bound.push(socket),
+            // A host without IPv6 has a localhost all the same.
+            Err(error) if !bound.is_empty() && listen::is_foreign(&error) => {}
+            Err(error) if is(&error, Errno::EADDRINUSE) => return Err(Why::Live(0)),
+            Err(error) => return Err(Why::System("bind", error)),
+        }
+    }
+    Ok(bound)
+}
+
+fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Why> {
+    // Before anything is made that would have to be taken away again.
+    group(how).map_err(Why::Group)?;
+    make_room(path)?;
+    let socket = files::privately(|| socket::listen_at(path, backlog));
+    let socket = socket.map_err(|error| match is(&error, Errno::EADDRINUSE) {
+        true => Why::Live(0),
+        false => Why::System("bind", error),
+    })?;
+    if let Err(why) = set_permissions(path, how) {
+        // By now it is ours.
+        let _ = fs::remove_file(path);
+        return Err(why);
+    }
+    Ok(socket)
+}
+
+/// Takes away what a server left that is no more, and nothing else.
+fn make_room(path: &Path) -> Result<(), Why> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Why::System("look at", error)),
+        Ok(found) if !found.file_type().is_socket() => return Err(Why::NotASocket),
+        Ok(_) => {}
+    }
+    match socket::connect_now(path) {
+        Ok(live) => Err(Why::Live(
+            socket::peer(live.as_fd()).map_or(0, |peer| peer.pid),
+        )),
+        Err(error) if is(&error, Errno::ECONNREFUSED) => match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Why::System("remove what is left of", error))
+            }
+            _ => Ok(()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // It has a backlog, and that is full.
+        Err(error) if is(&error, Errno::EAGAIN) => Err(Why::Live(0)),
+        Err(error) => Err(Why::System("connect to what is at", error)),
+    }
+}
+
+/// The group first: for an instant fewer may connect than should, and never more.
+fn set_permissions(path: &Path, how: &Listen) -> Result<(), Why> {
+    if let Some(group) = group(how).map_err(Why::Group)? {
+        listen::give_to_group(path, group)
+            .map_err(|error| Why::System("give socket-group to", error))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(how.socket_mode))
+        .map_err(|error| Why::System("set socket-mode of", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::config::Allow;
+
+    fn how(socket_mode: u32, socket_group: Option<&str>) -> Listen {
+        Listen {
+            addresses: Vec::new(),
+            allow: Allow::default(),
+            socket_mode,
+            socket_group: socket_group.map(str::to_owned),
+        }
+    }
+
+    fn refused(address: &Address, how: &Listen) -> String {
+        let sentence = listen(address, how, 1).unwrap_err().to_string();
+        let begin = format!("cannot listen on {address}: ");
+        sentence.strip_prefix(&begin).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_path_has_its_mode_and_is_taken_only_from_the_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let address = Address::Path(path.clone());
+        let first = listen(&address, &how(0o660, None), 1).unwrap();
+        assert_eq!(first.len(), 1);
+        assert!(serves(first[0].as_fd(), &address));
+        let other = Address::Path(dir.path().join("other"));
+        assert!(!serves(first[0].as_fd(), &other));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        let live = refused(&address, &how(0o600, None));
+        let pid = std::process::id();
+        assert_eq!(live, format!("another process listens there, pid {pid}"));
+        drop(first);
+        assert!(path.exists(), "what is left of it");
+        let _second = listen(&address, &how(0o600, None), 1).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        permit(&path, &how(0o666, None)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o666);
+    }
+
+    #[test]
+    fn what_is_no_socket_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("precious");
+        fs::write(&path, "x").unwrap();
+        let address = Address::Path(path.clone());
+        let why = refused(&address, &how(0o600, None));
+        assert_eq!(why, "a file is there that is no socket");
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+        let nowhere = Address::Path(dir.path().join("no/sock"));
+        let why = refused(&nowhere, &how(0o600, None));
+        assert!(why.starts_with("cannot bind it: No such file"), "{why}");
+    }
+
+    #[test]
+    fn a_group_is_found_by_name_or_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let address = Address::Path(path.clone());
+        let why = refused(&address, &how(0o660, Some("no-such-group")));
+        assert_eq!(why, "socket-group: /etc/group has no group no-such-group");
+        assert!(!path.exists());
+        let own = fs::metadata(dir.path()).unwrap().gid();
+        let _socket = listen(&address, &how(0o660, Some(&own.to_string())), 1).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().gid(), own);
+    }
+
+    #[test]
+    fn a_port_is_taken_once() {
+        let probe = listen::at(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        let Some(Name::Tcp(taken)) = listen::name(probe.as_fd()) else {
+            panic!("no name");
+        };
+        let address = |host: &str| Address::Tcp {
+            host: host.to_owned(),
+            port: taken.port(),
+        };
+        let why = refused(&address("127.0.0.1"), &how(0, None));
+        assert_eq!(why, "another process listens there");
+        assert!(serves(probe.as_fd(), &address("127.0.0.1")));
+        assert!(serves(probe.as_fd(), &address("localhost")));
+        assert!(!serves(probe.as_fd(), &address("127.0.0.2")));
+    }
+}
