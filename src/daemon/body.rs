@@ -10,12 +10,15 @@
 //! - there is no more room: then the worker reads the rest, and the client has to wait for it.
 //!
 //! In each case the worker gets what was read as a third descriptor, and the rest is where it was.
+//!
+//! A body without a length (it came in chunks) is read to its end in any case, however fast it comes: the application
+//! is told the length. One that is too large, or finds no more room, is refused. Who closes everything in the middle of
+//! a chunk also ends the body; but then nobody reads the response either, and that is how it is told from a whole one
+//! (measured: Apache's mod_cgi closes the output before the input, mod_cgid both at once).
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::time::Duration;
 
 use super::Daemon;
@@ -24,40 +27,32 @@ use super::watch::End;
 use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
+pub(super) use crate::spool::Ahead;
+use crate::spool::{self, IN_MEMORY, NoRoom, Room};
 use crate::sys::files::{self, Kind};
-use crate::sys::poll::Interest;
+use crate::sys::poll::{self, Interest};
 use crate::sys::splice::Scratch;
 use crate::sys::{Errno, clock, is};
 
-/// Bytes that are kept in memory.
-const IN_MEMORY: usize = 65_536;
 /// A body is fast if so many bytes of it ...
 const FAST_BYTES: u64 = 1 << 20;
 /// ... come within this time of the first.
 const FAST_TIME: Duration = Duration::from_millis(100);
-/// Room is reserved in pieces of so many bytes.
-const PIECE: u64 = 1 << 20;
 
 /// A message-body as it comes in.
 #[derive(Debug)]
 pub(super) struct Body {
-    length: u64,
+    extent: Extent,
     len: u64,
     store: Ahead,
     first_at: Option<Duration>,
 }
 
-/// The beginning of a message-body, as far as it was read for the worker.
-#[derive(Debug, Default)]
-pub(super) enum Ahead {
-    #[default]
-    Nothing,
-    Memory(Vec<u8>),
-    Spool {
-        file: File,
-        len: u64,
-        reserved: u64,
-    },
+/// How far it goes.
+#[derive(Clone, Copy, Debug)]
+enum Extent {
+    Length(u64),
+    ToEnd(spool::Limits),
 }
 
 /// What came of reading.
@@ -71,114 +66,32 @@ pub(super) enum Came {
     Waits { moved: bool },
 }
 
-/// Where there is room for bodies.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room<'a> {
-    pub(super) directory: &'a Path,
-    /// Bytes that `spool-limit` leaves.
-    pub(super) left: u64,
+/// Why no more is read: the request gets a page.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Io(io::Error),
+    NoRoom(NoRoom),
 }
 
-impl Ahead {
-    /// Bytes of the body that it holds.
-    pub(super) fn len(&self) -> u64 {
-        match self {
-            Ahead::Nothing => 0,
-            Ahead::Memory(bytes) => bytes.len() as u64,
-            Ahead::Spool { len, .. } => *len,
-        }
-    }
-
-    /// The worker has it: what is in memory is needed no more. How many bytes are forgotten with it.
-    pub(super) fn give_up_memory(&mut self) -> u64 {
-        match self {
-            Ahead::Memory(bytes) => {
-                let len = bytes.len() as u64;
-                *self = Ahead::Nothing;
-                len
-            }
-            Ahead::Nothing | Ahead::Spool { .. } => 0,
-        }
-    }
-
-    /// Bytes of the spool that it takes.
-    pub(super) fn spooled(&self) -> u64 {
-        match self {
-            Ahead::Spool { reserved, .. } => *reserved,
-            Ahead::Nothing | Ahead::Memory(_) => 0,
-        }
-    }
-
-    /// A file that holds it, for a worker.
-    pub(super) fn to_file(&self) -> io::Result<Option<File>> {
-        match self {
-            Ahead::Nothing => Ok(None),
-            Ahead::Memory(bytes) => {
-                let file = files::in_memory(c"polycgi-body", false)?;
-                file.write_all_at(bytes, 0)?;
-                Ok(Some(file))
-            }
-            Ahead::Spool { file, .. } => file.try_clone().map(Some),
-        }
-    }
-
-    /// Makes room for `more` bytes of a body of `length`; `false`: there is none.
-    fn has_room(&mut self, more: u64, length: u64, room: Room<'_>) -> bool {
-        let (len, reserved) = (self.len(), self.spooled());
-        if matches!(self, Ahead::Nothing | Ahead::Memory(_)) && len + more <= IN_MEMORY as u64 {
-            return true;
-        }
-        if len + more <= reserved {
-            return true;
-        }
-        let least = len + more - reserved;
-        let piece = PIECE.min(length - reserved).min(room.left).max(least);
-        if piece > room.left {
-            return false;
-        }
-        match self {
-            Ahead::Spool { file, reserved, .. } => {
-                let done = files::reserve_beyond(file, *reserved, piece).is_ok();
-                *reserved += if done { piece } else { 0 };
-                done
-            }
-            Ahead::Nothing | Ahead::Memory(_) => {
-                // What can't be done here is told to nobody: the worker takes the body as it comes.
-                let spool = files::unnamed(room.directory).and_then(|file| {
-                    files::reserve_beyond(&file, 0, piece)?;
-                    if let Ahead::Memory(bytes) = &*self {
-                        file.write_all_at(bytes, 0)?;
-                    }
-                    Ok(file)
-                });
-                let Ok(file) = spool else { return false };
-                *self = Ahead::Spool {
-                    file,
-                    len,
-                    reserved: piece,
-                };
-                true
-            }
-        }
-    }
-
-    fn push(&mut self, block: &[u8]) -> io::Result<()> {
-        match self {
-            Ahead::Nothing => *self = Ahead::Memory(block.to_vec()),
-            Ahead::Memory(bytes) => bytes.extend_from_slice(block),
-            Ahead::Spool { file, len, .. } => {
-                file.write_all_at(block, *len)?;
-                *len += block.len() as u64;
-            }
-        }
-        Ok(())
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Unread {
+        Unread::Io(error)
     }
 }
 
 impl Body {
     pub(super) fn new(length: u64) -> Body {
+        Body::of(Extent::Length(length))
+    }
+
+    /// A body of a length that only its end tells.
+    pub(super) fn to_end(limits: spool::Limits) -> Body {
+        Body::of(Extent::ToEnd(limits))
+    }
+
+    fn of(extent: Extent) -> Body {
         Body {
-            length,
+            extent,
             len: 0,
             store: Ahead::Nothing,
             first_at: None,
@@ -205,40 +118,81 @@ impl Body {
         scratch: &mut Scratch,
         room: Room<'_>,
         now: Duration,
-    ) -> io::Result<Came> {
+    ) -> Result<Came, Unread> {
         let mut block = vec![0; IN_MEMORY];
         let before = self.len;
         let reserved = self.spooled();
         for _ in 0..TURN {
-            let missing = self.length - self.len;
-            // In memory as long as it is full to the last byte; then whole blocks.
-            let rest = IN_MEMORY as u64 - self.len.min(IN_MEMORY as u64);
-            let most = missing.min(if rest > 0 { rest } else { IN_MEMORY as u64 });
             let room = Room {
                 left: room.left.saturating_sub(self.spooled() - reserved),
                 ..room
             };
-            if most == 0 || !self.store.has_room(most, self.length, room) {
-                return Ok(Came::Enough);
-            }
-            let most = usize::try_from(most).unwrap_or(IN_MEMORY);
-            let count = match scratch.read_now(input, &mut block[..most]) {
-                Ok(0) => return Ok(Came::Short),
-                Ok(count) => count,
-                Err(error) if is(&error, Errno::EAGAIN) => break,
-                Err(error) => return Err(error),
+            let step = match self.extent {
+                Extent::Length(length) => {
+                    self.read_block(length, input, scratch, &mut block, room, now)
+                }
+                Extent::ToEnd(limits) => self.take_block(limits, input, scratch, &mut block, room),
             };
-            self.store.push(&block[..count])?;
-            self.len += count as u64;
-            let first_at = *self.first_at.get_or_insert(now);
-            let is_fast = self.len >= FAST_BYTES && now.saturating_sub(first_at) <= FAST_TIME;
-            if self.len == self.length || is_fast {
-                return Ok(Came::Enough);
+            match step {
+                Ok(None) => {}
+                Ok(Some(came)) => return Ok(came),
+                Err(Unread::Io(error)) if is(&error, Errno::EAGAIN) => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(Came::Waits {
             moved: self.len > before,
         })
+    }
+
+    /// A block of a body whose length is known. `None`: there may be another.
+    fn read_block(
+        &mut self,
+        length: u64,
+        input: BorrowedFd<'_>,
+        scratch: &mut Scratch,
+        block: &mut [u8],
+        room: Room<'_>,
+        now: Duration,
+    ) -> Result<Option<Came>, Unread> {
+        let missing = length - self.len;
+        // In memory as long as it is full to the last byte; then whole blocks.
+        let rest = IN_MEMORY as u64 - self.len.min(IN_MEMORY as u64);
+        let most = missing.min(if rest > 0 { rest } else { IN_MEMORY as u64 });
+        // Where there is no room the worker takes the body as it comes, which needs no telling.
+        if most == 0 || self.store.make_room(most, length, room).is_err() {
+            return Ok(Some(Came::Enough));
+        }
+        let most = usize::try_from(most).unwrap_or(IN_MEMORY);
+        let count = scratch.read_now(input, &mut block[..most])?;
+        if count == 0 {
+            return Ok(Some(Came::Short));
+        }
+        self.store.push(&block[..count])?;
+        self.len += count as u64;
+        let first_at = *self.first_at.get_or_insert(now);
+        let is_fast = self.len >= FAST_BYTES && now.saturating_sub(first_at) <= FAST_TIME;
+        Ok((self.len == length || is_fast).then_some(Came::Enough))
+    }
+
+    /// A block of a body that goes to its end, and `Enough` there.
+    fn take_block(
+        &mut self,
+        limits: spool::Limits,
+        input: BorrowedFd<'_>,
+        scratch: &mut Scratch,
+        block: &mut [u8],
+        room: Room<'_>,
+    ) -> Result<Option<Came>, Unread> {
+        let count = scratch.read_now(input, block)?;
+        if count == 0 {
+            self.store.end();
+            return Ok(Some(Came::Enough));
+        }
+        let kept = self.store.take(&block[..count], limits, room);
+        // Read, whatever becomes of it.
+        self.len += count as u64;
+        kept.map(|()| None).map_err(Unread::NoRoom)
     }
 }
 
@@ -255,10 +209,13 @@ impl Daemon {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
-        let length = client.request.as_ref().map_or(0, |request| request.length);
-        client.phase = Phase::Receiving {
-            body: Body::new(length),
+        let request = client.request.as_deref();
+        let body = if request.is_some_and(|request| request.to_end) {
+            Body::to_end(spool::Limits::of(&self.config))
+        } else {
+            Body::new(request.map_or(0, |request| request.length))
         };
+        client.phase = Phase::Receiving { body };
         client.watch(&self.poll, ticket, End::Input, Interest::Read);
         let due = clock::now() + self.config.timeouts.request;
         self.limited.insert(ticket, due);
@@ -291,11 +248,12 @@ impl Daemon {
         };
         let came = match client.input() {
             Some(input) => body.read(input, &mut self.scratch, room, now),
-            None => Err(io::ErrorKind::NotConnected.into()),
+            None => Err(Unread::Io(io::ErrorKind::NotConnected.into())),
         };
         client.phase = phase;
         self.account(ticket, before);
         match came {
+            Ok(Came::Enough) if self.is_cut(ticket) => self.hang_up(ticket),
             Ok(Came::Enough) => self.arrive_with_body(ticket),
             Ok(Came::Short) => self.refuse_body(ticket, "the message-body ended early"),
             Ok(Came::Waits { moved }) => {
@@ -304,8 +262,28 @@ impl Daemon {
                     self.limited.insert(ticket, due);
                 }
             }
-            Err(error) => self.refuse_body(ticket, &format!("cannot read the body: {error}")),
+            Err(Unread::Io(_)) if self.is_cut(ticket) => self.hang_up(ticket),
+            Err(Unread::Io(error)) => {
+                self.refuse_body(ticket, &format!("cannot read the body: {error}"));
+            }
+            Err(Unread::NoRoom(no)) => {
+                ::log::info!("refused: ticket={ticket} {no}");
+                if no.is_news() {
+                    self.tell_web_server(ticket, &no.to_string());
+                }
+                self.answer(ticket, no.failure(), "");
+            }
         }
+    }
+
+    /// Whether a body that goes to its end was ended by its client's, and not by its last chunk.
+    fn is_cut(&self, ticket: Ticket) -> bool {
+        self.clients.get(&ticket).is_some_and(|client| {
+            client.request.as_ref().is_some_and(|r| r.to_end)
+                && client
+                    .output()
+                    .is_some_and(|output| poll::is_ready(output, Interest::HangUp))
+        })
     }
 
     fn arrive_with_body(&mut self, ticket: Ticket) {
@@ -314,6 +292,9 @@ impl Daemon {
         };
         let phase = std::mem::replace(&mut client.phase, Phase::Waiting);
         if let (Phase::Receiving { body }, Some(request)) = (phase, &mut client.request) {
+            if request.to_end {
+                request.measure(body.len());
+            }
             request.ahead = body.into_ahead();
         }
         client.watch(&self.poll, ticket, End::Input, None);
@@ -352,133 +333,4 @@ pub(super) fn descriptors<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-
-    const LATE: Duration = Duration::from_secs(9);
-
-    struct Upload {
-        scratch: Scratch,
-        directory: tempfile::TempDir,
-        out: std::os::fd::OwnedFd,
-        into: File,
-    }
-
-    impl Upload {
-        fn new() -> Upload {
-            let (out, into) = files::pipe().unwrap();
-            Upload {
-                scratch: Scratch::new().unwrap(),
-                directory: tempfile::tempdir().unwrap(),
-                out,
-                into: File::from(into),
-            }
-        }
-
-        fn read(&mut self, body: &mut Body, left: u64, now: Duration) -> io::Result<Came> {
-            let directory = self.directory.path();
-            let room = Room { directory, left };
-            body.read(self.out.as_fd(), &mut self.scratch, room, now)
-        }
-    }
-
-    fn content(body: Body) -> Vec<u8> {
-        let Some(file) = body.into_ahead().to_file().unwrap() else {
-            return Vec::new();
-        };
-        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        bytes
-    }
-
-    #[test]
-    fn a_small_body_stays_in_memory() {
-        let mut upload = Upload::new();
-        let mut body = Body::new(10);
-        let waits = |moved| Came::Waits { moved };
-        assert_eq!(upload.read(&mut body, 0, LATE).unwrap(), waits(false));
-        upload.into.write_all(b"12345").unwrap();
-        assert_eq!(upload.read(&mut body, 0, LATE).unwrap(), waits(true));
-        upload.into.write_all(b"67890 and more").unwrap();
-        assert_eq!(upload.read(&mut body, 0, LATE).unwrap(), Came::Enough);
-        assert_eq!((body.len(), body.spooled()), (10, 0));
-        assert_eq!(content(body), b"1234567890");
-        assert_eq!(files::waiting(upload.out.as_fd()).unwrap(), 9);
-    }
-
-    #[test]
-    fn a_large_slow_one_goes_to_the_spool() {
-        let mut upload = Upload::new();
-        let all: Vec<u8> = (0..3_000_000u32).map(|n| (n / 5) as u8).collect();
-        let mut body = Body::new(all.len() as u64);
-        for (nth, block) in all.chunks(50_000).enumerate() {
-            upload.into.write_all(block).unwrap();
-            let now = LATE * nth as u32;
-            let came = upload.read(&mut body, 1 << 30, now).unwrap();
-            let is_last = (nth + 1) * 50_000 == all.len();
-            assert_eq!(came == Came::Enough, is_last, "{nth} {came:?}");
-        }
-        assert!(body.spooled() >= all.len() as u64);
-        assert!(content(body) == all);
-        assert_eq!(
-            std::fs::read_dir(upload.directory.path()).unwrap().count(),
-            0
-        );
-    }
-
-    #[test]
-    fn a_fast_one_is_left_to_the_worker() {
-        let mut upload = Upload::new();
-        let mut body = Body::new(1 << 30);
-        let block = [7; 65_536];
-        for nth in 1..=16 {
-            upload.into.write_all(&block).unwrap();
-            let came = upload.read(&mut body, 1 << 30, LATE).unwrap();
-            assert_eq!(came == Came::Enough, nth == 16, "{nth}");
-        }
-        assert_eq!(content(body).len(), 1 << 20);
-    }
-
-    #[test]
-    fn no_room_is_no_error_and_loses_nothing() {
-        for left in [0, 65_536, 100_000] {
-            let mut upload = Upload::new();
-            let mut body = Body::new(1 << 30);
-            let mut sent = 0;
-            while upload.read(&mut body, left, LATE * sent as u32).unwrap() != Came::Enough {
-                upload.into.write_all(&[1; 60_000]).unwrap();
-                sent += 60_000;
-            }
-            let there = files::waiting(upload.out.as_fd()).unwrap();
-            assert!(body.spooled() <= left);
-            assert_eq!(body.len() + there, sent as u64);
-            assert_eq!(content(body).len() as u64 + there, sent as u64);
-        }
-        let mut upload = Upload::new();
-        std::fs::remove_dir(upload.directory.path()).unwrap();
-        let mut body = Body::new(100_000);
-        upload.into.write_all(&[1; 65_536]).unwrap();
-        assert_eq!(upload.read(&mut body, 1 << 30, LATE).unwrap(), Came::Enough);
-        assert_eq!(content(body).len(), 65_536);
-    }
-
-    #[test]
-    fn an_end_that_comes_early_is_told_from_a_pause() {
-        let (near, far) = UnixStream::pair().unwrap();
-        let mut scratch = Scratch::new().unwrap();
-        let room = Room {
-            directory: Path::new("/nonexistent"),
-            left: 0,
-        };
-        let mut body = Body::new(9);
-        (&far).write_all(b"half").unwrap();
-        let mut read = |body: &mut Body| body.read(near.as_fd(), &mut scratch, room, LATE).unwrap();
-        assert_eq!(read(&mut body), Came::Waits { moved: true });
-        drop(far);
-        assert_eq!(read(&mut body), Came::Short);
-        assert_eq!((&near).read(&mut [0]).unwrap(), 0);
-    }
-}
+mod tests;

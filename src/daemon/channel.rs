@@ -137,23 +137,28 @@ impl Process {
     }
 
     pub(super) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let Some(stderr) = &self.stderr else {
-            return bytes;
-        };
-        let mut block = [0; 16_384];
-        while bytes.len() < PIPE && is_ready(stderr.as_fd(), Interest::Read) {
-            match splice::read(stderr.as_fd(), &mut block) {
-                Ok(count) if count > 0 => bytes.extend_from_slice(&block[..count]),
-                _ => {
-                    poll.remove(stderr);
-                    self.stderr = None;
-                    break;
-                }
+        read_pipe(&mut self.stderr, poll)
+    }
+}
+
+/// What a pipe holds by now, and not much more; at its end it is closed.
+pub(super) fn read_pipe(pipe: &mut Option<OwnedFd>, poll: &Poll) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let Some(out) = &*pipe else {
+        return bytes;
+    };
+    let mut block = [0; 16_384];
+    while bytes.len() < PIPE && is_ready(out.as_fd(), Interest::Read) {
+        match splice::read(out.as_fd(), &mut block) {
+            Ok(count) if count > 0 => bytes.extend_from_slice(&block[..count]),
+            _ => {
+                poll.remove(out);
+                *pipe = None;
+                break;
             }
         }
-        bytes
     }
+    bytes
 }
 
 impl Said {

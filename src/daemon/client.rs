@@ -5,11 +5,11 @@
 //! | phase | what happens | and then |
 //! | --- | --- | --- |
 //! | Header | the header is there; the body is not needed yet, or all there | Waiting |
-//! | Header | the header is there, and some of the body is not | Receiving |
+//! | Header | the header is there, and some of the body is not, or nobody knows | Receiving |
 //! | Header | it makes no sense, or is too large | Answering |
 //! | Header | it did not come in time; the connection ends | - |
 //! | Receiving | the body is there, comes fast, or finds no more room | Waiting |
-//! | Receiving | the body ends early (400) or stops coming (408) | Answering |
+//! | Receiving | the body ends early (400), stops coming (408), or only its end would tell its length and it is too large (413) or finds no room (503) | Answering |
 //! | Receiving | the front is gone | - |
 //! | Waiting | a worker is idle | Running |
 //! | Waiting | the pool refuses it | Answering |
@@ -33,12 +33,13 @@ use smallvec::SmallVec;
 
 use super::body::{Ahead, Body};
 use super::errors::Errors;
-use super::header::HeaderReader;
+use super::header::{HeaderReader, measured};
 use super::outgoing::Outgoing;
 use super::watch::{End, Watches};
 use crate::answer::DRAIN_BYTES;
+use crate::cgi::meta::Peer;
 use crate::handoff;
-use crate::page::Form;
+use crate::page::{Failure, Form};
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
 use crate::sys::files::{self, Kind};
@@ -56,6 +57,8 @@ pub(super) const TURN: usize = 16;
 pub(super) struct Client {
     /// To the front, or to a plain SCGI client; none once the front was told to leave.
     pub(super) connection: Option<OwnedFd>,
+    /// Whose connection it is.
+    pub(super) peer: Peer,
     /// None while the header is not whole.
     pub(super) request: Option<Box<Taken>>,
     pub(super) phase: Phase,
@@ -99,12 +102,14 @@ pub(super) enum Phase {
 /// A request with everything that is needed to serve it.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// The header as a worker gets it.
+    /// The header as a worker gets it: what its client may send, with the path divided as the app is to see it.
     pub(super) header: Vec<u8>,
     /// Where the message-body comes from, and the response goes; none: the connection.
     pub(super) passed: Option<Passed>,
     /// Bytes of the message-body.
     pub(super) length: u64,
+    /// It goes to its end, which was not seen yet; until then `length` is the largest number.
+    pub(super) to_end: bool,
     /// The beginning of the message-body.
     pub(super) ahead: Ahead,
     pub(super) form: Form,
@@ -114,6 +119,12 @@ pub(super) struct Taken {
     pub(super) leaves_early: bool,
     /// Of somebody whom the site knows: it is shed last.
     pub(super) is_known: bool,
+    /// From a process of our own uid: what it says may be believed.
+    pub(super) is_own: bool,
+    /// A name that its client may not say, and has said.
+    pub(super) unbelieved: Option<Vec<u8>>,
+    /// It is none for the app: what its client gets, and what the operator reads.
+    pub(super) refusal: Option<(Failure, String)>,
     pub(super) said: Said,
 }
 
@@ -153,6 +164,7 @@ impl Taken {
         Taken {
             header: Vec::new(),
             length,
+            to_end: false,
             ahead: Ahead::Nothing,
             form: Form::Text,
             head_only: false,
@@ -160,6 +172,9 @@ impl Taken {
             client_address: Vec::new(),
             leaves_early: false,
             is_known: false,
+            is_own: false,
+            unbelieved: None,
+            refusal: None,
             // A plain SCGI client, and a front that relays, hear nothing but the response.
             said: if passed.is_some() {
                 Said::Nothing
@@ -170,6 +185,13 @@ impl Taken {
         }
     }
 
+    /// A message-body that goes to its end has turned out to have so many bytes.
+    pub(super) fn measure(&mut self, length: u64) {
+        self.header = measured(&self.header, length);
+        self.length = length;
+        self.to_end = false;
+    }
+
     /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
     pub(super) fn can_go_elsewhere(&self) -> bool {
         self.said < Said::Taken
@@ -177,9 +199,10 @@ impl Taken {
 }
 
 impl Client {
-    pub(super) fn new(connection: OwnedFd) -> Client {
+    pub(super) fn new(connection: OwnedFd, peer: Peer) -> Client {
         Client {
             connection: Some(connection),
+            peer,
             request: None,
             phase: Phase::Header {
                 reader: HeaderReader::default(),
@@ -428,7 +451,7 @@ mod tests {
     /// A client whose header said so many bytes of message-body, to be read from `input`.
     fn client(input: OwnedFd, length: u64) -> Client {
         let null = || files::null().unwrap();
-        let mut client = Client::new(null());
+        let mut client = Client::new(null(), Peer::Own);
         let passed = Passed {
             input,
             output: null(),

@@ -1,7 +1,7 @@
 //! What clients do and what is done to them: accepted, read, queued, given to a worker, answered, let go.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::body;
@@ -11,7 +11,8 @@ use super::watch::End;
 use super::{Daemon, NAME};
 use crate::answer::DRAIN_TIME;
 use crate::app;
-use crate::cgi::request::BadRequest;
+use crate::cgi::meta::Peer;
+use crate::config::App;
 use crate::page::{Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
@@ -21,10 +22,10 @@ use crate::sys::{clock, socket};
 
 impl Daemon {
     /// A new connection: most of the time its header is there already.
-    pub(super) fn take_in(&mut self, connection: std::os::fd::OwnedFd) {
+    pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let mut client = Client::new(connection);
+        let mut client = Client::new(connection, peer);
         client.watch(&self.poll, ticket, End::Connection, Interest::Read);
         self.clients.insert(ticket, client);
         self.read_header(ticket);
@@ -40,6 +41,11 @@ impl Daemon {
             Phase::Receiving { .. } if is_plain => self.receive(ticket),
             // Whoever waits and hangs up is dropped.
             Phase::Receiving { .. } | Phase::Waiting if gone => self.hang_up(ticket),
+            // The end of what a plain client sends is not its own.
+            &Phase::Running { worker, .. } if is_plain && self.reads_body(worker) => {
+                self.send_on(worker);
+                self.send(ticket);
+            }
             Phase::Running { .. } if gone => self.lose(ticket),
             Phase::Running { .. } if is_plain => self.send(ticket),
             Phase::Answering { .. } if is_plain => self.write_page(ticket),
@@ -57,6 +63,7 @@ impl Daemon {
         match self.clients.get(&ticket).map(|client| &client.phase) {
             Some(Phase::Receiving { .. }) => self.receive(ticket),
             Some(Phase::Draining { .. }) => self.drain(ticket),
+            Some(&Phase::Running { worker, .. }) => self.send_on(worker),
             _ => self.finish_off(ticket),
         }
     }
@@ -70,13 +77,15 @@ impl Daemon {
     }
 
     fn read_header(&mut self, ticket: Ticket) {
-        let rules = Rules {
-            header_limit: self.config.limits.header,
-            priority_cookie: self.config.queue.priority_cookie.as_deref(),
-            handoff: self.config.handoff,
-        };
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
+        };
+        let rules = Rules {
+            header_limit: self.config.limits.header,
+            mount: self.config.mount.as_ref(),
+            peer: client.peer,
+            priority_cookie: self.config.queue.priority_cookie.as_deref(),
+            handoff: self.config.handoff,
         };
         let (Phase::Header { reader, .. }, Some(connection)) =
             (&mut client.phase, &client.connection)
@@ -99,15 +108,20 @@ impl Daemon {
         }
     }
 
-    fn queue(&mut self, ticket: Ticket, request: Box<Taken>) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
+    fn queue(&mut self, ticket: Ticket, mut request: Box<Taken>) {
         if self.leaving.sends_away(&request) {
             // Its front finds the name gone, and goes on by itself.
             self.drop_client(ticket);
             return;
         }
+        ::log::debug!("asked: ticket={ticket} own={}", request.is_own);
+        if let Some(name) = request.unbelieved.take() {
+            self.note_unbelieved(&name);
+        }
+        let refusal = request.refusal.take();
+        let Some(client) = self.clients.get_mut(&ticket) else {
+            return;
+        };
         self.limited.remove(&ticket);
         // A plain client may half-close behind its body and still wait for the response.
         let interest = if request.passed.is_none() {
@@ -115,7 +129,7 @@ impl Daemon {
         } else {
             Interest::Gone
         };
-        let length = request.length;
+        let (length, to_end) = (request.length, request.to_end);
         client.request = Some(request);
         client.phase = Phase::Waiting;
         client.watch(&self.poll, ticket, End::Connection, interest);
@@ -125,7 +139,13 @@ impl Daemon {
         let is_whole = client
             .input()
             .is_none_or(|input| Daemon::has_whole_body(input, length));
-        if self.config.limits.body.is_some_and(|limit| length > limit) {
+        if let Some((failure, sentence)) = refusal {
+            self.note_refusal(ticket, &sentence);
+            self.reload_if_edited();
+            self.answer(ticket, failure, &sentence);
+        } else if to_end {
+            self.announce(ticket);
+        } else if self.config.limits.body.is_some_and(|limit| length > limit) {
             self.answer(ticket, Failure::BodyTooLarge, "");
         } else if is_whole || self.pool.is_full() {
             // Nor is a body read for a request that will be refused.
@@ -150,11 +170,11 @@ impl Daemon {
                 "the header is larger than header-limit".to_owned(),
             ),
             Refused::Header(bad) => (Failure::BadRequest, format!("not an SCGI header: {bad}")),
-            Refused::Request(BadRequest::Duplicate) => (
-                Failure::BadRequest,
-                "two values for one meta-variable".to_owned(),
-            ),
-            Refused::Request(bad) => (Failure::BadRequest, format!("bad meta-variables: {bad}")),
+            Refused::Request(bad, twice) => {
+                let name = twice.map_or(String::new(), |name| format!(": {name}"));
+                let sentence = format!("cannot take the request: {bad}{name}");
+                (Failure::BadRequest, sentence)
+            }
             Refused::Lost | Refused::Protocol => {
                 ::log::warn!("closed: ticket={ticket} reason={refused:?}");
                 self.drop_client(ticket);
@@ -178,10 +198,10 @@ impl Daemon {
         }
     }
 
-    /// What concerns a request goes to its web server's log, where there is a way to it.
-    pub(super) fn tell_web_server(&mut self, ticket: Ticket, sentence: &str) {
+    /// What concerns a request goes to its web server's log; `false` where there is no way to it.
+    pub(super) fn tell_web_server(&mut self, ticket: Ticket, sentence: &str) -> bool {
         let line = format!("polycgi: {NAME}: {sentence}\n");
-        self.write_errors(ticket, line.as_bytes());
+        self.write_errors(ticket, line.as_bytes())
     }
 
     /// Who is still waiting at the end of the turn in which it came is told so.
@@ -208,6 +228,10 @@ impl Daemon {
             ::log::debug!("taken back: ticket={ticket}");
             self.events.push_front(Event::NotTaken(worker));
             self.drop_client(ticket);
+            return;
+        }
+        if !matches!(self.config.app, App::Wsgi(_)) {
+            self.dispatch_foreign(ticket, worker);
             return;
         }
         let sent = match (&client.request, client.input(), client.output()) {
@@ -237,14 +261,16 @@ impl Daemon {
                 self.workers.kill(worker);
                 self.events.push_front(Event::Returned(worker));
             }
-            Err(error) => {
-                // No other worker could be given it: too many descriptors are on their way, or no memory is left.
-                ::log::error!("cannot give a request to any worker: {error}");
-                self.events.push_front(Event::NotTaken(worker));
-                let retry_after = Duration::from_secs(2);
-                self.refuse_waiting(ticket, Refusal::Overloaded { retry_after });
-            }
+            Err(error) => self.cannot_give(ticket, worker, &error),
         }
+    }
+
+    /// No other worker could be given it either: too many descriptors are on their way, or no memory is left.
+    pub(super) fn cannot_give(&mut self, ticket: Ticket, worker: WorkerId, error: &io::Error) {
+        ::log::error!("cannot give a request to any worker: {error}");
+        self.events.push_front(Event::NotTaken(worker));
+        let retry_after = Duration::from_secs(2);
+        self.refuse_waiting(ticket, Refusal::Overloaded { retry_after });
     }
 
     /// The request that this worker has.
@@ -364,7 +390,9 @@ impl Daemon {
             self.limited.remove(&ticket);
             match self.clients.get(&ticket).map(|client| &client.phase) {
                 Some(Phase::Receiving { .. }) => {
-                    self.tell_web_server(ticket, "the message-body did not come in time");
+                    let sentence = "the message-body did not come in time";
+                    ::log::info!("refused: ticket={ticket} {sentence}");
+                    self.tell_web_server(ticket, sentence);
                     self.answer(ticket, Failure::RequestTimeout, "");
                 }
                 Some(Phase::Running { .. }) => self.lose(ticket),

@@ -6,7 +6,7 @@ use super::Daemon;
 use super::reload::Outcome;
 use super::watch::End;
 use crate::control::{Command, Status};
-use crate::policy::pool::Generation;
+use crate::policy::pool::{Event, Generation};
 use crate::policy::queue::Ticket;
 use crate::sys::socket;
 
@@ -22,6 +22,12 @@ pub(super) enum Wish {
 impl Daemon {
     pub(super) fn obey(&mut self, ticket: Ticket, command: Command) {
         match command {
+            Command::Ready if self.pool.is_backing_off() => {
+                // Whoever asks for it need not wait until a pause is over.
+                self.events.push_back(Event::Reload);
+                let after = self.reload.newest();
+                self.wait_for(ticket, Wish::Reload { after });
+            }
             Command::Ready => self.wait_for(ticket, Wish::Start),
             Command::Reload => {
                 let after = self.reload.newest();
@@ -69,6 +75,7 @@ impl Daemon {
             let outcome = match wish {
                 Wish::Reload { after } => self.reload.outcome_after(after),
                 Wish::Start if self.pool.is_proven() => Outcome::Serving,
+                Wish::Start if self.pool.is_backing_off() => Outcome::Failed,
                 Wish::Start => Outcome::Open,
             };
             match outcome {
@@ -76,8 +83,9 @@ impl Daemon {
                 Outcome::Open if !self.leaving.has_begun() => self.curious.push((ticket, wish)),
                 Outcome::Open => self.tell_status(ticket),
                 Outcome::Serving => {
-                    // A later one may have failed by now.
-                    let last_failure = None;
+                    // A later one may have failed by now. Whoever starts a daemon wants to know whether it listens.
+                    let trouble = self.listeners.trouble();
+                    let last_failure = trouble.filter(|_| matches!(wish, Wish::Start));
                     let status = self.status();
                     self.tell(
                         ticket,

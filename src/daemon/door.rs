@@ -1,20 +1,27 @@
-//! Who may come in: accepts connections while there are descriptors for them. Knows counts, not clients.
+//! Who may come in: accepts connections while there are descriptors for them, from whom each listener serves. Knows
+//! counts and peers, not clients.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::Daemon;
-use super::token::Token;
-use crate::sys::poll::Interest;
-use crate::sys::{Errno, clock, is, socket};
+use super::guests::Guest;
+use super::listeners::Origin;
+use crate::cgi::meta::Peer;
+use crate::sys::{Errno, clock, is, listen, process, socket};
 
+/// That descriptors run out is said no more often: each who goes makes room for one more.
+const WORD_PAUSE: Duration = Duration::from_secs(60);
 /// After an accept that failed; well below what a front waits for the daemon's first word.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Daemon {
-    pub(super) fn accept(&mut self) {
-        while let Some(listener) = self.listener.as_ref().filter(|_| self.is_accepting) {
-            let connection = match socket::accept(listener.as_fd()) {
+    pub(super) fn accept(&mut self, number: u32) {
+        while let Some(listener) = self.listeners.get(number)
+            && self.listeners.is_accepting
+        {
+            let is_own = listener.origin == Origin::Own;
+            let connection = match socket::accept(listener.socket.as_fd()) {
                 Ok(connection) => connection,
                 Err(error) if is(&error, Errno::EAGAIN) => return,
                 Err(error) if is(&error, Errno::ECONNABORTED) || is(&error, Errno::EINTR) => {
@@ -28,48 +35,58 @@ impl Daemon {
                     return;
                 }
             };
-            self.take_in(connection);
+            self.come_in(connection, is_own);
             self.watch_limit();
+        }
+    }
+
+    /// Somebody has connected: to our own socket, or where `listen-allow` says who may.
+    pub(super) fn come_in(&mut self, connection: OwnedFd, is_own: bool) {
+        let guest = match socket::peer(connection.as_fd()) {
+            Some(peer) if peer.uid == process::uid() => {
+                return self.take_in(connection, Peer::Own);
+            }
+            Some(peer) => Guest::User(peer.uid),
+            None => {
+                // Without this, answers are only slower.
+                let _ = listen::send_at_once(connection.as_fd());
+                listen::peer_address(connection.as_fd()).map_or(Guest::Nobody, Guest::Address)
+            }
+        };
+        // The place's directory has let it in.
+        let unnamed = is_own.then_some(false);
+        match unnamed.or_else(|| self.listeners.guests.admit(guest)) {
+            Some(trusted) => self.take_in(connection, Peer::Foreign { trusted }),
+            None if self.listeners.guests.turn_away(guest) => {
+                ::log::warn!("closed: {guest} may not connect: see 'listen-allow'");
+            }
+            None => {}
         }
     }
 
     /// Stops accepting 16 descriptors below the limit, or when the host has no room; and begins again.
     pub(super) fn watch_limit(&mut self) {
-        let Some(listener) = &self.listener else {
-            return;
-        };
         let used = fds_of(
             self.clients.len(),
             self.pool.workers().count(),
-            self.spool_files,
+            self.spool_files + self.listeners.iter().count(),
         );
         // One client is always served, however low the limit.
         let has_descriptors = self.clients.is_empty() || used + 16 < self.most_fds;
         let has_room = has_descriptors && self.accept_at.is_none();
-        if has_room == self.is_accepting {
+        if has_room == self.listeners.is_accepting {
             return;
         }
-        self.is_accepting = has_room;
-        if has_room {
-            if let Err(error) = self
-                .poll
-                .add(listener, Token::Listener.into(), Interest::Read)
-            {
-                ::log::error!(
-                    "cannot listen again on descriptor {}: {error}",
-                    listener.as_raw_fd()
-                );
-            }
-        } else {
-            if !has_descriptors {
-                ::log::warn!(
-                    "descriptors run out: clients={} limit={}",
-                    self.clients.len(),
-                    self.most_fds
-                );
-            }
-            self.poll.remove(listener);
+        let now = clock::now();
+        if !has_descriptors && self.listeners.silent_until <= now {
+            self.listeners.silent_until = now + WORD_PAUSE;
+            ::log::warn!(
+                "descriptors run out: clients={} limit={}",
+                self.clients.len(),
+                self.most_fds
+            );
         }
+        self.listeners.watch(&self.poll, has_room);
     }
 }
 

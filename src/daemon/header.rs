@@ -7,15 +7,21 @@ use smallvec::SmallVec;
 
 use super::body::Ahead;
 use super::client::{Passed, Said, Taken};
-use crate::cgi::meta::Peer;
+use crate::app;
+use crate::cgi::Extent;
+use crate::cgi::body::{self, Measured};
+use crate::cgi::edge;
+use crate::cgi::meta::{self, Peer};
 use crate::cgi::request::{BadRequest, Request};
-use crate::config::Handoff;
+use crate::cgi::{repeated, unique};
+use crate::config::{Handoff, Mount};
 use crate::control::{self, Command};
 use crate::handoff;
 use crate::page::Form;
+use crate::report::visible;
 use crate::scgi::{self, BadHeader, Decoded};
 use crate::sys::files::{self, Kind};
-use crate::sys::{Errno, fdpass, is, process, socket};
+use crate::sys::{Errno, fdpass, is, socket};
 
 /// Behind the header for a worker: the output is the web server's error log as well.
 const IS_LOG: u8 = b's';
@@ -43,7 +49,8 @@ pub(super) enum Refused {
     Lost,
     /// A front of another version: it goes on by itself when we close.
     Protocol,
-    Request(BadRequest),
+    /// And the name that came twice, for people.
+    Request(BadRequest, Option<String>),
     /// A command from somebody who may give none.
     Stranger,
 }
@@ -52,6 +59,10 @@ pub(super) enum Refused {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     pub(super) header_limit: usize,
+    /// Where the app lies, if the web server can't know.
+    pub(super) mount: Option<&'a Mount>,
+    /// Whose connection it is.
+    pub(super) peer: Peer,
     /// Whoever has this cookie is known.
     pub(super) priority_cookie: Option<&'a str>,
     pub(super) handoff: Handoff,
@@ -103,21 +114,29 @@ impl HeaderReader {
         else {
             return Err(Refused::Header(BadHeader::Length));
         };
-        let uid = socket::peer(connection).map(|peer| peer.uid);
-        let is_own = uid == Some(process::uid());
+        let is_own = rules.peer == Peer::Own;
         if let Some(word) = header.value(control::VARIABLE.as_bytes()) {
-            let command = Command::from_word(word).filter(|_| is_own || uid == Some(0));
+            let is_root = || socket::peer(connection).is_some_and(|peer| peer.uid == 0);
+            let command = Command::from_word(word).filter(|_| is_own || is_root());
             return command.map(Asked::Control).ok_or(Refused::Stranger);
         }
-        let peer = if is_own {
-            Peer::Own
-        } else {
-            Peer::Foreign { trusted: false }
-        };
-        let request = Request::from_meta(header.pairs(), peer).map_err(Refused::Request)?;
         let protocol = header
             .value(handoff::VARIABLE.as_bytes())
             .filter(|_| is_own);
+        let (settled, path, refusal);
+        let request = if protocol.is_some() {
+            Request::from_meta(header.pairs(), rules.peer)
+        } else {
+            settled = repeated::settled(header.pairs());
+            let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
+            Request::from_scgi_client(pairs, rules.peer)
+        }
+        .map_err(|bad| {
+            let settled = || repeated::settled(header.pairs());
+            let is_twice = bad == BadRequest::Duplicate;
+            let twice = is_twice.then(|| unique::in_conflict(settled())).flatten();
+            Refused::Request(bad, twice.map(visible))
+        })?;
         if protocol.is_some_and(|number| number != handoff::PROTOCOL.as_bytes()) {
             return Err(Refused::Protocol);
         }
@@ -132,7 +151,14 @@ impl HeaderReader {
             return Err(Refused::Lost);
         }
         let output = passed.as_ref().map(Output::of);
-        let mut message = if is_handoff {
+        (path, refusal) = match app::mounted(rules.mount, &request) {
+            Ok(None) if !is_handoff => (edge::divided(&request), None),
+            Ok(path) => (path, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let divided = path.as_ref().map(|path| request.at(path));
+        let request = divided.as_ref().unwrap_or(&request);
+        let mut message = if is_handoff && path.is_none() {
             header.raw().to_vec()
         } else {
             let length = request.value("CONTENT_LENGTH").unwrap_or_default();
@@ -143,16 +169,25 @@ impl HeaderReader {
         if output.is_some_and(|output| output.is_log) {
             message.push(IS_LOG);
         }
-        Ok(Asked::Request(Box::new(Taken {
+        let (length, to_end) = match request.extent() {
+            Extent::Length(length) => (length, false),
+            Extent::None => (0, false),
+            Extent::ToEnd => (u64::MAX, true),
+        };
+        let mut taken = Box::new(Taken {
             header: message,
-            length: request.content_length().unwrap_or(0),
+            length,
+            to_end,
             ahead: Ahead::Nothing,
             form: Form::from_accept(request.accept()),
             head_only: request.is_head(),
             refreshes: request.method() == b"GET",
             client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
-            leaves_early: output.is_some_and(|output| leaves_early(rules, &request, output)),
-            is_known: is_known(rules, &request, is_own),
+            leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
+            is_known: is_known(rules, request),
+            is_own,
+            unbelieved: unbelieved(header.pairs(), rules.peer),
+            refusal,
             // A plain SCGI client, and a front that relays, hear nothing but the response.
             said: if passed.is_some() {
                 Said::Nothing
@@ -160,8 +195,36 @@ impl HeaderReader {
                 Said::Done
             },
             passed,
-        })))
+        });
+        let input = taken.passed.as_ref().filter(|_| to_end);
+        if let Some(length) = input.and_then(|passed| files::rest(passed.input.as_fd())) {
+            taken.measure(length);
+        }
+        Ok(Asked::Request(taken))
     }
+}
+
+/// A worker's message, once its message-body was read to its end.
+pub(super) fn measured(message: &[u8], length: u64) -> Vec<u8> {
+    let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
+        return message.to_vec();
+    };
+    let length = Measured::new(length);
+    let mut measured = Vec::with_capacity(message.len());
+    let rest = header.pairs().filter_map(body::undone);
+    scgi::message(length.digits(), rest, &mut measured);
+    measured.extend_from_slice(&message[consumed..]);
+    measured
+}
+
+/// The first name by which somebody who may not says who the user is.
+fn unbelieved<'a>(
+    mut pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    peer: Peer,
+) -> Option<Vec<u8>> {
+    let is_said = |&(name, value): &(&[u8], &[u8])| meta::is_identity(name) && !value.is_empty();
+    let dropped = pairs.find(|pair| is_said(pair) && !meta::admitted(pair.0, peer));
+    dropped.map(|(name, _)| name.to_vec())
 }
 
 /// What is asked of a passed output, and costs a system call.
@@ -186,10 +249,11 @@ impl Output {
     }
 }
 
-/// Whether the site knows whose request this is: a user of our own web server, or whoever has the cookie.
-fn is_known(rules: Rules<'_>, request: &Request<'_>, is_own: bool) -> bool {
+/// Whether the site knows whose request this is: a user of a web server that may say so, or whoever has the cookie.
+fn is_known(rules: Rules<'_>, request: &Request<'_>) -> bool {
+    // Nobody else's was taken.
     let user = request.value("REMOTE_USER").unwrap_or_default();
-    (is_own && !user.is_empty())
+    !user.is_empty()
         || rules
             .priority_cookie
             .is_some_and(|name| has_cookie(request.value("HTTP_COOKIE").unwrap_or_default(), name))
@@ -242,6 +306,23 @@ mod tests {
         ] {
             assert!(!has(cookies), "{cookies}");
         }
+    }
+
+    #[test]
+    fn a_message_is_measured_and_keeps_the_rest() {
+        let pairs: [(&[u8], &[u8]); 3] = [
+            (b"POLYCGI", b"1"),
+            (b"HTTP_TRANSFER_ENCODING", b"chunked"),
+            (b"HTTP_X", b"y"),
+        ];
+        let mut message = Vec::new();
+        scgi::message(b"", pairs.into_iter(), &mut message);
+        message.push(IS_LOG);
+        let expected = b"43:CONTENT_LENGTH\x007\0SCGI\x001\0POLYCGI\x001\0HTTP_X\0y\0,s";
+        assert_eq!(
+            measured(&message, 7).escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
     }
 
     #[test]

@@ -2,17 +2,15 @@
 //! away whom nobody has touched, finish the others.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::Daemon;
 use super::client::{Client, Phase, Taken};
-use super::workers::Workers;
 use crate::policy::pool::{Event, Reason, Refusal};
 use crate::policy::queue::Ticket;
 use crate::report::Exit;
 use crate::start::NameLock;
-use crate::sys::{clock, socket};
+use crate::sys::clock;
 
 /// Whoever holds the lock holds it for a handful of system calls: look again then.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -60,8 +58,9 @@ impl Leaving {
         matches!(self.reason, Some(Reason::Idle | Reason::Quiet))
     }
 
-    pub(super) fn is_over(&self, clients: &BTreeMap<Ticket, Client>, workers: &Workers) -> bool {
-        let all_gone = clients.is_empty() && workers.are_gone();
+    /// `is_empty`: no process of ours is left.
+    pub(super) fn is_over(&self, clients: &BTreeMap<Ticket, Client>, is_empty: bool) -> bool {
+        let all_gone = clients.is_empty() && is_empty;
         self.close_at
             .is_some_and(|at| all_gone || at <= clock::now())
     }
@@ -116,6 +115,8 @@ impl Daemon {
                 self.stop_listening(None);
             }
             self.workers.kill_all();
+            self.end_runs();
+            self.servers.kill_all();
             self.refuse_unfinished();
             // Even if one of them can't be killed.
             self.leaving.close_at.get_or_insert(now + LAST_ANSWERS);
@@ -155,13 +156,8 @@ impl Daemon {
             // Written first: whoever finds us gone may want to know why.
             self.write_state();
         }
-        if let Some(listener) = &self.listener {
-            // From here on connects are refused, and those who had connected are still there to be accepted:
-            // closing the listener would lose them.
-            if let Err(error) = socket::shut_reading(listener.as_fd()) {
-                ::log::error!("cannot shut the listener down: {error}");
-            }
-        }
+        // All of them while we hold the lock: a new daemon is to find the addresses free.
+        let connected = self.end_listeners();
         let path = self.place.socket();
         if is_ours && lock.is_some() {
             // By its inode. One that stays is found dead by the next front, and removed.
@@ -170,7 +166,9 @@ impl Daemon {
         }
         drop(lock);
         self.leaving.has_left = true;
-        self.accept_the_last();
+        for (connection, is_own) in connected {
+            self.come_in(connection, is_own);
+        }
         self.send_away();
         self.tell_that_we_left();
     }
@@ -189,17 +187,6 @@ impl Daemon {
         {
             self.leaving.is_told = true;
             self.events.push_back(Event::Left);
-        }
-    }
-
-    /// Those who connected before the name was gone; then the listener is of no use.
-    fn accept_the_last(&mut self) {
-        let Some(listener) = self.listener.take() else {
-            return;
-        };
-        self.poll.remove(&listener);
-        while let Ok(connection) = socket::accept(listener.as_fd()) {
-            self.take_in(connection);
         }
     }
 

@@ -8,41 +8,57 @@
 //! A request is a [`client::Client`], found by its ticket: its header comes in, it waits in the pool's queue, a worker
 //! gets its descriptors, and when the worker says that it is done our copies are closed and the front may go. If the
 //! worker dies instead, its byte in the shared page tells whether the client can still have a page from us. What
-//! clients do is in `door`, `clients`, `body`, `outgoing` and `errors`, what zygotes and workers do in `processes`, a
-//! person's commands in `commands`, other code and another configuration in `reload`, another version of us in
-//! `upgrade`, going away in `leave`.
+//! clients do is in `clients`, `body`, `outgoing` and `errors`, how they come in in `listeners`, `door` and `guests`,
+//! what zygotes and workers do in `processes`. A person's commands are in `commands`, other code and another
+//! configuration in `reload`, another version of us in `upgrade`, going away in `leave`.
+//!
+//! An app that is not wsgi has no workers. What the pool says of them is carried out in `foreign`, and a request is a
+//! `run`: an `exchange` that `exchanges` drives, with a program of `children`, or over a `link` with a server, which
+//! `servers` has and `supervise` looks after.
 
 mod body;
 mod channel;
+mod children;
 mod client;
 mod clients;
 mod commands;
 mod door;
 mod errors;
+mod exchange;
+mod exchanges;
+mod feed;
+mod foreign;
+mod guests;
 mod header;
 mod leave;
+mod link;
+mod listeners;
 mod log;
 mod outgoing;
 mod processes;
 mod reload;
+mod runs;
+mod servers;
 mod setup;
 mod status;
+mod supervise;
 mod token;
+mod told;
 mod upgrade;
 mod upkeep;
 mod watch;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use argh::FromArgs;
 
+use crate::app::scgi::Peer;
 use crate::app_file::AppFile;
 use crate::args;
-use crate::config::{Config, Target};
+use crate::config::{Address, Config};
 use crate::place::Place;
 use crate::policy::pool::{Action, Event, Pool, Reason, WorkerId};
 use crate::policy::queue::Ticket;
@@ -58,9 +74,14 @@ use client::Client;
 use commands::Wish;
 use errors::Lines;
 use leave::Leaving;
+use listeners::Listeners;
 use reload::Reload;
+use runs::Runs;
+use servers::Servers;
 use status::StateFile;
+use supervise::Supervision;
 use token::Token;
+use told::Told;
 use upgrade::Upgrade;
 use upkeep::Upkeep;
 use workers::Workers;
@@ -78,6 +99,14 @@ struct Words {
     /// stay in the foreground with such a socket, too: for the daemon that becomes us
     #[argh(switch)]
     foreground: bool,
+
+    /// one more, of `listen`: from the daemon that becomes us; may be repeated
+    #[argh(option, arg_name = "N")]
+    listen_fd: Vec<i32>,
+
+    /// one more, that was given by LISTEN_FDS: likewise
+    #[argh(option, arg_name = "N")]
+    given_fd: Vec<i32>,
 
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
@@ -102,14 +131,14 @@ pub fn main(words: &[String]) -> ExitCode {
 struct Daemon {
     app: AppFile,
     config: Config,
-    target: Target,
     place: Place,
     slots: Slots,
     poll: Poll,
     signals: SignalPipe,
     scratch: Scratch,
-    listener: Option<OwnedFd>,
-    is_accepting: bool,
+    listeners: Listeners,
+    /// Nobody could start us again, or would: see the pool.
+    stays: bool,
     /// When to accept again, after a time when the host had no room.
     accept_at: Option<Duration>,
     /// The socket as we found it: we unlink no other.
@@ -121,6 +150,14 @@ struct Daemon {
     curious: Vec<(Ticket, Wish)>,
     /// Those whose time is limited, and when it is over.
     limited: BTreeMap<Ticket, Duration>,
+    /// What an app that is not ours has to do.
+    runs: Runs,
+    /// The app's own servers.
+    servers: Servers,
+    supervision: Supervision,
+    /// Where `connect` leads, and what it said when that was found.
+    peer: Option<Peer>,
+    peer_of: Option<Address>,
     /// Which request each busy worker has.
     served_by: BTreeMap<WorkerId, Ticket>,
     /// Bytes of bodies and responses in the spool, and in how many files.
@@ -140,6 +177,7 @@ struct Daemon {
     upkeep: Upkeep,
     /// What the next generation says before it serves: the traceback, if it fails.
     last_words: Vec<u8>,
+    told: Told,
     /// No web server has been told yet why the app can't be started.
     is_untold: bool,
     is_cleared: bool,
@@ -165,7 +203,8 @@ impl Daemon {
             self.settle();
             // Only here all that is known to have happened is done with: a quiet moment shows.
             self.upgrade_further(clock::now());
-            if self.leaving.is_over(&self.clients, &self.workers) {
+            let is_empty = self.workers.are_gone() && self.servers.are_gone();
+            if self.leaving.is_over(&self.clients, is_empty) {
                 break;
             }
             let patience = self
@@ -174,6 +213,8 @@ impl Daemon {
             if let Err(error) = self.poll.wait(&mut ready, patience) {
                 ::log::error!("cannot wait for events: {error}");
                 self.workers.kill_all();
+                self.servers.kill_all();
+                self.kill_children();
                 return Exit::OsError;
             }
             for &event in &ready {
@@ -182,6 +223,9 @@ impl Daemon {
             self.pass_time();
         }
         self.workers.kill_all();
+        self.servers.kill_all();
+        self.servers.clear(&self.poll);
+        self.kill_children();
         self.write_last_state();
         ::log::info!(
             "exit: requests={} overloads={}",
@@ -193,11 +237,13 @@ impl Daemon {
 
     fn on(&mut self, ready: Ready) {
         match Token::from(ready.token) {
+            Token::AppInput(place) => self.send_on(place),
+            Token::AppOutput(place) => self.pass_on(place),
             Token::Channel(source) => self.hear(source),
             Token::Connection(ticket) => self.on_connection(ticket, ready),
             Token::Errors(ticket) => self.flush_errors(ticket),
             Token::Input(ticket) => self.on_input(ticket),
-            Token::Listener => self.accept(),
+            Token::Listener(number) => self.accept(number),
             Token::Output(ticket) => self.on_output(ticket),
             Token::Signals => self.on_signals(),
             Token::Stderr(source) => self.overhear(source),
@@ -229,7 +275,7 @@ impl Daemon {
                 self.carry_out(action);
             }
         }
-        if self.pool.is_proven() && !self.is_cleared {
+        if self.has_proved_itself() && !self.is_cleared {
             self.is_cleared = true;
             self.slots.clear_attempts();
         }
@@ -244,12 +290,16 @@ impl Daemon {
         let now = clock::now();
         match action {
             Action::AskProgress(worker) => {
-                let moved = self.workers.has_moved(worker, self.moved_for(worker));
+                let moved = match self.runs.get_mut(worker) {
+                    Some(run) => run.has_moved(),
+                    None => self.workers.has_moved(worker, self.moved_for(worker)),
+                };
                 self.events.push_front(Event::Progress { worker, moved });
             }
             Action::Dispatch { ticket, worker } => self.dispatch(ticket, worker),
             Action::Exit => {
                 self.workers.retire_zygotes(now, &self.poll);
+                self.retire_servers();
                 self.leaving.finish(now);
             }
             Action::Interrupt(worker) => self.interrupt(worker),
@@ -257,10 +307,18 @@ impl Daemon {
             Action::Leave(reason) => self.leave_because(reason),
             Action::Look(generation) => self.look(generation),
             Action::Refuse { ticket, refusal } => self.refuse_waiting(ticket, refusal),
+            Action::Retire(worker) if self.is_foreign() => {
+                self.events.push_back(Event::WorkerGone(worker));
+            }
+            Action::Rest(reason) => self.rest_because(reason),
             Action::Retire(worker) => self.workers.retire(worker, now, &self.poll),
             Action::RetireZygote(generation) => {
                 self.note_retired(generation);
                 self.workers.retire_zygote(generation, now, &self.poll);
+                if generation == self.reload.newest() {
+                    // No other takes its place.
+                    self.retire_servers();
+                }
             }
             Action::Spawn { worker, generation } => self.spawn(worker, generation),
             Action::StartZygote(generation) => self.start_zygote(generation),
@@ -279,18 +337,36 @@ impl Daemon {
                 ::log::info!("leave: {why}");
                 self.slots.note_left(clock::now());
             }
-            Reason::StartTimedOut => {
-                let sentence = "the app was not ready within start-timeout";
-                ::log::error!("{sentence}");
-                self.fail(sentence.to_owned());
-            }
+            Reason::StartTimedOut => self.start_timed_out(),
         }
         self.leave(Some(reason));
+    }
+
+    /// What [`Daemon::leave_because`] is for a daemon that stays.
+    fn rest_because(&mut self, reason: Reason) {
+        match reason {
+            Reason::Broken => {}
+            Reason::Idle | Reason::Quiet => {
+                ::log::info!("asleep: the next request starts the app again");
+                self.reload.note_asleep();
+            }
+            Reason::StartTimedOut => self.start_timed_out(),
+        }
+        self.write_state();
+    }
+
+    fn start_timed_out(&mut self) {
+        let sentence = "the app was not ready within start-timeout";
+        ::log::error!("{sentence}");
+        self.fail(sentence.to_owned());
+        self.note_failed(self.reload.newest());
     }
 
     fn pass_time(&mut self) {
         let now = clock::now();
         self.expire_clients(now);
+        self.look_at_runs(now);
+        self.keep_servers(now);
         self.workers.kill_overdue(now);
         self.leave_further(now);
         if self.accept_at.is_some_and(|at| at <= now) {
@@ -305,6 +381,8 @@ impl Daemon {
         [
             self.pool.next_deadline(),
             self.workers.next_deadline(),
+            self.runs.next_deadline(),
+            self.next_server_deadline(),
             self.leaving.next_deadline(),
             self.upgrade.next_deadline(),
             Some(self.upkeep.next_deadline()),

@@ -15,8 +15,9 @@
 //! send beyond what was said: room that is reserved looks like zeros.
 
 use std::fs::File;
-use std::io::Seek;
+use std::io::{self, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use super::Daemon;
 use super::client::{Client, Phase, Progress, TURN};
@@ -56,6 +57,24 @@ impl Outgoing {
         outgoing
     }
 
+    /// A file that is ours alone to fill.
+    pub(super) fn empty(file: File) -> Outgoing {
+        Outgoing {
+            file,
+            tail: 0,
+            size: 0,
+            is_awaited: false,
+        }
+    }
+
+    /// Puts more behind what is in it; how many bytes there was room for.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write_at(bytes, self.tail)?;
+        self.tail += count as u64;
+        self.size = self.size.max(self.tail);
+        Ok(count)
+    }
+
     /// There is more in the file: up to `tail`, or all of it.
     fn grow(&mut self, tail: Option<u64>) {
         // A file that can't be asked is empty to us, and the response is cut.
@@ -72,7 +91,7 @@ impl Outgoing {
     ///
     /// As long as something is left of what was said, the position is moved by nobody else. As soon as nothing is, the
     /// worker may cut the file off and set it back, so it is not looked at again before the worker has said more.
-    fn send(&mut self, output: BorrowedFd<'_>, scratch: &mut Scratch) -> Progress {
+    pub(super) fn send(&mut self, output: BorrowedFd<'_>, scratch: &mut Scratch) -> Progress {
         let Ok(at) = (&self.file).stream_position() else {
             return Progress::Lost;
         };
@@ -110,7 +129,15 @@ impl Client {
         }
     }
 
-    fn set_outgoing(&mut self, new: Option<Outgoing>) {
+    /// What was spooled for it, taken out for a moment.
+    pub(super) fn take_outgoing(&mut self) -> Option<Outgoing> {
+        match &mut self.phase {
+            Phase::Finishing { outgoing, .. } | Phase::Running { outgoing, .. } => outgoing.take(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_outgoing(&mut self, new: Option<Outgoing>) {
         if let Phase::Finishing { outgoing, .. } | Phase::Running { outgoing, .. } = &mut self.phase
         {
             *outgoing = new;
@@ -240,6 +267,7 @@ impl Daemon {
             return;
         };
         let worker = match client.phase {
+            Phase::Running { worker, .. } if self.runs.has(worker) => return self.pass_on(worker),
             Phase::Running { worker, .. } => worker,
             Phase::Finishing { .. } => return self.finish_off(ticket),
             _ => return,
@@ -279,8 +307,14 @@ impl Daemon {
         let Phase::Running { worker, .. } = client.phase else {
             return;
         };
-        self.workers.board().tell(worker, Told::Gone);
         let before = client.spooled();
+        if self.runs.has(worker) {
+            client.set_outgoing(None);
+            self.account(ticket, before);
+            self.abandon(worker);
+            return;
+        }
+        self.workers.board().tell(worker, Told::Gone);
         if client
             .outgoing()
             .is_some_and(|outgoing| outgoing.is_awaited)
@@ -359,7 +393,12 @@ impl Daemon {
     }
 
     /// A client has so long from now on, if it has moved; else from when this was first asked.
-    fn prolong(&mut self, ticket: Ticket, has_moved: bool, patience: std::time::Duration) {
+    pub(super) fn prolong(
+        &mut self,
+        ticket: Ticket,
+        has_moved: bool,
+        patience: std::time::Duration,
+    ) {
         let due = clock::now() + patience;
         if has_moved {
             self.limited.insert(ticket, due);
@@ -370,94 +409,4 @@ impl Daemon {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-
-    use super::*;
-    use crate::sys::files;
-
-    #[test]
-    fn never_beyond_what_was_said() {
-        let mut scratch = Scratch::new().unwrap();
-        let (out, into) = files::pipe().unwrap();
-        let mut ours = tempfile::tempfile().unwrap();
-        ours.write_all(b"said, and reserved\0\0\0\0").unwrap();
-        ours.rewind().unwrap();
-        let mut outgoing = Outgoing::new(ours.try_clone().unwrap().into(), Some(4));
-        assert_eq!(
-            outgoing.send(into.as_fd(), &mut scratch),
-            Progress::Finished
-        );
-        assert_eq!(ours.stream_position().unwrap(), 4);
-        outgoing.grow(Some(18));
-        assert_eq!(
-            outgoing.send(into.as_fd(), &mut scratch),
-            Progress::Finished
-        );
-        // The worker cuts it off, and begins again.
-        ours.set_len(0).unwrap();
-        ours.rewind().unwrap();
-        ours.write_all(b"!").unwrap();
-        ours.rewind().unwrap();
-        outgoing.grow(None);
-        assert_eq!((outgoing.tail, outgoing.spooled()), (1, 1));
-        assert_eq!(
-            outgoing.send(into.as_fd(), &mut scratch),
-            Progress::Finished
-        );
-        drop(into);
-        let mut read = String::new();
-        File::from(out).read_to_string(&mut read).unwrap();
-        assert_eq!(read, "said, and reserved!");
-    }
-
-    #[test]
-    fn a_worker_cuts_off_what_was_sent_at_any_moment() {
-        let mut scratch = Scratch::new().unwrap();
-        let (out, into) = files::pipe().unwrap();
-        let mut ours = tempfile::tempfile().unwrap();
-        let mut outgoing = Outgoing::new(ours.try_clone().unwrap().into(), None);
-        for _ in 0..2 {
-            ours.write_all(b"twelve bytes").unwrap();
-            ours.rewind().unwrap();
-            outgoing.grow(None);
-            let sent = outgoing.send(into.as_fd(), &mut scratch);
-            assert_eq!(sent, Progress::Finished);
-            ours.set_len(0).unwrap();
-            ours.rewind().unwrap();
-            let again = outgoing.send(into.as_fd(), &mut scratch);
-            assert_eq!(again, Progress::Finished, "of what is no longer there");
-        }
-        // Between our look at its size and our sending.
-        outgoing.grow(Some(12));
-        let sent = outgoing.send(into.as_fd(), &mut scratch);
-        assert_eq!(sent, Progress::Finished);
-        assert_eq!(files::waiting(out.as_fd()).unwrap(), 24);
-    }
-
-    #[test]
-    fn a_full_pipe_waits_and_a_gone_reader_is_lost() {
-        let mut scratch = Scratch::new().unwrap();
-        let (out, into) = files::pipe().unwrap();
-        let mut ours = tempfile::tempfile().unwrap();
-        ours.write_all(&[1; 200_000]).unwrap();
-        ours.rewind().unwrap();
-        let mut outgoing = Outgoing::new(ours.try_clone().unwrap().into(), None);
-        let first = outgoing.send(into.as_fd(), &mut scratch);
-        assert!(
-            matches!(first, Progress::Waits(moved) if moved > 0),
-            "{first:?}"
-        );
-        assert_eq!(
-            outgoing.send(into.as_fd(), &mut scratch),
-            Progress::Waits(0)
-        );
-        drop(out);
-        assert_eq!(outgoing.send(into.as_fd(), &mut scratch), Progress::Lost);
-        outgoing.grow(Some(300_000));
-        ours.seek(std::io::SeekFrom::End(0)).unwrap();
-        let null = files::null().unwrap();
-        let sent = outgoing.send(null.as_fd(), &mut scratch);
-        assert_eq!(sent, Progress::Finished, "less is there than was said");
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@ use super::channel::Said;
 use super::token::Source;
 use super::workers::Who;
 use super::{Daemon, NAME};
-use crate::app::{self, wsgi};
+use crate::app;
+use crate::config::App;
 use crate::page::Failure;
 use crate::policy::pool::{Event, Generation, State, WorkerId};
 use crate::policy::queue::Ticket;
@@ -20,9 +21,17 @@ const LAST_WORDS: usize = 65_536;
 
 impl Daemon {
     pub(super) fn start_zygote(&mut self, generation: Generation) {
+        if !self.pool.has_code() && self.reload.has_changed(&self.app.config) {
+            // Nobody has looked while there was nothing to look at. If it is wrong now, that was said.
+            let _ = self.read_configuration();
+        }
+        let App::Wsgi(target) = &self.config.app else {
+            self.start_foreign(generation);
+            return;
+        };
         self.last_words.clear();
-        let (app, config, target) = (&self.app, &self.config, &self.target);
-        let watched = wsgi::watched(app, config, self.upgrade.binary());
+        let (app, config) = (&self.app, &self.config);
+        let watched = app::watched(app, config, self.upgrade.binary());
         if let Some(path) = app::env_file(app, config) {
             self.reload.stamp(&path);
         }
@@ -38,7 +47,9 @@ impl Daemon {
     }
 
     pub(super) fn spawn(&mut self, worker: WorkerId, generation: Generation) {
-        if let Err(error) = self.workers.spawn(worker, generation, &self.poll) {
+        if self.is_foreign() {
+            self.spawn_foreign(worker, generation);
+        } else if let Err(error) = self.workers.spawn(worker, generation, &self.poll) {
             ::log::warn!("cannot ask for a worker: {error}");
             self.events.push_back(Event::ForkFailed(worker));
         }
@@ -47,6 +58,10 @@ impl Daemon {
     /// Ends a worker. One that has not said its pid is still in the hands of its zygote, which then forks nothing more:
     /// it hangs, and another is to take its place.
     pub(super) fn kill(&mut self, worker: WorkerId) {
+        if self.runs.has(worker) {
+            self.kill_child(worker);
+            return;
+        }
         if !self.workers.was_never_born(worker) {
             self.workers.kill(worker);
             return;
@@ -59,7 +74,9 @@ impl Daemon {
     }
 
     pub(super) fn look(&mut self, generation: Generation) {
-        if let Err(error) = self.workers.look(generation) {
+        if self.is_foreign() {
+            self.look_foreign(generation);
+        } else if let Err(error) = self.workers.look(generation) {
             // It is dead or stuck; that is somebody else's to find out.
             ::log::debug!("cannot ask the zygote: {error}");
             self.events.push_back(Event::Looked { changed: false });
@@ -68,15 +85,20 @@ impl Daemon {
 
     /// A request has taken too long.
     pub(super) fn interrupt(&mut self, worker: WorkerId) {
+        if self.runs.has(worker) {
+            self.interrupt_run(worker);
+            return;
+        }
         let pid = self.workers.pid(worker).unwrap_or(0);
         let key = self.exceeded_key(worker);
         ::log::error!("{key}: the app is stuck in a request: pid={pid}");
         self.workers.interrupt(worker);
     }
 
-    fn exceeded_key(&self, worker: WorkerId) -> &'static str {
+    pub(super) fn exceeded_key(&self, worker: WorkerId) -> &'static str {
         let limit = self.config.timeouts.request_limit;
-        let since = self.workers.busy_since(worker);
+        let run = self.runs.get(worker).map(|run| run.since);
+        let since = run.or_else(|| self.workers.busy_since(worker));
         let is_over = |(since, limit)| clock::now() >= since + limit;
         if since.zip(limit).is_some_and(is_over) {
             "request-limit"
@@ -133,7 +155,7 @@ impl Daemon {
                     let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
                     ::log::debug!("worker ready: worker={id} pid={pid}");
                 }
-                if self.pool.is_proven() {
+                if self.pool.has_code() || self.reload.keeps_words {
                     self.overhear(source);
                     let words = std::mem::take(&mut self.last_words);
                     self.log_words(source, &words);
@@ -163,22 +185,31 @@ impl Daemon {
     /// Which import this process is of.
     fn generation_of(&self, source: Source) -> Generation {
         match source {
+            Source::Server(_) => self.pool.generation(),
             Source::Worker(id) => self.workers.generation(id),
             Source::Zygote(generation) => generation,
         }
     }
 
     /// The app can't be started: said once here, once to the web server of the oldest request, and kept.
-    fn start_failed(&mut self, source: Source, reason: &str) {
+    pub(super) fn start_failed(&mut self, source: Source, reason: &str) {
         self.overhear(source);
         let generation = self.generation_of(source);
-        if self.pool.is_proven() {
+        if self.pool.has_code() {
             self.generation_failed(generation, reason);
             return;
         }
         self.note_failed(generation);
-        ::log::error!("cannot start the app: {}", visible(reason.as_bytes()));
-        self.fail(plain(reason));
+        let sentence = plain(reason);
+        if self.is_news(&sentence) {
+            ::log::error!("cannot start the app: {}", visible(reason.as_bytes()));
+            if self.reload.keeps_words {
+                let words = self.last_words.clone();
+                self.log_words(source, &words);
+            }
+        } else {
+            ::log::error!("cannot start the app, as before: generation={generation}");
+        }
         self.is_untold = true;
         // If nobody waits yet, the first to be refused is told.
         if let Some(ticket) = self.oldest_waiting() {
@@ -195,9 +226,11 @@ impl Daemon {
         if client.is_some_and(|client| client.errors().is_some()) {
             self.is_untold = false;
             let words = std::mem::take(&mut self.last_words);
-            // A traceback says why by itself.
+            // A traceback says why by itself; a server's last words may have nothing to do with its end.
+            let is_ours = matches!(self.config.app, App::Wsgi(_));
             let why = match &self.last_failure {
                 Some(reason) if words.is_empty() => visible(reason.as_bytes()),
+                Some(reason) if !is_ours => format!("{}; it said:", visible(reason.as_bytes())),
                 _ => "it said:".to_owned(),
             };
             let app = self.app.path.display();
@@ -211,23 +244,31 @@ impl Daemon {
     /// All that was there when this began, and then the others' turn comes: what the app left running may never stop
     /// writing.
     pub(super) fn overhear(&mut self, source: Source) {
-        let bytes = self.workers.overhear(source, &self.poll);
+        let run = match source {
+            Source::Server(id) => return self.overhear_server(id),
+            Source::Worker(place) => self.runs.get_mut(place),
+            Source::Zygote(_) => None,
+        };
+        let bytes = match run.and_then(|run| run.child.as_mut()) {
+            Some(child) => child.overhear(&self.poll),
+            None => self.workers.overhear(source, &self.poll),
+        };
         if !bytes.is_empty() {
-            self.pass_on(source, &bytes);
+            self.pass_words(source, &bytes);
         }
     }
 
-    fn pass_on(&mut self, source: Source, bytes: &[u8]) {
+    fn pass_words(&mut self, source: Source, bytes: &[u8]) {
         if self.is_importing(source) {
             self.keep_last_words(bytes);
-            if self.pool.is_proven() {
+            if self.pool.has_code() || self.reload.keeps_words {
                 // Whether it is worth a word is known when the import has ended.
                 return;
             }
         }
         let ticket = match source {
             Source::Worker(id) => self.ticket_of(id),
-            Source::Zygote(_) => None,
+            Source::Server(_) | Source::Zygote(_) => None,
         };
         self.pass_on_errors(source, ticket, bytes);
     }
@@ -239,12 +280,13 @@ impl Daemon {
             workers.any(|(other, worker)| other == id && worker.state == State::Starting)
         };
         match source {
+            Source::Server(_) => false,
             Source::Worker(id) => is_starting(id),
             Source::Zygote(generation) => generation > self.pool.generation(),
         }
     }
 
-    fn keep_last_words(&mut self, bytes: &[u8]) {
+    pub(super) fn keep_last_words(&mut self, bytes: &[u8]) {
         let room = LAST_WORDS.saturating_sub(self.last_words.len());
         let kept = &bytes[..bytes.len().min(room)];
         self.last_words.extend_from_slice(kept);
@@ -257,6 +299,18 @@ impl Daemon {
             self.hear(Source::Worker(id));
         }
         while let Some(pid) = process::dead_child() {
+            if let Some(server) = self.servers.with_pid(pid) {
+                if self.server_died(server, pid).is_none() {
+                    return;
+                }
+                continue;
+            }
+            if let Some(place) = self.runs.place_of(pid) {
+                if self.child_died(place, pid).is_none() {
+                    return;
+                }
+                continue;
+            }
             let who = self.workers.who(pid);
             match who {
                 Who::Orphan => {}

@@ -2,7 +2,6 @@
 //! became of each new generation is said once. Which generation serves, and when another begins, is the pool's.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::channel::Change;
@@ -13,9 +12,8 @@ use crate::config::{App, Config, Mode};
 use crate::policy::pool::{Event, Generation};
 use crate::report::{self, plain, visible};
 use crate::sys::files::{self, Stamp};
-use crate::sys::socket;
 
-// Numbers of what a zygote always watches: see `wsgi::watched`.
+// Numbers of what a zygote always watches: see `app::watched`.
 const CONFIGURATION: usize = 0;
 const BINARY: usize = 1;
 
@@ -39,6 +37,8 @@ pub(super) struct Reload {
     serving: Generation,
     /// The last reason why one could not be had, if none has come since.
     said: Option<String>,
+    /// What the newest one says at its import is kept until it is known whether it is worth a word.
+    pub(super) keeps_words: bool,
 }
 
 /// What became of the generations after some other.
@@ -63,6 +63,34 @@ impl Reload {
     /// Notes what a file is that is about to be read.
     pub(super) fn stamp(&mut self, path: &Path) {
         self.stamps.insert(path.to_path_buf(), files::stamp(path));
+    }
+
+    /// What has changed of the files that this generation watches. For one that no zygote looks at.
+    pub(super) fn changed(&mut self, generation: Generation) -> Vec<Change> {
+        let watched = self.watched.get(&generation).map_or(&[][..], Vec::as_slice);
+        let mut changed = Vec::new();
+        for (number, path) in watched.iter().enumerate() {
+            let Some(known) = self.stamps.get_mut(path) else {
+                continue;
+            };
+            let found = files::stamp(path);
+            if *known != found {
+                *known = found;
+                changed.push(Change::Watched(number));
+            }
+        }
+        changed
+    }
+
+    /// Everything was let go: the next generation is there because somebody came.
+    pub(super) fn note_asleep(&mut self) {
+        self.reason = Some("a request after a rest".to_owned());
+    }
+
+    /// A file is not what it was when we read it.
+    pub(super) fn has_changed(&self, path: &Path) -> bool {
+        let stamp = self.stamps.get(path);
+        stamp.is_some_and(|stamp| files::stamp(path) != *stamp)
     }
 
     /// The newest generation that was begun.
@@ -110,16 +138,23 @@ impl Asked {
     }
 }
 
+/// What of an app's configuration a daemon is made for.
+fn kind(app: &App) -> (u8, bool, bool) {
+    match app {
+        App::Wsgi(_) => (0, false, false),
+        App::Commands { cgi, scgi } => (1, cgi.is_some(), scgi.is_some()),
+        App::Connect(_) => (2, false, false),
+    }
+}
+
 /// The key that differs, of those that a daemon can't change while it lives.
 fn fixed_key(old: &Config, new: &Config) -> Option<&'static str> {
-    if !matches!(new.app, App::Wsgi(_)) {
-        Some("wsgi")
+    if kind(&new.app) != kind(&old.app) {
+        Some("the kind of the app")
     } else if new.mode == Mode::Cgi {
         Some("mode")
     } else if new.runtime_dir != old.runtime_dir {
         Some("runtime-dir")
-    } else if new.listen != old.listen {
-        Some("listen")
     } else if new.log.file != old.log.file {
         Some("log-file")
     } else {
@@ -132,13 +167,8 @@ impl Daemon {
     pub(super) fn compare_with_zygote(&mut self, generation: Generation) {
         self.look_at_binary();
         let watched = self.reload.watched.get(&generation);
-        let stamps = &self.reload.stamps;
-        let is_other = |path: &PathBuf| {
-            let stamp = stamps.get(path);
-            stamp.is_some_and(|stamp| files::stamp(path) != *stamp)
-        };
         let mut numbered = watched.into_iter().flatten().enumerate();
-        let found = numbered.find(|(_, path)| is_other(path));
+        let found = numbered.find(|(_, path)| self.reload.has_changed(path));
         if let Some(number) = found.map(|(number, _)| number) {
             self.note_change(Change::Watched(number));
             self.looked(generation);
@@ -147,8 +177,9 @@ impl Daemon {
 
     /// A zygote was started, and watches these.
     pub(super) fn note_generation(&mut self, generation: Generation, watched: Vec<PathBuf>) {
-        let serving = self.pool.generation();
+        let (serving, has_code) = (self.pool.generation(), self.pool.has_code());
         let reload = &mut self.reload;
+        reload.keeps_words = has_code || reload.said.is_some();
         // Any number of others may have failed since the one that serves.
         reload.watched.retain(|&other, _| other == serving);
         reload.watched.insert(generation, watched);
@@ -194,13 +225,29 @@ impl Daemon {
         Ok(())
     }
 
+    /// For a request that is refused by a key, and so makes no zygote look: the key may have been corrected.
+    pub(super) fn reload_if_edited(&mut self) {
+        let is_watched = self.config.reload != crate::config::Reload::Off;
+        if is_watched && self.reload.has_changed(&self.app.config) {
+            // What is wrong then was said.
+            let _ = self.reload("the configuration");
+        }
+    }
+
     /// Puts the configuration in force as it is now. If it is wrong, the old one goes on.
-    fn read_configuration(&mut self) -> Result<(), String> {
+    pub(super) fn read_configuration(&mut self) -> Result<(), String> {
         self.reload.stamp(&self.app.config);
-        let config = match self.app.load() {
+        let loaded = self.app.load().map_err(|wrong| wrong.sentence());
+        let checked = loaded.and_then(|config| {
+            let can_run = app::can_run(&self.app, &config);
+            can_run
+                .map(|()| config)
+                .map_err(|cannot| cannot.to_string())
+        });
+        let config = match checked {
             Ok(config) => config,
             Err(wrong) => {
-                let sentence = plain(&wrong.sentence());
+                let sentence = plain(&wrong);
                 if self.is_news(&sentence) {
                     ::log::error!("reload failed, the old configuration goes on: {sentence}");
                 }
@@ -214,18 +261,12 @@ impl Daemon {
             self.leave(None);
             return Ok(());
         }
-        if let App::Wsgi(target) = &config.app {
-            self.target = target.clone();
-        }
         self.config = config;
-        self.pool.obey(setup::limits(&self.config));
+        self.obey_listen();
+        self.pool.obey(setup::limits(&self.config, self.stays));
         let limit = self.config.spool.limit;
         self.workers.board().tell_spool(self.spooled, limit);
         report::set_log_level(app::log_level(&self.config));
-        if let Some(listener) = &self.listener {
-            // The backlog that was is not wrong either.
-            let _ = socket::take_over(listener.as_fd(), app::backlog(&self.config));
-        }
         Ok(())
     }
 
@@ -254,7 +295,7 @@ impl Daemon {
     }
 
     /// Keeps the reason of a failure. `false`: it is the last one's, which was said.
-    fn is_news(&mut self, sentence: &str) -> bool {
+    pub(super) fn is_news(&mut self, sentence: &str) -> bool {
         let is_news = self.reload.said.as_deref() != Some(sentence);
         self.reload.said = Some(sentence.to_owned());
         self.fail(sentence.to_owned());
@@ -263,7 +304,7 @@ impl Daemon {
 
     /// The pool gives up a generation before it has served: if nobody has said why, its time is over.
     pub(super) fn note_retired(&mut self, generation: Generation) {
-        let is_next = generation > self.pool.generation() && self.pool.is_proven();
+        let is_next = generation > self.pool.generation() && self.pool.has_code();
         if is_next && !self.reload.has_failed(generation) && !self.leaving.has_begun() {
             self.generation_failed(generation, "the app was not ready within start-timeout");
         }
@@ -277,12 +318,14 @@ impl Daemon {
             return;
         }
         self.reload.said = None;
-        self.last_failure = None;
+        self.last_failure = self.reason_for_doubt();
         self.note_up_to_date();
         let words = std::mem::take(&mut self.last_words);
         if before > 0 {
             let reason = &self.reload.newest_reason;
             ::log::info!("reload: generation={generation} reason={reason}");
+        }
+        if self.reload.keeps_words {
             self.log_words(Source::Zygote(generation), &words);
         }
         let watched = &mut self.reload.watched;
@@ -327,11 +370,11 @@ mod tests {
             fixed("wsgi = c:d\nmax-procs = 3\nlog-level = debug\n"),
             None
         );
-        assert_eq!(fixed("cgi = ./x\n"), Some("wsgi"));
+        assert_eq!(fixed("cgi = ./x\n"), Some("the kind of the app"));
         assert_eq!(fixed("wsgi = a:b\nmode = cgi\n"), Some("mode"));
         assert_eq!(fixed("wsgi = a:b\nmode = daemon\n"), None);
         assert_eq!(fixed("wsgi = a:b\nruntime-dir = /x\n"), Some("runtime-dir"));
-        assert_eq!(fixed("wsgi = a:b\nlisten = /x\n"), Some("listen"));
+        assert_eq!(fixed("wsgi = a:b\nlisten = /x\n"), None);
         assert_eq!(fixed("wsgi = a:b\nlog-file = /x\n"), Some("log-file"));
     }
 

@@ -6,18 +6,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::errors::Lines;
+use super::guests::Guests;
 use super::leave::Leaving;
+use super::listeners::{Handed, Listeners};
 use super::log;
 use super::reload::Reload;
+use super::runs::Runs;
+use super::servers::Servers;
 use super::status::StateFile;
+use super::supervise::Supervision;
 use super::token::Token;
+use super::told::Told;
 use super::upgrade::Upgrade;
 use super::upkeep::Upkeep;
 use super::workers::Workers;
 use super::{Daemon, Words};
 use crate::app;
 use crate::app_file::AppFile;
-use crate::config::{App, Config, Mode};
+use crate::config::{Config, Mode};
 use crate::place::Place;
 use crate::policy::pool::{Event, Limits, Pool, Quiet, WorkerId};
 use crate::policy::queue;
@@ -25,7 +31,7 @@ use crate::report::{self, Exit};
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::splice::Scratch;
 use crate::sys::{clock, files, load, lock, process, socket};
 
@@ -36,6 +42,7 @@ type CannotStart = (Exit, String);
 
 impl Daemon {
     pub(super) fn start(words: &Words) -> Result<Daemon, CannotStart> {
+        let handed = Handed::adopt(words);
         let app =
             AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
         let mut reload = Reload::default();
@@ -43,13 +50,6 @@ impl Daemon {
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
         let place = Place::open(&app, config.runtime_dir.as_deref())
             .map_err(|no| (Exit::CantCreate, no.to_string()))?;
-        let target = match &config.app {
-            App::Wsgi(target) => target.clone(),
-            App::Commands { .. } | App::Connect(_) => {
-                let what = "this version's daemon serves wsgi apps only";
-                return Err((Exit::Config, format!("{}: {what}", app.path.display())));
-            }
-        };
         let is_background = words.socket_fd.is_some() && !words.foreground;
         start_log(&config, &place, is_background);
         let system = |error: io::Error| (Exit::OsError, format!("cannot start: {error}"));
@@ -72,28 +72,37 @@ impl Daemon {
             Signal::SIGTERM,
         ];
         let signals = SignalPipe::new(&watched).map_err(system)?;
+        // Those that came while another version of us became this one.
+        signal::unblock_all();
         let poll = Poll::new().map_err(system)?;
         poll.add(&signals, Token::Signals.into(), Interest::Read)
             .map_err(system)?;
-        poll.add(&listener, Token::Listener.into(), Interest::Read)
-            .map_err(system)?;
         place.link_from_default(&app);
         let directory = std::fs::File::open(&place.dir).and_then(lock::share).ok();
+        let stays = stays(&config, handed.is_given_any());
+        let guests = Guests::new(&config.listen.allow, process::uid());
+        let mut listeners = Listeners::new(listener, guests);
+        listeners.watch(&poll, true);
         let workers = Workers::new(nofile).map_err(system)?;
         workers.board().tell_spool(0, config.spool.limit);
-        Ok(Daemon {
-            pool: Pool::new(limits(&config), clock::now()),
+        let mut daemon = Daemon {
+            pool: Pool::new(limits(&config, stays), clock::now()),
+            stays,
             socket: files::identity(&place.socket()).ok(),
             scratch: Scratch::new().map_err(system)?,
             workers,
             most_fds: nofile.map_or(1024, |(_, hard)| hard),
-            listener: Some(listener),
-            is_accepting: true,
+            listeners,
             accept_at: None,
             clients: BTreeMap::new(),
             arrived: Vec::new(),
             curious: Vec::new(),
             limited: BTreeMap::new(),
+            runs: Runs::default(),
+            servers: Servers::default(),
+            supervision: Supervision::default(),
+            peer: None,
+            peer_of: None,
             served_by: BTreeMap::new(),
             spooled: 0,
             spool_files: 0,
@@ -102,6 +111,7 @@ impl Daemon {
             events: VecDeque::from([Event::Tick]),
             leaving: Leaving::default(),
             last_words: Vec::new(),
+            told: Told::default(),
             is_untold: false,
             is_cleared: false,
             requests: 0,
@@ -115,16 +125,22 @@ impl Daemon {
             _directory: directory,
             app,
             config,
-            target,
             place,
             slots,
             poll,
             signals,
-        })
+        };
+        daemon.listen_everywhere(handed);
+        Ok(daemon)
     }
 }
 
-pub(super) fn limits(config: &Config) -> Limits {
+/// Whoever connects by another way than our own socket can't start us again.
+pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
+    is_given_any || !config.listen.addresses.is_empty()
+}
+
+pub(super) fn limits(config: &Config, stays: bool) -> Limits {
     // `max-procs` is at most 1024, and the others are at most `max-procs`.
     let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
     Limits {
@@ -141,10 +157,11 @@ pub(super) fn limits(config: &Config) -> Limits {
             timeout: config.queue.timeout,
             turn: config.pool.max_procs as usize,
         },
-        quiet: quiet(config),
+        quiet: quiet(config).filter(|_| !stays),
         request_limit: config.timeouts.request_limit,
         request_timeout: config.timeouts.request,
         start_timeout: config.timeouts.start,
+        stays,
         worker_idle_timeout: config.pool.worker_idle_timeout,
     }
 }
@@ -152,7 +169,8 @@ pub(super) fn limits(config: &Config) -> Limits {
 /// Half of the rate that starts a daemon: what is as quiet as that for long needs none.
 fn quiet(config: &Config) -> Option<Quiet> {
     let rate = config.when.rate;
-    (config.mode == Mode::Auto && config.listen.addresses.is_empty()).then(|| Quiet {
+    // ... unless there is no way without one.
+    (config.mode == Mode::Auto && config.app.runs_as_cgi()).then(|| Quiet {
         count: u64::from(rate.count()).div_ceil(2),
         unit: rate.window(),
         timeout: config.lifetime.quiet_timeout,

@@ -1,7 +1,7 @@
 //! What the daemon says of itself: to `status`, and to whoever comes after it.
 
 use super::Daemon;
-use crate::control::{State, Status, Worker};
+use crate::control::{Server, State, Status, Worker};
 use crate::policy::pool;
 use crate::sys::{clock, process};
 
@@ -15,7 +15,11 @@ pub(super) struct StateFile {
 impl Daemon {
     pub(super) fn status(&self) -> Status {
         let workers = self.pool.workers().map(|(id, worker)| Worker {
-            pid: self.workers.pid(id).unwrap_or(0),
+            pid: self
+                .workers
+                .pid(id)
+                .or_else(|| self.runs.pid(id))
+                .unwrap_or(0),
             state: match worker.state {
                 pool::State::Busy { .. } => "busy",
                 pool::State::Idle { .. } => "idle",
@@ -31,6 +35,8 @@ impl Daemon {
             app: self.app.path.display().to_string(),
             state: if self.leaving.has_begun() {
                 State::Draining
+            } else if self.pool.is_backing_off() {
+                State::BackingOff
             } else if self.pool.is_proven() {
                 State::Up
             } else {
@@ -38,6 +44,13 @@ impl Daemon {
             },
             pid: Some(process::pid()),
             workers: workers.collect(),
+            server: self.servers.newest_serving().and_then(|id| {
+                let server = self.servers.get(id)?;
+                Some(Server {
+                    pid: server.pid,
+                    state: server.life.word().to_owned(),
+                })
+            }),
             queue: self.pool.queued() as u64,
             requests: self.requests,
             overloads: self.overloads,
@@ -45,7 +58,7 @@ impl Daemon {
             spooled: self.spooled,
             generation: self.pool.generation().into(),
             cgis: self.slots.running(self.config.cgi_max).unwrap_or(0).into(),
-            last_failure: self.last_failure.clone(),
+            last_failure: self.last_failure.clone().or(self.listeners.trouble()),
         }
     }
 
@@ -61,6 +74,7 @@ impl Daemon {
             state: Default::default(),
             pid: None,
             workers: Vec::new(),
+            server: None,
             ..self.status()
         };
         let text = status.to_lines();

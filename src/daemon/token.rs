@@ -1,24 +1,31 @@
 //! What a descriptor of the loop is, packed into the number that epoll gives back.
 
+use super::servers::ServerId;
 use crate::policy::pool::{Generation, WorkerId};
 use crate::policy::queue::Ticket;
 
 /// A process of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
+    /// An SCGI server.
+    Server(ServerId),
     Worker(WorkerId),
     Zygote(Generation),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
+    /// Where an app that is not ours takes its request.
+    AppInput(WorkerId),
+    /// Where its response comes from.
+    AppOutput(WorkerId),
     Channel(Source),
     Connection(Ticket),
     /// The web server's error log.
     Errors(Ticket),
     /// The descriptor that a message-body is drained from.
     Input(Ticket),
-    Listener,
+    Listener(u32),
     /// The descriptor that a page goes to.
     Output(Ticket),
     Signals,
@@ -28,10 +35,12 @@ pub(super) enum Token {
 const SHIFT: u32 = 56;
 /// Beside the number of its generation, which has 32 bits.
 const ZYGOTE: u64 = 1 << 32;
+const SERVER: u64 = 1 << 33;
 
 impl From<Token> for u64 {
     fn from(token: Token) -> u64 {
         let source = |source| match source {
+            Source::Server(id) => SERVER | u64::from(id),
             Source::Worker(id) => u64::from(id),
             Source::Zygote(generation) => ZYGOTE | u64::from(generation),
         };
@@ -39,11 +48,13 @@ impl From<Token> for u64 {
             Token::Channel(from) => (0, source(from)),
             Token::Connection(ticket) => (1, ticket),
             Token::Input(ticket) => (2, ticket),
-            Token::Listener => (3, 0),
+            Token::Listener(number) => (3, u64::from(number)),
             Token::Output(ticket) => (4, ticket),
             Token::Signals => (5, 0),
             Token::Stderr(from) => (6, source(from)),
             Token::Errors(ticket) => (7, ticket),
+            Token::AppInput(place) => (8, u64::from(place)),
+            Token::AppOutput(place) => (9, u64::from(place)),
         };
         kind << SHIFT | number
     }
@@ -54,6 +65,8 @@ impl From<u64> for Token {
         let number = packed & ((1 << SHIFT) - 1);
         let source = if number & ZYGOTE != 0 {
             Source::Zygote(number as Generation)
+        } else if number & SERVER != 0 {
+            Source::Server(number as ServerId)
         } else {
             Source::Worker(number as WorkerId)
         };
@@ -61,11 +74,13 @@ impl From<u64> for Token {
             0 => Token::Channel(source),
             1 => Token::Connection(number),
             2 => Token::Input(number),
-            3 => Token::Listener,
+            3 => Token::Listener(number as u32),
             4 => Token::Output(number),
             5 => Token::Signals,
             6 => Token::Stderr(source),
-            _ => Token::Errors(number),
+            7 => Token::Errors(number),
+            8 => Token::AppInput(number as WorkerId),
+            _ => Token::AppOutput(number as WorkerId),
         }
     }
 }
@@ -77,6 +92,8 @@ mod tests {
     #[test]
     fn comes_back_as_it_was() {
         for source in [
+            Source::Server(1),
+            Source::Server(ServerId::MAX),
             Source::Worker(0),
             Source::Worker(WorkerId::MAX),
             Source::Zygote(0),
@@ -87,10 +104,13 @@ mod tests {
             }
         }
         let others = [
+            Token::AppInput(3),
+            Token::AppOutput(WorkerId::MAX),
             Token::Connection(1),
             Token::Errors(2),
             Token::Input(7),
-            Token::Listener,
+            Token::Listener(0),
+            Token::Listener(u32::MAX),
             Token::Output((1 << SHIFT) - 1),
             Token::Signals,
         ];

@@ -1,19 +1,20 @@
 //! Becoming another version: when the program that we are was replaced, this process becomes the new one at a moment
-//! when nobody is served. The listener stays open all the while; who connects meanwhile waits in its backlog.
+//! when nobody is served. The listeners stay open all the while; who connects meanwhile waits in a backlog.
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::listeners::Origin;
 use super::{Daemon, NAME};
 use crate::app::environment;
 use crate::policy::pool::State;
 use crate::start;
 use crate::sys::files::{self, Identity};
 use crate::sys::process::{self, Program};
-use crate::sys::{clock, load};
+use crate::sys::{clock, load, signal};
 
 /// How long nobody is accepted, at the most, so that a quiet moment comes.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -115,10 +116,14 @@ impl Daemon {
     }
 
     /// A daemon that starts now serves as this one does. If the last import failed, or an edit that nobody has looked
-    /// at would not do, what serves is nowhere but in our workers.
+    /// at would not do, what serves is nowhere but in our workers. Asleep, we have nothing that is not on the disk.
     fn can_start(&self) -> bool {
+        if self.pool.is_asleep() {
+            return true;
+        }
         let is_sure = self.upgrade.wanted.is_some_and(|wanted| wanted.is_sure);
-        is_sure && self.pool.is_proven() && !self.pool.is_reloading() && self.reload.is_settled()
+        let is_proven = self.pool.is_proven() && self.is_server_settled();
+        is_sure && is_proven && !self.pool.is_reloading() && self.reload.is_settled()
     }
 
     /// Nobody is served, and nobody waits.
@@ -140,29 +145,37 @@ impl Daemon {
         let path = self.upgrade.binary.display();
         ::log::info!("upgrade: {path} was replaced");
         self.write_state();
-        let Some(listener) = &self.listener else {
-            return;
-        };
-        let error = self.exec_with(listener);
+        self.servers.end_all(&self.signals);
+        let error = self.exec();
         let path = self.upgrade.binary.display();
         ::log::error!("cannot upgrade: cannot run {path}: {error}");
         load::raise_limits();
-        let closes = process::close_at_exec(listener.as_fd());
+        let mut listeners = self.listeners.iter();
+        let closes = listeners.try_for_each(|l| process::close_at_exec(l.socket.as_fd()));
         if let Err(error) = closes.and_then(|()| self.signals.handle()) {
             ::log::error!("cannot go on as before: {error}");
         }
+        signal::unblock_all();
     }
 
     /// Comes back only to say why not.
-    fn exec_with(&self, listener: &OwnedFd) -> io::Error {
-        let socket = listener.as_raw_fd().to_string();
-        let start = [NAME, start::SOCKET_OPTION, &socket].map(|w| process::c_string(w.as_bytes()));
-        let argv = [&start[..], &self.upgrade.words].concat();
+    fn exec(&self) -> io::Error {
+        let mut argv = vec![process::c_string(NAME.as_bytes())];
+        for listener in self.listeners.iter() {
+            let option = match &listener.origin {
+                Origin::Given => start::GIVEN_OPTION,
+                Origin::Listen { .. } => start::LISTEN_OPTION,
+                Origin::Own => start::SOCKET_OPTION,
+            };
+            let number = listener.socket.as_raw_fd().to_string();
+            argv.extend([option, &number].map(|word| process::c_string(word.as_bytes())));
+            if let Err(error) = process::keep_over_exec(listener.socket.as_fd()) {
+                return error;
+            }
+        }
+        argv.extend_from_slice(&self.upgrade.words);
         if let Some(nofile) = self.workers.nofile() {
             load::restore_descriptors(nofile);
-        }
-        if let Err(error) = process::keep_over_exec(listener.as_fd()) {
-            return error;
         }
         Program {
             path: &self.upgrade.binary,
@@ -170,6 +183,6 @@ impl Daemon {
             environ: &environment::for_daemon(),
             directory: None,
         }
-        .exec()
+        .exec_held()
     }
 }

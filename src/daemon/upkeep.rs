@@ -59,6 +59,7 @@ impl Daemon {
             self.leave(None);
         } else {
             self.look_at_binary();
+            self.keep_listening();
         }
     }
 

@@ -306,6 +306,11 @@ impl Workers {
         self.workers.get(&id).and_then(|worker| worker.pid)
     }
 
+    /// A worker that is no process of ours belongs to this generation.
+    pub(super) fn note_generation(&mut self, id: WorkerId, generation: Generation) {
+        self.generations.insert(id, generation);
+    }
+
     /// Which zygote a worker is from.
     pub(super) fn generation(&self, id: WorkerId) -> Generation {
         self.generations.get(&id).copied().unwrap_or(0)
@@ -378,6 +383,7 @@ impl Workers {
 
     fn process(&mut self, source: Source) -> Option<&mut Process> {
         match source {
+            Source::Server(_) => None,
             Source::Worker(id) => self.workers.get_mut(&id),
             Source::Zygote(generation) => self.zygotes.get_mut(&generation),
         }
