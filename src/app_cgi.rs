@@ -26,7 +26,23 @@ pub fn main() -> ExitCode {
     };
     match app.load() {
         Ok(config) => {
-            let cannot = app::become_cgi(&app, &config, &request).to_string();
+            let path = match app::mounted(config.mount.as_ref(), &request) {
+                Ok(path) => path,
+                Err((failure, sentence)) => {
+                    say(NAME, &sentence);
+                    app::refuse(&app, &config, &request, failure, &sentence);
+                    return Exit::Ok.into();
+                }
+            };
+            let Some(body) = app::body::settle(NAME, &app, &config, &request) else {
+                return Exit::Ok.into();
+            };
+            let settled = body.request(&request);
+            let cannot = match &path {
+                Some(path) => app::become_cgi(&app, &config, &settled.at(path)),
+                None => app::become_cgi(&app, &config, &settled),
+            };
+            let cannot = cannot.to_string();
             say(NAME, &cannot);
             app::refuse(&app, &config, &request, Failure::Misconfigured, &cannot);
         }

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::answer::answer;
+use crate::answer::{answer, drain, most_of_body};
 use crate::cgi::request::Request;
 use crate::handoff::{self, ACK_LEN, Ack};
 use crate::page::Failure;
@@ -115,7 +115,7 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// The daemon can't use our descriptors: this process copies.
 fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
-    let length = request.content_length().unwrap_or(0);
+    let length = most_of_body(request);
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let relayed = relay::relay(
         connection.as_fd(),
@@ -129,7 +129,9 @@ fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
         Ok(relayed) if relayed.response == 0 && relayed.complete => {
             answer(Failure::BadGateway, Some(request), None, None);
         }
-        // Either the client has its response, or there is nobody to have one.
+        // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
+        Ok(relayed) if relayed.complete => drain(stdin.as_fd(), length - relayed.body),
+        // There is nobody to have a response.
         _ => {}
     }
     Outcome::Served

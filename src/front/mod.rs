@@ -3,6 +3,7 @@
 //! the next thing that can still serve the request.
 
 mod handoff;
+mod straight;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use crate::answer::{self, answer, write_status_line};
 use crate::app;
 use crate::app_file::{AppFile, LoadError};
 use crate::cgi::request::Request;
-use crate::config::{self, Config, Load};
+use crate::cgi::script::ScriptPath;
+use crate::config::{self, App, Config, Load};
 use crate::page::Failure;
 use crate::place::Place;
 use crate::policy::backoff;
@@ -99,14 +101,13 @@ impl Front {
     }
 
     fn decide(&mut self, config: &Config) -> Exit {
-        if !config.app.runs_as_cgi() {
-            let sentence = "this version serves 'wsgi' and 'cgi' apps only";
-            say(
-                NAME,
-                format_args!("{}: {sentence}", self.app.config.display()),
-            );
-            return self.refuse_because(config, Failure::Misconfigured, sentence);
-        }
+        let path = match app::mounted(config.mount.as_ref(), &self.request) {
+            Ok(path) => path,
+            Err((failure, sentence)) => {
+                say(NAME, &sentence);
+                return self.refuse_because(config, failure, &sentence);
+            }
+        };
         let here = match Here::open(&self.app, config) {
             Ok(here) => Some(here),
             Err(reason) => {
@@ -135,7 +136,7 @@ impl Front {
                 reach = answer;
                 if reach == Reach::Forbidden {
                     let socket = here.place.socket();
-                    let sentence = "permission denied; the app runs as a plain CGI";
+                    let sentence = format!("permission denied; {}", without_daemon(config));
                     say(
                         NAME,
                         format_args!("cannot connect to {}: {sentence}", socket.display()),
@@ -155,6 +156,14 @@ impl Front {
                     let reason = reason.unwrap_or_default();
                     return self.refuse_because(config, Failure::AppBroken, &reason);
                 }
+                (Route::Overload { retry_after }, _)
+                    if start == Start::Held && !config.app.runs_without_daemon() =>
+                {
+                    let app = self.app.path.display();
+                    let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
+                    say(NAME, &sentence);
+                    return self.away(config, retry_after, &sentence);
+                }
                 (Route::Overload { retry_after }, _) => return self.overload(config, retry_after),
                 (Route::StartAndForward, Some(here)) if self.forwards < MOST_FORWARDS => {
                     match self.start_and_forward(config, here) {
@@ -165,7 +174,7 @@ impl Front {
                 }
                 _ => {}
             }
-            return self.run_cgi(config, here.as_ref());
+            return self.run_cgi(config, here.as_ref(), path.as_ref());
         }
     }
 
@@ -186,8 +195,18 @@ impl Front {
         }
     }
 
-    /// Takes a slot, and becomes the app.
-    fn run_cgi(&self, config: &Config, here: Option<&Here>) -> Exit {
+    /// Waits for a message-body without a length, takes a slot, and becomes the app, or asks the server that somebody
+    /// else runs.
+    fn run_cgi(&self, config: &Config, here: Option<&Here>, path: Option<&ScriptPath>) -> Exit {
+        if !config.app.runs_without_daemon() {
+            let app = self.app.path.display();
+            let sentence = format!("{app}: {}", without_daemon(config));
+            say(NAME, &sentence);
+            return self.away(config, route::SLOT_PAUSE, &sentence);
+        }
+        let Some(body) = app::body::settle(NAME, &self.app, config, &self.request) else {
+            return Exit::Ok;
+        };
         if let Some(here) = here {
             match here.slots.take(config.cgi_max) {
                 Ok(true) => {
@@ -199,7 +218,22 @@ impl Front {
                 Err(error) => say(NAME, format_args!("cannot take a slot: {error}")),
             }
         }
-        let cannot = app::become_cgi(&self.app, config, &self.request);
+        let settled = body.request(&self.request);
+        match path {
+            Some(path) => self.become_app(config, &settled.at(path)),
+            None => self.become_app(config, &settled),
+        }
+    }
+
+    fn become_app(&self, config: &Config, request: &Request<'_>) -> Exit {
+        if let App::Connect(address) = &config.app {
+            if let Err((failure, sentence)) = straight::relay(address, request) {
+                say(NAME, &sentence);
+                return self.refuse_because(config, failure, &sentence);
+            }
+            return Exit::Ok;
+        }
+        let cannot = app::become_cgi(&self.app, config, request);
         say(NAME, &cannot);
         self.refuse_because(config, Failure::Misconfigured, &cannot.to_string())
     }
@@ -207,6 +241,12 @@ impl Front {
     fn overload(&self, config: &Config, retry_after: Duration) -> Exit {
         let retry_after = crate::page::whole_seconds(retry_after);
         self.refuse(config, Failure::Overloaded { retry_after })
+    }
+
+    /// The busy are others: here is nobody.
+    fn away(&self, config: &Config, retry_after: Duration, reason: &str) -> Exit {
+        let retry_after = crate::page::whole_seconds(retry_after);
+        self.refuse_because(config, Failure::Away { retry_after }, reason)
     }
 
     fn refuse(&self, config: &Config, failure: Failure) -> Exit {
@@ -223,6 +263,15 @@ enum Next {
     LookAgain,
     RunCgi,
     Served,
+}
+
+/// What becomes of a request that no daemon can be had for.
+fn without_daemon(config: &Config) -> &'static str {
+    match &config.app {
+        App::Commands { cgi: None, .. } => "without its daemon the app can't be served",
+        App::Commands { .. } | App::Wsgi(_) => "the app runs as a plain CGI",
+        App::Connect(_) => "its server is asked without a limit",
+    }
 }
 
 /// What the record of starts says.
@@ -251,13 +300,13 @@ fn facts(config: &Config, here: Option<&Here>, start: Start, reach: Reach, now: 
         },
         start,
         mode: match config.mode {
-            // This version's daemon serves wsgi apps only.
-            _ if !matches!(config.app, config::App::Wsgi(_)) => route::Mode::Cgi,
+            // The daemon is the one that knows how many may ask the server at once.
+            config::Mode::Auto if matches!(config.app, App::Connect(_)) => route::Mode::Daemon,
             config::Mode::Auto => route::Mode::Auto,
             config::Mode::Cgi => route::Mode::Cgi,
             config::Mode::Daemon => route::Mode::Daemon,
         },
-        has_cgi: config.app.runs_as_cgi(),
+        has_cgi: config.app.runs_without_daemon(),
         slots: running.map_or(route::Slots::Uncounted, |running| route::Slots::Taken {
             running,
             most: config.cgi_max,

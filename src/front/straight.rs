@@ -1,0 +1,71 @@
+//! A request to an SCGI server that somebody else runs, where no daemon can be had: this process copies, as a
+//! forwarder without a daemon would.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::NAME;
+use crate::answer::drain;
+use crate::app::scgi;
+use crate::cgi::request::Request;
+use crate::config::Address;
+use crate::page::Failure;
+use crate::relay;
+use crate::report::say;
+use crate::sys::poll::{self, Interest};
+use crate::sys::{Errno, is, socket};
+
+/// How long a server may take to read a block of the header.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What a client is told to wait, in seconds, for a server that is away.
+const RETRY_AFTER: u32 = 2;
+
+/// Asks the server and passes its answer on; an error says what the client is to get, and why.
+pub(super) fn relay(address: &Address, request: &Request<'_>) -> Result<(), (Failure, String)> {
+    let unreached = |reason: String| {
+        let retry_after = RETRY_AFTER;
+        (Failure::Away { retry_after }, reason)
+    };
+    let peer = scgi::resolve(address).map_err(|cannot| unreached(cannot.to_string()))?;
+    let server = scgi::connect(&peer)
+        .map_err(|error| unreached(format!("cannot connect to {address}: {error}")))?;
+    let length = request.content_length();
+    let header = scgi::header(request.meta().iter().copied(), length);
+    let cut = |error: io::Error| {
+        let sentence = format!("{address} has ended the connection: {error}");
+        (Failure::BadGateway, sentence)
+    };
+    send(&server, &header).map_err(cut)?;
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let length = length.unwrap_or(0);
+    let (body, client) = (stdin.as_fd(), stdout.as_fd());
+    match relay::relay(server.as_fd(), body, length, client, b"") {
+        Ok(relayed) if relayed.complete && relayed.response == 0 => {
+            let sentence = format!("{address} has ended the connection without an answer");
+            return Err((Failure::BadGateway, sentence));
+        }
+        // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
+        Ok(relayed) if relayed.complete => drain(body, length - relayed.body),
+        // The client is gone.
+        Ok(_) => {}
+        // It may have had something of the response: nothing is added.
+        Err(error) => say(NAME, format_args!("cannot relay to {address}: {error}")),
+    }
+    Ok(())
+}
+
+fn send(server: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket::send_now(server.as_fd(), bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if is(&error, Errno::EAGAIN) => {
+                if !poll::wait_one(server.as_fd(), Interest::Write, PATIENCE)? {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
