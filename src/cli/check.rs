@@ -10,9 +10,11 @@ use argh::FromArgs;
 use super::app_named;
 use crate::app::{self, environment, wsgi::Interpreter};
 use crate::app_file::AppFile;
-use crate::config::{App, Config, Target};
+use crate::config::{Address, App, Config, Mode, Target};
+use crate::listen;
 use crate::place::Place;
 use crate::report::{Exit, plain};
+use crate::start;
 
 /// Examine an app file: its form, its interpreter, and whether the app can be imported.
 #[derive(FromArgs)]
@@ -38,18 +40,19 @@ impl Check {
         };
         let mut found = Found::default();
         found.look_at_file(&app);
-        say_what_waits(&config);
         found.look_at_place(&app, &config);
         found.look_at_page(&app, &config);
+        found.look_at_listen(&app, &config);
         match &config.app {
             App::Wsgi(target) => found.look_at_application(&app, &config, target),
-            App::Commands {
-                cgi: Some(command), ..
-            } => found.look_at_command(&app, &config, command),
-            App::Commands { cgi: None, .. } | App::Connect(_) => found.wrong(
-                "this version serves 'wsgi' and 'cgi' apps only",
-                "give the app a line 'wsgi' or 'cgi'",
-            ),
+            App::Commands { cgi, scgi } => {
+                let cgi = cgi.as_deref().map(|command| (command, "a CGI"));
+                let scgi = scgi.as_deref().map(|command| (command, "an SCGI server"));
+                for (command, what) in cgi.into_iter().chain(scgi) {
+                    found.look_at_command(&app, &config, command, what);
+                }
+            }
+            App::Connect(address) => found.look_at_server(address),
         }
         if found.wrong == 0 {
             println!("{}: nothing wrong found", app.path.display());
@@ -57,26 +60,6 @@ impl Check {
         } else {
             Exit::Config
         }
-    }
-}
-
-/// Keys that this version reads and does not act on yet: no error, but nobody shall rely on them.
-const WAITING: [&str; 8] = [
-    "connect",
-    "listen",
-    "listen-allow",
-    "mount",
-    "scgi",
-    "server-timing",
-    "socket-group",
-    "socket-mode",
-];
-
-fn say_what_waits(config: &Config) {
-    let waits = |key: &&str| WAITING.contains(key);
-    let keys: Vec<&str> = config.typed_keys().filter(waits).collect();
-    if !keys.is_empty() {
-        println!("not acted on by this version yet: {}", keys.join(", "));
     }
 }
 
@@ -138,10 +121,17 @@ impl Found {
     fn look_at_place(&mut self, app: &AppFile, config: &Config) {
         match Place::open(app, config.runtime_dir.as_deref()) {
             Ok(place) => place.remove_if_empty(),
-            Err(no) => self.wrong(
-                no,
-                "without a runtime directory the app runs as a plain CGI only, without a limit; see 'runtime-dir'",
-            ),
+            Err(no) => {
+                let without = match &config.app {
+                    App::Commands { cgi: None, .. } => "the app can't be served",
+                    App::Commands { .. } | App::Wsgi(_) => {
+                        "the app runs as a plain CGI only, without a limit"
+                    }
+                    App::Connect(_) => "the server is asked without a limit",
+                };
+                let advice = format!("without a runtime directory {without}; see 'runtime-dir'");
+                self.wrong(plain(&no.to_string()), &advice);
+            }
         }
     }
 
@@ -159,11 +149,58 @@ impl Found {
         }
     }
 
-    fn look_at_command(&mut self, app: &AppFile, config: &Config, command: &[String]) {
-        if let Err(cannot) = app::cgi::find(app, config, command, environment::DEFAULT_PATH) {
+    /// While a daemon of the app serves, the addresses are its own; and it says in `status` what it can't have.
+    fn look_at_listen(&mut self, app: &AppFile, config: &Config) {
+        let how = &config.listen;
+        if !how.addresses.is_empty() && config.mode == Mode::Cgi {
             self.wrong(
-                plain(&cannot.to_string()),
-                "'cgi' is a command that runs the app as a CGI",
+                "with 'mode = cgi' nobody serves what 'listen' names",
+                "only a daemon listens: let the mode be 'auto' or 'daemon'",
+            );
+        }
+        for user in &how.allow.users {
+            if let Err(sentence) = listen::uid(user) {
+                self.wrong(sentence, "name a user of this host, or the number of one");
+            }
+        }
+        if let Err(sentence) = listen::group(how) {
+            return self.wrong(sentence, "name a group of this host, or the number of one");
+        }
+        let daemon =
+            Place::open(app, config.runtime_dir.as_deref()).map(|place| start::connect(&place).1);
+        if matches!(daemon, Ok(Some(_))) {
+            return;
+        }
+        for address in &how.addresses {
+            if let Err(cannot) = listen::try_out(address, how) {
+                self.wrong(
+                    plain(&cannot.to_string()),
+                    "see 'listen', 'socket-mode' and 'socket-group'",
+                );
+            }
+        }
+    }
+
+    /// The command of `cgi` or `scgi`: found as it will be when a web server runs us.
+    fn look_at_command(&mut self, app: &AppFile, config: &Config, command: &[String], what: &str) {
+        if let Err(cannot) = app::cgi::find(app, config, command, environment::DEFAULT_PATH) {
+            let advice = format!("it is to be a command that runs the app as {what}");
+            self.wrong(plain(&cannot.to_string()), &advice);
+        }
+    }
+
+    /// Connects, and asks nothing: what a server does with a request is its own affair.
+    fn look_at_server(&mut self, address: &Address) {
+        let reached = app::scgi::resolve(address)
+            .map_err(|cannot| cannot.to_string())
+            .and_then(|peer| {
+                let cannot = |error| format!("cannot connect to {address}: {error}");
+                app::scgi::connect(&peer).map_err(cannot)
+            });
+        if let Err(sentence) = reached {
+            self.wrong(
+                plain(&sentence),
+                "'connect' is the address of an SCGI server that runs already; until it does, clients get a 503",
             );
         }
     }

@@ -151,6 +151,10 @@ impl Start {
             .map(|text| control::Status::from_lines(&text))
             .unwrap_or_default();
         if status.state == control::State::Up {
+            // It serves, but not all that it was told to: an address of `listen`, say, is somebody else's.
+            if let Some(trouble) = status.last_failure {
+                say("start", trouble);
+            }
             return Exit::Ok;
         }
         let failure = status.last_failure.or_else(|| here.place.last_failure());

@@ -22,13 +22,25 @@ pub(super) struct Links {
     names: Vec<String>,
 }
 
-/// Print an app file to start from.
+/// Print an app file to start from: for a WSGI application, a CGI program, an SCGI server or one that runs already.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "new")]
 pub(super) struct New {
     /// the application, as module:callable
     #[argh(option, arg_name = "module:callable")]
-    wsgi: String,
+    wsgi: Option<String>,
+
+    /// a command that runs the app as a CGI
+    #[argh(option, arg_name = "command")]
+    cgi: Option<String>,
+
+    /// a command that runs the app as an SCGI server
+    #[argh(option, arg_name = "command")]
+    scgi: Option<String>,
+
+    /// the address of an SCGI server that somebody else runs: a path, or host:port
+    #[argh(option, arg_name = "address")]
+    connect: Option<String>,
 
     /// the app's name
     #[argh(positional)]
@@ -70,28 +82,50 @@ impl Links {
 
 impl New {
     pub(super) fn run(self) -> Exit {
-        let New { wsgi, name } = self;
+        let given = [
+            ("wsgi", &self.wsgi),
+            ("cgi", &self.cgi),
+            ("scgi", &self.scgi),
+            ("connect", &self.connect),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let lines: String = given
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .collect();
+        let is_commands = self.cgi.is_some() || self.scgi.is_some();
+        let ways = [self.wsgi.is_some(), is_commands, self.connect.is_some()];
+        if ways.into_iter().filter(|&is_one| is_one).count() != 1 {
+            let sentence = "an app has one of --wsgi, --cgi and/or --scgi, --connect";
+            say("new", sentence);
+            return Exit::Usage;
+        }
+        let name = &self.name;
         // What is printed must be what an app file can say.
-        if let Err(bad) = config::parse("--wsgi", format!("wsgi = {wsgi}\n").as_bytes()) {
+        if let Err(bad) = config::parse("the command line", lines.as_bytes()) {
             say("new", bad.message());
             return Exit::Usage;
         }
-        if !is_app_name("new", &name) {
+        if !is_app_name("new", name) {
             return Exit::Usage;
         }
         let program = installed_program();
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/srv".to_owned());
         println!("#!{} -", program.display());
         println!(
             "# {name}: save this as {name}.cgi in cgi-bin, mode 755, and see `polycgi check {name}.cgi`."
         );
-        println!("wsgi = {wsgi}");
-        println!("# where the app's modules are; outside what the web server serves as files");
-        println!(
-            "#directory = {}/{name}",
-            std::env::var("HOME").unwrap_or_else(|_| "/srv".to_owned())
-        );
-        println!("# an interpreter, or the folder of a virtual environment");
-        println!("#python = python3");
+        print!("{lines}");
+        if self.wsgi.is_some() {
+            println!("# where the app's modules are; outside what the web server serves as files");
+            println!("#directory = {home}/{name}");
+            println!("# an interpreter, or the folder of a virtual environment");
+            println!("#python = python3");
+        } else if is_commands {
+            println!("# where the command is run");
+            println!("#directory = {home}/{name}");
+        }
         Exit::Ok
     }
 }

@@ -116,13 +116,16 @@ impl Request {
                 format!("'{path}' is not a path: it begins with '/'"),
             ));
         }
-        let script = format!(
-            "/{}",
-            app.path.file_name().unwrap_or_default().to_string_lossy()
+        let name = app.path.file_name().unwrap_or_default().to_string_lossy();
+        // Below the mount, or the app would have no such path. What is wrong with a file is said by who serves it.
+        let mount = app.load().ok().and_then(|config| config.mount);
+        let script = mount.map_or_else(
+            || format!("/{name}"),
+            |mount| mount.script_name().to_owned(),
         );
         let default_method = if self.data.is_some() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(default_method);
-        let uri = format!("{script}{}", self.path);
+        let uri = format!("{}{}", encoded(&script), self.path);
         let set = [
             ("GATEWAY_INTERFACE", "CGI/1.1"),
             ("PATH_INFO", &decoded(path)),
@@ -210,6 +213,11 @@ fn held(body: &[u8]) -> Result<File, Refused> {
 /// Runs the app as a plain CGI, whatever the load.
 fn by_cgi(app: &AppFile, meta: &[(String, String)], body: &[u8]) -> Result<Vec<u8>, Refused> {
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+    if !config.app.runs_as_cgi() {
+        let path = app.path.display();
+        let sentence = format!("{path} is no CGI: it names an SCGI server; try --via scgi");
+        return Err((Exit::Usage, sentence));
+    }
     let pairs = meta
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -373,30 +381,19 @@ fn connect(address: &str) -> Result<OwnedFd, Refused> {
     })
 }
 
-/// `%41` is `A` (RFC 3986 2.1); what is no such triplet stays. PATH_INFO is the decoded path.
+/// PATH_INFO is the decoded path.
 fn decoded(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        let byte = digits
-            .and_then(|d| std::str::from_utf8(d).ok())
-            .and_then(|d| u8::from_str_radix(d, 16).ok());
-        match byte {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&cgi::uri::decoded(path.as_bytes())).into_owned()
 }
 
+/// The path as a URI has it: what would be something else there is escaped (RFC 3986 2.1).
+fn encoded(path: &str) -> String {
+    let escaped = |byte: u8| match byte {
+        b'%' | b'?' | b'#' | ..=b' ' | 127.. => format!("%{byte:02X}"),
+        byte => char::from(byte).to_string(),
+    };
+    path.bytes().map(escaped).collect()
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,5 +404,13 @@ mod tests {
         assert_eq!(decoded("/100%"), "/100%");
         assert_eq!(decoded("/%zz%4"), "/%zz%4");
         assert_eq!(decoded("/%C3%A9"), "/é");
+    }
+
+    #[test]
+    fn a_mount_is_encoded() {
+        for path in ["", "/wiki", "/a b%41", "/é?#"] {
+            assert_eq!(decoded(&encoded(path)), path);
+        }
+        assert_eq!(encoded("/a b%41"), "/a%20b%2541");
     }
 }
