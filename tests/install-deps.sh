@@ -13,14 +13,36 @@ need() { # PACKAGE COMMAND...: the package, unless the command succeeds
     "$@" >/dev/null 2>&1 || packages+=("$package")
 }
 
+has_module() { # MODULE: of the system's Python
+    /usr/bin/python3 -c 'import sys; from importlib.util import find_spec; sys.exit(find_spec(sys.argv[1]) is None)' "$1"
+}
+
+# Web servers.
 need apache2-bin test -x /usr/sbin/apache2 -a -e /usr/lib/apache2/modules/mod_cgid.so
-need busybox test -x /usr/bin/busybox -o -x /bin/busybox
+need apache2-suexec-custom test -e /usr/lib/apache2/suexec-custom
+need busybox test -x /bin/busybox
+need fcgiwrap test -x /usr/sbin/fcgiwrap
+need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
+need nginx test -x /usr/sbin/nginx
+# Applications, and what makes or runs them.
+need fossil test -x /usr/bin/fossil
+need gcc test -x /usr/bin/gcc
+need git test -x /usr/bin/git -a -e /usr/lib/git-core/git-http-backend -a -e /usr/share/gitweb/gitweb.cgi
+need libc6-dev test -e /usr/include/stdio.h
+# For gitweb, which Debian packs with git: older Perls had it in themselves.
+need libcgi-pm-perl perl -MCGI -e 1
+# Its core modules too, as prove is; perl-base has few.
+need perl test -x /usr/bin/prove
+need python3 /usr/bin/python3 -c 'import wsgiref.validate'
+need python3-django has_module django
+need python3-flask has_module flask
+# A virtual environment without pip is of no use, and Debian packs pip for it apart.
+need python3-venv has_module ensurepip
+need uwsgi-core test -x /usr/bin/uwsgi-core
+need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
+# What the tests use themselves.
 need coreutils sha256sum /dev/null
 need curl curl --version
-need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
-need python3 /usr/bin/python3 -c 'import wsgiref.validate'
-# A virtual environment without pip is of no use, and Debian packs pip for it apart.
-need python3-venv /usr/bin/python3 -c 'import ensurepip'
 need util-linux /usr/bin/setpriv --version
 
 if [ ${#packages[@]} -gt 0 ]; then

@@ -146,9 +146,9 @@ class Cgi:
     word = None
     run_once = True
 
-    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS):
+    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS, since=''):
         self.target, self.source, self.env, self.python = target, source, env, python
-        self.folder = folder
+        self.folder, self.since = folder, since
         self.process = None
 
     def start(self, client, meta):
@@ -157,7 +157,7 @@ class Cgi:
         os.lseek(header, 0, os.SEEK_SET)
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header)],
+            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header), self.since],
             stdin=client.theirs_in, stdout=client.theirs_out, stderr=self.stderr,
             pass_fds=[header], env=self.env, cwd=self.folder, start_new_session=True)
         os.close(header)
@@ -327,7 +327,7 @@ class Pool:
 
     def __init__(self, target, preload=True, env=ENVIRON, before=None, python=PYTHON, modules=True,
                  max_rss=0, switch=0, spool=tempfile.gettempdir(), limit=1 << 30, watched=(), folder=APPS,
-                 loaded=None, patience=None):
+                 loaded=None, patience=None, timing=False):
         """patience: seconds that the adaptor has for a client in place of its own."""
         adaptor = SOURCE
         if patience is not None:
@@ -343,7 +343,7 @@ class Pool:
         fds = [theirs.fileno(), self.page, self.loaded]
         self.process = subprocess.Popen(
             [python, '-c', adaptor, 'pool', target, folder, *map(str, fds), str(int(preload)),
-             str(int(modules)), str(max_rss), str(switch), spool, *watched],
+             str(int(modules)), str(int(timing)), str(max_rss), str(switch), spool, *watched],
             stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr, cwd=folder, env=env,
             pass_fds=fds, preexec_fn=before, start_new_session=True)
         theirs.close()

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import os
+import time
 import unittest
 
 import peer
@@ -149,6 +150,22 @@ class Both(peer.Case):
             first = self.ask(way, '/exc_info_before')
             self.assertNotIn('X-First', dict(first.fields))
 
+    def test_server_timing(self):
+        own = {'QUERY_STRING': head(OK, ('Server-Timing', 'db;dur=5'))['QUERY_STRING']}
+        ways = (peer.Cgi('pep:application', since='%.3f' % (time.clock_gettime(time.CLOCK_BOOTTIME) - 60)), b'cgi', 60000), \
+            (peer.Pool('pep:application', timing=True).up(), b'daemon', 0)
+        for way, name, least in ways:
+            self.addCleanup(way.close)
+            for path, said, before in (('/hello', {}, []), ('/generator', {}, []), ('/raise_before', {}, []),
+                                       ('/head_of', own, ['db;dur=5'])):
+                response = self.ask(way, path, **said)
+                fields = [value for key, value in response.fields if key == 'Server-Timing']
+                self.assertEqual(fields[:-1], before, response)
+                self.assertRegex(fields[-1], r'^polycgi;desc="%s";dur=\d+\.\d$' % name.decode())
+                self.assertTrue(least <= float(fields[-1].split('=')[-1]) < least + 60000, fields)
+        for way in self.both('pep:application'):
+            self.assertNotIn(b'Server-Timing', self.ask(way, '/hello').raw)
+
     def test_traceback_is_the_application_s(self):
         for way in self.both('pep:application'):
             lines = self.ask(way, '/raise_before').stderr.split('\n')
@@ -157,7 +174,8 @@ class Both(peer.Case):
 
     def test_environ(self):
         said = {'HTTPS': 'on', 'HTTP_X_UTF8': 'caf\xc3\xa9', 'CONTENT_TYPE': 'text/plain',
-                'POLYCGI': '1', 'REMOTE_USER': ''}
+                'POLYCGI': '1', 'REMOTE_USER': '', 'HTTP_CONTENT_LENGTH': '0',
+                'HTTP_CONTENT_TYPE': 'x'}
         environs = []
         for way in self.both('pep:application'):
             environ, plain = ast.literal_eval(self.ask(way, '/environ', **said).body.decode())
@@ -180,9 +198,21 @@ class Both(peer.Case):
             environ, _ = ast.literal_eval(response.body.decode())
             self.assertEqual((environ['SCRIPT_NAME'], environ['QUERY_STRING']), ('', ''))
             self.assertNotIn('CONTENT_LENGTH', environ)
-            response = self.ask(way, '/environ', CONTENT_LENGTH='0')
+            response = self.ask(way, '/environ', CONTENT_LENGTH='0', HTTP_TRANSFER_ENCODING='chunked')
             environ, _ = ast.literal_eval(response.body.decode())
             self.assertEqual(environ['CONTENT_LENGTH'], '0')
+            self.assertNotIn('HTTP_TRANSFER_ENCODING', environ)
+
+    def test_server_without_a_name(self):
+        for way in self.both('pep:application'):
+            for said, expected in (({'HTTP_HOST': 'a.example:8080'}, ('a.example', '8080')),
+                                   ({'HTTP_HOST': 'a.example', 'HTTPS': 'on'}, ('a.example', '443')),
+                                   ({'HTTP_HOST': '[::1]'}, ('[::1]', '80')),
+                                   ({'SERVER_NAME': 'own.example'}, ('own.example', '80')),
+                                   ({}, ('localhost', '80'))):
+                said = {'SERVER_NAME': None, 'SERVER_PORT': '', **said}
+                environ, _ = ast.literal_eval(self.ask(way, '/environ', **said).body.decode())
+                self.assertEqual((environ['SERVER_NAME'], environ['SERVER_PORT']), expected)
 
     def test_url_scheme(self):
         for way in self.both('pep:application'):
