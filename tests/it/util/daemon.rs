@@ -59,10 +59,10 @@ impl Dir {
 
     /// What runs here beside the web server: daemons, workers, CGIs, and what they have started.
     pub(crate) fn processes_of_apps(&self) -> Vec<Process> {
-        let web_server = Some(OsStr::new("apache2"));
+        let web_servers = ["apache2", "busybox", "fcgiwrap", "lighttpd", "nginx"];
         let is_ours = |process: &Process| {
-            let exe = process.exe.as_deref();
-            exe.is_some_and(|exe| exe.file_name() != web_server)
+            let name = process.exe.as_deref().and_then(Path::file_name);
+            name.is_some_and(|name| web_servers.iter().all(|server| name != *server))
         };
         self.processes().into_iter().filter(is_ours).collect()
     }
@@ -163,7 +163,8 @@ pub(crate) fn workers(status: &[String]) -> Vec<(i32, String)> {
     };
     (0..)
         .map_while(|number| {
-            let pid = value(number, "pid")?.parse().ok()?;
+            // null: a place for a request, and no process.
+            let pid = value(number, "pid")?.parse().unwrap_or(0);
             let state = value(number, "state")?.trim_matches('"').to_owned();
             Some((pid, state))
         })

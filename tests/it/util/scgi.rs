@@ -2,12 +2,14 @@
 //! also sends what none would.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
 use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
 use nix::unistd::{Uid, geteuid};
 
 use super::{Deadline, Reply, cgi, command};
@@ -50,11 +52,43 @@ impl ScgiClient {
             }
             UnixStream::connect(path)
         });
-        let stream = connected.join().expect("a thread can be waited for")?;
+        Self::over(connected.join().expect("a thread can be waited for")?)
+    }
+
+    /// Connects by TCP, from that address of this host.
+    #[track_caller]
+    pub(crate) fn connect_tcp(from: IpAddr, to: SocketAddr) -> Self {
+        let connected = || -> io::Result<Self> {
+            let socket = socket(
+                AddressFamily::Inet,
+                SockType::Stream,
+                SockFlag::SOCK_CLOEXEC,
+                None,
+            )?;
+            bind(
+                socket.as_raw_fd(),
+                &SockaddrStorage::from(SocketAddr::new(from, 0)),
+            )?;
+            connect(socket.as_raw_fd(), &SockaddrStorage::from(to))?;
+            // Read, written and shut down like any other stream.
+            Self::over(UnixStream::from(socket))
+        };
+        connected().unwrap_or_else(|error| panic!("cannot connect to {to}: {error}"))
+    }
+
+    fn over(stream: UnixStream) -> io::Result<Self> {
         let patience = Some(Deadline::soon().left());
         stream.set_read_timeout(patience)?;
         stream.set_write_timeout(patience)?;
         Ok(Self(stream))
+    }
+
+    /// What the server sends until it closes, as it is; a reset is an end too.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut read = Vec::new();
+        // What came before a reset is what the caller judges.
+        let _ = self.0.read_to_end(&mut read);
+        read
     }
 
     /// Sends bytes. A server that has refused what came before may be gone: its answer is what counts.

@@ -30,6 +30,21 @@ impl Served {
         Self { dir, app, daemon }
     }
 
+    /// The app that is a CGI program, under its daemon.
+    #[track_caller]
+    pub(crate) fn cgi(config: &str) -> Self {
+        Self::cgi_in_dir(Dir::new(), config)
+    }
+
+    /// The same in a directory that was prepared.
+    #[track_caller]
+    pub(crate) fn cgi_in_dir(dir: Dir, config: &str) -> Self {
+        let app = cgi_app_file(&dir, config);
+        cgi::start_front(&app, "/hello").end().response().ok();
+        let daemon = dir.daemon();
+        Self { dir, app, daemon }
+    }
+
     /// GET by a front, to its end.
     #[track_caller]
     pub(crate) fn get(&self, target: &str) -> Reply {
@@ -98,14 +113,24 @@ impl Served {
 
 /// The app file of that app, which keeps its spool in the test's directory.
 pub(crate) fn app_file(dir: &Dir, config: &str) -> PathBuf {
+    spooling(
+        dir,
+        &format!("wsgi = faultapp:application\nmode = daemon\n{config}"),
+    )
+}
+
+/// The same of the CGI program.
+pub(crate) fn cgi_app_file(dir: &Dir, config: &str) -> PathBuf {
+    let command = "cgi = /usr/bin/python3 -S cgiapp.py";
+    spooling(dir, &format!("{command}\nmode = daemon\n{config}"))
+}
+
+fn spooling(dir: &Dir, config: &str) -> PathBuf {
     if !dir.join("spool").exists() {
         dir.folder("spool", 0o700);
     }
     let spool = dir.join("spool");
-    let own = format!(
-        "wsgi = faultapp:application\nmode = daemon\nspool-dir = {}\n{config}",
-        spool.display()
-    );
+    let own = format!("spool-dir = {}\n{config}", spool.display());
     dir.app_file("app", &own)
 }
 

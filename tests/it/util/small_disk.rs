@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::command;
+use super::{command, not_tested};
 
 /// A tmpfs on that folder, until it is dropped; whatever still uses it keeps it.
 pub(crate) struct SmallDisk(PathBuf);
@@ -27,10 +27,7 @@ impl SmallDisk {
         ) {
             Ok(()) => Some(Self(folder.to_owned())),
             Err(Errno::EPERM | Errno::EACCES) => {
-                eprintln!(
-                    "not tested: may not mount a small disk on {}",
-                    folder.display()
-                );
+                not_tested("a small disk, which needs to be mounted");
                 None
             }
             Err(errno) => panic!("cannot mount on {}: {errno}", folder.display()),

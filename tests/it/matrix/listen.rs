@@ -1,0 +1,149 @@
+//! Web servers that are SCGI clients, at the addresses of `listen`: a path, and TCP, where everybody is a stranger.
+
+use crate::util::served::{assert_same, blocks, noise};
+use crate::util::{Deadline, Dir, Hosted, WebServer, digest, free_address};
+
+/// Makes a test of each check on each of these web servers, by path and by TCP.
+macro_rules! on_both {
+    ($($check:ident)*) => {
+        on_both!(way apache, ApacheScgi, $($check)*);
+        on_both!(way lighttpd, LighttpdScgi, $($check)*);
+        on_both!(way nginx, NginxScgi, $($check)*);
+    };
+    (way $way:ident, $server:ident, $($check:ident)*) => {
+        mod $way {
+            use crate::util::WebServer;
+            mod by_path {
+                use super::WebServer;
+                $(#[test]
+                fn $check() {
+                    super::super::$check(super::super::by_path(WebServer::$server));
+                })*
+            }
+            mod by_tcp {
+                use super::WebServer;
+                $(#[test]
+                fn $check() {
+                    super::super::$check(super::super::by_tcp(WebServer::$server));
+                })*
+            }
+        }
+    };
+}
+
+on_both!(requests_and_responses a_daemon_that_was_stopped);
+
+const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\nmount = /cgi-bin/app\n";
+
+fn by_path(server: WebServer) -> Hosted {
+    let dir = Dir::new();
+    let socket = dir.join("tmp/listens").display().to_string();
+    started(dir, server, &socket)
+}
+
+fn by_tcp(server: WebServer) -> Hosted {
+    started(Dir::new(), server, &free_address().to_string())
+}
+
+fn started(dir: Dir, server: WebServer, address: &str) -> Hosted {
+    dir.app_file("app", &format!("{CONFIG}listen = {address}\n"));
+    dir.polycgi(&["start"]).success();
+    Hosted::before(dir, server, address, "")
+}
+
+fn requests_and_responses(site: Hosted) {
+    for size in [0, 1, 70_000, 5_000_000] {
+        let body = noise(size);
+        let reply = site.send("POST", "/digest", &[], Some(&body));
+        assert_eq!(reply.ok(), format!("{} {size}\n", digest(&body)));
+    }
+    let reply = site.send("POST", "/unread", &[], Some(&noise(1_000_000)));
+    assert_eq!((reply.status(), reply.body.len()), (200, 200_000));
+    let reply = site.get("/big?size=20000000");
+    assert_same(&reply.body, &blocks(20_000_000));
+    let dump = site.get("/dump/a%20b/%C3%A9?x=%2F").ok();
+    for line in [
+        r#"["GATEWAY_INTERFACE", "CGI/1.1"]"#,
+        r#"["PATH_INFO", "/dump/a b/\u00c3\u00a9"]"#,
+        r#"["QUERY_STRING", "x=%2F"]"#,
+        r#"["REMOTE_ADDR", "127.0.0.1"]"#,
+        r#"["SCRIPT_NAME", "/cgi-bin/app"]"#,
+    ] {
+        assert!(
+            dump.lines().any(|found| found == line),
+            "no line {line} in\n{dump}"
+        );
+    }
+    let head = site.send("HEAD", "/status/404", &[], None);
+    assert_eq!((head.status(), head.body.len()), (404, 0));
+    assert_eq!(site.get("/crash").status(), 502);
+}
+
+/// The web server goes on, with an answer of its own, and finds the next daemon where it found the first.
+fn a_daemon_that_was_stopped(mut site: Hosted) {
+    assert_eq!(site.get("/status/200").ok(), "status 200\n");
+    site.dir.polycgi(&["stop"]).success();
+    let status = site.get("/status/200").status();
+    assert!(matches!(status, 502 | 503), "{status}");
+    site.dir.polycgi(&["start"]).success();
+    // lighttpd looks once in a second whether there is somebody again.
+    let deadline = Deadline::soon();
+    while site.get("/status/200").status() == 503 {
+        assert!(!deadline.left().is_zero(), "it does not find the daemon");
+    }
+    assert_eq!(site.get("/status/200").ok(), "status 200\n");
+    // Each says in its own way that nobody was there.
+    assert_ne!(site.log(), "");
+}
+
+/// nginx counts in CONTENT_LENGTH what it has got when it connects, and sends the rest behind it.
+#[test]
+fn nginx_that_does_not_wait_for_the_body() {
+    let dir = Dir::new();
+    let address = free_address().to_string();
+    dir.app_file(
+        "app",
+        &format!("{CONFIG}listen = {address}\nbody-limit = 4M\n"),
+    );
+    dir.polycgi(&["start"]).success();
+    let more = "scgi_request_buffering off;\n";
+    let site = Hosted::before(dir, WebServer::NginxScgi, &address, more);
+    for size in [0, 1, 70_000, 3_000_000] {
+        let body = noise(size);
+        let reply = site.send("POST", "/digest", &[], Some(&body));
+        assert_eq!(reply.ok(), format!("{} {size}\n", digest(&body)));
+    }
+    let reply = site.send("POST", "/digest", &[], Some(&noise(5_000_000)));
+    assert_eq!(reply.status(), 413);
+}
+
+/// Without `mount` nobody knows where the app begins: nginx and mod_proxy_scgi don't tell, so it is at the root of the
+/// site, and lighttpd does.
+#[test]
+fn paths_without_a_mount() {
+    const APP: &str = "
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr((environ['SCRIPT_NAME'], environ['PATH_INFO'])).encode()]
+";
+    for server in [
+        WebServer::ApacheScgi,
+        WebServer::LighttpdScgi,
+        WebServer::NginxScgi,
+    ] {
+        let dir = Dir::new();
+        dir.file("apps/paths.py", APP, 0o644);
+        let address = free_address().to_string();
+        let config = format!("wsgi = paths:application\nmode = daemon\nlisten = {address}\n");
+        dir.app_file("app", &config);
+        dir.polycgi(&["start"]).success();
+        let site = Hosted::before(dir, server, &address, "");
+        let shown = site.get("/a%20b/c?d").ok();
+        let expected = if server == WebServer::LighttpdScgi {
+            "('/cgi-bin/app', '/a b/c')"
+        } else {
+            "('', '/cgi-bin/app/a b/c')"
+        };
+        assert_eq!(shown, expected, "{server:?}");
+    }
+}

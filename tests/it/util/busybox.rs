@@ -1,0 +1,27 @@
+//! busybox httpd: the smallest web server that runs CGIs, one process for each request. It runs what lies in
+//! `cgi-bin`, by its base name. It has no log but its stderr, and
+//! %2F in a path is a 404 of its own.
+
+use std::process::Stdio;
+
+use super::Dir;
+use super::program::{Program, free_address};
+use super::server::Server;
+
+const PROGRAM: &str = "/bin/busybox";
+
+/// Starts it with these lines of its httpd.conf.
+#[track_caller]
+pub(super) fn start(dir: &Dir, folder: &str, more: &str) -> Server {
+    let address = free_address();
+    let root = dir.folder(folder, 0o755);
+    let config = dir.file(&format!("{folder}/httpd.conf"), more, 0o644);
+    let mut command = Program::command(PROGRAM, "busybox");
+    command.args(["httpd", "-f", "-p", &address.to_string(), "-h"]);
+    command.arg(dir.path()).arg("-c").arg(&config);
+    let mut program = Program::start("busybox httpd", command.stdin(Stdio::null()), &root);
+    // Who answers a request is its child, and a CGI its grandchild.
+    program.stops_as_group = true;
+    program.until_it_listens(address);
+    Server::new(address, root, vec![program], |_| false)
+}

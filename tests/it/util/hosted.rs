@@ -1,0 +1,128 @@
+//! An app behind any of the web servers: as `/cgi-bin/app` on all of them, whatever is between.
+
+use super::{Conversation, Dir, Reply, Server, WebServer};
+
+/// How polycgi runs the app. Behind a web server that is an SCGI client there is only the daemon.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mode {
+    Cgi,
+    Daemon,
+}
+
+/// A web server, an app in its cgi-bin, and their directory. At the end the error log must be empty, unless the test
+/// has asked for it.
+pub(crate) struct Hosted {
+    // In this order: the web server goes first, then the daemon is asked to leave, then the directory goes.
+    pub(crate) server: Server,
+    pub(crate) dir: Dir,
+    log_was_read: bool,
+}
+
+impl Hosted {
+    /// The test application under wsgiref.validate.
+    #[track_caller]
+    pub(crate) fn start(kind: WebServer, mode: Mode) -> Self {
+        Self::configured(kind, mode, "wsgi = testapp:application\n", "")
+    }
+
+    /// Any app file, and more lines of the web server's configuration.
+    #[track_caller]
+    pub(crate) fn configured(kind: WebServer, mode: Mode, config: &str, more: &str) -> Self {
+        Self::in_dir(Dir::new(), kind, mode, config, more)
+    }
+
+    /// The same in a directory that was prepared.
+    #[track_caller]
+    pub(crate) fn in_dir(dir: Dir, kind: WebServer, mode: Mode, config: &str, more: &str) -> Self {
+        assert!(
+            mode == Mode::Daemon || kind.runs_cgis(),
+            "{kind:?} has no CGIs"
+        );
+        let mode = match mode {
+            Mode::Cgi => "cgi",
+            Mode::Daemon => "daemon",
+        };
+        let mut config = format!("mode = {mode}\n{config}");
+        if !kind.runs_cgis() {
+            // Such a server does not know where the app begins.
+            config += "mount = /cgi-bin/app\n";
+        }
+        dir.app_file("app", &config);
+        let mut socket = String::new();
+        if !kind.runs_cgis() {
+            dir.polycgi(&["start"]).success();
+            socket = dir.socket().display().to_string();
+        }
+        Self::before(dir, kind, &socket, more)
+    }
+
+    /// A web server for an app that is there: in cgi-bin, or behind that SCGI address.
+    #[track_caller]
+    pub(crate) fn before(dir: Dir, kind: WebServer, scgi: &str, more: &str) -> Self {
+        let server = kind.start(&dir, scgi, more);
+        Self {
+            server,
+            dir,
+            log_was_read: false,
+        }
+    }
+
+    /// GET of a target below the app.
+    #[track_caller]
+    pub(crate) fn get(&self, target: &str) -> Reply {
+        self.send("GET", target, &[], None)
+    }
+
+    #[track_caller]
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Reply {
+        self.open(method, target, fields, body).reply()
+    }
+
+    /// Sends a request, and leaves the response to be looked at while it comes.
+    #[track_caller]
+    pub(crate) fn open(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Conversation {
+        let target = format!("/cgi-bin/app{target}");
+        Conversation::new(self.server.address(), method, &target, fields, body)
+    }
+
+    /// Waits until the error log has that text, which the test expects.
+    #[track_caller]
+    pub(crate) fn logged(&mut self, text: &str) {
+        self.log_was_read = true;
+        self.server.logged(text);
+    }
+
+    /// Stops the web server, and returns its error log.
+    pub(crate) fn log(&mut self) -> String {
+        self.log_was_read = true;
+        self.server.stop();
+        self.server.log()
+    }
+}
+
+impl Drop for Hosted {
+    fn drop(&mut self) {
+        self.server.stop();
+        let log = self.server.log();
+        if std::thread::panicking() {
+            eprintln!("the error log:\n{log}");
+        } else {
+            assert!(
+                self.log_was_read || log.is_empty(),
+                "in the error log:\n{log}"
+            );
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Debian's lighttpd with nothing of /etc/lighttpd: mod_cgi, or mod_scgi. It knows its configuration, and which of its
+//! lines are about requests.
+
+use std::fs;
+use std::process::Stdio;
+
+use super::program::{Program, free_address};
+use super::server::Server;
+use super::{Dir, Watch};
+
+const PROGRAM: &str = "/usr/sbin/lighttpd";
+
+/// Starts it with the lines of one of the ways.
+#[track_caller]
+pub(super) fn start(dir: &Dir, folder: &str, way: &str, more: &str) -> Server {
+    let address = free_address();
+    let root = dir.folder(folder, 0o755);
+    let config = format!(
+        "server.bind = \"{ip}\"\nserver.port = {port}\nserver.document-root = \"{at}\"\n\
+         server.errorlog = \"{root}/error.log\"\nserver.upload-dirs = ( \"{root}\" )\n{way}{more}",
+        ip = address.ip(),
+        port = address.port(),
+        at = dir.path().display(),
+        root = root.display(),
+    );
+    let config = dir.file(&format!("{folder}/lighttpd.conf"), &config, 0o644);
+    let watch = Watch::on(&root);
+    let mut command = Program::command(PROGRAM, "lighttpd");
+    command.arg("-D").arg("-f").arg(&config);
+    let mut program = Program::start("lighttpd", command.stdin(Stdio::null()), &root);
+    program.until_up(watch, || {
+        let log = fs::read(root.join("error.log")).unwrap_or_default();
+        memchr::memmem::find(&log, b" server started ").is_some()
+    });
+    Server::new(address, root, vec![program], is_about_itself)
+}
+
+/// All of `cgi-bin` are CGIs.
+pub(super) fn cgi() -> String {
+    "server.modules = ( \"mod_cgi\" )\n$HTTP[\"url\"] =~ \"^/cgi-bin/\" { cgi.assign = ( \"\" => \"\" ) }\n"
+        .to_owned()
+}
+
+/// What begins with that path goes to an SCGI server.
+pub(super) fn scgi(target: &str, scgi: &str) -> String {
+    let to = match scgi.rsplit_once(':') {
+        Some((host, port)) if !scgi.starts_with('/') => {
+            format!("\"host\" => \"{host}\", \"port\" => {port}")
+        }
+        _ => format!("\"socket\" => \"{scgi}\""),
+    };
+    // Else it would look for a file of that name, and give a server that failed once no request for a second.
+    let own = "\"check-local\" => \"disable\", \"disable-time\" => 0";
+    format!(
+        "server.modules = ( \"mod_scgi\" )\nscgi.server = ( \"{target}\" => (( {to}, {own} )) )\n"
+    )
+}
+
+fn is_about_itself(line: &str) -> bool {
+    [
+        " server started ",
+        " server stopped by ",
+        " graceful shutdown started",
+    ]
+    .iter()
+    .any(|words| line.contains(words))
+}

@@ -1,0 +1,144 @@
+//! The web servers of the matrix, each with one way to an app: by CGI, or as an SCGI client of the app's daemon. A
+//! test says 'for each of them', and sees the same request at the same path.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::program::Program;
+use super::{Deadline, Dir, Mpm, Watch, apache, busybox, lighttpd, nginx};
+
+/// A web server, and how it comes to the app.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum WebServer {
+    /// Prefork and mod_cgi.
+    ApacheCgi,
+    /// Event and mod_cgid.
+    ApacheCgid,
+    /// Event and mod_proxy_scgi.
+    ApacheScgi,
+    BusyboxCgi,
+    LighttpdCgi,
+    LighttpdScgi,
+    /// By way of fcgiwrap.
+    NginxCgi,
+    NginxScgi,
+}
+
+impl WebServer {
+    /// It runs app files; the others send an SCGI header to a daemon.
+    pub(crate) fn runs_cgis(self) -> bool {
+        !matches!(
+            self,
+            Self::ApacheScgi | Self::LighttpdScgi | Self::NginxScgi
+        )
+    }
+
+    /// Starts it in a folder of its own in the test's directory, and waits until it listens. Where it runs CGIs they
+    /// are `cgi-bin`'s, at `/cgi-bin/`; else `/cgi-bin/app` goes to the SCGI server at `scgi`, a path or `host:port`.
+    /// `more` are lines of its own configuration: in nginx's location, at the end elsewhere.
+    #[track_caller]
+    pub(crate) fn start(self, dir: &Dir, scgi: &str, more: &str) -> Server {
+        let apache = |folder, mpm, own: String| apache::start(dir, folder, mpm, 16, &(own + more));
+        match self {
+            Self::ApacheCgi => apache("apache-cgi", Mpm::Prefork, String::new()),
+            Self::ApacheCgid => apache("apache-cgid", Mpm::Event, String::new()),
+            Self::ApacheScgi => apache("apache-scgi", Mpm::Event, apache::proxy(TARGET, scgi)),
+            Self::BusyboxCgi => busybox::start(dir, "busybox-cgi", more),
+            Self::LighttpdCgi => lighttpd::start(dir, "lighttpd-cgi", &lighttpd::cgi(), more),
+            Self::LighttpdScgi => {
+                lighttpd::start(dir, "lighttpd-scgi", &lighttpd::scgi(TARGET, scgi), more)
+            }
+            Self::NginxCgi => nginx::start_with_fcgiwrap(dir, "nginx-cgi", more),
+            Self::NginxScgi => {
+                nginx::start(dir, "nginx-scgi", &nginx::scgi(TARGET, scgi, more), vec![])
+            }
+        }
+    }
+
+    /// Lines by which it passes a response on while it comes.
+    pub(crate) fn streams(self) -> &'static str {
+        match self {
+            Self::LighttpdCgi | Self::LighttpdScgi => "server.stream-response-body = 1\n",
+            Self::NginxCgi => "fastcgi_buffering off;\nfastcgi_param NO_BUFFERING 1;\n",
+            Self::NginxScgi => "scgi_buffering off;\n",
+            _ => "",
+        }
+    }
+}
+
+/// The app's path, the same on all of them.
+const TARGET: &str = "/cgi-bin/app";
+
+/// A web server under way.
+pub(crate) struct Server {
+    address: SocketAddr,
+    root: PathBuf,
+    /// The one that listens, then those that it needs.
+    programs: Vec<Program>,
+    is_about_itself: fn(&str) -> bool,
+}
+
+impl Server {
+    pub(super) fn new(
+        address: SocketAddr,
+        root: PathBuf,
+        programs: Vec<Program>,
+        is_about_itself: fn(&str) -> bool,
+    ) -> Self {
+        Self {
+            address,
+            root,
+            programs,
+            is_about_itself,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it, and waits until it has gone and its log is complete.
+    pub(crate) fn stop(&mut self) {
+        for program in &mut self.programs {
+            program.stop();
+        }
+    }
+
+    /// What it has logged so far about requests, and what their CGIs wrote to stderr; all of it once it has
+    /// stopped. Not that it started and stopped.
+    pub(crate) fn log(&self) -> String {
+        self.text()
+            .split_inclusive('\n')
+            .filter(|line| !(self.is_about_itself)(line))
+            .collect()
+    }
+
+    /// Waits until the log has that text.
+    #[track_caller]
+    pub(crate) fn logged(&self, text: &str) {
+        let logged = Watch::on(&self.root).until(Deadline::soon(), || self.text().contains(text));
+        assert!(
+            logged,
+            "not in the error log: {text}; but:\n{}",
+            self.text()
+        );
+    }
+
+    /// Its error log, and what was said to stderr: of a server without a log that is all there is.
+    fn text(&self) -> String {
+        let entries = fs::read_dir(&self.root).expect("a server's folder can be read");
+        let names = entries.flatten().map(|entry| entry.path());
+        let is_log = |path: &PathBuf| {
+            let end = path.extension().and_then(|end| end.to_str());
+            matches!(end, Some("log" | "said"))
+        };
+        let mut logs: Vec<PathBuf> = names.filter(is_log).collect();
+        logs.sort();
+        let text: Vec<u8> = logs
+            .iter()
+            .flat_map(|log| fs::read(log).unwrap_or_default())
+            .collect();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
