@@ -131,6 +131,11 @@ def redirect_local(environ, start_response):
     return []
 
 
+def cookies(environ, start_response):
+    """Two cookies, each in a field of its own (RFC 6265 3: they can't be folded into one)."""
+    return text(start_response, 'cookies\n', fields=[('Set-Cookie', 'a=1; Path=/'), ('Set-Cookie', 'b=2, 3')])
+
+
 def dump(environ, start_response):
     """environ, and os.environ, as sorted lines of JSON pairs; objects by what they can do."""
     def shown(value):
@@ -210,8 +215,9 @@ def hello(environ, start_response):
 
 
 ROUTES = {
-    'big': big, 'broken': broken, 'broken-late': broken_late, 'complain': complain, 'crash': crash,
-    'crash-late': crash_late, 'digest': digest, 'dump': dump, 'hello': hello, 'helper': start_helper, 'hold': hold,
+    'big': big, 'broken': broken, 'broken-late': broken_late, 'complain': complain, 'cookies': cookies,
+    'crash': crash, 'crash-late': crash_late, 'digest': digest, 'dump': dump, 'hello': hello, 'helper': start_helper,
+    'hold': hold,
     'mark': mark, 'print': printing, 'redirect': redirect, 'redirect-local': redirect_local,
     'redirect-path': redirect_path, 'status': status, 'stream': stream, 'unread': unread, 'wrapped': wrapped,
     'writer': writer,
