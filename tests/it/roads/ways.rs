@@ -1,0 +1,202 @@
+//! The roads: the web servers with the same application behind them in every way, and a request's way along one of
+//! them. What is equal is judged elsewhere.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::account::{Account, Own};
+use super::request::Request;
+use crate::util::{Dir, Server, WebServer, as_user, installed, run};
+
+/// A web server and the way from there to the application.
+pub(super) struct Road {
+    pub(super) server: WebServer,
+    pub(super) way: &'static str,
+    /// A worker serves it, and not a process of its own.
+    pub(super) is_daemon: bool,
+    address: SocketAddr,
+    app: &'static str,
+    own: Own,
+    record: PathBuf,
+    /// What was read of it.
+    read: AtomicUsize,
+}
+
+/// All of them. The first is the reference of the others, and the first of each server that of its ways.
+pub(super) struct Roads {
+    pub(super) all: Vec<Road>,
+    // In this order: the web servers go first, then the daemons are asked to leave.
+    _servers: Vec<Server>,
+    _dirs: Vec<Dir>,
+}
+
+impl Road {
+    /// Sends the request along it.
+    pub(super) fn travel(&self, request: &Request, varies: &[&str]) -> Result<Account, String> {
+        let answer = request.send(self.address, &format!("/cgi-bin/{}", self.app));
+        let record = fs::read_to_string(&self.record).unwrap_or_default();
+        let before = self.read.swap(record.len(), Ordering::Relaxed);
+        Ok(Account::new(
+            request,
+            &answer?,
+            &record[before..],
+            &self.own,
+            varies,
+        ))
+    }
+
+    /// The web server's name, and its module where that is the same server to the application.
+    pub(super) fn name(&self) -> String {
+        format!("{:?} {}", self.server, self.way)
+    }
+
+    /// The name by which the table calls it. What mod_cgi and mod_cgid give is the same.
+    pub(super) fn origin(&self) -> &'static str {
+        match self.server {
+            WebServer::ApacheCgi | WebServer::ApacheCgid => "apache-cgi",
+            WebServer::ApacheScgi => "apache-scgi",
+            WebServer::BusyboxCgi => "busybox-cgi",
+            WebServer::LighttpdCgi => "lighttpd-cgi",
+            WebServer::LighttpdScgi => "lighttpd-scgi",
+            WebServer::NginxCgi => "nginx-cgi",
+            WebServer::NginxScgi => "nginx-scgi",
+        }
+    }
+
+    /// The one that it is compared with, if not the first of all: another way to the same server.
+    pub(super) fn base(&self) -> &'static str {
+        match self.origin() {
+            "lighttpd-scgi" => "lighttpd-cgi",
+            "nginx-scgi" => "nginx-cgi",
+            _ => "apache-cgi",
+        }
+    }
+
+    fn new(
+        dir: &Dir,
+        server: WebServer,
+        address: SocketAddr,
+        way: &'static str,
+        app: &'static str,
+    ) -> Self {
+        let own = Own {
+            texts: vec![
+                (dir.path().display().to_string(), "DIR"),
+                (format!("/cgi-bin/{app}"), "/cgi-bin/app"),
+            ],
+            values: vec![
+                (address.ip().to_string(), "ADDRESS"),
+                (address.port().to_string(), "PORT"),
+            ],
+        };
+        Self {
+            server,
+            way,
+            is_daemon: !way.ends_with("cgi"),
+            address,
+            app,
+            own,
+            record: dir.join(&format!("records/{app}")),
+            read: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Roads {
+    #[track_caller]
+    pub(super) fn open() -> Self {
+        let mut roads = Self {
+            all: Vec::new(),
+            _servers: Vec::new(),
+            _dirs: Vec::new(),
+        };
+        // Leaving early is right where it is safe and nowhere else: not under mod_cgid, and lighttpd's limits would not
+        // reach the app. What app-cgi does is the same under all of them.
+        let apache_cgi = ["cgi", "app-cgi", "stay", "relay", "exit"];
+        roads.fronts(WebServer::ApacheCgi, &apache_cgi);
+        roads.fronts(WebServer::ApacheCgid, &["cgi", "app-cgi", "stay", "relay"]);
+        roads.fronts(WebServer::LighttpdCgi, &["cgi", "stay", "relay"]);
+        roads.fronts(WebServer::NginxCgi, &["cgi", "stay", "relay", "exit"]);
+        for kind in [
+            WebServer::ApacheScgi,
+            WebServer::LighttpdScgi,
+            WebServer::NginxScgi,
+        ] {
+            roads.daemon(kind, "mount", "mount = /cgi-bin/app", "");
+            roads.daemon(kind, "paths", "", paths(kind));
+        }
+        roads
+    }
+
+    /// A web server that runs app files, whose names are the ways.
+    #[track_caller]
+    fn fronts(&mut self, kind: WebServer, ways: &[&'static str]) {
+        let dir = Dir::new();
+        dir.folder("records", 0o700);
+        let server = kind.start(&dir, "", "");
+        for way in ways {
+            let config = match *way {
+                "cgi" => "mode = cgi".to_owned(),
+                "app-cgi" => "mode = daemon".to_owned(),
+                handoff => format!("mode = daemon\nhandoff = {handoff}"),
+            };
+            let app = app_file(&dir, way, &config);
+            if *way == "app-cgi" {
+                let text = fs::read_to_string(app).expect("an app file can be read");
+                let text = text.replacen("/polycgi -\n", "/app-cgi -\n", 1);
+                dir.file("cgi-bin/app-cgi", &text, 0o755);
+            }
+            self.all
+                .push(Road::new(&dir, kind, server.address(), way, way));
+        }
+        self._servers.push(server);
+        self._dirs.push(dir);
+    }
+
+    /// A web server that sends SCGI to the daemon.
+    #[track_caller]
+    fn daemon(&mut self, kind: WebServer, way: &'static str, config: &str, more: &str) {
+        let dir = Dir::new();
+        dir.folder("records", 0o700);
+        let app = app_file(&dir, "app", &format!("mode = daemon\n{config}"));
+        run(
+            as_user(installed("polycgi"))
+                .env_remove("LANG")
+                .arg("start")
+                .arg(app),
+            b"",
+        )
+        .success();
+        let socket = dir.socket().display().to_string();
+        let server = kind.start(&dir, &socket, more);
+        self.all
+            .push(Road::new(&dir, kind, server.address(), way, "app"));
+        self._servers.push(server);
+        self._dirs.push(dir);
+    }
+}
+
+/// Lines by which an SCGI module sends SCRIPT_NAME and PATH_INFO if it does not anyway: for a daemon without `mount`.
+fn paths(server: WebServer) -> &'static str {
+    match server {
+        // SetEnv would come too late for it.
+        WebServer::ApacheScgi => {
+            "LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n\
+             SetEnvIf Request_URI . proxy-scgi-pathinfo\n"
+        }
+        WebServer::NginxScgi => {
+            "fastcgi_split_path_info ^(/cgi-bin/app)(/.*)$;\n\
+             scgi_param SCRIPT_NAME $fastcgi_script_name;\nscgi_param PATH_INFO $fastcgi_path_info;\n"
+        }
+        _ => "",
+    }
+}
+
+fn app_file(dir: &Dir, way: &str, config: &str) -> PathBuf {
+    let record = dir.join(&format!("records/{way}"));
+    let record = record.display();
+    let config = format!("wsgi = roads:application\n{config}\nenv.RECORD = {record}");
+    dir.app_file(way, &config)
+}
