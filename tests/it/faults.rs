@@ -419,6 +419,8 @@ fn more_clients_than_descriptors() {
     assert_eq!(dir.daemon(), serving);
     let log = dir.daemon_log();
     assert!(!log.contains("error:"), "{log}");
+    let words = log.matches("descriptors run out").count();
+    assert_eq!(words, 1, "not with each who goes and comes: {log}");
 }
 
 /// What the web server can't find it does not run; but a daemon that serves needs no file for that.

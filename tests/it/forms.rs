@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::util::{Dir, Mpm, Output, Site, as_user, installed, run};
+use super::util::patient::PatientWrite;
+use super::util::{Dir, Mpm, Output, Piped, Site, as_user, cgi, installed, run};
 
 /// Runs a program with the meta-variables of a small GET.
 fn as_cgi(program: &Path, environment: &[(&str, &str)]) -> Output {
@@ -154,4 +155,20 @@ fn by_hand_it_says_what_it_is() {
         "{text}"
     );
     assert!(dir.daemons().is_empty());
+}
+
+/// fcgiwrap, for one, makes a 502 of an answer that comes before all of the body was taken.
+#[test]
+fn the_body_of_a_bad_request_is_read_out() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", "wsgi = testapp:application\nmode = cgi");
+    let mut front = cgi::front(&app, "POST", "/digest", &[]);
+    // A name without a character is one that no web server can mean.
+    front.env("CONTENT_LENGTH", "1000000").env("=", "x");
+    let mut front = Piped::start(&mut front);
+    // It fails when nobody reads.
+    front.stdin().give(&[b'x'; 1_000_000]);
+    let (response, words, _) = front.end();
+    assert_eq!(cgi::reply(&response).status(), 400);
+    assert!(words.contains("an empty name"), "{words}");
 }

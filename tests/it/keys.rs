@@ -36,6 +36,29 @@ fn body_limit() {
 }
 
 #[test]
+fn server_timing() {
+    for (mode, name) in [("cgi", "cgi"), ("daemon", "daemon")] {
+        for is_on in [false, true] {
+            let switch = if is_on { "on" } else { "off" };
+            let site = site(&format!("mode = {mode}\nserver-timing = {switch}\n"));
+            let reply = site.get("/hello");
+            let said = reply.field("Server-Timing");
+            let time = said.and_then(|said| {
+                said.strip_prefix(&format!("polycgi;desc=\"{name}\";dur="))?
+                    .parse::<f64>()
+                    .ok()
+            });
+            assert_eq!(said.is_some(), is_on, "{said:?}");
+            assert_eq!(
+                time.is_some_and(|ms| (0.0..60_000.0).contains(&ms)),
+                is_on,
+                "{said:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn queue_size_and_queue_timeout() {
     let site = site("mode = daemon\nmax-procs = 1\nqueue-size = 1\nqueue-timeout = 1s\n");
     let mut gate = site.dir.gate("gate");

@@ -11,9 +11,12 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
+use super::util::process::send;
 use super::util::scgi::{ScgiClient, header};
 use super::util::{
-    Chance, Deadline, Dir, Load, Reply, Running, Watch, cgi, daemon, installed, pause, run,
+    Chance, Deadline, Dir, Gate, Load, Reply, Running, Watch, cgi, daemon, installed, pause, run,
 };
 
 const CLIENTS: usize = 16;
@@ -235,15 +238,18 @@ fn reload() {
     crowd.end(&answers);
 }
 
-/// An app of a polycgi of its own, which can be replaced.
 fn upgradable(config: &str) -> (Dir, PathBuf) {
+    with_own_polycgi(&format!(
+        "wsgi = testapp:application\nmode = daemon\n{config}"
+    ))
+}
+
+/// An app of a polycgi of its own, which can be replaced.
+pub(crate) fn with_own_polycgi(config: &str) -> (Dir, PathBuf) {
     let dir = Dir::new();
     dir.folder("bin", 0o755);
     install(&dir, &installed("polycgi"));
-    let app = dir.app_file(
-        "app",
-        &format!("wsgi = testapp:application\nmode = daemon\n{config}"),
-    );
+    let app = dir.app_file("app", config);
     let text = fs::read_to_string(&app).expect("the app file can be read");
     let lines = text.split_once('\n').expect("it has lines").1;
     let text = format!("#!{} -\n{lines}", dir.join("bin/polycgi").display());
@@ -252,7 +258,7 @@ fn upgradable(config: &str) -> (Dir, PathBuf) {
 }
 
 /// Written beside and renamed, as `make install` does it.
-fn install(dir: &Dir, program: &Path) {
+pub(crate) fn install(dir: &Dir, program: &Path) {
     let new = dir.join("bin/polycgi.new");
     // By a process of its own: nobody whom another test forks has it open for writing.
     run(Command::new("cp").arg(program).arg(&new), b"").success();
@@ -283,6 +289,49 @@ fn upgrade() {
     assert!(answers.iter().all(|answer| answer.ends_with(" daemon")));
     assert_eq!(crowd.dir.starts(), EXITS + 1, "{}", crowd.dir.daemon_log());
     crowd.end(&answers);
+}
+
+/// Of a CGI program nothing is imported: what serves is what lies there.
+#[test]
+fn an_upgrade_below_a_cgi_program() {
+    let (dir, app) = with_own_polycgi("cgi = /usr/bin/python3 -S cgiapp.py\nmode = daemon\n");
+    let hello = || cgi::start_front(&app, "/hello").end().response().ok();
+    hello();
+    let serving = dir.daemon();
+    install(&dir, &installed("polycgi"));
+    let deadline = Deadline::soon();
+    while !runs_the_new_one(&dir, serving) {
+        assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
+        assert!(hello().starts_with("hello from "));
+    }
+    hello();
+    assert_eq!(dir.daemon(), serving);
+    assert_eq!(dir.daemon_log().matches("info: upgrade: ").count(), 1);
+}
+
+/// Neither the old program nor the new one is there to hear of it.
+#[test]
+fn a_signal_while_a_daemon_is_upgraded_is_not_lost() {
+    let (dir, app) = upgradable("");
+    cgi::start_front(&app, "/hello").end().response().ok();
+    let serving = dir.daemon();
+    let mut gate = Gate::new(&dir.join("apps"), "between");
+    let next = format!(
+        "#!/bin/sh\necho $$ > {gate}.entered\nread line < {gate}.go\nexec {next} \"$@\"\n",
+        gate = dir.join("apps/between").display(),
+        next = installed("scgi-daemon").display()
+    );
+    dir.file("bin/polycgi", &next, 0o755);
+    // It looks at its program then.
+    dir.polycgi(&["reload"]).success();
+    assert_eq!(gate.entered(), serving);
+    let deadline = Deadline::soon();
+    send(serving, Signal::SIGTERM);
+    gate.open(1);
+    assert!(deadline.ended(serving), "{}", dir.daemon_log());
+    let log = dir.daemon_log();
+    assert!(log.contains("leave: SIGTERM"), "{log}");
+    assert!(!dir.socket().exists());
 }
 
 /// A daemon whose new program can't be run goes on with the old one.

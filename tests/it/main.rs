@@ -4,9 +4,15 @@
 #![cfg(test)]
 
 mod apache;
+mod apps;
 mod binary;
 mod broken_import;
+mod cgi_daemon;
+mod cgi_limits;
+mod cgi_slow;
+mod chunked;
 mod cli;
+mod connect;
 mod control;
 mod crowd;
 mod daemon;
@@ -21,10 +27,17 @@ mod keys;
 mod killed;
 mod leaving;
 mod limits;
+mod listen;
+mod matrix;
+mod mount;
 mod overload;
 mod places;
 mod races;
+mod roads;
 mod scgi;
+mod servers;
 mod slow;
+mod staying;
 mod stderr;
+mod suexec;
 mod util;

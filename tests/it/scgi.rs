@@ -1,5 +1,7 @@
 //! Plain SCGI clients at the daemon's socket, right ones and wrong ones: each has its answer, and none hurts another.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::unistd::{Uid, geteuid};
@@ -226,4 +228,122 @@ fn strangers_are_not_believed() {
         assert!(!other.contains("evil.example"), "{other}");
         assert!(other.contains(r#"["REMOTE_ADDR", "127.0.0.1"]"#), "{other}");
     }
+}
+
+/// The way in for an attacker who reaches the socket: no name of his becomes a variable of anybody's, commands are
+/// not his to give, and no descriptor of his is taken.
+#[test]
+fn strangers_set_nothing_and_command_nothing() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let server = Server::start();
+    let ask = |uid: u32, more: &[(&'static str, &'static str)]| {
+        let meta = cgi::meta("GET", "/dump", &[]);
+        let meta = meta
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let first = [("CONTENT_LENGTH", "0"), ("SCGI", "1")];
+        let message = netstring(first.into_iter().chain(more.iter().copied()).chain(meta));
+        ScgiClient::connect_as(&server.dir.socket(), Uid::from_raw(uid))
+            .send(&message)
+            .reply()
+    };
+    const STRANGER: u32 = 65_000;
+    for (path, mode) in [
+        (server.dir.join("run"), 0o755),
+        (server.dir.place(), 0o755),
+        (server.dir.socket(), 0o666),
+    ] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    let names = [
+        "AUTH_TYPE",
+        "BASH_ENV",
+        "GCONV_PATH",
+        "GIT_SSH_COMMAND",
+        "HTTP_PROXY",
+        "LD_LIBRARY_PATH",
+        "LD_PRELOAD",
+        "PATH",
+        "PERL5OPT",
+        "POLYCGI",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "REMOTE_USER",
+        "SSL_CLIENT_VERIFY",
+        "wsgi.url_scheme",
+    ];
+    for name in names {
+        let dump = ask(STRANGER, &[(name, "evil")]).ok();
+        assert!(!dump.contains("evil"), "{name}: {dump}");
+        assert!(dump.contains(r#"["REMOTE_ADDR", "127.0.0.1"]"#), "{dump}");
+    }
+    assert_eq!(ask(STRANGER, &[("POLYCGI_CONTROL", "stop")]).status(), 400);
+    assert_eq!(
+        ask(STRANGER, &[("POLYCGI_CONTROL", "status")]).status(),
+        400
+    );
+    let log = server.dir.daemon_log();
+    assert_eq!(log.matches("listen-allow").count(), 1, "once: {log}");
+    assert!(log.contains("AUTH_TYPE is dropped"), "{log}");
+    server.is_well();
+}
+
+/// What nginx, Apache and lighttpd leave out or add, at the socket of a daemon that knows no mount.
+#[test]
+fn what_web_servers_send_is_put_right() {
+    let server = Server::start();
+    let ask = |sent: &[(&'static str, &'static str)]| {
+        let first = [("CONTENT_LENGTH", "0"), ("SCGI", "1")];
+        let more = [
+            ("REQUEST_METHOD", "GET"),
+            ("SERVER_NAME", "h"),
+            ("SERVER_PORT", "80"),
+            ("SERVER_PROTOCOL", "HTTP/1.1"),
+            ("QUERY_STRING", ""),
+        ];
+        let message = netstring(first.into_iter().chain(more).chain(sent.iter().copied()));
+        server.ask(&message).ok()
+    };
+    let nginx = ask(&[
+        ("REQUEST_URI", "/d%75mp"),
+        ("DOCUMENT_URI", "/dump"),
+        ("HTTP_ACCEPT", "a/b"),
+        ("HTTP_ACCEPT", "c/d"),
+    ]);
+    let apache = ask(&[
+        ("REQUEST_URI", "http://h/d%75mp"),
+        ("SERVER_SOFTWARE", "Apache/2.4.71 (Debian)"),
+        ("SCRIPT_FILENAME", "proxy:scgi://127.0.0.1:4000/dump"),
+        ("SCRIPT_NAME", "/dump"),
+        ("PATH", "/opt/evil"),
+    ]);
+    for dump in [&nginx, &apache] {
+        assert!(dump.contains(r#"["SCRIPT_NAME", ""]"#), "{dump}");
+        assert!(dump.contains(r#"["PATH_INFO", "/dump"]"#), "{dump}");
+        assert!(
+            dump.contains(r#"["GATEWAY_INTERFACE", "CGI/1.1"]"#),
+            "{dump}"
+        );
+        assert!(!dump.contains("/opt/evil"), "{dump}");
+    }
+    assert!(nginx.contains(r#"["HTTP_ACCEPT", "a/b, c/d"]"#), "{nginx}");
+    let lighttpd = ask(&[
+        ("SERVER_SOFTWARE", "lighttpd/1.4.69"),
+        ("GATEWAY_INTERFACE", "CGI/1.1"),
+        ("SCRIPT_NAME", "/wiki"),
+        ("PATH_INFO", "/dump"),
+        ("SERVER_ADMIN", "one"),
+        ("SERVER_ADMIN", "two"),
+    ]);
+    assert!(
+        lighttpd.contains(r#"["SCRIPT_NAME", "/wiki"]"#),
+        "{lighttpd}"
+    );
+    assert!(
+        lighttpd.contains(r#"["SERVER_ADMIN", "two"]"#) && !lighttpd.contains("one"),
+        "{lighttpd}"
+    );
+    server.is_well();
 }

@@ -1,0 +1,358 @@
+//! A daemon that nobody else could start again: asleep where another would leave, tried again where another would be
+//! broken, and passed on where another would be replaced.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::util::process::{self, is_alive, send};
+use super::util::scgi::{ScgiClient, header};
+use super::util::{Deadline, Dir, Load, as_user, cgi, daemon, free_address, installed, run};
+
+const HOST: [u8; 4] = [127, 0, 0, 1];
+
+/// What a web server's SCGI module asks, by TCP.
+fn ask(address: SocketAddr, target: &str) -> super::util::Reply {
+    let mut client = ScgiClient::connect_tcp(HOST.into(), address);
+    client.send(&header("GET", target, &[], 0)).reply()
+}
+
+#[track_caller]
+fn hello(address: SocketAddr) -> String {
+    let hello = ask(address, "/hello").ok();
+    assert!(hello.starts_with("hello from "), "{hello}");
+    hello
+}
+
+/// An app with these lines that listens there, and its daemon.
+fn started(config: &str) -> (Dir, SocketAddr) {
+    let (dir, address) = (Dir::new(), free_address());
+    configure(&dir, address, config);
+    dir.polycgi(&["start"]).success();
+    (dir, address)
+}
+
+fn configure(dir: &Dir, address: SocketAddr, config: &str) {
+    let config = format!("mode = daemon\nlisten = {address}\n{config}");
+    dir.app_file("app", &config);
+}
+
+/// Waits until the daemon has nothing but itself.
+#[track_caller]
+fn until_asleep(dir: &Dir, serving: i32) {
+    dir.until_status("asleep", |status| daemon::workers(status).is_empty());
+    let deadline = Deadline::soon();
+    for pid in process::children(serving) {
+        assert!(deadline.ended(pid), "{pid} did not end");
+    }
+}
+
+const SHORT: &str = "wsgi = testapp:application\nidle-timeout = 1s\nmin-lifetime = 0s\n";
+
+#[test]
+fn asleep_it_lives_and_serves_the_next_request() {
+    let (dir, address) = started(SHORT);
+    let serving = dir.daemon();
+    let first = hello(address);
+    for _ in 0..2 {
+        until_asleep(&dir, serving);
+        dir.until_status_has("state = \"up\"");
+        assert!(is_alive(serving));
+        let next = hello(address);
+        assert_ne!(next, first, "a worker of its own");
+    }
+    // By its own socket as well.
+    until_asleep(&dir, serving);
+    cgi::start_front(&dir.join("cgi-bin/app"), "/hello")
+        .end()
+        .response()
+        .ok();
+    assert_eq!(dir.starts(), 1, "{}", dir.daemon_log());
+    assert!(dir.daemon_log().contains("info: asleep: "));
+    daemon::with_its_children(serving, || {
+        dir.polycgi(&["stop"]).success();
+    });
+}
+
+#[test]
+fn asleep_it_stops_at_once() {
+    let (dir, _) = started(SHORT);
+    let serving = dir.daemon();
+    until_asleep(&dir, serving);
+    dir.polycgi(&["start"]).success();
+    assert_eq!(dir.daemon(), serving);
+    dir.polycgi(&["stop"]).success();
+    assert!(Deadline::soon().ended(serving));
+}
+
+/// What was edited meanwhile is what runs: the app, and its configuration.
+#[test]
+fn edits_while_it_was_asleep() {
+    let (dir, address) = started(SHORT);
+    let serving = dir.daemon();
+    until_asleep(&dir, serving);
+    let other = "def application(environ, start_response):\n    \
+                 start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'other\\n']\n";
+    dir.file("apps/other.py", other, 0o644);
+    configure(&dir, address, &SHORT.replace("testapp", "other"));
+    // What the configuration named before need not even be there.
+    dir.file("apps/testapp.py", "this is no Python\n", 0o644);
+    assert_eq!(ask(address, "/").ok(), "other\n");
+    until_asleep(&dir, serving);
+    dir.file("apps/other.py", &other.replace("other", "another"), 0o644);
+    assert_eq!(ask(address, "/").ok(), "another\n");
+    assert_eq!(dir.starts(), 1, "{}", dir.daemon_log());
+}
+
+/// Refused during the pause, and tried again by the next request after it; and at once for a person.
+#[test]
+fn a_broken_app_is_tried_again() {
+    const BROKEN: &str = "raise RuntimeError('broken on purpose')\n";
+    const WHOLE: &str = "from testapp import application\n";
+    let (dir, address) = (Dir::new(), free_address());
+    dir.file("apps/fragile.py", BROKEN, 0o644);
+    configure(&dir, address, "wsgi = fragile:application\n");
+    assert!(!dir.polycgi(&["start"]).status.success());
+    let serving = dir.daemon();
+    dir.until_status_has("state = \"backing-off\"");
+    assert_eq!(ask(address, "/hello").status(), 500);
+    let log = dir.daemon_log();
+    assert_eq!(log.matches("cannot start the app").count(), 1, "{log}");
+    assert!(log.contains("broken on purpose"), "{log}");
+
+    let deadline = Deadline::soon();
+    while dir.daemon_log().matches("cannot start the app").count() < 3 {
+        assert_eq!(ask(address, "/hello").status(), 500);
+        assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
+    }
+    let log = dir.daemon_log();
+    assert_eq!(log.matches("Traceback").count(), 1, "{log}");
+    dir.file("apps/fragile.py", WHOLE, 0o644);
+    dir.polycgi(&["start"]).success();
+    hello(address);
+    dir.until_status_has("last_failure = null");
+    assert_eq!(dir.daemon(), serving);
+    assert_eq!(dir.starts(), 1, "{}", dir.daemon_log());
+}
+
+/// An app of a polycgi of its own, which can be replaced.
+fn install(dir: &Dir, program: &Path) {
+    let new = dir.join("bin/polycgi.new");
+    // By a process of its own: nobody whom another test forks has it open for writing.
+    run(Command::new("cp").arg(program).arg(&new), b"").success();
+    fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).expect("a mode can be set");
+    fs::rename(&new, dir.join("bin/polycgi")).expect("a file can be renamed");
+}
+
+fn upgradable(config: &str) -> (Dir, PathBuf) {
+    let dir = Dir::new();
+    dir.folder("bin", 0o755);
+    install(&dir, &installed("polycgi"));
+    let app = dir.app_file("app", config);
+    let text = fs::read_to_string(&app).expect("the app file can be read");
+    let lines = text.split_once('\n').expect("it has lines").1;
+    let text = format!("#!{} -\n{lines}", dir.join("bin/polycgi").display());
+    dir.file("cgi-bin/app", &text, 0o755);
+    (dir, app)
+}
+
+/// Nobody who connects by TCP is ever refused or reset while the daemon becomes another version of itself.
+#[test]
+fn an_upgrade_passes_its_listeners_on() {
+    const TIMES: usize = 3;
+    let address = free_address();
+    let (dir, app) = upgradable(&format!(
+        "wsgi = testapp:application\nmode = daemon\nlisten = {address}\nmax-procs = 4\n"
+    ));
+    run(as_user(dir.join("bin/polycgi")).arg("start").arg(&app), b"").success();
+    let serving = dir.daemon();
+    let upgrades = || dir.daemon_log().matches("info: upgrade: ").count();
+    let answers = Load::beside(
+        4,
+        |client, number| {
+            let name = format!("{client}.{number}");
+            let answer = ask(address, &format!("/mark?name={name}")).ok();
+            assert_eq!(answer, format!("{name} daemon\n"));
+            answer
+        },
+        |load| {
+            for times in 1..=TIMES {
+                install(&dir, &installed("polycgi"));
+                let deadline = Deadline::after(Duration::from_secs(60));
+                while upgrades() < times || dir.starts() <= times {
+                    load.assert_goes_on();
+                    assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
+                }
+            }
+        },
+    );
+    assert_eq!(dir.daemon(), serving, "another process");
+    let answered: usize = answers.iter().map(Vec::len).sum();
+    assert_eq!(dir.lines("marks").len(), answered, "each was run once");
+    assert!(answered > 0);
+    let log = dir.daemon_log();
+    assert!(!log.contains("cannot"), "{log}");
+}
+
+/// Nobody is served, and nobody needs to come: what sleeps has nothing that is not on the disk.
+#[test]
+fn an_upgrade_while_it_is_asleep() {
+    let address = free_address();
+    let config = format!("mode = daemon\nlisten = {address}\n{SHORT}");
+    let (dir, app) = upgradable(&config);
+    run(as_user(dir.join("bin/polycgi")).arg("start").arg(&app), b"").success();
+    let serving = dir.daemon();
+    until_asleep(&dir, serving);
+    install(&dir, &installed("polycgi"));
+    let deadline = Deadline::soon();
+    while dir.starts() < 2 {
+        assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
+    }
+    hello(address);
+    assert_eq!(dir.daemon(), serving, "another process");
+}
+
+/// Whoever has two listening sockets for an app and starts it for each line on its stdin, as a service manager does.
+struct Launcher {
+    child: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+const LAUNCHER: &str = "
+import os, socket, sys
+path, host, port, program, app = sys.argv[1:]
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(path)
+unix.listen(64)
+tcp = socket.socket()
+tcp.bind((host, int(port)))
+tcp.listen(64)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        # They may be each other's numbers.
+        fds = [os.dup2(s.fileno(), n, False) for n, s in ((10, unix), (11, tcp))]
+        os.dup2(10, 3)
+        os.dup2(11, 4)
+        environ = dict(os.environ, LISTEN_PID=str(os.getpid() + int(line)), LISTEN_FDS='2')
+        os.execve(program, [program, app], environ)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print('gone', flush=True)
+";
+
+impl Launcher {
+    #[track_caller]
+    fn start(dir: &Dir, address: SocketAddr) -> Self {
+        let mut command = as_user("/usr/bin/python3");
+        command.args(["-c", LAUNCHER]).arg(dir.join("given"));
+        command.args([address.ip().to_string(), address.port().to_string()]);
+        command
+            .arg(installed("scgi-daemon"))
+            .arg(dir.join("cgi-bin/app"));
+        let said = fs::File::create(dir.join("said")).expect("a file can be made");
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(said);
+        let mut child = child.spawn().expect("a launcher can be run");
+        let said = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        Self { child, said }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("it says a line");
+        line.trim_end().to_owned()
+    }
+
+    /// Starts a daemon; its pid. `off`: what LISTEN_PID is beside that.
+    #[track_caller]
+    fn launch(&mut self, off: i32) -> i32 {
+        let stdin = self.child.stdin.as_mut().expect("stdin is piped");
+        writeln!(stdin, "{off}").expect("it reads");
+        self.line().parse().expect("it says a pid")
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // It goes at the end of its stdin, or is in the middle of a test that has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn said(dir: &Dir) -> String {
+    fs::read_to_string(dir.join("said")).unwrap_or_default()
+}
+
+#[track_caller]
+fn until_started(dir: &Dir) {
+    let deadline = Deadline::soon();
+    while !said(dir).contains("info: start: ") {
+        assert!(!deadline.left().is_zero(), "{}", said(dir));
+    }
+}
+
+/// They stay whoever's they are: those who connect while no daemon runs wait for the next one.
+#[test]
+fn sockets_that_a_service_manager_gives() {
+    let (dir, address) = (Dir::new(), free_address());
+    dir.app_file("app", &format!("mode = daemon\n{SHORT}"));
+    let mut launcher = Launcher::start(&dir, address);
+    let path = dir.join("given");
+    let by_path = || {
+        let mut client = ScgiClient::connect(&path);
+        client.send(&header("GET", "/hello", &[], 0)).reply().ok()
+    };
+    let first = launcher.launch(0);
+    until_started(&dir);
+    assert!(by_path().starts_with("hello from "));
+    hello(address);
+    assert_eq!(dir.daemon(), first);
+    // It stays, since it could not be started by whoever connects to these.
+    until_asleep(&dir, first);
+    assert!(is_alive(first));
+    hello(address);
+
+    send(first, Signal::SIGTERM);
+    assert_eq!(launcher.line(), "gone");
+    assert!(path.exists(), "it was not ours to take away");
+    let mut waiting = ScgiClient::connect(&path);
+    waiting.send(&header("GET", "/hello", &[], 0));
+    let mut also_waiting = ScgiClient::connect_tcp(HOST.into(), address);
+    also_waiting.send(&header("GET", "/hello", &[], 0));
+    let second = launcher.launch(0);
+    waiting.reply().ok();
+    also_waiting.reply().ok();
+    send(second, Signal::SIGTERM);
+    assert_eq!(launcher.line(), "gone");
+    fs::remove_file(&path).expect("the launcher's own socket");
+}
+
+/// LISTEN_PID of another process: what is open there is none of our business.
+#[test]
+fn sockets_that_were_meant_for_somebody_else() {
+    let (dir, address) = (Dir::new(), free_address());
+    dir.app_file("app", &format!("mode = daemon\n{SHORT}"));
+    let mut launcher = Launcher::start(&dir, address);
+    let pid = launcher.launch(1);
+    until_started(&dir);
+    dir.until_status_has("state = \"up\"");
+    assert!(!said(&dir).contains("listening"), "{}", said(&dir));
+    // Connected, and accepted by nobody.
+    let _unix = UnixStream::connect(dir.join("given")).expect("the launcher listens");
+    let _tcp = TcpStream::connect(address).expect("the launcher listens");
+    // It leaves when it is idle, like any other.
+    assert_eq!(launcher.line(), "gone");
+    assert!(!is_alive(pid));
+    fs::remove_file(dir.join("given")).expect("the launcher's own socket");
+}
