@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::place::Place;
 use crate::policy::route::Reach;
 use crate::slots::Slots;
-use crate::sys::process::{self, Program};
+use crate::sys::process;
+use crate::sys::program::Program;
 use crate::sys::{Errno, clock, files, is, lock, socket};
 
 /// How long anybody waits for the lock: its holder does a handful of system calls.

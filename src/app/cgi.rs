@@ -13,7 +13,8 @@ use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::handoff;
 use crate::scgi::{self, Decoded};
-use crate::sys::process::{self, Program};
+use crate::sys::process;
+use crate::sys::program::Program;
 
 /// What GATEWAY_INTERFACE says where the client does not.
 const INTERFACE: &[u8] = b"CGI/1.1";

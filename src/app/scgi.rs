@@ -14,7 +14,8 @@ use crate::config::{Address, Config};
 use crate::handoff;
 use crate::scgi;
 use crate::sys::poll::{self, Interest};
-use crate::sys::process::{self, Program};
+use crate::sys::process;
+use crate::sys::program::Program;
 use crate::sys::{clock, files, signal, socket};
 
 /// What stands for the socket's path in a command.

@@ -14,7 +14,8 @@ use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::config::{Config, Python, Reload, Target};
 use crate::scgi;
-use crate::sys::process::{self, Program};
+use crate::sys::process;
+use crate::sys::program::Program;
 use crate::sys::{clock, files};
 
 /// What both ways have in common.

@@ -20,7 +20,7 @@ use crate::relay;
 use crate::report::{Exit, say};
 use crate::scgi;
 use crate::start::{self, Here};
-use crate::sys::{files, process, socket};
+use crate::sys::{files, process, program, socket};
 
 const NAME: &str = "request";
 /// The most of a response's head that is looked at, in bytes.
@@ -225,7 +225,7 @@ fn by_cgi(app: &AppFile, meta: &[(String, String)], body: &[u8]) -> Result<Vec<u
         .map_err(|bad| (Exit::Usage, format!("no such request can be: {bad}")))?;
     let input = held(body)?;
     let (out, into) = files::pipe().map_err(system("make a pipe"))?;
-    let child = process::fork_with(input.as_fd(), into.as_fd(), || {
+    let child = program::fork_with(input.as_fd(), into.as_fd(), || {
         say(NAME, app::become_cgi(app, &config, &request));
     });
     let child = child.map_err(system("start a process"))?;

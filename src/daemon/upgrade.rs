@@ -13,7 +13,8 @@ use crate::app::environment;
 use crate::policy::pool::State;
 use crate::start;
 use crate::sys::files::{self, Identity};
-use crate::sys::process::{self, Program};
+use crate::sys::process;
+use crate::sys::program::Program;
 use crate::sys::{clock, load, signal};
 
 /// How long nobody is accepted, at the most, so that a quiet moment comes.

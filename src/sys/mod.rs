@@ -12,6 +12,7 @@ pub mod lock;
 pub mod memory;
 pub mod poll;
 pub mod process;
+pub mod program;
 pub mod signal;
 pub mod socket;
 pub mod splice;

@@ -1,6 +1,7 @@
 //! What a client of Apache sees: each check with both kinds of Apache, and the app run in each way. It knows
 //! nothing of how polycgi does it.
 
+use super::util::served::blocks;
 use super::util::{Mpm, Site, Way, digest};
 
 /// Makes a test of each check in each of the places; the reference can't do the last ones.
@@ -67,27 +68,9 @@ fn big_response(site: Site) {
     assert_eq!(digest(&reply.body), digest(&blocks(SIZE)));
 }
 
-/// What the test application's `blocks` makes.
-fn blocks(size: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size + 65536);
-    for number in 0..size.div_ceil(65536) {
-        bytes.extend_from_slice(format!("{number:015}\n").as_bytes());
-        bytes.resize((number + 1) * 65536, b'.');
-    }
-    bytes.truncate(size);
-    bytes
-}
-
 /// The first block is here while the application still waits: no time is measured.
 fn early_first_byte(site: Site) {
-    let mut gate = site.dir.gate("gate");
-    let mut response = site.open("GET", "/stream?gate=gate", &[], None);
-    assert_eq!(response.head().status, 200);
-    assert_eq!(response.piece().as_deref(), Some(&b"first\n"[..]));
-    gate.entered();
-    gate.open(1);
-    assert_eq!(response.piece().as_deref(), Some(&b"second\n"[..]));
-    assert_eq!(response.piece(), None);
+    site.streams("/stream?gate=gate");
 }
 
 fn statuses(site: Site) {

@@ -11,17 +11,9 @@ use super::util::daemon::{workers, workers_that_are};
 use super::util::patient::PatientRead;
 use super::util::process::{is_alive, kill_at_once, send};
 use super::util::served::{cgi_app_file, pid_in};
-use super::util::{Deadline, Mpm, Piped, Served, Site, Watch, cgi, under_both};
+use super::util::{Deadline, Mpm, Served, Site, Watch, cgi, under_both};
 
 under_both!(request_timeout starts_by_load);
-
-/// What a front has delivered and said; it must have ended well.
-#[track_caller]
-fn answer(front: Piped) -> (String, String) {
-    let (response, words, status) = front.end();
-    assert!(status.success(), "{status}: {words}");
-    (String::from_utf8_lossy(&response).into_owned(), words)
-}
 
 /// It is ended with all that it has started.
 fn request_timeout(mpm: Mpm) {
@@ -83,7 +75,7 @@ fn a_program_that_does_not_hear_is_killed() {
     let began = Instant::now();
     let deaf = served.front("/stuck?deaf=1&gate=gate");
     let child = gate.entered();
-    let (response, _) = answer(deaf);
+    let (response, _) = deaf.answer();
     assert!(response.starts_with("Status: 504 "), "{response}");
     assert!(
         began.elapsed() < Duration::from_secs(4),
@@ -110,15 +102,15 @@ fn time_limits_after_the_first_byte() {
     let late = served.front("/stuck?late=1");
     let mut plain = served.plain("/stuck?late=1");
     let dripping = served.front("/drip?count=9&ms=200");
-    let (response, words) = answer(late);
+    let (response, words) = late.answer();
     assert!(response.ends_with("\r\n\r\nfirst\n"), "{response}{words}");
     assert_eq!(plain.reply().ok(), "first\n");
-    let (response, words) = answer(dripping);
+    let (response, words) = dripping.answer();
     assert!(
         response.ends_with("\r\n\r\n0\n1\n2\n3\n4\n5\n6\n7\n8\n"),
         "{response}{words}"
     );
-    let (response, _) = answer(served.front("/drip?count=100&ms=100"));
+    let (response, _) = served.front("/drip?count=100&ms=100").answer();
     let (_, lines) = response.split_once("\r\n\r\n").expect("a head");
     assert!((1..60).contains(&lines.lines().count()), "{response}");
     served.is_well();
@@ -137,16 +129,16 @@ fn so_many_at_once_and_so_many_wait() {
     assert_eq!(shown, children, "{status:?}");
     let waits = served.front("/hello");
     served.dir.until_status_has("queue = 1");
-    let (response, _) = answer(served.front("/hello"));
+    let (response, _) = served.front("/hello").answer();
     assert!(
         response.starts_with("Status: 503 ") && response.contains("Retry-After: "),
         "{response}"
     );
     gate.open(2);
     for held in held {
-        assert!(answer(held).0.starts_with("Status: 200 "));
+        assert!(held.answer().0.starts_with("Status: 200 "));
     }
-    let (response, _) = answer(waits);
+    let (response, _) = waits.answer();
     assert!(
         !children.contains(&pid_in(&response)),
         "each has a process of its own"
@@ -226,7 +218,7 @@ fn a_daemon_that_is_stopped_finishes_what_runs() {
     pid_in(&served.get("/hello").ok());
     assert_eq!(served.dir.all_daemons().len(), 2);
     gate.open(1);
-    assert!(answer(held).0.starts_with("Status: 200 "));
+    assert!(held.answer().0.starts_with("Status: 200 "));
     assert!(Deadline::soon().ended(served.daemon));
 }
 
@@ -239,8 +231,8 @@ fn a_daemon_that_is_stopped_does_not_wait_for_ever() {
     let late = served.front("/stuck?deaf=1&late=1&gate=gate");
     let children = [gate.entered(), gate.entered()];
     send(served.daemon, Signal::SIGTERM);
-    assert!(answer(mute).0.starts_with("Status: 502 "));
-    assert!(answer(late).0.ends_with("\r\n\r\nfirst\n"));
+    assert!(mute.answer().0.starts_with("Status: 502 "));
+    assert!(late.answer().0.ends_with("\r\n\r\nfirst\n"));
     for pid in children.into_iter().chain([served.daemon]) {
         assert!(Deadline::soon().ended(pid), "{pid}");
     }
@@ -279,7 +271,7 @@ fn reload() {
     }
     gate.open(2);
     for held in held {
-        answer(held);
+        held.answer();
     }
     let status = served.dir.status();
     assert!(status.contains(&"generation = 2".to_owned()), "{status:?}");

@@ -1,9 +1,10 @@
 //! Slow clients of a CGI program under the daemon: they cost no place, lose nothing, and get each block as it comes.
 
+use super::slow;
 use super::util::patient::{PatientRead, PatientWrite};
-use super::util::process::{descriptors, peak_memory};
+use super::util::process::descriptors;
 use super::util::served::{assert_same, blocks, noise};
-use super::util::{Dir, Served, SmallDisk, daemon, digest};
+use super::util::{Dir, Served, SmallDisk, daemon};
 
 /// Also when it was slow before, and at a socket: no block is held back.
 #[test]
@@ -114,32 +115,9 @@ fn a_full_disk_is_back_pressure() {
     served.is_well();
 }
 
-/// 64 MB each way, by pipes and by a socket, and the daemon does not grow.
 #[test]
 fn large_bodies_both_ways() {
-    const SIZE: usize = 64 << 20;
-    let served = Served::cgi("max-procs = 2\n");
-    let body = noise(SIZE);
-    let expected = format!("{} {SIZE}\n", digest(&body));
-    let memory = peak_memory(served.daemon);
-    let mut front = served.posting("/digest", SIZE);
-    front.stdin().give(&body);
-    front.stdout.response_head();
-    assert_eq!(front.stdout.to_the_end(), expected.as_bytes());
-    assert!(front.ended().success());
-    let mut plain = served.plain_posting("/digest", SIZE);
-    assert_eq!(plain.send(&body).reply().ok(), expected);
-    drop(body);
-
-    let (target, whole) = (format!("/big?size={SIZE}"), blocks(SIZE));
-    let mut front = served.front(&target);
-    front.stdout.response_head();
-    assert_same(&front.stdout.to_the_end(), &whole);
-    assert!(front.ended().success());
-    assert_same(&served.plain(&target).reply().body, &whole);
-    let grown = peak_memory(served.daemon) - memory;
-    assert!(grown < 8 << 20, "the daemon has grown by {grown} bytes");
-    served.is_well();
+    slow::large_bodies(&Served::cgi("max-procs = 2\n"));
 }
 
 /// Neither reads before the other: the body is thrown away beside, for a program that has closed its input.

@@ -60,7 +60,7 @@ fn site(mpm: Mpm, way: Way, more: &str) -> Site {
 
 #[track_caller]
 fn post(site: &Site, target: &str) -> Chunked {
-    Chunked::post(site.apache.address(), &format!("/cgi-bin/app{target}"))
+    Chunked::post(site.server.address(), &format!("/cgi-bin/app{target}"))
 }
 
 /// Waits until the operator has been told. A front that relays has passed no way to its web server's log.

@@ -144,7 +144,7 @@ fn a_body_without_a_length(mpm: Mpm) {
         fs::set_permissions(dir.join("run"), PermissionsExt::from_mode(mode))
             .expect("a mode can be set");
         for size in [0, 10, 100_000, body.len()] {
-            let chunked = Chunked::post(site.apache.address(), "/cgi-bin/app/digest");
+            let chunked = Chunked::post(site.server.address(), "/cgi-bin/app/digest");
             let reply = chunked.whole(&body[..size]);
             let expected = format!("{} {size}\n", digest(&body[..size]));
             assert_eq!(reply.ok(), expected, "{config}");

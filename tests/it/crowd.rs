@@ -19,7 +19,7 @@ fn a_crowd_of_clients(mpm: Mpm) {
     let site = Site::configured(mpm, 256, &config("auto"));
     let begin = |number| {
         let target = format!("/cgi-bin/app{}", target(number));
-        Conversation::begin(site.apache.address(), "GET", &target, &[], None)
+        Conversation::begin(site.server.address(), "GET", &target, &[], None)
     };
     let mut crowd: Vec<_> = (0..CROWD).map(begin).collect();
     assert!(site.dir.processes_of_apps().is_empty(), "nothing has begun");

@@ -14,14 +14,6 @@ use super::util::{Deadline, Dir, Mpm, Piped, Served, Site, as_user, cgi, daemon,
 
 under_both!(request_timeout);
 
-/// What a front has delivered and said; it must have ended well.
-#[track_caller]
-fn answer(front: Piped) -> (String, String) {
-    let (response, words, status) = front.end();
-    assert!(status.success(), "{status}: {words}");
-    (String::from_utf8_lossy(&response).into_owned(), words)
-}
-
 /// By Apache, as an operator meets it: the page, and where it was stuck.
 fn request_timeout(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
@@ -78,7 +70,7 @@ fn a_worker_that_cannot_be_told_is_killed() {
     });
     served.hello();
     for (how, front, worker) in stuck {
-        let (response, words) = answer(front);
+        let (response, words) = front.answer();
         if how == "late" {
             assert!(response.ends_with("\r\n\r\nfirst\n"), "added: {response}");
         } else {
@@ -116,12 +108,12 @@ fn progress_keeps_a_request_alive() {
         }
     }
     assert!(plain.reply().ok().ends_with(" 9\n"));
-    let (response, words) = answer(dripping);
+    let (response, words) = dripping.answer();
     assert!(
         response.ends_with("\r\n\r\n0\n1\n2\n3\n4\n5\n6\n7\n8\n"),
         "{response}{words}"
     );
-    let (response, words) = answer(sipping);
+    let (response, words) = sipping.answer();
     assert!(
         response.ends_with(&format!("\r\n\r\n{}\n", body.len())),
         "{response}{words}"
@@ -142,13 +134,13 @@ fn request_limit() {
     let mut sipping = served.posting("/sip?ms=100", body.len());
     sipping.stdin().offer(&body[..65536]);
     let stuck = served.front("/stuck?how=sleep");
-    let (response, _) = answer(dripping);
+    let (response, _) = dripping.answer();
     let (_, lines) = response.split_once("\r\n\r\n").expect("a head");
     let numbers: Vec<&str> = lines.lines().collect();
     let expected: Vec<String> = (0..numbers.len()).map(|n| n.to_string()).collect();
     assert_eq!(numbers, expected, "nothing is added");
     assert!((1..60).contains(&numbers.len()), "{response}");
-    let (response, words) = answer(stuck);
+    let (response, words) = stuck.answer();
     assert!(response.starts_with("Status: 504 "), "{response}");
     assert!(words.contains("sleep_for_ever"), "{words}");
     drop(sipping);
@@ -183,11 +175,11 @@ fn queue_timeout_behind_a_stuck_worker() {
     let worker = gate.entered();
     let waits = served.front("/hello");
     served.dir.until_status_has("queue = 1");
-    let (response, _) = answer(waits);
+    let (response, _) = waits.answer();
     assert!(response.starts_with("Status: 503 "), "{response}");
     assert!(response.contains("Retry-After: "), "{response}");
     assert!(is_alive(worker), "it has the only place");
-    let (response, _) = answer(stuck);
+    let (response, _) = stuck.answer();
     assert!(response.starts_with("Status: 504 "), "{response}");
     served.is_well();
 }
@@ -202,7 +194,7 @@ fn start_timeout() {
         "wsgi = never:application\nmode = daemon\nstart-timeout = 1s\n",
     );
     let front = Piped::start(&mut cgi::front(&app, "GET", "/", &[]));
-    let (response, _) = answer(front);
+    let (response, _) = front.answer();
     assert!(response.starts_with("Status: 504 "), "{response}");
     let deadline = Deadline::soon();
     for process in dir.processes() {
@@ -226,10 +218,10 @@ fn graceful_timeout() {
     daemon::with_its_children(served.daemon, || send(served.daemon, Signal::SIGTERM));
     assert!(began.elapsed() >= Duration::from_millis(900), "no grace");
     assert!(!is_alive(worker));
-    let (response, _) = answer(quick);
+    let (response, _) = quick.answer();
     assert!(response.ends_with("\r\n\r\n0\n1\n2\n"), "{response}");
     for front in [held, stuck] {
-        let (response, _) = answer(front);
+        let (response, _) = front.answer();
         assert!(response.starts_with("Status: 50"), "{response}");
     }
 }
@@ -252,7 +244,7 @@ fn a_body_beyond_the_graceful_timeout() {
         // Each may still send what it has, and ends that here.
         drop(plain);
         front.stdin = None;
-        let (response, _) = answer(front);
+        let (response, _) = front.answer();
         assert!(response.starts_with("Status: 503 "), "{response}");
     });
 }
@@ -312,7 +304,7 @@ fn min_procs() {
     let workers = [(); 4].map(|()| gate.entered());
     gate.open(4);
     for front in held {
-        answer(front);
+        front.answer();
     }
     served.dir.until_status("three of four", |status| {
         three(status) && !workers.iter().all(|pid| is_alive(*pid))
@@ -345,7 +337,7 @@ fn min_idle() {
         .until_status("the last one is spare", |status| idle(status) == 1);
     gate.open(3);
     for front in held {
-        answer(front);
+        front.answer();
     }
     served
         .dir
@@ -361,7 +353,7 @@ fn worker_idle_timeout() {
     let workers = [(); 3].map(|()| gate.entered());
     gate.open(3);
     for front in held {
-        answer(front);
+        front.answer();
     }
     for worker in workers {
         assert!(Deadline::soon().ended(worker), "it is spare");

@@ -267,5 +267,5 @@ fn ask_with(
     fields: &[(&str, &str)],
     body: Option<&[u8]>,
 ) -> Reply {
-    super::util::Conversation::new(site.apache.address(), method, target, fields, body).reply()
+    super::util::Conversation::new(site.server.address(), method, target, fields, body).reply()
 }

@@ -118,7 +118,7 @@ fn no_nph(mpm: Mpm) {
     let get = |accept| {
         let fields = [("Accept", accept)];
         Conversation::new(
-            site.apache.address(),
+            site.server.address(),
             "GET",
             "/cgi-bin/nph-app/hello",
             &fields,

@@ -31,7 +31,7 @@ fn hundreds_of_slow_clients_and_four_workers() {
     let (serving, spool) = (dir.daemon(), dir.join("spool"));
     let (memory, fds) = (peak_memory(serving), descriptors(serving));
 
-    let address = site.apache.address();
+    let address = site.server.address();
     let page = format!("/cgi-bin/app/big?size={PAGE}");
     let body = noise(BODY);
     let readers = (0..CROWD).map(|_| Slow::reader(address, &page));
@@ -178,11 +178,15 @@ fn a_full_spool_is_back_pressure() {
     served.is_well();
 }
 
-/// 64 MB each way, by pipes and by a socket, and the daemon does not grow.
 #[test]
 fn large_bodies_both_ways() {
+    large_bodies(&Served::start("max-procs = 2\n"));
+}
+
+/// 64 MB each way, by pipes and by a socket, and the daemon does not grow.
+#[track_caller]
+pub(super) fn large_bodies(served: &Served) {
     const SIZE: usize = 64 << 20;
-    let served = Served::start("max-procs = 2\n");
     let body = noise(SIZE);
     let expected = format!("{} {SIZE}\n", digest(&body));
     let memory = peak_memory(served.daemon);

@@ -4,14 +4,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::leaving::{install, with_own_polycgi};
 use super::util::process::{self, is_alive, send};
 use super::util::scgi::{ScgiClient, header};
 use super::util::{Deadline, Dir, Load, as_user, cgi, daemon, free_address, installed, run};
@@ -142,33 +141,12 @@ fn a_broken_app_is_tried_again() {
     assert_eq!(dir.starts(), 1, "{}", dir.daemon_log());
 }
 
-/// An app of a polycgi of its own, which can be replaced.
-fn install(dir: &Dir, program: &Path) {
-    let new = dir.join("bin/polycgi.new");
-    // By a process of its own: nobody whom another test forks has it open for writing.
-    run(Command::new("cp").arg(program).arg(&new), b"").success();
-    fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).expect("a mode can be set");
-    fs::rename(&new, dir.join("bin/polycgi")).expect("a file can be renamed");
-}
-
-fn upgradable(config: &str) -> (Dir, PathBuf) {
-    let dir = Dir::new();
-    dir.folder("bin", 0o755);
-    install(&dir, &installed("polycgi"));
-    let app = dir.app_file("app", config);
-    let text = fs::read_to_string(&app).expect("the app file can be read");
-    let lines = text.split_once('\n').expect("it has lines").1;
-    let text = format!("#!{} -\n{lines}", dir.join("bin/polycgi").display());
-    dir.file("cgi-bin/app", &text, 0o755);
-    (dir, app)
-}
-
 /// Nobody who connects by TCP is ever refused or reset while the daemon becomes another version of itself.
 #[test]
 fn an_upgrade_passes_its_listeners_on() {
     const TIMES: usize = 3;
     let address = free_address();
-    let (dir, app) = upgradable(&format!(
+    let (dir, app) = with_own_polycgi(&format!(
         "wsgi = testapp:application\nmode = daemon\nlisten = {address}\nmax-procs = 4\n"
     ));
     run(as_user(dir.join("bin/polycgi")).arg("start").arg(&app), b"").success();
@@ -206,7 +184,7 @@ fn an_upgrade_passes_its_listeners_on() {
 fn an_upgrade_while_it_is_asleep() {
     let address = free_address();
     let config = format!("mode = daemon\nlisten = {address}\n{SHORT}");
-    let (dir, app) = upgradable(&config);
+    let (dir, app) = with_own_polycgi(&config);
     run(as_user(dir.join("bin/polycgi")).arg("start").arg(&app), b"").success();
     let serving = dir.daemon();
     until_asleep(&dir, serving);

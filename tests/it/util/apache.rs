@@ -23,40 +23,8 @@ pub(crate) enum Mpm {
     Prefork,
 }
 
-/// A running Apache, which serves `cgi-bin` of the test's directory at `/cgi-bin/`.
-pub(crate) struct Apache(Server);
-
-impl Apache {
-    /// Starts it for up to `concurrency` requests at once and with these more lines of configuration, and waits
-    /// until it listens.
-    #[track_caller]
-    pub(crate) fn start(dir: &Dir, mpm: Mpm, concurrency: u32, more: &str) -> Self {
-        Self(start(dir, "apache", mpm, concurrency, more))
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.address()
-    }
-
-    /// Stops it, and waits until it has gone and its log is complete.
-    pub(crate) fn stop(&mut self) {
-        self.0.stop();
-    }
-
-    /// What it has logged so far about requests, and what their CGIs wrote to stderr; all of it once it has
-    /// stopped. Not that it started and stopped.
-    pub(crate) fn log(&self) -> String {
-        self.0.log()
-    }
-
-    /// Waits until the log has that text.
-    #[track_caller]
-    pub(crate) fn logged(&self, text: &str) {
-        self.0.logged(text);
-    }
-}
-
-/// Apache in a folder of that name.
+/// Apache in a folder of that name, for up to `concurrency` requests at once and with these more lines of configuration;
+/// it listens. `cgi-bin` of the test's directory is at `/cgi-bin/`.
 #[track_caller]
 pub(super) fn start(dir: &Dir, folder: &str, mpm: Mpm, concurrency: u32, more: &str) -> Server {
     start_by(command(), dir, folder, mpm, concurrency, more)

@@ -60,6 +60,11 @@ impl Hosted {
     #[track_caller]
     pub(crate) fn before(dir: Dir, kind: WebServer, scgi: &str, more: &str) -> Self {
         let server = kind.start(&dir, scgi, more);
+        Self::of(dir, server)
+    }
+
+    /// What has begun already.
+    pub(super) fn of(dir: Dir, server: Server) -> Self {
         Self {
             server,
             dir,
@@ -95,6 +100,25 @@ impl Hosted {
     ) -> Conversation {
         let target = format!("/cgi-bin/app{target}");
         Conversation::new(self.server.address(), method, &target, fields, body)
+    }
+
+    /// The app's address for a client that is a program.
+    pub(crate) fn url(&self, target: &str) -> String {
+        format!("http://{}/cgi-bin/app{target}", self.server.address())
+    }
+
+    /// A target that says `first`, waits at the gate `gate` and says `second`: the first piece is here while the app
+    /// still waits. No time is measured.
+    #[track_caller]
+    pub(crate) fn streams(&self, target: &str) {
+        let mut gate = self.dir.gate("gate");
+        let mut response = self.open("GET", target, &[], None);
+        assert_eq!(response.head().status, 200);
+        assert_eq!(response.piece().as_deref(), Some(&b"first\n"[..]));
+        gate.entered();
+        gate.open(1);
+        assert_eq!(response.piece().as_deref(), Some(&b"second\n"[..]));
+        assert_eq!(response.piece(), None);
     }
 
     /// Waits until the error log has that text, which the test expects.

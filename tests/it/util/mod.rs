@@ -33,7 +33,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-pub(crate) use apache::{Apache, Mpm};
+pub(crate) use apache::Mpm;
 pub(crate) use chunked::Chunked;
 pub(crate) use command::{Output, Running, as_other, as_user, digest, run};
 pub(crate) use deadline::Deadline;

@@ -67,6 +67,14 @@ impl Piped {
             status,
         )
     }
+
+    /// What it has delivered and said; it must have ended well.
+    #[track_caller]
+    pub(crate) fn answer(self) -> (String, String) {
+        let (response, words, status) = self.end();
+        assert!(status.success(), "{status}: {words}");
+        (String::from_utf8_lossy(&response).into_owned(), words)
+    }
 }
 
 impl Drop for Piped {

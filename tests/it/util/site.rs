@@ -1,6 +1,8 @@
 //! An app served by Apache in one of the ways: what most tests begin with, and what they end with.
 
-use super::{Apache, Conversation, Dir, Mpm, Reply};
+use std::ops::{Deref, DerefMut};
+
+use super::{Dir, Hosted, Mpm, apache};
 
 /// How the app is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,14 +15,8 @@ pub(crate) enum Way {
     Reference,
 }
 
-/// A web server, an app in its cgi-bin, and their directory. At the end the error log must be empty, unless
-/// the test has asked for it.
-pub(crate) struct Site {
-    // In this order: the web server goes first, then the daemon is asked to leave, then the directory goes.
-    pub(crate) apache: Apache,
-    pub(crate) dir: Dir,
-    log_was_read: bool,
-}
+/// Apache, and an app in its cgi-bin.
+pub(crate) struct Site(Hosted);
 
 impl Site {
     /// The test application under wsgiref.validate, as `/cgi-bin/app`.
@@ -47,12 +43,8 @@ impl Site {
     #[track_caller]
     pub(crate) fn with(mpm: Mpm, concurrency: u32, more: &str) -> Self {
         let dir = Dir::new();
-        let apache = Apache::start(&dir, mpm, concurrency, more);
-        Self {
-            apache,
-            dir,
-            log_was_read: false,
-        }
+        let server = apache::start(&dir, "apache", mpm, concurrency, more);
+        Self(Hosted::of(dir, server))
     }
 
     /// A web server with an app file `cgi-bin/app` of these lines.
@@ -88,73 +80,18 @@ impl Site {
             &format!("wsgi = {module}:{callable}\nmode = {mode}\n{environment}"),
         );
     }
+}
 
-    /// GET of a target below the app.
-    #[track_caller]
-    pub(crate) fn get(&self, target: &str) -> Reply {
-        self.send("GET", target, &[], None)
-    }
+impl Deref for Site {
+    type Target = Hosted;
 
-    #[track_caller]
-    pub(crate) fn send(
-        &self,
-        method: &str,
-        target: &str,
-        fields: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Reply {
-        self.open(method, target, fields, body).reply()
-    }
-
-    /// Sends a request, and leaves the response to be looked at while it comes.
-    #[track_caller]
-    pub(crate) fn open(
-        &self,
-        method: &str,
-        target: &str,
-        fields: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Conversation {
-        Conversation::new(
-            self.apache.address(),
-            method,
-            &format!("/cgi-bin/app{target}"),
-            fields,
-            body,
-        )
-    }
-
-    /// The app's address for a client that is a program.
-    pub(crate) fn url(&self, target: &str) -> String {
-        format!("http://{}/cgi-bin/app{target}", self.apache.address())
-    }
-
-    /// Waits until the error log has that text, which the test expects.
-    #[track_caller]
-    pub(crate) fn logged(&mut self, text: &str) {
-        self.log_was_read = true;
-        self.apache.logged(text);
-    }
-
-    /// Stops the web server, and returns its error log.
-    pub(crate) fn log(&mut self) -> String {
-        self.log_was_read = true;
-        self.apache.stop();
-        self.apache.log()
+    fn deref(&self) -> &Hosted {
+        &self.0
     }
 }
 
-impl Drop for Site {
-    fn drop(&mut self) {
-        self.apache.stop();
-        let log = self.apache.log();
-        if std::thread::panicking() {
-            eprintln!("the error log:\n{log}");
-        } else {
-            assert!(
-                self.log_was_read || log.is_empty(),
-                "in the error log:\n{log}"
-            );
-        }
+impl DerefMut for Site {
+    fn deref_mut(&mut self) -> &mut Hosted {
+        &mut self.0
     }
 }
