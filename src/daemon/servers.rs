@@ -188,6 +188,9 @@ impl Server {
         // Its flags are the last process's.
         socket::set_blocking(self.listener.as_fd()).map_err(cannot)?;
         let (output, theirs) = files::pipe().map_err(cannot)?;
+        // Before there is a process: what fails then leaves nothing behind.
+        let token = Token::Stderr(Source::Server(id)).into();
+        poll.add(&output, token, Interest::Read).map_err(cannot)?;
         let pid = scgi::spawn(
             app,
             config,
@@ -200,8 +203,6 @@ impl Server {
         self.pid = Some(pid);
         self.started = clock::now();
         self.lost_since = None;
-        let token = Token::Stderr(Source::Server(id)).into();
-        poll.add(&output, token, Interest::Read).map_err(cannot)?;
         self.output = Some(output);
         Ok(())
     }
