@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, BadConfig, Config, Host, Settings};
-use crate::sys::files::{self, Identity};
+use crate::naming::{self, AppId};
+use crate::sys::files;
 use crate::sys::{environ, load, process};
 
 /// Defaults for every app of the host.
@@ -31,7 +32,7 @@ pub struct AppFile {
     /// Where the configuration is.
     pub config: PathBuf,
     /// The directory's name below the runtime directory: `<name>-<hash>`.
-    pub id: String,
+    pub id: AppId,
 }
 
 /// Why there is no app here.
@@ -102,13 +103,19 @@ impl AppFile {
             Ok(identity) => identity,
             Err(error) => return Err(NotAnApp::Unreadable(config, error)),
         };
-        let id = id(identity, config.file_name().unwrap_or_default());
+        let file = config.file_name().unwrap_or_default().as_bytes();
+        let id = naming::app_id(identity.device, identity.inode, file);
         Ok(AppFile { path, config, id })
     }
 
     /// The directory that holds the script or the symlink: the default of `directory`.
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Its place below a runtime directory.
+    pub fn below(&self, base: &Path) -> PathBuf {
+        base.join(OsStr::from_bytes(self.id.as_slice()))
     }
 
     /// Reads the configuration, and the host's defaults below it.
@@ -219,27 +226,6 @@ impl fmt::Display for NotAnApp {
     }
 }
 
-/// `<name>-<hash>`: readable, short enough for a socket's path, and the same as long as the configuration file keeps
-/// its folder and name; an editor's rename changes nothing.
-fn id(folder: Identity, file: &OsStr) -> String {
-    let stem = Path::new(file).file_stem().unwrap_or_default().as_bytes();
-    let name: String = stem
-        .iter()
-        .take(32)
-        .map(|&byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => byte as char,
-            _ => '_',
-        })
-        .collect();
-    // FNV-1a: no secret, only a name.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let numbers = [folder.device.to_le_bytes(), folder.inode.to_le_bytes()];
-    for &byte in numbers.as_flattened().iter().chain(file.as_bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-    format!("{name}-{hash:016x}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -253,7 +239,11 @@ mod tests {
         fs::write(&path, "#!/usr/local/bin/polycgi -\nwsgi = wiki:app\n").unwrap();
         let app = AppFile::at(&path).unwrap();
         assert_eq!((&app.path, &app.config), (&path, &path));
-        assert!(app.id.starts_with("wiki-"), "{}", app.id);
+        let place = app.below(Path::new("/run"));
+        assert!(
+            place.to_string_lossy().starts_with("/run/wiki-"),
+            "{place:?}"
+        );
         // An editor writes a new file and renames it: the same app.
         fs::write(dir.path().join("new"), "#!\n").unwrap();
         fs::rename(dir.path().join("new"), &path).unwrap();

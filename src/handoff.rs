@@ -13,10 +13,37 @@
 
 use std::time::Duration;
 
+use crate::bounded::Bytes;
+use crate::scgi;
+
 /// The meta-variable that makes a header a handoff, and ...
 pub const VARIABLE: &str = "POLYCGI";
 /// ... the number of this protocol.
 pub const PROTOCOL: &str = "1";
+
+/// The most digits that a CONTENT_LENGTH needs.
+pub const LONGEST_LENGTH: usize = 20;
+
+/// The header up to where the other pairs begin: see [`opening`].
+pub type Opening =
+    Bytes<{ 2 * LONGEST_LENGTH + b":CONTENT_LENGTH\0\0SCGI\x001\0POLYCGI\x001\0".len() }>;
+
+/// Begins the header of a handoff; behind it come the other pairs, `rest` bytes with their NULs, and [`END`].
+/// `content_length` is in at most [`LONGEST_LENGTH`] digits, or empty: the request has none.
+#[inline(always)]
+pub fn opening(content_length: &[u8], rest: usize) -> Opening {
+    let pair = VARIABLE.len() + PROTOCOL.len() + 2;
+    let mut opening = Opening::new();
+    scgi::open(content_length, pair + rest, &mut opening);
+    for part in [VARIABLE, PROTOCOL] {
+        opening.append(part.as_bytes());
+        opening.push(0);
+    }
+    opening
+}
+
+/// Ends the header.
+pub const END: &[u8] = b",";
 
 /// `Q`, `T` and `D`: the most that the daemon says.
 pub const ACK_LEN: usize = 3;
@@ -45,6 +72,7 @@ pub enum Ack {
 
 impl Ack {
     /// By the last of them.
+    #[inline(always)]
     pub fn read(bytes: &[u8]) -> Ack {
         match bytes.last() {
             Some(b'D') => Ack::Done,
@@ -59,6 +87,20 @@ impl Ack {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_opening_and_the_rest_are_a_header() {
+        let rest = b"REQUEST_METHOD\0GET\0";
+        for length in ["", "0", "18446744073709551615"] {
+            let opening = opening(length.as_bytes(), rest.len());
+            let message = [opening.as_slice(), rest, END].concat();
+            let pairs = [("POLYCGI", "1"), ("REQUEST_METHOD", "GET")];
+            let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let mut expected = Vec::new();
+            scgi::message(length.as_bytes(), pairs.into_iter(), &mut expected);
+            assert_eq!(message, expected);
+        }
+    }
 
     #[test]
     fn the_last_word_counts() {

@@ -32,10 +32,12 @@ compile_error!(
 );
 
 // -- words
+pub mod bounded;
 pub mod cgi;
 pub mod config;
 pub mod control;
 pub mod handoff;
+pub mod naming;
 pub mod page;
 pub mod policy;
 pub mod scgi;

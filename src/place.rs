@@ -1,5 +1,6 @@
 //! Where an app's socket, locks and state live. Knows directories; whose they are is checked, what is in them is not.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::app_file::AppFile;
 use crate::control::Status;
+use crate::naming::Base;
 use crate::sys::files::{self, Unusable};
 use crate::sys::{process, socket};
 
@@ -26,14 +28,14 @@ impl Place {
     /// `runtime-dir` of its own leaves a symlink in one of these.
     pub fn candidates(app: &AppFile, uid: u32) -> [Place; 2] {
         bases(uid).map(|base| Place {
-            dir: base.join(&app.id),
+            dir: app.below(&base),
         })
     }
 
     /// The places that an app may have under any uid: for root.
     pub fn everybodys(app: &AppFile) -> Vec<Place> {
         let places = all_bases().into_iter().map(|base| Place {
-            dir: base.join(&app.id),
+            dir: app.below(&base),
         });
         places.filter(|place| place.dir.exists()).collect()
     }
@@ -61,7 +63,7 @@ impl Place {
         let bases = runtime_dir.map_or_else(|| bases(uid).to_vec(), |dir| vec![dir.to_path_buf()]);
         let mut refused = Vec::new();
         for base in bases {
-            let dir = base.join(&app.id);
+            let dir = app.below(&base);
             match usable(&base, &dir, uid) {
                 Ok(()) => return Ok(Place { dir }),
                 Err(reason) => refused.push(reason),
@@ -136,12 +138,9 @@ impl Place {
     }
 }
 
-/// Never /run/user, which comes and goes with log-ins.
+/// See [`Base`].
 fn bases(uid: u32) -> [PathBuf; 2] {
-    [
-        PathBuf::from(format!("/run/polycgi/{uid}")),
-        PathBuf::from(format!("/tmp/polycgi-{uid}")),
-    ]
+    Base::ALL.map(|base| PathBuf::from(OsStr::from_bytes(base.path(uid).as_slice())))
 }
 
 /// Everybody's, for root.

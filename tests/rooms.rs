@@ -29,12 +29,14 @@ enum Floor {
 /// From the ground up. A room may import from the floors below its own; among words, and among joins, also from
 /// the rooms that are listed before it.
 const HOUSE: &[(&str, Floor)] = &[
+    ("bounded", Words),
     ("cgi", Words),
     ("scgi", Words),
     ("policy", Words),
     ("config", Words),
     ("control", Words),
     ("page", Words),
+    ("naming", Words),
     ("handoff", Words),
     ("sys", Calls),
     ("report", Joins),

@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Where an app's place may be; for root, which may ask about any uid's app, everybody's.
 pub(super) fn places(app: &AppFile, runtime_dir: Option<PathBuf>) -> Vec<Place> {
     let own = runtime_dir.map(|dir| Place {
-        dir: dir.join(&app.id),
+        dir: app.below(&dir),
     });
     let mut places: Vec<Place> = own
         .into_iter()

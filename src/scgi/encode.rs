@@ -1,5 +1,7 @@
 //! Meta-variables to an SCGI header; whether they may be sent, and by whom, was decided before.
 
+use crate::bounded::Bytes;
+
 /// Appends the header of these pairs, in this order, to `out`. CONTENT_LENGTH must be the first and
 /// SCGI must be among them; no name and no value may hold NUL, which none from an environment, a
 /// header or a `cgi::Request` does.
@@ -36,6 +38,23 @@ pub fn message<'a>(
             .chain(rest.filter(|pair| !matches!(pair.0, b"CONTENT_LENGTH" | b"SCGI"))),
         out,
     );
+}
+
+/// Begins a header in a place of fixed size: its length, CONTENT_LENGTH and SCGI. Behind it come the other pairs,
+/// `rest` bytes with their NULs, and a comma.
+#[inline(always)]
+pub fn open<const N: usize>(content_length: &[u8], rest: usize, out: &mut Bytes<N>) {
+    let first: [&[u8]; 4] = [b"CONTENT_LENGTH", content_length, b"SCGI", b"1"];
+    let mut size = rest;
+    for part in first {
+        size += part.len() + 1;
+    }
+    out.append_number(size as u64);
+    out.push(b':');
+    for part in first {
+        out.append(part);
+        out.push(0);
+    }
 }
 
 #[cfg(test)]

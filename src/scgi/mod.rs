@@ -10,4 +10,4 @@ pub mod encode;
 mod netstring;
 
 pub use decode::{BadHeader, Decoded, Header, decode};
-pub use encode::{encode, message};
+pub use encode::{encode, message, open};

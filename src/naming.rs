@@ -1,0 +1,195 @@
+//! Names that follow from others: which applet a web server runs, what an app is called, where its socket lies. Knows
+//! bytes only; whose the places are, and what is there, is not asked. Allocates nothing and can't panic: see
+//! [`crate::bounded`].
+#![forbid(unsafe_code)]
+
+use crate::bounded::{Bytes, is};
+
+/// What a web server can have started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Applet {
+    AppCgi,
+    CgiFront,
+    OverloadPage,
+}
+
+impl Applet {
+    /// By the exact base name of argv\[0\]. The words after it are never looked at: RFC 3875 4.4 lets a client put its
+    /// own there.
+    #[inline(always)]
+    pub fn under_web_server(argv0: &[u8]) -> Applet {
+        let (_, name) = split(argv0);
+        if is(name, b"app-cgi") {
+            Applet::AppCgi
+        } else if is(name, b"overload-page") {
+            Applet::OverloadPage
+        } else {
+            Applet::CgiFront
+        }
+    }
+}
+
+/// The folder of a file, up to its last slash and with it, and the file's name.
+#[inline(always)]
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|&byte| byte == b'/');
+    path.split_at_checked(slash.map_or(0, |slash| slash + 1))
+        .unwrap_or_default()
+}
+
+/// The name less one extension; of a name that begins with its only dot, all of it.
+#[inline(always)]
+pub fn stem(name: &[u8]) -> &[u8] {
+    match name.iter().rposition(|&byte| byte == b'.') {
+        Some(dot) if dot > 0 => name.get(..dot).unwrap_or_default(),
+        _ => name,
+    }
+}
+
+/// The most of an app's name that its place shows.
+const LONGEST_NAME: usize = 32;
+
+/// `<name>-<hash>`: the directory of an app, below a runtime directory.
+pub type AppId = Bytes<{ LONGEST_NAME + 1 + 16 }>;
+
+/// Readable, short enough for a socket's path, and the same as long as the configuration file keeps its folder (by
+/// device and inode) and its name; an editor's rename changes nothing.
+#[inline(always)]
+pub fn app_id(device: u64, inode: u64, file: &[u8]) -> AppId {
+    let mut id = AppId::new();
+    for &byte in stem(file).iter().take(LONGEST_NAME) {
+        id.push(match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => byte,
+            _ => b'_',
+        });
+    }
+    // FNV-1a: no secret, only a name.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    for number in [device, inode] {
+        number.to_le_bytes().into_iter().for_each(&mut add);
+    }
+    file.iter().copied().for_each(&mut add);
+    id.push(b'-');
+    for digit in (0..16).rev().map(|place| (hash >> (4 * place)) as u8 & 15) {
+        id.push(digit + if digit < 10 { b'0' } else { b'a' - 10 });
+    }
+    id
+}
+
+/// Where apps have their places, in the order in which they are tried. Never /run/user, which comes and goes with
+/// log-ins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// `/run/polycgi/<uid>`, where the host's owner has made it.
+    Run,
+    /// `/tmp/polycgi-<uid>`.
+    Tmp,
+}
+
+impl Base {
+    /// In their order.
+    pub const ALL: [Base; 2] = [Base::Run, Base::Tmp];
+
+    /// This uid's.
+    #[inline(always)]
+    pub fn path(self, uid: u32) -> Bytes<{ LONGEST_BASE }> {
+        let mut path = Bytes::new();
+        self.write(uid, &mut path);
+        path
+    }
+
+    /// The socket of an app's daemon.
+    #[inline(always)]
+    pub fn socket(self, uid: u32, app: &AppId) -> SocketPath {
+        let mut path = SocketPath::new();
+        self.write(uid, &mut path);
+        path.push(b'/');
+        path.append(app.as_slice());
+        path.push(b'/');
+        path.append(SOCKET);
+        path
+    }
+
+    #[inline(always)]
+    fn write<const N: usize>(self, uid: u32, path: &mut Bytes<N>) {
+        match self {
+            Base::Run => path.append(b"/run/polycgi/"),
+            Base::Tmp => path.append(b"/tmp/polycgi-"),
+        }
+        path.append_number(uid.into());
+    }
+}
+
+/// The socket in an app's place.
+pub const SOCKET: &[u8] = b"sock";
+
+const LONGEST_BASE: usize = b"/run/polycgi/4294967295".len();
+
+/// A socket's path in one of the usual places: always shorter than the 108 bytes of an address (unix(7)).
+pub type SocketPath = Bytes<{ LONGEST_BASE + 1 + LONGEST_NAME + 1 + 16 + 1 + SOCKET.len() }>;
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_exact_name_decides() {
+        for (argv0, applet) in [
+            ("/usr/local/bin/polycgi", Applet::CgiFront),
+            ("/usr/local/bin/app-cgi", Applet::AppCgi),
+            ("app-cgi", Applet::AppCgi),
+            ("overload-page", Applet::OverloadPage),
+            ("x-app-cgi", Applet::CgiFront),
+            ("app-cgi/", Applet::CgiFront),
+            ("", Applet::CgiFront),
+        ] {
+            assert_eq!(
+                Applet::under_web_server(argv0.as_bytes()),
+                applet,
+                "{argv0}"
+            );
+        }
+    }
+
+    /// A new version must find the daemon of the one before.
+    #[test]
+    fn an_app_keeps_its_place() {
+        let id = app_id(65024, 1234567, b"wiki.cgi");
+        assert_eq!(id.as_slice(), b"wiki-a6936ab8df96276f");
+        let socket = Base::Run.socket(33, &id);
+        let expected = [b"/run/polycgi/33/", id.as_slice(), b"/sock"].concat();
+        assert_eq!(socket.as_slice(), expected);
+        assert_eq!(Base::Tmp.path(33).as_slice(), b"/tmp/polycgi-33");
+        let odd = app_id(1, 2, b"a b\xc3\xa4.tar.gz");
+        assert!(odd.as_slice().starts_with(b"a_b__.tar-"));
+    }
+
+    #[test]
+    fn the_longest_socket_fits_an_address() {
+        let longest = "x".repeat(255);
+        for base in Base::ALL {
+            let socket = base.socket(u32::MAX, &app_id(u64::MAX, u64::MAX, longest.as_bytes()));
+            assert!(socket.as_slice().ends_with(b"/sock"));
+            assert!(socket.as_slice().len() < 108);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_what_std_says(path in "(/?[a.]{1,4}/){0,2}[ab.]{0,5}[ab]") {
+            let known = Path::new(&path);
+            let (folder, name) = split(path.as_bytes());
+            prop_assert_eq!(Some(OsStr::from_bytes(name)), known.file_name());
+            prop_assert_eq!(Some(OsStr::from_bytes(stem(name))), known.file_stem());
+            prop_assert_eq!(folder.len() + name.len(), path.len());
+        }
+    }
+}
