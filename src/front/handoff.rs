@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use crate::answer::{answer, drain, most_of_body};
 use crate::cgi::request::Request;
@@ -22,16 +23,39 @@ pub(super) enum Outcome {
     Served,
 }
 
+/// What a daemon has said, once nothing more is to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It waits for our copying.
+    Relay,
+    /// It had begun to wait for our copying when we took the request back: nobody can serve that any more.
+    RelayLost,
+    /// Nothing of that kind.
+    Settled(Outcome),
+}
+
 /// Hands the request over, and waits until the answer is complete or needs us no more.
-pub(super) fn forward(connection: OwnedFd, request: &Request<'_>) -> Outcome {
+pub(super) fn forward(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
     let protocol = (handoff::VARIABLE.as_bytes(), handoff::PROTOCOL.as_bytes());
     let rest = std::iter::once(protocol).chain(request.meta().iter().copied());
     let mut message = Vec::new();
     scgi::message(length, rest, &mut message);
-    match send(&connection, &message) {
-        Ok(()) => wait(&connection, request),
+    match send(connection, &message) {
+        Ok(()) => act(listen(connection), connection, request),
         Err(_) => Outcome::NotTaken,
+    }
+}
+
+/// Does what is left to do for the request.
+pub(super) fn act(heard: Heard, connection: &OwnedFd, request: &Request<'_>) -> Outcome {
+    match heard {
+        Heard::Relay => relay_over(connection, request),
+        Heard::RelayLost => {
+            answer(Failure::BadGateway, Some(request), None, None);
+            Outcome::Served
+        }
+        Heard::Settled(outcome) => outcome,
     }
 }
 
@@ -62,44 +86,51 @@ fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
 }
 
 /// One receive in the usual case: it ends with the last byte, or by its time-out with what came until then.
-fn wait(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
-    let socket = connection.as_fd();
-    if socket::set_receive_timeout(socket, handoff::PATIENCE).is_err() {
-        return Outcome::NotTaken;
+fn listen(connection: &OwnedFd) -> Heard {
+    if socket::set_receive_timeout(connection.as_fd(), handoff::PATIENCE).is_err() {
+        return Heard::Settled(Outcome::NotTaken);
     }
     let mut said = [0; ACK_LEN];
-    let mut count = receive(connection, &mut said).unwrap_or_default();
+    let count = receive(connection, &mut said).unwrap_or_default();
+    go_on(connection, said, count)
+}
+
+/// After a first wait that brought the first `count` bytes of `said`.
+pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: usize) -> Heard {
+    let socket = connection.as_fd();
     if Ack::read(&said[..count]) == Ack::Nothing {
         // A daemon that is stopped or stuck: take the request back. What it writes after this fails, so it knows;
         // what it wrote before, we read now.
         if socket::shut_reading(socket).is_err() {
-            return Outcome::NotTaken;
+            return Heard::Settled(Outcome::NotTaken);
         }
-        let more = socket::receive_now(socket, &mut said[count..]).unwrap_or(0);
-        count += more;
+        count += socket::receive_now(socket, &mut said[count..]).unwrap_or(0);
         return match Ack::read(&said[..count]) {
-            Ack::Taken | Ack::Done => Outcome::Served,
-            Ack::Relay => {
-                // The daemon waits for our copying, and may have begun: it is nobody else's any more.
-                answer(Failure::BadGateway, Some(request), None, None);
-                Outcome::Served
-            }
-            _ => Outcome::NotTaken,
+            Ack::Taken | Ack::Done => Heard::Settled(Outcome::Served),
+            // It may have begun: it is nobody else's any more.
+            Ack::Relay => Heard::RelayLost,
+            _ => Heard::Settled(Outcome::NotTaken),
         };
     }
-    // It answers in time; from here on it may take as long as it likes.
-    let _ = socket::set_receive_timeout(socket, std::time::Duration::ZERO);
+    let mut in_time = false;
     loop {
         match Ack::read(&said[..count]) {
-            Ack::Done => return Outcome::Served,
-            Ack::Relay => return relay_over(connection, request),
+            Ack::Done => return Heard::Settled(Outcome::Served),
+            Ack::Relay => return Heard::Relay,
             _ => {}
+        }
+        if !in_time {
+            // It answers in time; from here on it may take as long as it likes.
+            let _ = socket::set_receive_timeout(socket, Duration::ZERO);
+            in_time = true;
         }
         match receive(connection, &mut said[count..]) {
             Ok(more) if more > 0 => count += more,
             // Gone. Untouched, the request is ours again; taken, whoever has it answers, and we add nothing.
-            _ if Ack::read(&said[..count]) == Ack::Taken => return Outcome::Served,
-            _ => return Outcome::NotTaken,
+            _ if Ack::read(&said[..count]) == Ack::Taken => {
+                return Heard::Settled(Outcome::Served);
+            }
+            _ => return Heard::Settled(Outcome::NotTaken),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! the next thing that can still serve the request.
 
 mod handoff;
+mod left;
 mod straight;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +23,9 @@ use crate::policy::route::{self, Facts, Reach, Route, Start};
 use crate::report::{Exit, say};
 use crate::start::{self, Here, StartError};
 use crate::sys::{clock, load, process, signal, socket};
-use handoff::Outcome;
+use handoff::{Heard, Outcome};
+
+pub use left::leave;
 
 const NAME: &str = "cgi-front";
 /// The most daemons that one request is sent to.
@@ -32,10 +35,24 @@ const MOST_FORWARDS: u32 = 2;
 pub fn main() -> ExitCode {
     // While we wait for the daemon, a web server that wants us gone shall not have to wait as well.
     signal::unblock_all();
+    let mut asked = Asked::default();
+    // Before anything else: what the daemon is sent twice, it may do twice.
+    let left = left::take().map(|left| {
+        asked.count(peer(&left.connection));
+        let heard = handoff::go_on(&left.connection, left.said, left.count);
+        (heard, left.connection)
+    });
+    if let Some((Heard::Settled(Outcome::Served), _)) = left {
+        return Exit::Ok.into();
+    }
     let request = match answer::request(NAME) {
         Ok(request) => request,
         Err(exit) => return exit.into(),
     };
+    let outcome = left.map(|(heard, connection)| handoff::act(heard, &connection, &request));
+    if outcome == Some(Outcome::Served) {
+        return Exit::Ok.into();
+    }
     let app = match AppFile::running() {
         Ok(app) => app,
         Err(not_an_app) => {
@@ -47,32 +64,59 @@ pub fn main() -> ExitCode {
     let mut front = Front {
         app,
         request,
-        forwards: 0,
-        let_go_by: None,
+        asked,
     };
+    if outcome.is_none() && front.forward_at_once() == Outcome::Served {
+        return Exit::Ok.into();
+    }
     front.serve().into()
 }
 
-struct Front {
-    app: AppFile,
-    request: Request<'static>,
-    /// How many daemons were asked.
+/// The daemons that were asked for this request.
+#[derive(Default)]
+struct Asked {
+    /// How many.
     forwards: u32,
     /// The pid of the one that was asked last, unless it was asked again.
     let_go_by: Option<i32>,
 }
 
+impl Asked {
+    /// A daemon that is killed closes its connections a moment before its listener: whoever comes back to it in that
+    /// moment has reached nobody, and may still go to its successor.
+    fn count(&mut self, peer: Option<i32>) {
+        if peer.is_some() && peer == self.let_go_by {
+            self.let_go_by = None;
+        } else {
+            self.let_go_by = peer;
+            self.forwards += 1;
+        }
+    }
+}
+
+/// The process at the other end.
+fn peer(connection: &OwnedFd) -> Option<i32> {
+    socket::peer(connection.as_fd()).map(|peer| peer.pid)
+}
+
+struct Front {
+    app: AppFile,
+    request: Request<'static>,
+    asked: Asked,
+}
+
 impl Front {
-    fn serve(&mut self) -> Exit {
-        // The hot path: where a daemon answers, nothing else needs to be known.
+    /// Where a daemon answers, nothing else needs to be known.
+    fn forward_at_once(&mut self) -> Outcome {
         for place in Place::candidates(&self.app, process::uid()) {
             if let (Reach::Answers, Some(connection)) = start::connect(&place) {
-                match self.forward(connection) {
-                    Outcome::NotTaken => break,
-                    Outcome::Served => return Exit::Ok,
-                }
+                return self.forward(connection);
             }
         }
+        Outcome::NotTaken
+    }
+
+    fn serve(&mut self) -> Exit {
         match self.app.load() {
             Ok(config) => self.decide(&config),
             Err(error) => {
@@ -87,17 +131,9 @@ impl Front {
         }
     }
 
-    /// A daemon that is killed closes its connections a moment before its listener: whoever comes back to it in that
-    /// moment has reached nobody, and may still go to its successor.
     fn forward(&mut self, connection: OwnedFd) -> Outcome {
-        let peer = socket::peer(connection.as_fd()).map(|peer| peer.pid);
-        if peer.is_some() && peer == self.let_go_by {
-            self.let_go_by = None;
-        } else {
-            self.let_go_by = peer;
-            self.forwards += 1;
-        }
-        handoff::forward(connection, &self.request)
+        self.asked.count(peer(&connection));
+        handoff::forward(&connection, &self.request)
     }
 
     fn decide(&mut self, config: &Config) -> Exit {
@@ -130,7 +166,7 @@ impl Front {
                 .as_ref()
                 .map_or(Start::Clear, |here| started(here, now));
             if let Some(here) = &here
-                && self.forwards < MOST_FORWARDS
+                && self.asked.forwards < MOST_FORWARDS
             {
                 let (answer, connection) = start::connect(&here.place);
                 reach = answer;
@@ -165,7 +201,7 @@ impl Front {
                     return self.away(config, retry_after, &sentence);
                 }
                 (Route::Overload { retry_after }, _) => return self.overload(config, retry_after),
-                (Route::StartAndForward, Some(here)) if self.forwards < MOST_FORWARDS => {
+                (Route::StartAndForward, Some(here)) if self.asked.forwards < MOST_FORWARDS => {
                     match self.start_and_forward(config, here) {
                         Next::Served => return Exit::Ok,
                         Next::LookAgain => continue,
