@@ -293,19 +293,32 @@ impl Client {
         (ahead + other.0, usize::from(ahead > 0) + other.1)
     }
 
-    /// Tells a front that its request is in the queue, unless it knows more already. `false`: it is gone.
-    pub(super) fn say_queued(&mut self) -> bool {
-        self.say(Said::Queued)
+    /// Tells a front that its request is in the queue, unless it knows more already; and, if it is let go, that it need
+    /// not stay. `false`: it is gone.
+    pub(super) fn say_queued(&mut self, lets_go: bool) -> bool {
+        if lets_go {
+            self.let_go()
+        } else {
+            self.say(Said::Queued)
+        }
     }
 
     /// Tells a front that from now on we answer. `false`: it is gone, or took the request back; to us it never
     /// existed.
     pub(super) fn say_taken(&mut self) -> bool {
-        let early = self.request.as_ref().is_some_and(|r| r.leaves_early);
-        if !self.say(if early { Said::Done } else { Said::Taken }) {
+        if self.request.as_ref().is_some_and(|r| r.leaves_early) {
+            self.let_go()
+        } else {
+            self.say(Said::Taken)
+        }
+    }
+
+    /// Sends a front away: from now on we answer, and need it no more.
+    fn let_go(&mut self) -> bool {
+        if !self.say(Said::Done) {
             return false;
         }
-        if early && !self.is_plain() {
+        if !self.is_plain() {
             self.connection = None;
             self.watches.closed(End::Connection);
         }

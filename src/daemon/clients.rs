@@ -12,7 +12,7 @@ use super::{Daemon, NAME};
 use crate::answer::DRAIN_TIME;
 use crate::app;
 use crate::cgi::meta::Peer;
-use crate::config::App;
+use crate::config::{App, Handoff};
 use crate::page::{Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
@@ -68,10 +68,12 @@ impl Daemon {
         }
     }
 
-    /// There is room in the output that a front passed.
+    /// There is room in the output that a front passed, or nobody reads it.
     pub(super) fn on_output(&mut self, ticket: Ticket) {
         match self.clients.get(&ticket).map(|client| &client.phase) {
             Some(Phase::Answering { .. }) => self.write_page(ticket),
+            // Its front has left, so this is where a client is seen to go.
+            Some(Phase::Receiving { .. } | Phase::Waiting) => self.hang_up(ticket),
             _ => self.send(ticket),
         }
     }
@@ -204,15 +206,19 @@ impl Daemon {
         self.write_errors(ticket, line.as_bytes())
     }
 
-    /// Who is still waiting at the end of the turn in which it came is told so.
+    /// Who is still waiting at the end of the turn in which it came is told so. A front that may leave where that is
+    /// safe stays until its request is taken, so that it can go elsewhere if we die; one that must leave leaves now.
     pub(super) fn tell_the_queued(&mut self) {
+        let lets_go = self.config.handoff == Handoff::Exit;
         for ticket in std::mem::take(&mut self.arrived) {
             let Some(client) = self.clients.get_mut(&ticket) else {
                 continue;
             };
             let waits = matches!(client.phase, Phase::Receiving { .. } | Phase::Waiting);
-            if waits && !client.say_queued() {
+            if waits && !client.say_queued(lets_go) {
                 self.hang_up(ticket);
+            } else if waits && client.connection.is_none() {
+                client.watch(&self.poll, ticket, End::Output, Interest::HangUp);
             }
         }
     }
@@ -230,6 +236,7 @@ impl Daemon {
             self.drop_client(ticket);
             return;
         }
+        client.watch(&self.poll, ticket, End::Output, None);
         if !matches!(self.config.app, App::Wsgi(_)) {
             self.dispatch_foreign(ticket, worker);
             return;

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use super::util::process::{is_alive, kill_at_once, send, stop};
-use super::util::{Deadline, Dir, Mpm, Site, cgi, daemon, digest, under_both};
+use super::util::{Deadline, Dir, Mpm, Piped, Site, cgi, daemon, digest, under_both};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
 
@@ -112,4 +112,39 @@ fn a_killed_front_s_request_is_dropped() {
     let serving = dir.daemon();
     daemon::with_its_children(serving, || send(serving, Signal::SIGTERM));
     assert_eq!(dir.lines("marks"), ["after daemon"]);
+}
+
+/// A thousand that wait are no process then. Nobody else has their requests, so a daemon that is stopped serves them
+/// first; and a client that goes while it waits is still dropped.
+#[test]
+fn a_front_that_must_leave_leaves_the_queue() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", &format!("{CONFIG}max-procs = 1\nhandoff = exit\n"));
+    let mut gate = dir.gate("gate");
+    let front = |target: &str| Piped::start(&mut cgi::front(&app, "GET", target, &[]));
+    let (mut held, mut queued) = (front("/hold?gate=gate"), Vec::new());
+    let worker = gate.entered();
+    for name in ["gone", "first", "second"] {
+        queued.push(front(&format!("/mark?name={name}")));
+    }
+    dir.until_status_has("queue = 3");
+    for front in queued.iter_mut().chain([&mut held]) {
+        assert!(front.ended().success());
+    }
+    dir.until_status_has("queue = 3");
+    queued.remove(0);
+    dir.until_status_has("queue = 2");
+    let serving = dir.daemon();
+    send(serving, Signal::SIGTERM);
+    // It has given up its name.
+    dir.until_status_has("state = \"down\"");
+    gate.open(1);
+    let body = |front: Piped| cgi::reply(front.answer().0.as_bytes()).ok();
+    assert_eq!(body(held), format!("{worker}\n"));
+    let bodies: Vec<_> = queued.into_iter().map(body).collect();
+    assert_eq!(bodies, ["first daemon\n", "second daemon\n"]);
+    assert!(Deadline::soon().ended(serving));
+    let mut marks = dir.lines("marks");
+    marks.sort();
+    assert_eq!(marks, ["first daemon", "second daemon"]);
 }
