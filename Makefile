@@ -36,9 +36,13 @@ help:
 	@echo 'make demo       an app served in all three ways; ONCE=1 ends by itself'
 	@echo 'make bench      measures'
 
+# The entry point: src/express, where there is one for this processor.
+ENTRY_x86_64 := -C link-arg=-Wl,--entry=express_start
+
 # Not by RUSTFLAGS: without --target they reach the macros too, which can't be static.
 build:
-	$(CARGO) rustc --release --bin polycgi -- -C target-feature=+crt-static -C relocation-model=static
+	$(CARGO) rustc --release --bin polycgi -- -C target-feature=+crt-static -C relocation-model=static \
+		$(ENTRY_$(shell uname -m))
 
 # Only when it is missing: root, who installs, may have no cargo.
 $(BINARY):

@@ -38,14 +38,18 @@ impl<const N: usize> Bytes<N> {
     /// Adds a number in decimal digits.
     #[inline(always)]
     pub fn append_number(&mut self, number: u64) {
-        let mut power = 1;
-        while number / power >= 10 {
-            power *= 10;
+        let mut digits = [0; LONGEST_NUMBER];
+        let mut rest = number;
+        let mut count = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
         }
-        while power > 0 {
-            self.push(b'0' + (number / power % 10) as u8);
-            power /= 10;
-        }
+        self.append(digits.get(LONGEST_NUMBER - count..).unwrap_or_default());
     }
 
     /// What there is.
@@ -61,14 +65,60 @@ impl<const N: usize> Default for Bytes<N> {
     }
 }
 
-/// Whether these are the bytes of `word`, without a call: `==` of slices is memcmp(3).
-#[inline(always)]
-pub fn is<const N: usize>(bytes: &[u8], word: &[u8; N]) -> bool {
-    match bytes.first_chunk::<N>() {
-        Some(first) if bytes.len() == N => first.iter().zip(word).all(|(one, other)| one == other),
-        _ => false,
+/// A short word as numbers. Compared so, it is a part of the instructions that do it; its bytes would have to be read
+/// from a page of their own, and by memcmp(3).
+#[derive(Clone, Copy, Debug)]
+pub struct Word(u64, u64, u64);
+
+impl Word {
+    /// The most bytes of one.
+    const LONGEST: usize = 24;
+
+    /// This one. It is shorter, and has no NUL, or the program is not compiled.
+    pub const fn new(word: &str) -> Word {
+        let bytes = word.as_bytes();
+        let mut eights = [0; Word::LONGEST / 8];
+        let mut at = 0;
+        while at < bytes.len() {
+            assert!(bytes[at] != 0);
+            eights[at / 8] |= (bytes[at] as u64) << (at % 8 * 8);
+            at += 1;
+        }
+        Word(eights[0], eights[1], eights[2])
+    }
+
+    /// What these bytes are; nothing where they are too many for a word, or NUL is among them.
+    #[inline(always)]
+    pub fn read(bytes: &[u8]) -> Option<Word> {
+        let mut rest = bytes.iter();
+        let mut is_text = true;
+        let mut eight = || {
+            let mut eight = 0;
+            for (at, &byte) in rest.by_ref().take(8).enumerate() {
+                eight |= u64::from(byte) << (at * 8);
+                is_text &= byte != 0;
+            }
+            eight
+        };
+        let word = Word(eight(), eight(), eight());
+        (is_text && bytes.len() <= Word::LONGEST).then_some(word)
+    }
+
+    /// Whether they are the same.
+    #[inline(always)]
+    pub fn is(&self, other: &Word) -> bool {
+        self.0 == other.0 && self.1 == other.1 && self.2 == other.2
+    }
+
+    /// Whether these bytes are this word.
+    #[inline(always)]
+    pub fn says(&self, bytes: &[u8]) -> bool {
+        Word::read(bytes).is_some_and(|word| word.is(self))
     }
 }
+
+/// The most digits of a number.
+const LONGEST_NUMBER: usize = 20;
 
 #[cfg(test)]
 mod tests {
@@ -96,11 +146,11 @@ mod tests {
         }
 
         #[test]
-        fn is_what_equals(bytes in prop::collection::vec(any::<u8>(), 0..6)) {
-            prop_assert_eq!(is(&bytes, b"SCGI"), bytes == b"SCGI");
-            prop_assert_eq!(is(&bytes, b""), bytes.is_empty());
-            if let Ok(same) = <&[u8; 3]>::try_from(&bytes[..]) {
-                prop_assert!(is(&bytes, same));
+        fn a_word_is_its_bytes_and_no_others(bytes in "[CG][IO]?N?T?[E_]{0,20}") {
+            const WORDS: [&str; 4] = ["", "CONTE", "CONTE_E_", "GIE____________________E"];
+            for word in WORDS {
+                prop_assert!(Word::new(word).says(word.as_bytes()));
+                prop_assert_eq!(Word::new(word).says(bytes.as_bytes()), word == bytes);
             }
         }
     }

@@ -2,9 +2,13 @@
 //! and says 'try again later' when it is swamped.
 //!
 //! # A request's way through the rooms
-//! The web server starts the binary for a request. [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`].
-//! The front takes the meta-variables from the environment ([`cgi`]), asks [`place`] which app this is and where its
-//! socket lies, and [`start`] for a connection. Where a daemon answers, the request goes there as an SCGI header
+//! The web server starts the binary for a request. Its first instruction is not the C library's but the hot path's
+//! (src/express, beside main.rs): where a daemon takes the request, a dozen system calls are all that it costs, and
+//! nothing of this library is run. All else begins here, as if that had not been.
+//!
+//! [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`]. The front takes the meta-variables from the
+//! environment ([`cgi`]), asks [`place`] which app this is and where its socket lies ([`naming`] has the words, for the
+//! hot path too), and [`start`] for a connection. Where a daemon answers, the request goes there as an SCGI header
 //! ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`]. Where
 //! none does, the front reads the [`config`], gathers facts ([`slots`], [`sys`]), asks [`policy`] for the route, and
 //! becomes the app ([`app`]), starts the daemon, or answers with a [`page`].
@@ -25,7 +29,8 @@
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
 //! two, then a room for each mode, and on the roof the table of applets. A room imports from floors below it only,
-//! and modes never import each other; tests/rooms.rs holds the house to that.
+//! and modes never import each other; tests/rooms.rs holds the house to that. The hot path stands on the doorstep: it
+//! has calls of its own, shares the words, and leaves what it has begun at the front's door.
 #[cfg(not(target_os = "linux"))]
 compile_error!(
     "polycgi needs Linux 5.10 or later: it passes descriptors, counts CGIs by record locks and splices"

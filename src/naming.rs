@@ -3,7 +3,10 @@
 //! [`crate::bounded`].
 #![forbid(unsafe_code)]
 
-use crate::bounded::{Bytes, is};
+use crate::bounded::{Bytes, Word};
+
+const APP_CGI: Word = Word::new("app-cgi");
+const OVERLOAD_PAGE: Word = Word::new("overload-page");
 
 /// What a web server can have started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +23,9 @@ impl Applet {
     #[inline(always)]
     pub fn under_web_server(argv0: &[u8]) -> Applet {
         let (_, name) = split(argv0);
-        if is(name, b"app-cgi") {
+        if APP_CGI.says(name) {
             Applet::AppCgi
-        } else if is(name, b"overload-page") {
+        } else if OVERLOAD_PAGE.says(name) {
             Applet::OverloadPage
         } else {
             Applet::CgiFront

@@ -41,6 +41,7 @@ need python3-venv has_module ensurepip
 need uwsgi-core test -x /usr/bin/uwsgi-core
 need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
 # What the tests use themselves.
+need binutils test -x /usr/bin/objdump
 need coreutils sha256sum /dev/null
 need curl curl --version
 need util-linux /usr/bin/setpriv --version

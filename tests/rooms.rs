@@ -11,7 +11,7 @@ mod tokens;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::Floor::{Calls, Joins, Modes, Roof, Words};
+use self::Floor::{Calls, Joins, Modes, Roof, Step, Words};
 use self::reader::Reader;
 use self::tokens::{contains, tokens};
 
@@ -24,6 +24,9 @@ enum Floor {
     Joins,
     Modes,
     Roof,
+    /// Outside, where a process arrives before the house is open: calls of its own, words, and what it leaves at the
+    /// front's door.
+    Step,
 }
 
 /// From the ground up. A room may import from the floors below its own; among words, and among joins, also from
@@ -56,6 +59,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("daemon", Modes),
     ("cli", Modes),
     ("applet", Roof),
+    ("express", Step),
 ];
 
 /// What a pure room may not name outside its tests.
@@ -181,6 +185,8 @@ fn may_import(from: &str, to: &str) -> bool {
     match (from_floor, to_floor) {
         _ if from == to => true,
         (Calls, Words) | (Words, Calls) => false,
+        (Step, Words) => true,
+        (Step, _) => to == "front",
         (Words, Words) | (Joins, Joins) => to_place < from_place,
         (from, to) => to < from,
     }

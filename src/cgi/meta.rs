@@ -1,5 +1,7 @@
 //! The one list of meta-variables, and who may send which; what their values mean is not asked.
 
+use crate::bounded::Word;
+
 /// Whoever sent a request's meta-variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -12,11 +14,13 @@ pub enum Peer {
     },
 }
 
+/// Taken from nobody: the header field 'Proxy' would become the variable by which HTTP libraries find their proxy
+/// (httpoxy).
+pub const HTTP_PROXY: Word = Word::new("HTTP_PROXY");
+
 /// Whether a meta-variable of this name is taken from this peer.
 pub fn admitted(name: &[u8], peer: Peer) -> bool {
-    // The header field 'Proxy' would become the variable by which HTTP libraries find their proxy
-    // (httpoxy).
-    if name == b"HTTP_PROXY" {
+    if HTTP_PROXY.says(name) {
         return false;
     }
     match peer {

@@ -17,6 +17,8 @@ mod control;
 mod crowd;
 mod daemon;
 mod edit;
+#[cfg(target_arch = "x86_64")]
+mod express;
 mod faults;
 mod forms;
 mod gone;

@@ -1,6 +1,6 @@
 //! The paths that a source file names, followed as far as a room. It knows the rules, and no file.
 
-use super::Floor::{Calls, Words};
+use super::Floor::{Calls, Step, Words};
 use super::tokens::{Token, contains};
 use super::{Floor, IMPURE, floor_of, may_import};
 
@@ -27,6 +27,7 @@ impl<'a> Reader<'a> {
         // The inline modules around: the name, the depth of braces at which it began, whether it is for tests only.
         let mut inside: Vec<(&'a str, usize, bool)> = Vec::new();
         let mut depth = 0;
+        let has_calls = matches!(floor, Calls | Step);
         for index in 0..self.tokens.len() {
             let before = if index == 0 { "" } else { self.text(index - 1) };
             // In the middle of a path nothing begins, except where the `::` itself is its beginning.
@@ -44,9 +45,9 @@ impl<'a> Reader<'a> {
                     );
                     inside.push((self.text(index + 1), depth, tests));
                 }
-                "unsafe" if floor != Calls => self.complain(index, "`unsafe` outside sys"),
+                "unsafe" if !has_calls => self.complain(index, "`unsafe` outside sys"),
                 "nix" | "libc"
-                    if floor != Calls
+                    if !has_calls
                         && !continues
                         && (self.text(index + 1) == "::"
                             || matches!(before, "use" | "crate" | "::")) =>
