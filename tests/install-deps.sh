@@ -44,6 +44,7 @@ need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
 need binutils test -x /usr/bin/objdump
 need coreutils sha256sum /dev/null
 need curl curl --version
+need strace test -x /usr/bin/strace
 need util-linux /usr/bin/setpriv --version
 
 if [ ${#packages[@]} -gt 0 ]; then

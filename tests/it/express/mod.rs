@@ -2,11 +2,42 @@
 //! that this finds everything as it was.
 mod code;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::util::{Dir, installed, run};
+use nix::sys::signal::Signal;
+
+use super::util::process::{kill_at_once, send, stop};
+use super::util::strace::{Traced, exactly, traced};
+use super::util::{Deadline, Dir, Running, cgi, installed, run};
 use code::Code;
+
+const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
+
+/// The environment of a GET, and what else is in it, before or behind.
+fn request(path: &str, before: &[&str], behind: &[&str]) -> Vec<String> {
+    let meta = cgi::meta("GET", path, &[]).into_iter();
+    let meta = meta.map(|(name, value)| format!("{name}={value}"));
+    let own = |texts: &[&str]| -> Vec<String> { texts.iter().map(|&text| text.into()).collect() };
+    own(before)
+        .into_iter()
+        .chain(meta)
+        .chain(own(behind))
+        .collect()
+}
+
+/// An app whose daemon is up.
+fn served(dir: &Dir, config: &str) -> PathBuf {
+    let app = dir.app_file("app", config);
+    let hello = cgi::front(&app, "GET", "/hello", &[]);
+    run(&mut { hello }, b"").response().ok();
+    app
+}
+
+/// Thread-local storage is what every C library begins with.
+fn was_normal(traced: &Traced) -> bool {
+    traced.calls.iter().any(|call| call == "arch_prctl")
+}
 
 /// No C library has started yet: a call of anything is a jump through a pointer that nobody has filled in.
 #[test]
@@ -53,4 +84,182 @@ fn planted(dir: &Dir, plant: &str) -> Code {
     )
     .success();
     Code::of(&program)
+}
+
+/// A system call more is a request that waits longer, a thousand times a second. That none of them is of a C library
+/// that starts is the point of it all.
+#[test]
+fn a_request_that_a_daemon_takes_needs_these_calls() {
+    let dir = Dir::new();
+    let app = served(&dir, CONFIG);
+    for (path, behind, stdin) in [
+        ("/hello", &[][..], &b""[..]),
+        ("/digest", &["CONTENT_LENGTH=5"], b"hello"),
+    ] {
+        let Traced { output, mut calls } = traced(&dir, &app, &request(path, &[], behind), stdin);
+        assert_eq!(output.response().head.status, 200);
+        // Of the two usual places the daemon's is the first or the second.
+        calls.dedup_by(|one, other| one == "connect" && other == "connect");
+        let expected = [
+            "execve",
+            // Is the app file a script, and what is its folder?
+            "newfstatat",
+            "newfstatat",
+            "socket",
+            "connect",
+            // Is it our uid's?
+            "getsockopt",
+            "sendmsg",
+            // What follows is done while the daemon is at work: be killed at once, wait, but not for ever.
+            "rt_sigprocmask",
+            "fcntl",
+            "setsockopt",
+            "recvfrom",
+            "exit_group",
+        ];
+        assert_eq!(calls, expected);
+    }
+}
+
+/// What is peculiar is left to the normal front: answered as it has always been.
+#[test]
+fn what_is_peculiar_is_left_to_the_normal_front() {
+    let dir = Dir::new();
+    let app = served(&dir, &format!("{CONFIG}header-limit = 128k\n"));
+    let many: Vec<String> = (0..150)
+        .map(|number| format!("HTTP_X_{number}=x"))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let long = format!("HTTP_X_LONG={}", "x".repeat(70_000));
+    let cases: &[(&str, &[&str], u16)] = &[
+        ("httpoxy", &["HTTP_PROXY=http://example.com/"], 200),
+        ("a name twice", &["HTTP_X_TEST=1", "HTTP_X_TEST=1"], 200),
+        (
+            "two values for a name",
+            &["HTTP_X_TEST=1", "HTTP_X_TEST=2"],
+            400,
+        ),
+        ("an empty name", &["=x"], 400),
+        ("no value", &["HTTP_X_TEST"], 200),
+        ("a sign before the length", &["CONTENT_LENGTH=+0"], 400),
+        (
+            "a long length",
+            &["CONTENT_LENGTH=000000000000000000000"],
+            200,
+        ),
+        ("our own words", &["POLYCGI=1"], 200),
+        ("the protocol's own word", &["SCGI=1"], 200),
+        ("many variables", &many, 200),
+        ("a long variable", &[&long], 200),
+    ];
+    for (what, variables, status) in cases {
+        for environ in [
+            request("/dump", variables, &[]),
+            request("/dump", &[], variables),
+        ] {
+            let one = traced(&dir, &app, &environ, b"");
+            assert!(was_normal(&one), "{what}: {:?}", one.calls);
+            let reply = cgi::reply(&one.output.stdout);
+            assert_eq!(reply.head.status, *status, "{what}: {}", one.output.stderr);
+            if *status == 200 {
+                let text = reply.ok();
+                assert!(
+                    text.contains("[\"wsgi.run_once\", false]"),
+                    "{what}: {text}"
+                );
+                assert!(!text.contains("HTTP_PROXY"), "{what}: {text}");
+            }
+        }
+    }
+}
+
+/// A socket that got a number below 3 would be given away as the client's.
+#[test]
+fn closed_descriptors_are_the_normal_fronts() {
+    let dir = Dir::new();
+    let app = served(&dir, CONFIG);
+    for (which, closed) in [(0, "<&-"), (2, "2>&-")] {
+        let script = format!("#!/bin/sh\nexec {} {closed}\n", app.display());
+        let script = dir.file("closing", &script, 0o755);
+        let reply = cgi::reply(&run(&mut cgi::front(&script, "GET", "/hello", &[]), b"").stdout);
+        assert!(reply.ok().starts_with("hello from "), "without {which}");
+    }
+}
+
+/// suEXEC names the app file as it lies in the working directory.
+#[test]
+fn an_app_file_by_a_relative_path_is_the_same_app() {
+    let dir = Dir::new();
+    let app = served(&dir, CONFIG);
+    let (folder, name) = (app.parent().unwrap(), app.file_name().unwrap());
+    let folder_name = folder.file_name().unwrap();
+    for (from, path) in [
+        (folder, PathBuf::from(name)),
+        (folder, Path::new(".").join(name)),
+        (folder, Path::new("..").join(folder_name).join(name)),
+        (folder.parent().unwrap(), Path::new(folder_name).join(name)),
+        (Path::new("/"), app.clone()),
+    ] {
+        // A shell, since strace looks for a name without a slash on PATH, and execve(2) does not.
+        let script = format!(
+            "#!/usr/bin/python3\nimport os\nos.chdir({from:?})\nos.execve({path:?}, [{path:?}], os.environ)\n"
+        );
+        let script = dir.file("changing", &script, 0o755);
+        let one = traced(&dir, &script, &request("/hello", &[], &[]), b"");
+        assert!(
+            one.output.response().ok().starts_with("hello from "),
+            "{path:?}"
+        );
+        let after = one.calls.iter().rposition(|call| call == "execve");
+        let calls = &one.calls[after.expect("the shell becomes the app")..];
+        assert!(
+            !calls.iter().any(|call| call == "arch_prctl"),
+            "{path:?}: {calls:?}"
+        );
+    }
+}
+
+/// The environment that the hot path has changed in its place is put back: the app that the front becomes finds what
+/// the web server sent, whatever it was that the hot path gave up at.
+#[test]
+fn what_was_sealed_is_unsealed() {
+    let dir = Dir::new();
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nexec /usr/bin/env -0\n";
+    let script = dir.file("apps/environ", script, 0o755);
+    let app = dir.app_file("app", &format!("cgi = {}\n", script.display()));
+    let behind = ["HTTP_X_TEST=a=b==", "HTTP_X_EMPTY=", "HTTP_X_LAST=="];
+    let environ = request(
+        "/hello",
+        &["A=", "CONTENT_TYPE=text/plain; charset=utf-8"],
+        &behind,
+    );
+    let is_intact = |what: &str, daemon: Option<i32>| {
+        let mut command = cgi::front(&app, "GET", "/", &[]);
+        let front = Running::start(exactly(&mut command, &environ), b"");
+        if let Some(stopped) = daemon {
+            // It holds what the front gave it.
+            assert!(Deadline::soon().ended(front.pid()), "{what}");
+            send(stopped, Signal::SIGCONT);
+        }
+        let text = front.end().response().ok();
+        let got: Vec<&str> = text.split_terminator('\0').collect();
+        for variable in &environ {
+            assert!(
+                got.contains(&variable.as_str()),
+                "{what}: {variable}: {got:?}"
+            );
+        }
+    };
+    is_intact("no daemon", None);
+    // A daemon's socket that nobody listens to.
+    dir.polycgi(&["start"]).success();
+    assert_eq!(dir.links().len(), 1, "from the usual place");
+    kill_at_once(dir.daemon());
+    assert!(dir.socket().exists());
+    is_intact("a dead daemon", None);
+    // One that does not answer: the request is taken back.
+    dir.polycgi(&["start"]).success();
+    let daemon = dir.daemon();
+    stop(daemon);
+    is_intact("a stopped daemon", Some(daemon));
 }

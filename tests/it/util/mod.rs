@@ -25,6 +25,7 @@ mod server;
 mod site;
 pub(crate) mod slow;
 mod small_disk;
+pub(crate) mod strace;
 pub(crate) mod suexec;
 mod watch;
 
