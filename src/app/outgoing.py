@@ -39,12 +39,6 @@ class Outgoing:
     def put(self, data, empty):
         """Writes all of it, or spools it. empty: the client has had nothing, so a pipe is empty."""
         view = memoryview(data)
-        if empty and len(view) <= AT_ONCE and not self.shared:
-            try:
-                view = view[os.write(self.fd, view):]
-                self.worker.moved()
-            except BlockingIOError:
-                pass  # the web server left it so
         patient = True
         while view:
             if not self.is_waiting():

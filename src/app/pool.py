@@ -17,15 +17,18 @@
 #   wakeup descriptor, on which it polls together with the channel. A signal that comes at any time
 #   before poll() has left its byte there. (A handler that raises would be too early, or, between
 #   the last bytecode and the system call, too late.)
-# - The application may take the wakeup descriptor or the signal for itself, so both are set again
-#   after each request, before `done`. signal() first runs the handlers of what came before.
+# - The application may take the signal for itself, so we look after each request, before `done`, whether
+#   it is still ours. It may take the wakeup descriptor alone, which nobody can see: so the handler, which
+#   interrupts poll(), writes the byte as well.
 # - Before an idle worker leaves, it shuts its channel for reading. The daemon's next send fails, so
 #   that it knows; a request that was sent before is still there, and is served.
 # - If the board says that the request has taken too long, the handler raises SystemExit, once, and
 #   only in what Served.run() calls: our own code around it never meets it. Nothing is written any more.
 #
-# A worker sets SIGALRM for its own end while it serves, and moves it on as its request moves: nobody
-# else would end it if the daemon died.
+# A worker sets SIGALRM for its own end while it serves, and moves it on as its requests come and move:
+# nobody else would end it if the daemon died. One that waits for a request takes it off in time.
+#
+# A request without a message-body costs a worker five system calls: poll, recvmsg, write, close, send.
 #
 # The C modules _signal and _socket, since signal and socket take 6 ms to import, and since gevent
 # patches what has been imported by an application.
@@ -39,6 +42,8 @@ from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD
 from resource import RLIM_INFINITY, RLIMIT_CPU, getrlimit
 
 LARGEST = 1 << 20  # bytes of a packet; a send buffer is smaller by default
+ROOM = CMSG_SPACE(12)  # bytes: beside it come three descriptors
+QUIET = 1  # seconds without a request after which a worker needs nobody to end it
 LAST_WORDS = 30  # seconds that a worker has for its atexit handlers and threads
 ATTEMPTS = 5  # at an import during which no file changes
 BOARD = 16384  # bytes: in each part one place for each worker
@@ -53,8 +58,9 @@ AS_LIMITED = -8
 
 
 def say(channel, words):
+    """words: bytes, or any text."""
     try:
-        channel.send(words.encode('ascii', 'backslashreplace'))
+        channel.send(words if isinstance(words, bytes) else words.encode('ascii', 'backslashreplace'))
     except OSError:
         pass  # the daemon is gone, as the next receive() will find
 
@@ -62,8 +68,7 @@ def say(channel, words):
 def receive(channel, buffer):
     """The size of the next packet, 0 when the other end is gone, and its descriptors."""
     try:
-        size, ancillary, flags, _ = channel.recvmsg_into(
-            [buffer], CMSG_SPACE(12), MSG_CMSG_CLOEXEC)
+        size, ancillary, flags, _ = channel.recvmsg_into([buffer], ROOM, MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return 0, []
     if flags & (MSG_CTRUNC | MSG_TRUNC):
@@ -245,16 +250,18 @@ def note_failure(zygote, error, loaded):
 class Served(Request):
     """A request that a worker serves."""
 
-    def __init__(self, worker, header, source, out, ahead, shared):
-        super().__init__(header, source, out, False, ahead, worker.moved)
-        self.worker = worker
-        self.running = False
-        self.outgoing = Outgoing(out, shared, self.body, worker)
+    running = False
+    outgoing = None  # until the client does not take everything at once
+
+    def __init__(self, worker, meta, source, out, ahead, shared):
+        """shared: as Outgoing has it."""
+        Request.__init__(self, meta, source, out, ahead, worker.moved)
+        self.worker, self.shared = worker, shared
 
     def run(self, app):
         self.running = True
         try:
-            super().run(app)
+            Request.run(self, app)
         finally:
             # A signal that comes before this is done raises here, and never again.
             self.running = False
@@ -265,21 +272,27 @@ class Served(Request):
             self.overdue = True
             raise SystemExit('the request has taken too long')
 
-    def heed(self):
-        """Whether anybody wants what is written."""
-        told = self.worker.page[TOLD + self.worker.index]
-        if told == OVERDUE:
-            self.end()
-        if told:
-            raise BrokenPipeError('the client is gone')
-
     def put(self, data, empty=False):
+        worker = self.worker
         try:
             if self.out < 0:
                 raise BrokenPipeError('the request is over, or another process\'s')
-            self.heed()
-            self.worker.page[self.worker.index] = 1
-            self.outgoing.put(data, empty)
+            told = worker.page[TOLD + worker.index]
+            if told:  # nobody wants what is written
+                if told == OVERDUE:
+                    self.end()
+                raise BrokenPipeError('the client is gone')
+            worker.page[worker.index] = 1
+            if empty and len(data) <= AT_ONCE and not self.shared:
+                try:
+                    data = data[os.write(self.out, data):]
+                    worker.moved()
+                except BlockingIOError:
+                    pass  # the web server left it so
+            if data:
+                if not self.outgoing:
+                    self.outgoing = Outgoing(self.out, self.shared, self.body, worker)
+                self.outgoing.put(data, empty)
         except OSError:
             self.gone = True
             raise
@@ -291,8 +304,9 @@ class Served(Request):
             say(self.worker.daemon, 'unread %d' % self.body.left)
 
     def close(self):
-        self.outgoing.close()
-        super().close()
+        if self.outgoing:
+            self.outgoing.close()
+        Request.close(self)
 
 
 class Worker:
@@ -320,11 +334,15 @@ class Worker:
         self.journal = zygote.journal
         self.daemon = socket(fileno=channel)
         self.daemon.settimeout(None)  # the application may have set a default
-        self.buffer = bytearray(LARGEST)
+        # Pages are there once they are used, which a bytearray's are at once.
+        self.buffer = mmap.mmap(-1, LARGEST, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.request = None
         self.leaving = False
         self.wake, self.waker = os.pipe()
         os.set_blocking(self.waker, False)
+        self.events = poll()
+        for fd in channel, self.wake:
+            self.events.register(fd, POLLIN)
         # A SIGTERM for a child must find the child's disposition, and not tell us by our own pipe.
         os.register_at_fork(before=lambda: pthread_sigmask(SIG_BLOCK, (SIGTERM,)),
                             after_in_parent=lambda: pthread_sigmask(SIG_UNBLOCK, (SIGTERM,)),
@@ -346,15 +364,20 @@ class Worker:
                 zygote, error, files(self.began)))
             self.note()
         faulthandler.register(SIGRTMAX, 2, all_threads=True, chain=False)
+        self.handler = self.terminate
         self.listen()
         say(self.daemon, 'ready %d' % os.getpid())
 
     def listen(self):
         set_wakeup_fd(self.waker, warn_on_full_buffer=False)
-        signal(SIGTERM, self.terminate)
+        signal(SIGTERM, self.handler)
 
     def terminate(self, *_):
         self.leaving = True
+        try:
+            os.write(self.waker, bytes((SIGTERM,)))
+        except OSError:
+            pass  # it is full: there is one to read
         if self.request and self.page[TOLD + self.index] == OVERDUE:
             self.request.end()
 
@@ -387,7 +410,7 @@ class Worker:
             os.close(self.waker)
             self.wake = self.waker = -1
             set_wakeup_fd(-1)
-        if getsignal(SIGTERM) == self.terminate:
+        if getsignal(SIGTERM) is self.handler:
             signal(SIGTERM, SIG_DFL)
         pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
 
@@ -401,18 +424,16 @@ class Worker:
     def arm(self):
         """If nothing moves for so long, and nobody ends us, we end. Not where the application has its
         own use for the signal."""
-        self.armed = None
+        self.disarm()
         if self.switch and getsignal(SIGALRM) == SIG_DFL:
             self.armed = time.monotonic()
             alarm(self.switch)
 
     def disarm(self):
-        if not self.armed:
-            return
-        left = self.armed + self.switch - time.monotonic()
-        self.armed = None
+        armed, self.armed = self.armed, None
         # It may be the application's by now.
-        if getsignal(SIGALRM) == SIG_DFL or abs(getitimer(ITIMER_REAL)[0] - left) < 0.1:
+        if armed and (getsignal(SIGALRM) == SIG_DFL or abs(
+                armed + self.switch - time.monotonic() - getitimer(ITIMER_REAL)[0]) < 0.1):
             alarm(0)
 
     def has_room(self, size, own):
@@ -451,21 +472,24 @@ class Worker:
         last = False
         while not last and self.next():
             # No `|=`: it would put back what it read before the signal came.
-            if self.request.serve(lambda: self.app):
+            if self.request.serve(self.load):
                 self.leaving = True
             self.request = None
-            self.disarm()
             self.note()
-            self.listen()
+            if getsignal(SIGTERM) is not self.handler:
+                self.listen()
             if self.is_spent():
                 self.leaving = True
             last = self.leaving  # once: what we say is what we do
-            say(self.daemon, 'done last' if last else 'done')
+            say(self.daemon, b'done last' if last else b'done')
         self.daemon.close()  # a socket that is left to the end of a Python 3.9 ends it with SIGSEGV
         # What the application does at exit may hang, and nobody may be there to kill us.
         signal(SIGTERM, SIG_DFL)
         signal(SIGALRM, SIG_DFL)
         alarm(LAST_WORDS)
+
+    def load(self):
+        return self.app
 
     def next(self):
         """Waits for a request; False when it is time to leave."""
@@ -473,26 +497,40 @@ class Worker:
             if self.leaving:
                 self.daemon.shutdown(SHUT_RD)
                 break
-            if self.wake not in ready(None, (self.daemon.fileno(), POLLIN), (self.wake, POLLIN)):
+            left = None
+            if self.armed:  # for QUIET, but not until it strikes
+                left = min(self.armed + self.switch * 3 / 4 - time.monotonic(), QUIET)
+            events = self.events.poll(left and 1000 * max(left, 0))
+            if not events:
+                self.disarm()
+            elif self.wake not in dict(events):
                 break
             # The handler may not have run yet, or be the application's: the byte is the signal.
-            if SIGTERM in os.read(self.wake, 4096):
+            elif SIGTERM in os.read(self.wake, 4096):
                 self.leaving = True
         size, fds = receive(self.daemon, self.buffer)
         if not size:
             return False
-        if self.buffer[:size] == b'empty':  # of a response that its application has given up meanwhile
+        if not fds:  # `empty`, of a response that its application has given up meanwhile
             return self.next()
-        source, out, *ahead = (fd if fd > 2 else above(fd) for fd in fds)
-        # A netstring, and behind it a letter for each thing to know.
-        end = self.buffer.index(b':') + 2
-        end += int(self.buffer[:end - 2])
-        self.arm()
+        if min(fds) < 3:
+            fds = [fd if fd > 2 else above(fd) for fd in fds]
+        source = ahead = None
+        if len(fds) == 1:  # there is no message-body
+            out, = fds
+        else:
+            source, out, *ahead = fds
+            ahead = ahead[0] if ahead else None
+        # A netstring, and behind it a letter for each thing to know, which is no comma.
+        words = self.buffer[:size].decode('latin-1')
+        end = words.rindex(',')
+        if not self.armed or time.monotonic() - self.armed > self.switch / 4:
+            self.arm()
         self.began = time.time_ns()
-        self.request = Served(self, self.buffer[:end], source, out, ahead[0] if ahead else None,
-                              b's' in self.buffer[end:size])
+        self.request = Served(self, words[words.index(':') + 1:end], source, out, ahead,
+                              's' in words[end:])
         if ahead and not self.request.body:
-            os.close(ahead[0])
+            os.close(ahead)
         return True
 
 

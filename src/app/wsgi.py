@@ -26,6 +26,7 @@ TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST
 CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127))  # all but the tab
 ONE_WRITE = 1 << 20  # bytes: without privilege a pipe grows no larger
 YOUNG = 2  # seconds: as coarse as some file systems' times, and a .pyc has whole ones
+KNOWN = {}  # names of header fields that an application has sent before: in lower case
 LATER = r'''STREAMS'''
 
 
@@ -39,17 +40,40 @@ def file_wrapper(filelike, blksize=8192):
     return FileWrapper(filelike, blksize)
 
 
+def known(name):
+    """The name of a header field in lower case, if it is one for an application to send."""
+    lower = name.lower()
+    if not name or name.strip(TOKEN) or lower in HOP_BY_HOP or lower == 'status':
+        raise ValueError('not a header field for an application to send: %r' % name)
+    if len(KNOWN) < 1000:
+        KNOWN[name] = lower
+    return lower
+
+
+SAME = {'wsgi.version': (1, 0), 'wsgi.input_terminated': True, 'wsgi.file_wrapper': file_wrapper,
+        'wsgi.multithread': False, 'wsgi.multiprocess': True, 'wsgi.run_once': sys.argv[1] == 'cgi'}
+
+
 class Request:
     """One request and its response."""
 
     overdue = False  # nothing may be written any more
     way = None  # how it is served, if the client is told
+    head = None  # bytes of the header fields, once the application has said them
+    begun = False  # they are on their way to the client: there is no way back
+    bare = False  # no message-body goes out: HEAD, 204, 304
+    length = None  # Content-Length of the response
+    sent = 0  # bytes that the application gave
+    gone = False  # the client takes nothing any more
+    forked = False  # this is a process of the application's own
+    body = None
 
-    def __init__(self, header, source, out, run_once, ahead=None, moved=None):
-        """header: bytes, a netstring. ahead, moved: as Body has them."""
-        words = header[header.index(b':') + 1:-1].decode('latin-1').split('\0')
+    def __init__(self, meta, source, out, ahead=None, moved=None):
+        """meta: what is in the netstring, as str. source: None if there is no message-body, or the fd.
+        ahead, moved: as Body has them."""
+        words = iter(meta.split('\0'))
         environ = self.environ = {'SCRIPT_NAME': '', 'PATH_INFO': '', 'QUERY_STRING': ''}
-        environ.update(zip(words[::2], words[1::2]))
+        environ.update(zip(words, words))
         # lighttpd, nginx and busybox send the last two beside those without HTTP_.
         for name in 'SCGI', 'POLYCGI', 'HTTP_CONTENT_LENGTH', 'HTTP_CONTENT_TYPE':
             environ.pop(name, None)
@@ -64,28 +88,14 @@ class Request:
         if not (environ.get('SERVER_NAME') and environ.get('SERVER_PORT')):  # busybox tells neither
             later()
             name_server(environ, secure)
-        self.source, self.body = source, None
+        self.out, self.fds = out, (out,) if source is None else (source, out)
         if length:
             later()
             self.body = Body(source, length, ahead, moved)
-        environ.update({
-            'wsgi.version': (1, 0),
-            'wsgi.url_scheme': 'https' if secure else 'http',
-            'wsgi.input': io.BufferedReader(self.body, 65536) if length else io.BytesIO(),
-            'wsgi.input_terminated': True,
-            'wsgi.errors': sys.stderr,
-            'wsgi.file_wrapper': file_wrapper,
-            'wsgi.multithread': False,
-            'wsgi.multiprocess': True,
-            'wsgi.run_once': run_once})
-        self.out = out
-        self.head = None  # bytes of the header fields, once the application has said them
-        self.begun = False  # they are on their way to the client: there is no way back
-        self.bare = False  # no message-body goes out: HEAD, 204, 304
-        self.length = None  # Content-Length of the response
-        self.sent = 0  # bytes that the application gave
-        self.gone = False  # the client takes nothing any more
-        self.forked = False  # this is a process of the application's own
+        environ.update(SAME)
+        environ['wsgi.url_scheme'] = 'https' if secure else 'http'
+        environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if length else io.BytesIO()
+        environ['wsgi.errors'] = sys.stderr
 
     def disown(self):
         """In a child that the application forked: the client is none of its business."""
@@ -93,12 +103,12 @@ class Request:
         self.close()
 
     def close(self):
-        for fd in self.source, self.out:
+        for fd in self.fds:
             try:
                 os.close(fd)
             except OSError:
                 pass  # the application closed it for us, or it is closed already
-        self.source = self.out = -1
+        self.out, self.fds = -1, ()
         if self.body:
             self.body.close()
 
@@ -154,15 +164,12 @@ class Request:
         length = None
         for name, value in headers:
             lines.append(name + ': ' + value)
-            lower = name.lower()
-            if not name or name.strip(TOKEN) or lower in HOP_BY_HOP or lower == 'status':
-                raise ValueError('not a header field for an application to send: %r' % name)
-            if lower == 'content-length':
+            if (KNOWN.get(name) or known(name)) == 'content-length':
                 if length is not None or not value.isdigit():
                     raise ValueError('Content-Length is no number or there twice: %r' % value)
                 length = int(value)
         for line in lines:
-            if len(line.translate(CONTROLS)) < len(line):
+            if not line.isprintable() and len(line.translate(CONTROLS)) < len(line):
                 raise ValueError('a control character in a header field: %r' % line)
         lines.append('')
         self.head = '\r\n'.join(lines).encode('latin-1')
@@ -276,8 +283,9 @@ def settle(target, directory):
 def run_cgi(target, directory, fd, since=''):
     """since: when it was decided to start us; empty if nobody is to know."""
     with open(int(fd), 'rb') as file:
-        header = file.read()
-    request = Request(header, above(0), above(1), run_once=True)
+        meta = file.read()
+    meta = meta[meta.index(b':') + 1:-1].decode('latin-1')
+    request = Request(meta, above(0), above(1))
     if since:
         request.way, request.since = b'cgi', float(since)
     os.dup2(2, 1)

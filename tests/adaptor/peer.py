@@ -378,7 +378,9 @@ class Pool:
         if ahead is not None:
             fds.append(os.memfd_create('ahead'))
             os.write(fds[2], ahead)
-        self.turn = Turn(self, self.worker, *fds[:2])
+        elif not int(meta.get('CONTENT_LENGTH') or 0):
+            del fds[0]  # as the loop does it: nobody reads there
+        self.turn = Turn(self, self.worker, client.theirs_in, client.theirs_out)
         socket.send_fds(self.worker.channel, [netstring(meta) + letters], fds)
         for fd in fds[2:]:
             os.close(fd)

@@ -3,6 +3,7 @@
 import ast
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -114,6 +115,14 @@ class Signals(peer.Case):
         pool = self.pool('live:application').up()
         self.assertEqual(self.ask(pool, '/takes_signals').body, b'taken')
         os.kill(pool.worker.pid, signal.SIGTERM)
+        self.assertEqual((pool.worker.hear(), pool.worker.reap()), (None, 0))
+
+    def test_idle_and_the_application_has_the_wakeup_descriptor(self):
+        pool = self.pool('live:application').up()
+        self.assertEqual(self.ask(pool, '/takes_wakeup').body, b'taken')
+        # Python loses one that comes just before a system call that waits, until that is over.
+        while not select.select([pool.worker.channel], [], [], 0.05)[0]:
+            os.kill(pool.worker.pid, signal.SIGTERM)
         self.assertEqual((pool.worker.hear(), pool.worker.reap()), (None, 0))
 
     def test_busy(self):

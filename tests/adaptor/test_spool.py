@@ -70,7 +70,7 @@ class Spool(peer.Case):
 
     def test_back_to_the_client(self):
         """Once all is sent the file is empty, and what comes then goes to the client."""
-        pool = self.pool('slow:application').up()
+        pool = self.pool('slow:application', patience=0.5).up()  # in which we can look at the file
         path = os.path.join(self.folder(), 'gate')
         os.mkfifo(path)
         client = self.client()

@@ -176,3 +176,10 @@ def takes_signals(environ, start_response):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     start_response('200 OK', TEXT)
     return [b'taken']
+
+
+def takes_wakeup(environ, start_response):
+    """Takes the wakeup descriptor alone, which nobody can see."""
+    signal.set_wakeup_fd(-1)
+    start_response('200 OK', TEXT)
+    return [b'taken']
