@@ -38,11 +38,13 @@ help:
 
 # The entry point: src/express, where there is one for this processor.
 ENTRY_x86_64 := -C link-arg=-Wl,--entry=express_start
+# Few segments, and none that is touched for nothing: as GNU ld lays them out, without gaps between code and data.
+LAYOUT := -C link-arg=-fuse-ld=bfd -C link-arg=-Wl,-z,noseparate-code -C link-arg=-Wl,-T,src/layout.ld
 
 # Not by RUSTFLAGS: without --target they reach the macros too, which can't be static.
 build:
 	$(CARGO) rustc --release --bin polycgi -- -C target-feature=+crt-static -C relocation-model=static \
-		$(ENTRY_$(shell uname -m))
+		$(ENTRY_$(shell uname -m)) $(LAYOUT)
 
 # Only when it is missing: root, who installs, may have no cargo.
 $(BINARY):

@@ -123,14 +123,18 @@ pub(super) fn send(socket: RawFd, parts: [&[u8]; 4]) -> isize {
         header: libc::cmsghdr,
         fds: [RawFd; 3],
     }
-    let rights = Rights {
+    let mut rights = Rights {
         header: libc::cmsghdr {
             cmsg_len: size_of::<libc::cmsghdr>() + size_of::<[RawFd; 3]>(),
             cmsg_level: libc::SOL_SOCKET,
             cmsg_type: libc::SCM_RIGHTS,
         },
-        fds: [0, 1, 2],
+        fds: [0; 3],
     };
+    for (number, fd) in rights.fds.iter_mut().enumerate() {
+        // SAFETY: it is ours to write. Volatile: four constants in a row would be read from a page of their own.
+        unsafe { std::ptr::from_mut(fd).write_volatile(number as RawFd) };
+    }
     let mut slices = [const { MaybeUninit::<libc::iovec>::uninit() }; 4];
     for (slice, part) in slices.iter_mut().zip(parts) {
         slice.write(libc::iovec {

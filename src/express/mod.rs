@@ -47,6 +47,7 @@ use stack::Stack;
 /// own entry point, with the stack and `rdx` (where the kernel may leave a function to be called at exit) as they were.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.express")]
 unsafe extern "C" fn express_start() -> ! {
     naked_asm!(
         "push rdx",
@@ -61,7 +62,8 @@ unsafe extern "C" fn express_start() -> ! {
     )
 }
 
-/// Does not return where the request was given away.
+/// Does not return where the request was given away. Beside the entry point, so that one page fault is enough for both.
+#[unsafe(link_section = ".text.express")]
 unsafe extern "C" fn hot(stack: *const usize) {
     // SAFETY: the entry point passes the stack as it was when the kernel started this process.
     let Some(stack) = (unsafe { Stack::read(stack) }) else {

@@ -36,7 +36,16 @@ fn u64_at(file: &[u8], at: usize) -> usize {
     .expect("fits")
 }
 
-/// Static and not relocated: a front then starts in half the time. elf(5) has the offsets.
+/// The program headers, each its type and where it lies in the file. elf(5) has the offsets.
+fn segments(file: &[u8]) -> Vec<(u32, usize)> {
+    let (table, size, count) = (u64_at(file, 32), u16_at(file, 54), u16_at(file, 56));
+    (0..count)
+        .map(|index| table + index * size)
+        .map(|at| (u32::from_le_bytes(file[at..at + 4].try_into().unwrap()), at))
+        .collect()
+}
+
+/// Static and not relocated: a front then starts in half the time.
 #[test]
 fn is_elf_exec_without_an_interpreter() {
     const ET_EXEC: usize = 2;
@@ -48,12 +57,28 @@ fn is_elf_exec_without_an_interpreter() {
         ET_EXEC,
         "position-independent: see the Makefile's build"
     );
-    let (table, size, count) = (u64_at(&file, 32), u16_at(&file, 54), u16_at(&file, 56));
-    let kinds: Vec<u32> = (0..count)
-        .map(|index| table + index * size)
-        .map(|at| u32::from_le_bytes(file[at..at + 4].try_into().unwrap()))
-        .collect();
-    assert!(!kinds.contains(&PT_INTERP), "dynamically linked: {kinds:?}");
+    let segments = segments(&file);
+    let is_dynamic = segments.iter().any(|(kind, _)| *kind == PT_INTERP);
+    assert!(!is_dynamic, "{segments:?}");
+}
+
+/// What the kernel does at each exec of a front: two segments to map, and no page to clear the rest of.
+#[test]
+fn is_laid_out_for_few_page_faults() {
+    const PT_LOAD: u32 = 1;
+    const PT_GNU_RELRO: u32 = 0x6474_e552;
+    const PAGE: usize = 4096;
+    let file = fs::read(installed("polycgi")).unwrap();
+    let segments = segments(&file);
+    let loaded = segments.iter().filter(|(kind, _)| *kind == PT_LOAD);
+    let loaded: Vec<usize> = loaded.map(|(_, at)| *at).collect();
+    let [_, data] = loaded[..] else {
+        panic!("{segments:?}");
+    };
+    let (address, in_file) = (u64_at(&file, data + 16), u64_at(&file, data + 32));
+    assert_eq!((address + in_file) % PAGE, 0, "see src/layout.ld");
+    // That costs nothing.
+    assert!(segments.iter().any(|(kind, _)| *kind == PT_GNU_RELRO));
 }
 
 #[test]
