@@ -52,6 +52,12 @@ impl<const N: usize> Bytes<N> {
         self.append(digits.get(LONGEST_NUMBER - count..).unwrap_or_default());
     }
 
+    /// Whether there is room for no more, and perhaps something was left out.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.len == N
+    }
+
     /// What there is.
     #[inline(always)]
     pub fn as_slice(&self) -> &[u8] {
@@ -130,8 +136,10 @@ mod tests {
     fn what_does_not_fit_is_left_out() {
         let mut bytes = Bytes::<4>::new();
         bytes.append(b"abc");
+        assert!(!bytes.is_full());
         bytes.append(b"def");
         assert_eq!(bytes.as_slice(), b"abcd");
+        assert!(bytes.is_full());
     }
 
     proptest! {

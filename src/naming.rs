@@ -50,6 +50,42 @@ pub fn stem(name: &[u8]) -> &[u8] {
     }
 }
 
+/// Names by which the binary itself is run: never those of an app.
+const OWN_NAMES: [Word; 5] = [
+    APP_CGI,
+    OVERLOAD_PAGE,
+    Word::new("cgi-front"),
+    Word::new("polycgi"),
+    Word::new("scgi-daemon"),
+];
+
+/// Whether a symlink of this name is one of the binary's own, and no app.
+#[inline(always)]
+pub fn is_own_name(name: &[u8]) -> bool {
+    Word::read(name).is_some_and(|name| OWN_NAMES.iter().any(|own| name.is(own)))
+}
+
+/// A configuration file's path. Longer ones are for whoever may allocate.
+pub type ConfigPath = Bytes<112>;
+
+/// Where the configuration of a symlink, or of a NAME, may be: in the `home` that is given, or else in /etc/polycgi;
+/// never beside the symlink, where a web server could serve it. Adds it to `path`: what is copied is small.
+#[inline(always)]
+pub fn config_path(home: Option<&[u8]>, name: &[u8], path: &mut ConfigPath) {
+    match home {
+        Some(home) => {
+            let end = home.iter().rposition(|&byte| byte != b'/');
+            let end = end.map_or(0, |end| end + 1);
+            path.append(home.get(..end).unwrap_or_default());
+            path.append(b"/.config");
+        }
+        None => path.append(b"/etc"),
+    }
+    path.append(b"/polycgi/");
+    path.append(name);
+    path.append(b".conf");
+}
+
 /// The most of an app's name that its place shows.
 const LONGEST_NAME: usize = 32;
 
@@ -173,6 +209,28 @@ mod tests {
         assert_eq!(Base::Tmp.path(33).as_slice(), b"/tmp/polycgi-33");
         let odd = app_id(1, 2, b"a b\xc3\xa4.tar.gz");
         assert!(odd.as_slice().starts_with(b"a_b__.tar-"));
+    }
+
+    #[test]
+    fn a_configuration_has_its_places() {
+        let path = |home: Option<&str>, name: &str| {
+            let mut path = ConfigPath::new();
+            config_path(home.map(str::as_bytes), name.as_bytes(), &mut path);
+            let text = String::from_utf8(path.as_slice().to_vec()).unwrap();
+            (!path.is_full()).then_some(text)
+        };
+        for (home, expected) in [
+            (None, "/etc/polycgi/wiki.conf"),
+            (Some("/home/ann"), "/home/ann/.config/polycgi/wiki.conf"),
+            (Some("/home/ann//"), "/home/ann/.config/polycgi/wiki.conf"),
+            (Some("/"), "/.config/polycgi/wiki.conf"),
+        ] {
+            assert_eq!(path(home, "wiki").as_deref(), Some(expected));
+        }
+        assert_eq!(path(None, &"x".repeat(255)), None);
+        for (name, is_own) in [("polycgi", true), ("app-cgi", true), ("polycgi.cgi", false)] {
+            assert_eq!(is_own_name(name.as_bytes()), is_own, "{name}");
+        }
     }
 
     #[test]

@@ -1,24 +1,33 @@
-//! Which app this is, by the file that the web server has run: as the normal front finds it, for a script. Where the
-//! file is a symlink its configuration lies elsewhere, and the normal front looks for it.
+//! Which app this is, by the file that the web server has run: a script, or a symlink to this program. Finds what the
+//! normal front would, with the same words.
 
 use nix::libc::AT_SYMLINK_NOFOLLOW;
 use polycgi::bounded::Bytes;
-use polycgi::naming::{self, AppId};
+use polycgi::naming::{self, AppId, ConfigPath};
 
-use super::calls;
+use super::block::Block;
+use super::calls::{self, Kind};
 use super::stack::{Stack, text};
 
 /// What its place is called.
 #[inline(always)]
-pub(super) fn id(stack: &Stack) -> Option<AppId> {
-    let path = stack.exec_name;
-    // SAFETY: the kernel's string; `name` is not looked at while its first byte is away.
+pub(super) fn id(stack: &Stack, block: &Block) -> Option<AppId> {
+    // SAFETY: the kernel has put a string there.
+    match unsafe { calls::status(stack.exec_name, AT_SYMLINK_NOFOLLOW)?.kind } {
+        Kind::File => id_of_script(stack.exec_name),
+        Kind::Link => id_of_link(stack.exec_name, block),
+        Kind::Other => None,
+    }
+}
+
+/// A script is its own configuration.
+#[inline(always)]
+fn id_of_script(path: *mut u8) -> Option<AppId> {
+    // SAFETY: the kernel's string, on a stack that is ours to write; `name` is not looked at while its first byte is
+    // away.
     unsafe {
         let (folder, name) = naming::split(text(path));
-        if !calls::status(path, AT_SYMLINK_NOFOLLOW)?.is_regular {
-            return None;
-        }
-        let status = if folder.is_empty() {
+        let folder = if folder.is_empty() {
             let mut here = Bytes::<2>::new();
             here.append(b".\0");
             calls::status(here.as_slice().as_ptr(), 0)?
@@ -30,6 +39,47 @@ pub(super) fn id(stack: &Stack) -> Option<AppId> {
             cut.write(first);
             status?
         };
-        Some(naming::app_id(status.device, status.inode, name))
+        Some(naming::app_id(folder.device, folder.inode, name))
     }
+}
+
+/// The configuration of a symlink to this program lies elsewhere.
+#[inline(always)]
+fn id_of_link(path: *const u8, block: &Block) -> Option<AppId> {
+    // SAFETY: the kernel's string, which nobody writes to.
+    let (_, link) = naming::split(unsafe { text(path) });
+    let mut own = Bytes::<15>::new();
+    own.append(b"/proc/self/exe\0");
+    // SAFETY: both end in NUL.
+    let (target, own) = unsafe {
+        let own = calls::status(own.as_slice().as_ptr(), 0)?;
+        (calls::status(path, 0)?, own)
+    };
+    let is_own = target.device == own.device && target.inode == own.inode;
+    // One to a script is a script, and our own names are no app's: the normal front knows what to say.
+    if !is_own || naming::is_own_name(link) {
+        return None;
+    }
+    let homes = block.home().map(Some).into_iter().chain([None]);
+    for home in homes {
+        let mut file = ConfigPath::new();
+        naming::config_path(home, naming::stem(link), &mut file);
+        file.push(0);
+        if file.is_full() {
+            return None;
+        }
+        // SAFETY: it ends in NUL.
+        let found = unsafe { calls::status(file.as_slice().as_ptr(), 0) };
+        if found.is_some_and(|found| matches!(found.kind, Kind::File)) {
+            let (folder, name) = naming::split(file.as_slice());
+            let mut path = ConfigPath::new();
+            path.append(folder);
+            path.push(0);
+            // SAFETY: it ends in NUL.
+            let folder = unsafe { calls::status(path.as_slice().as_ptr(), 0)? };
+            let name = name.split_last()?.1;
+            return Some(naming::app_id(folder.device, folder.inode, name));
+        }
+    }
+    None
 }

@@ -10,12 +10,14 @@ use polycgi::handoff::{self, LONGEST_LENGTH};
 use super::stack::{Stack, text};
 
 const CONTENT_LENGTH: Word = Word::new("CONTENT_LENGTH");
+const HOME: Word = Word::new("HOME");
 const GATEWAY_INTERFACE: Word = Word::new("GATEWAY_INTERFACE");
 /// One is dropped, and what only we say is not said twice: the normal front sees to it.
 const NOT_HERE: [Word; 3] = [HTTP_PROXY, Word::new("SCGI"), Word::new(handoff::VARIABLE)];
 
-/// The most variables: a web server sends 20 to 50. More are for the normal front.
-const MOST: usize = 128;
+/// The most variables. A web server sends 20 to 50, and takes some 100 fields from a client. More are for the normal
+/// front.
+const MOST: usize = 256;
 /// The longest block: the default of `header-limit`, and less than a socket's buffer, so that it goes in one piece.
 /// Longer ones are for the normal front.
 const LONGEST: usize = 64 << 10;
@@ -27,6 +29,8 @@ pub(super) struct Block {
     sealed: usize,
     /// The value of the last of them.
     last: *const u8,
+    /// The value of HOME, if it is among them.
+    home: Option<*const u8>,
     /// CONTENT_LENGTH, if it is among them.
     length: Option<Pair>,
     is_request: bool,
@@ -51,6 +55,7 @@ impl Block {
             environ: stack.environ,
             sealed: 0,
             last: std::ptr::null(),
+            home: None,
             length: None,
             is_request: false,
         };
@@ -96,13 +101,14 @@ impl Block {
         if name.is_empty() || !seen.add(self.sealed, hash) {
             return false;
         }
-        let mut is_length = false;
+        let (mut is_home, mut is_length) = (false, false);
         // Those that matter here are short.
         if let Some(name) = Word::read(name) {
             if NOT_HERE.iter().any(|word| name.is(word)) {
                 return false;
             }
             self.is_request |= name.is(&GATEWAY_INTERFACE);
+            is_home = name.is(&HOME);
             is_length = name.is(&CONTENT_LENGTH);
         }
         // SAFETY: the stack is ours to write, and `name` is not looked at any more. Behind the `=` is a value or a NUL.
@@ -110,6 +116,9 @@ impl Block {
             *equals = 0;
             equals.add(1).cast_const()
         };
+        if is_home {
+            self.home = Some(value);
+        }
         if is_length {
             let start = variable.cast_const();
             self.length = Some(Pair { start, value });
@@ -145,6 +154,14 @@ impl Block {
                 around: [between(start, before), between(after, end)],
             }
         }
+    }
+
+    /// The value of HOME, if it has one.
+    #[inline(always)]
+    pub(super) fn home(&self) -> Option<&[u8]> {
+        // SAFETY: a value ends in NUL, and nobody writes to it as long as this is borrowed.
+        let home = unsafe { text(self.home?) };
+        (!home.is_empty()).then_some(home)
     }
 
     /// Puts the `=` back.

@@ -35,10 +35,18 @@ unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
     result
 }
 
+/// What a file is.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    File,
+    Link,
+    Other,
+}
+
 /// What the hot path asks of a file. Not all that stat(2) tells: a copy of that would be a call of memcpy.
 #[derive(Clone, Copy)]
 pub(super) struct Status {
-    pub(super) is_regular: bool,
+    pub(super) kind: Kind,
     pub(super) device: u64,
     pub(super) inode: u64,
 }
@@ -60,7 +68,11 @@ pub(super) unsafe fn status(path: *const u8, flags: libc::c_int) -> Option<Statu
         }
         let status = status.assume_init_ref();
         Some(Status {
-            is_regular: status.st_mode & libc::S_IFMT == libc::S_IFREG,
+            kind: match status.st_mode & libc::S_IFMT {
+                libc::S_IFREG => Kind::File,
+                libc::S_IFLNK => Kind::Link,
+                _ => Kind::Other,
+            },
             device: status.st_dev,
             inode: status.st_ino,
         })

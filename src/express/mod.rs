@@ -75,7 +75,7 @@ unsafe extern "C" fn hot(stack: *const usize) {
     let Some(mut block) = Block::seal(&stack) else {
         return;
     };
-    if let Some(app) = app::id(&stack) {
+    if let Some(app) = app::id(&stack, &block) {
         handover::hand_over(&block, &app, stack.uid);
     }
     block.unseal();
