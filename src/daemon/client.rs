@@ -22,9 +22,15 @@
 //! | Finishing | the client is gone, takes nothing, sends nothing | the end |
 //! | Answering | the page is written | Draining |
 //! | Draining | the rest of the body is read, or there is too much of it | the end |
-//! | the end | the web server's log has taken everything: all is closed, the front may go | - |
+//! | the end | the web server's log has taken everything: the front may go | Parting |
 //! | the end | its log has not: input and output are closed | Logging |
 //! | Logging | its log has taken the rest, or a second is over: the front may go | - |
+//! | Parting | the front has gone, or a second is over: all is closed | - |
+//!
+//! A front that stays goes before our copies are closed, so that a web server finds its CGI gone at the response's end,
+//! and waits for neither. The other way round it is the front's exit that ends the response: that wakes Apache, often in
+//! the front's place on the processor, and Apache waits 10 ms (mod_cgid) or 48 ms (mod_cgi) wherever it then finds it
+//! there still.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -87,6 +93,8 @@ pub(super) enum Phase {
     Header { reader: HeaderReader },
     /// Only the web server's log has still to take something.
     Logging { log: OwnedFd },
+    /// Everything is done, and the front was told so.
+    Parting,
     /// The message-body comes in.
     Receiving { body: Body },
     /// A worker has it. `outgoing`: what the worker has spooled; `unread`: as it says before it is done.
@@ -354,7 +362,18 @@ impl Client {
         true
     }
 
-    /// The end: closes the passed descriptors, then lets the front go.
+    /// Lets a front go whose descriptors we hold. `false`: there is none to wait for, and this is the end.
+    pub(super) fn part(&mut self) -> bool {
+        let request = self.request.as_ref();
+        let stays = request.is_some_and(|r| r.passed.is_some() && r.said == Said::Taken);
+        if self.is_gone || !stays || !self.say(Said::Done) {
+            return false;
+        }
+        self.phase = Phase::Parting;
+        true
+    }
+
+    /// The end: closes the passed descriptors; lets the front go that knows nothing of it yet.
     pub(super) fn finish(self) {
         let said = self.request.map(|request| request.said);
         if let (Some(Said::Taken), Some(connection)) = (said, &self.connection) {

@@ -20,6 +20,9 @@ use crate::scgi::BadHeader;
 use crate::sys::poll::{Interest, Ready};
 use crate::sys::{clock, socket};
 
+/// What a front may take to go once it is told to.
+const PARTING_TIME: Duration = Duration::from_secs(1);
+
 impl Daemon {
     /// A new connection: most of the time its header is there already.
     pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer) {
@@ -46,6 +49,7 @@ impl Daemon {
                 self.send_on(worker);
                 self.send(ticket);
             }
+            Phase::Parting if gone => self.close(ticket),
             Phase::Running { .. } if gone => self.lose(ticket),
             Phase::Running { .. } if is_plain => self.send(ticket),
             Phase::Answering { .. } if is_plain => self.write_page(ticket),
@@ -418,8 +422,21 @@ impl Daemon {
         }
     }
 
-    /// The end of a request: our copies are closed, and the front may go.
+    /// The end of a request: the front may go, and our copies are closed when it has.
     pub(super) fn close(&mut self, ticket: Ticket) {
+        if let Some(client) = self.clients.get_mut(&ticket) {
+            let before = client.spooled();
+            if client.part() {
+                for end in [End::Errors, End::Input, End::Output] {
+                    client.watch(&self.poll, ticket, end, None);
+                }
+                client.watch(&self.poll, ticket, End::Connection, Interest::Gone);
+                self.account(ticket, before);
+                // One that was stopped does not hold the response.
+                self.limited.insert(ticket, clock::now() + PARTING_TIME);
+                return;
+            }
+        }
         if let Some(client) = self.forget(ticket) {
             Daemon::count_lost(ticket, &client.to_log);
             client.finish();

@@ -1,8 +1,14 @@
 //! A request between its front and the daemon: who stays, who may go, who takes it back, and that nobody runs it twice.
 
+use std::fs::File;
+use std::io::{self, IoSlice, PipeReader, Read};
+use std::os::fd::AsRawFd;
+
 use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::util::process::{is_alive, kill_at_once, send, stop};
+use super::util::scgi::{self, ScgiClient};
 use super::util::{Deadline, Dir, Mpm, Piped, Site, cgi, daemon, digest, under_both};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
@@ -147,4 +153,62 @@ fn a_front_that_must_leave_leaves_the_queue() {
     let mut marks = dir.lines("marks");
     marks.sort();
     assert_eq!(marks, ["first daemon", "second daemon"]);
+}
+
+/// Hands a request over as a front does, and stays until the daemon says that it is done. What is in the pipe is the
+/// response.
+fn handed_over(dir: &Dir) -> (ScgiClient, PipeReader) {
+    let meta = cgi::meta("GET", "/hello", &[]);
+    let meta = meta
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let first = [("CONTENT_LENGTH", ""), ("SCGI", "1"), ("POLYCGI", "1")];
+    let header = scgi::netstring(first.into_iter().chain(meta));
+    let (response, output) = io::pipe().unwrap();
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .unwrap();
+    let fds = [&null, &null].map(AsRawFd::as_raw_fd);
+    let fds = [fds[0], output.as_raw_fd(), fds[1]];
+    let mut front = ScgiClient::connect(&dir.socket());
+    let sent = sendmsg::<()>(
+        front.stream().as_raw_fd(),
+        &[IoSlice::new(&header)],
+        &[ControlMessage::ScmRights(&fds)],
+        MsgFlags::empty(),
+        None,
+    );
+    assert_eq!(sent, Ok(header.len()));
+    let mut words = [0; 3];
+    front.stream().read_exact(&mut words).unwrap();
+    assert_eq!(&words, b"QTD");
+    (front, response)
+}
+
+/// A web server that finds its CGI still there at the response's end waits for it.
+#[test]
+fn a_response_ends_when_its_front_has_gone() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", &format!("{CONFIG}handoff = stay\n"));
+    cgi::start_front(&app, "/hello").end().response().ok();
+    let (front, mut response) = handed_over(&dir);
+    let mut said = vec![0; 65536];
+    let length = response.read(&mut said).unwrap();
+    assert!(cgi::reply(&said[..length]).ok().starts_with("hello from "));
+    assert!(!Deadline::now().readable(&response), "it has ended");
+    drop(front);
+    assert_eq!(response.read(&mut said).unwrap(), 0);
+}
+
+#[test]
+fn a_front_that_does_not_go_does_not_hold_the_response() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", &format!("{CONFIG}handoff = stay\n"));
+    cgi::start_front(&app, "/hello").end().response().ok();
+    let (_front, mut response) = handed_over(&dir);
+    let mut said = Vec::new();
+    response.read_to_end(&mut said).unwrap();
+    assert!(cgi::reply(&said).ok().starts_with("hello from "));
 }
