@@ -1,24 +1,55 @@
 //! Bytes with descriptors beside them (SCM_RIGHTS, unix(7)).
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
+use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
+use nix::libc;
 use smallvec::SmallVec;
 
 /// More descriptors than anybody of ours sends; what comes above it is cut, and said to be.
 const MOST: usize = 4;
+const MOST_BYTES: u32 = (MOST * size_of::<RawFd>()) as u32;
+// SAFETY: it only computes.
+const ROOM: usize = unsafe { libc::CMSG_SPACE(MOST_BYTES) } as usize;
+
+/// Room for the descriptors of one message. Not nix's: that allocates, and this is done for every request.
+#[repr(C)]
+union Control {
+    bytes: [u8; ROOM],
+    _aligned: libc::cmsghdr,
+}
 
 /// Sends `bytes` and `fds` in one message without waiting; how many bytes went (the descriptors go with the
 /// first). `EAGAIN`: no room now. `EPIPE`: nobody there. `ETOOMANYREFS`: too many descriptors in flight.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let raw: SmallVec<[RawFd; MOST]> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() { &[][..] } else { &rights };
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    let slices = [IoSlice::new(bytes)];
-    retried(|| sendmsg::<UnixAddr>(socket.as_raw_fd(), &slices, control, flags, None))
+    let mut control = Control { bytes: [0; ROOM] };
+    let (mut part, mut message) = empty_message(bytes.as_ptr().cast_mut(), bytes.len());
+    message.msg_iov = &raw mut part;
+    if !fds.is_empty() {
+        let bytes = size_of_val(fds) as u32;
+        if bytes > MOST_BYTES {
+            return Err(Errno::E2BIG.into());
+        }
+        message.msg_control = (&raw mut control).cast();
+        // SAFETY: CMSG_SPACE and CMSG_LEN only compute. The control data have room for MOST descriptors, and there
+        // are no more, as just checked: so there is a first header, and behind it room for all of them.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(bytes) as _;
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(bytes) as _;
+            let data = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (nth, fd) in fds.iter().enumerate() {
+                data.add(nth).write_unaligned(fd.as_raw_fd());
+            }
+        }
+    }
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: everything that `message` points to lives until the call returns, and is only read.
+    retried(|| unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) })
 }
 
 /// What one message held.
@@ -34,38 +65,52 @@ pub struct Received {
 
 /// Receives one message without waiting.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut control = nix::cmsg_space!([RawFd; MOST]);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
-    let message = loop {
-        match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
-            Err(Errno::EINTR) => {}
-            other => break other.map_err(io::Error::from)?,
-        }
-    };
+    let mut control = Control { bytes: [0; ROOM] };
+    let (mut part, mut message) = empty_message(buffer.as_mut_ptr(), buffer.len());
+    message.msg_iov = &raw mut part;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = ROOM as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer and the control data are ours to write to, as long as is said, and live until it returns.
+    let len = retried(|| unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
     let mut fds = SmallVec::new();
-    // An error here says that the control data were cut; what there is of them is still to be closed.
-    for part in message.cmsgs().into_iter().flatten() {
-        if let ControlMessageOwned::ScmRights(raw) = part {
-            // SAFETY: the kernel just made these descriptors for us, and nobody else knows them.
-            fds.extend(
-                raw.into_iter()
-                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-            );
+    // SAFETY: the kernel has filled in the control data; CMSG_FIRSTHDR and CMSG_NXTHDR keep within them.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: a header that is there, with as many bytes behind it as it says. Of those that were cut the kernel
+        // gives the whole ones. The descriptors were just made for us, and nobody else knows them.
+        unsafe {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let data = libc::CMSG_DATA(header).cast::<RawFd>();
+                for nth in 0..bytes / size_of::<RawFd>() {
+                    fds.push(OwnedFd::from_raw_fd(data.add(nth).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
-    let cut = message
-        .flags
-        .intersects(MsgFlags::MSG_CTRUNC | MsgFlags::MSG_TRUNC);
-    let len = message.bytes;
+    let cut = message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
     Ok(Received { len, fds, cut })
 }
 
-fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+/// A message without control data, and its one part, which it does not point to yet.
+fn empty_message(base: *mut u8, len: usize) -> (libc::iovec, libc::msghdr) {
+    let part = libc::iovec {
+        iov_base: base.cast(),
+        iov_len: len,
+    };
+    // SAFETY: numbers and pointers, and all of them may be zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iovlen = 1;
+    (part, message)
+}
+
+fn retried(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     loop {
-        match call() {
+        match Errno::result(call()) {
             Err(Errno::EINTR) => {}
-            other => return other.map_err(io::Error::from),
+            other => return Ok(other.map(isize::cast_unsigned)?),
         }
     }
 }
@@ -74,6 +119,8 @@ fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
 mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
     use super::*;
 
@@ -98,7 +145,11 @@ mod tests {
     fn more_descriptors_than_expected_are_cut_and_said_to_be() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
-        send(ours.as_fd(), b"x", &[null.as_fd(); 8]).unwrap();
+        let raw = [null.as_raw_fd(); 8];
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let flags = MsgFlags::empty();
+        let bytes = [io::IoSlice::new(b"x")];
+        sendmsg::<UnixAddr>(ours.as_raw_fd(), &bytes, &rights, flags, None).unwrap();
         let received = receive(theirs.as_fd(), &mut [0; 16]).unwrap();
         assert!(received.cut);
         assert!(received.fds.len() <= MOST);
