@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
+use super::unique::are_distinct;
+
 /// A meta-variable; its value may be made of several.
 type Pair<'a> = (&'a [u8], Cow<'a, [u8]>);
 
@@ -32,7 +34,7 @@ pub fn settled<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Pai
         .map(|(name, value)| (name, Cow::Borrowed(value)))
         .collect();
     let server = server(&pairs);
-    if server == Server::Other {
+    if server == Server::Other || are_distinct(pairs.iter().map(|pair| pair.0)) {
         return pairs;
     }
     // Sorted, as a header has room for too many names to compare each with each.
