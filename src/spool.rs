@@ -76,7 +76,8 @@ impl Limits {
         }
     }
 
-    fn check(self, len: u64) -> Result<(), NoRoom> {
+    /// Whether a body of so many bytes may be kept.
+    pub fn check(self, len: u64) -> Result<(), NoRoom> {
         if len > self.body {
             Err(NoRoom::Body)
         } else if len > IN_MEMORY as u64 && len > self.spool {

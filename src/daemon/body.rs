@@ -9,7 +9,8 @@
 //! - it comes so fast (1 MiB within 100 ms) that a worker would lose less time than we would copying, or
 //! - there is no more room: then the worker reads the rest, and the client has to wait for it.
 //!
-//! In each case the worker gets what was read as a third descriptor, and the rest is where it was.
+//! In each case the worker gets what was read as a third descriptor, and the rest is where it was. What a plain client
+//! sent in one piece with its header was read with it.
 //!
 //! A body without a length (it came in chunks) is read to its end in any case, however fast it comes: the application
 //! is told the length. One that is too large, or finds no more room, is refused. Who closes everything in the middle of
@@ -21,8 +22,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::Daemon;
-use super::client::{Phase, TURN};
+use super::client::{Phase, TURN, Taken};
 use super::watch::End;
 use crate::page::Failure;
 use crate::policy::pool::Event;
@@ -80,20 +83,21 @@ impl From<io::Error> for Unread {
 }
 
 impl Body {
-    pub(super) fn new(length: u64) -> Body {
-        Body::of(Extent::Length(length))
+    /// `store`: what there is of it.
+    pub(super) fn new(length: u64, store: Ahead) -> Body {
+        Body::of(Extent::Length(length), store)
     }
 
     /// A body of a length that only its end tells.
-    pub(super) fn to_end(limits: spool::Limits) -> Body {
-        Body::of(Extent::ToEnd(limits))
+    pub(super) fn to_end(limits: spool::Limits, store: Ahead) -> Body {
+        Body::of(Extent::ToEnd(limits), store)
     }
 
-    fn of(extent: Extent) -> Body {
+    fn of(extent: Extent, store: Ahead) -> Body {
         Body {
             extent,
-            len: 0,
-            store: Ahead::Nothing,
+            len: store.len(),
+            store,
             first_at: None,
         }
     }
@@ -186,6 +190,8 @@ impl Body {
     ) -> Result<Option<Came>, Unread> {
         let count = scratch.read_now(input, block)?;
         if count == 0 {
+            // What came with the header, and nothing behind it, was measured by nobody.
+            limits.check(self.len).map_err(Unread::NoRoom)?;
             self.store.end();
             return Ok(Some(Came::Enough));
         }
@@ -209,19 +215,21 @@ impl Daemon {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
-        let request = client.request.as_deref();
-        let body = if request.is_some_and(|request| request.to_end) {
-            Body::to_end(spool::Limits::of(&self.config))
+        let Some(request) = client.request.as_deref_mut() else {
+            return;
+        };
+        let store = std::mem::take(&mut request.ahead);
+        let body = if request.to_end {
+            Body::to_end(spool::Limits::of(&self.config), store)
         } else {
-            Body::new(request.map_or(0, |request| request.length))
+            Body::new(request.length, store)
         };
         client.phase = Phase::Receiving { body };
         client.watch(&self.poll, ticket, End::Input, Interest::Read);
         let due = clock::now() + self.config.timeouts.request;
         self.limited.insert(ticket, due);
-        self.events.push_back(Event::Announced(ticket));
         // If nothing is there yet, its front is told at the end of this turn that we have it.
-        self.arrived.push(ticket);
+        self.events.push_back(Event::Announced(ticket));
     }
 
     /// The body of an announced request has come further.
@@ -298,7 +306,7 @@ impl Daemon {
             request.ahead = body.into_ahead();
         }
         client.watch(&self.poll, ticket, End::Input, None);
-        self.limited.remove(&ticket);
+        self.limited.remove(ticket);
         self.arrive(ticket);
     }
 
@@ -321,13 +329,18 @@ impl Daemon {
     }
 }
 
-/// What a worker is sent with a request.
+/// What a worker is sent with a request: where there is no message-body, nothing to read it from.
 pub(super) fn descriptors<'a>(
+    request: &Taken,
     input: BorrowedFd<'a>,
     output: BorrowedFd<'a>,
     ahead: Option<&'a File>,
-) -> smallvec::SmallVec<[BorrowedFd<'a>; 3]> {
-    let mut fds = smallvec::smallvec![input, output];
+) -> SmallVec<[BorrowedFd<'a>; 3]> {
+    let mut fds = SmallVec::new();
+    if request.length > 0 {
+        fds.push(input);
+    }
+    fds.push(output);
     fds.extend(ahead.map(AsFd::as_fd));
     fds
 }

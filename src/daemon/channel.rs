@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::token::{Source, Token};
 use crate::policy::pool::WorkerId;
-use crate::sys::poll::{Interest, Poll, is_ready};
+use crate::sys::poll::{Interest, Poll};
 use crate::sys::{Errno, fdpass, is, splice};
 
 /// What a pipe holds, in bytes, unless somebody made it larger.
@@ -62,11 +64,12 @@ pub(super) enum Change {
     Watched(usize),
 }
 
-/// Everything that a channel had to tell.
+/// What a channel had to tell: everything, or up to the end of a request, behind which nothing is to be expected. Epoll
+/// says whether there is.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// With a descriptor that came beside.
-    pub(super) said: Vec<(Said, Option<OwnedFd>)>,
+    pub(super) said: SmallVec<[(Said, Option<OwnedFd>); 2]>,
     /// There will be no more.
     pub(super) ended: bool,
 }
@@ -106,14 +109,14 @@ impl Process {
         }
     }
 
-    pub(super) fn hear(&mut self) -> Heard {
+    /// packet: room for what it says.
+    pub(super) fn hear(&mut self, packet: &mut [u8]) -> Heard {
         let mut heard = Heard::default();
         let Some(channel) = &self.channel else {
             return heard;
         };
-        let mut packet = [0; 4096];
         loop {
-            match fdpass::receive(channel.as_fd(), &mut packet) {
+            match fdpass::receive(channel.as_fd(), packet) {
                 Ok(received) if received.len > 0 => {
                     let words = String::from_utf8_lossy(&packet[..received.len]);
                     let said = Said::parse(&words);
@@ -124,8 +127,12 @@ impl Process {
                         let said = || pid.parse().ok().filter(|&pid| pid > 1);
                         self.pid = self.pid.or_else(said);
                     }
+                    let is_done = matches!(said, Some(Said::Done { .. }));
                     let file = received.fds.into_iter().next();
                     heard.said.extend(said.map(|said| (said, file)));
+                    if is_done {
+                        return heard;
+                    }
                 }
                 Err(error) if is(&error, Errno::EAGAIN) => return heard,
                 Ok(_) | Err(_) => {
@@ -141,16 +148,18 @@ impl Process {
     }
 }
 
-/// What a pipe holds by now, and not much more; at its end it is closed.
+/// What a pipe whose reads don't wait holds by now, and not much more; at its end it is closed.
 pub(super) fn read_pipe(pipe: &mut Option<OwnedFd>, poll: &Poll) -> Vec<u8> {
     let mut bytes = Vec::new();
     let Some(out) = &*pipe else {
         return bytes;
     };
-    let mut block = [0; 16_384];
-    while bytes.len() < PIPE && is_ready(out.as_fd(), Interest::Read) {
+    // Small, as it is cleared each time: most often there is nothing.
+    let mut block = [0; 2048];
+    while bytes.len() < PIPE {
         match splice::read(out.as_fd(), &mut block) {
             Ok(count) if count > 0 => bytes.extend_from_slice(&block[..count]),
+            Err(error) if is(&error, Errno::EAGAIN) => break,
             _ => {
                 poll.remove(out);
                 *pipe = None;
@@ -208,7 +217,7 @@ mod tests {
         let mut process = Process::new(None, ours, stderr);
         let mut say = |words: &str| {
             fdpass::send(theirs.as_fd(), words.as_bytes(), &[]).unwrap();
-            process.hear();
+            process.hear(&mut [0; 64]);
             process.pid
         };
         assert_eq!(

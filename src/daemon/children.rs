@@ -168,6 +168,7 @@ impl Daemon {
         let (output, stdout) = files::pipe().map_err(cannot)?;
         socket::set_nonblocking(output.as_fd()).map_err(cannot)?;
         let (errors, stderr) = files::pipe().map_err(cannot)?;
+        socket::set_nonblocking(errors.as_fd()).map_err(cannot)?;
         let null = self.scratch.null();
         let (Some(request), Some(input)) = (&client.request, client.input()) else {
             return Err(gone());

@@ -276,6 +276,26 @@ impl Client {
         self.watches = watches;
     }
 
+    /// From here on its end is noticed. Nothing is to be read there, but for a plain client's message-body.
+    pub(super) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
+        if self.is_gone || matches!(self.phase, Phase::Logging { .. }) {
+            // Its end would be reported in every turn.
+            return;
+        }
+        // A plain client may half-close behind its body and still wait for the response.
+        let interest = if self.is_plain() {
+            Interest::HangUp
+        } else {
+            Interest::Gone
+        };
+        self.watch(poll, ticket, End::Connection, interest);
+    }
+
+    /// Something of its connection is noticed.
+    pub(super) fn is_watched(&self) -> bool {
+        self.watches.knows(End::Connection)
+    }
+
     /// Takes everything from the loop's sight: others hold these descriptors as well, and epoll would go on about
     /// them. A front's connection is ours alone, and is forgotten when it is closed.
     pub(super) fn unwatch(&mut self, poll: &Poll) {

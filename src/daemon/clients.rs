@@ -20,17 +20,15 @@ use crate::scgi::BadHeader;
 use crate::sys::poll::{Interest, Ready};
 use crate::sys::{clock, socket};
 
-/// What a front may take to go once it is told to.
-const PARTING_TIME: Duration = Duration::from_secs(1);
+/// A request that takes no longer is over before anybody asks whether its client is still there.
+const SHORT: Duration = Duration::from_millis(20);
 
 impl Daemon {
     /// A new connection: most of the time its header is there already.
     pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let mut client = Client::new(connection, peer);
-        client.watch(&self.poll, ticket, End::Connection, Interest::Read);
-        self.clients.insert(ticket, client);
+        self.clients.insert(ticket, Client::new(connection, peer));
         self.read_header(ticket);
     }
 
@@ -58,7 +56,16 @@ impl Daemon {
             Phase::Answering { .. } | Phase::Draining { .. } | Phase::Finishing { .. } if gone => {
                 self.finish(ticket);
             }
+            // A front has nothing more to send: as long as it sends nothing, and is there, it may be watched as it was
+            // for its header.
+            _ if ready.readable => self.watch_end(ticket),
             _ => {}
+        }
+    }
+
+    fn watch_end(&mut self, ticket: Ticket) {
+        if let Some(client) = self.clients.get_mut(&ticket) {
+            client.watch_end(&self.poll, ticket);
         }
     }
 
@@ -98,11 +105,10 @@ impl Daemon {
         else {
             return;
         };
-        match reader.read(connection.as_fd(), rules) {
+        match reader.read(connection.as_fd(), rules, &mut self.first_read) {
             Ok(None) => {
-                self.limited
-                    .entry(ticket)
-                    .or_insert_with(|| clock::now() + HEADER_TIME);
+                client.watch(&self.poll, ticket, End::Connection, Interest::Read);
+                self.limited.limit(ticket, clock::now() + HEADER_TIME);
             }
             Ok(Some(Ok(Asked::Control(command)))) => self.obey(ticket, command),
             Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request),
@@ -128,23 +134,22 @@ impl Daemon {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
-        self.limited.remove(&ticket);
-        // A plain client may half-close behind its body and still wait for the response.
-        let interest = if request.passed.is_none() {
-            Interest::HangUp
-        } else {
-            Interest::Gone
-        };
+        self.limited.remove(ticket);
         let (length, to_end) = (request.length, request.to_end);
+        let missing = length - request.ahead.len();
         client.request = Some(request);
         client.phase = Phase::Waiting;
-        client.watch(&self.poll, ticket, End::Connection, interest);
+        if client.is_plain() && client.is_watched() {
+            // Its header came in pieces. It may have more to send, or nothing, which is not its end.
+            client.watch_end(&self.poll, ticket);
+        }
+        self.arrived.push(ticket);
         self.requests += 1;
         // For the rate: with a daemon no front notes it.
         self.slots.arrive(clock::now());
         let is_whole = client
             .input()
-            .is_none_or(|input| Daemon::has_whole_body(input, length));
+            .is_none_or(|input| Daemon::has_whole_body(input, missing));
         if let Some((failure, sentence)) = refusal {
             self.note_refusal(ticket, &sentence);
             self.reload_if_edited();
@@ -165,7 +170,6 @@ impl Daemon {
     pub(super) fn arrive(&mut self, ticket: Ticket) {
         let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
         let is_known = request.is_some_and(|request| request.is_known);
-        self.arrived.push(ticket);
         self.events.push_back(Event::Arrived { ticket, is_known });
     }
 
@@ -210,20 +214,39 @@ impl Daemon {
         self.write_errors(ticket, line.as_bytes())
     }
 
-    /// Who is still waiting at the end of the turn in which it came is told so. A front that may leave where that is
-    /// safe stays until its request is taken, so that it can go elsewhere if we die; one that must leave leaves now.
+    /// Who is still waiting at the end of the turn in which it came is told so, and whoever hangs up is noticed. A front
+    /// that may leave where that is safe stays until its request is taken, so that it can go elsewhere if we die; one
+    /// that must leave leaves now. A request that a worker has already is most often over before it could be of use to
+    /// anybody that its client is gone.
     pub(super) fn tell_the_queued(&mut self) {
         let lets_go = self.config.handoff == Handoff::Exit;
-        for ticket in std::mem::take(&mut self.arrived) {
+        while let Some(ticket) = self.arrived.pop() {
             let Some(client) = self.clients.get_mut(&ticket) else {
                 continue;
             };
+            if matches!(client.phase, Phase::Running { .. }) && client.connection.is_some() {
+                self.unwatched.push_back((clock::now() + SHORT, ticket));
+                continue;
+            }
             let waits = matches!(client.phase, Phase::Receiving { .. } | Phase::Waiting);
             if waits && !client.say_queued(lets_go) {
                 self.hang_up(ticket);
-            } else if waits && client.connection.is_none() {
+                continue;
+            }
+            client.watch_end(&self.poll, ticket);
+            if waits && client.connection.is_none() {
                 client.watch(&self.poll, ticket, End::Output, Interest::HangUp);
             }
+        }
+    }
+
+    /// Requests that are not over so soon.
+    pub(super) fn watch_the_long(&mut self, now: Duration) {
+        while let Some(&(due, ticket)) = self.unwatched.front()
+            && due <= now
+        {
+            self.unwatched.pop_front();
+            self.watch_end(ticket);
         }
     }
 
@@ -248,7 +271,7 @@ impl Daemon {
         let sent = match (&client.request, client.input(), client.output()) {
             (Some(request), Some(input), Some(output)) => {
                 request.ahead.to_file().and_then(|ahead| {
-                    let fds = body::descriptors(input, output, ahead.as_ref());
+                    let fds = body::descriptors(request, input, output, ahead.as_ref());
                     self.workers
                         .dispatch(worker, &request.header, &fds, clock::now())
                 })
@@ -390,15 +413,8 @@ impl Daemon {
     }
 
     pub(super) fn expire_clients(&mut self, now: Duration) {
-        let late: Vec<Ticket> = self
-            .limited
-            .iter()
-            .filter(|&(_, &at)| at <= now)
-            .map(|(&ticket, _)| ticket)
-            .collect();
-        for ticket in late {
+        while let Some(ticket) = self.limited.pop(now) {
             ::log::debug!("time is over: ticket={ticket}");
-            self.limited.remove(&ticket);
             match self.clients.get(&ticket).map(|client| &client.phase) {
                 Some(Phase::Receiving { .. }) => {
                     let sentence = "the message-body did not come in time";
@@ -459,12 +475,18 @@ impl Daemon {
 
     fn forget(&mut self, ticket: Ticket) -> Option<Client> {
         let mut client = self.clients.remove(&ticket)?;
-        self.limited.remove(&ticket);
+        self.limited.remove(ticket);
         if let Phase::Running { worker, .. } = client.phase {
             self.served_by.remove(&worker);
         }
         client.unwatch(&self.poll);
         self.account(ticket, client.spooled());
+        // Nobody is to be woken for those who are gone.
+        while let Some((_, oldest)) = self.unwatched.front()
+            && !self.clients.contains_key(oldest)
+        {
+            self.unwatched.pop_front();
+        }
         Some(client)
     }
 }

@@ -46,7 +46,7 @@ impl Daemon {
     }
 
     fn wait_for(&mut self, ticket: Ticket, wish: Wish) {
-        self.limited.remove(&ticket);
+        self.limited.remove(ticket);
         if let Some(client) = self.clients.get_mut(&ticket) {
             // Nothing more is to be read, and a hang-up would be reported in every turn until the wish is fulfilled.
             client.watch(&self.poll, ticket, End::Connection, None);

@@ -8,7 +8,7 @@ use super::Daemon;
 use super::guests::Guest;
 use super::listeners::Origin;
 use crate::cgi::meta::Peer;
-use crate::sys::{Errno, clock, is, listen, process, socket};
+use crate::sys::{Errno, clock, is, listen, socket};
 
 /// That descriptors run out is said no more often: each who goes makes room for one more.
 const WORD_PAUSE: Duration = Duration::from_secs(60);
@@ -17,15 +17,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Daemon {
     pub(super) fn accept(&mut self, number: u32) {
-        while let Some(listener) = self.listeners.get(number)
+        if let Some(listener) = self.listeners.get(number)
             && self.listeners.is_accepting
         {
             let is_own = listener.origin == Origin::Own;
             let connection = match socket::accept(listener.socket.as_fd()) {
                 Ok(connection) => connection,
-                Err(error) if is(&error, Errno::EAGAIN) => return,
-                Err(error) if is(&error, Errno::ECONNABORTED) || is(&error, Errno::EINTR) => {
-                    continue;
+                // Epoll says whether anybody else waits; it costs no more than to be told here that nobody does.
+                Err(error)
+                    if [Errno::EAGAIN, Errno::ECONNABORTED, Errno::EINTR]
+                        .iter()
+                        .any(|&errno| is(&error, errno)) =>
+                {
+                    return;
                 }
                 Err(error) => {
                     // Whoever waits still waits: without a pause this would be tried again at once, and for ever.
@@ -43,7 +47,7 @@ impl Daemon {
     /// Somebody has connected: to our own socket, or where `listen-allow` says who may.
     pub(super) fn come_in(&mut self, connection: OwnedFd, is_own: bool) {
         let guest = match socket::peer(connection.as_fd()) {
-            Some(peer) if peer.uid == process::uid() => {
+            Some(peer) if peer.uid == self.uid => {
                 return self.take_in(connection, Peer::Own);
             }
             Some(peer) => Guest::User(peer.uid),

@@ -146,7 +146,7 @@ impl Daemon {
         if waits.for_client {
             self.prolong(ticket, waits.has_taken, self.config.timeouts.request);
         } else {
-            self.limited.remove(&ticket);
+            self.limited.remove(ticket);
         }
     }
 

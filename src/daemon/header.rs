@@ -1,4 +1,5 @@
-//! How a connection's header comes in, and what it asks for. Reads not one byte of the message-body.
+//! How a connection's header comes in, and what it asks for. Of the message-body it reads no more than what comes with
+//! the header in one piece.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,14 +20,21 @@ use crate::control::{self, Command};
 use crate::handoff;
 use crate::page::Form;
 use crate::report::visible;
-use crate::scgi::{self, BadHeader, Decoded};
+use crate::scgi::{self, BadHeader, Decoded, Header};
 use crate::sys::files::{self, Kind};
 use crate::sys::{Errno, fdpass, is, socket};
 
 /// Behind the header for a worker: the output is the web server's error log as well.
 const IS_LOG: u8 = b's';
 
-/// Collects a header and the descriptors that come with it, and not one byte of the message-body.
+/// The first read asks for so many bytes: most headers, and the small body of a form behind them. What is larger is read
+/// to the end of the header and no farther: the rest need not go through us.
+pub(super) const FIRST_READ: usize = 4096;
+
+/// The names and values of a header.
+type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
+
+/// Collects a header and the descriptors that come with it.
 #[derive(Debug, Default)]
 pub(super) struct HeaderReader {
     bytes: Vec<u8>,
@@ -69,34 +77,73 @@ pub(super) struct Rules<'a> {
 }
 
 impl HeaderReader {
-    /// Reads what is there. `None`: more is to come.
+    /// Reads what is there. `None`: more is to come. `block`: room for [`FIRST_READ`] bytes.
     pub(super) fn read(
         &mut self,
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
+        block: &mut [u8],
+    ) -> io::Result<Option<Result<Asked, Refused>>> {
+        if self.bytes.is_empty() {
+            let Some(count) = self.receive(connection, block)? else {
+                return Ok(None);
+            };
+            match scgi::decode(&block[..count], rules.header_limit) {
+                Ok(Decoded::Header { header, consumed }) => {
+                    let behind = &block[consumed..count];
+                    return Ok(Some(self.asked(&header, behind, connection, rules)));
+                }
+                Ok(Decoded::Partial { .. }) => self.bytes.extend_from_slice(&block[..count]),
+                Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
+            }
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let read = self.read_to_end(&mut bytes, connection, rules);
+        self.bytes = bytes;
+        read
+    }
+
+    /// Reads the rest of a header, and nothing behind it.
+    fn read_to_end(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
     ) -> io::Result<Option<Result<Asked, Refused>>> {
         loop {
-            let missing = match scgi::decode(&self.bytes, rules.header_limit) {
-                Ok(Decoded::Header { .. }) => return Ok(Some(self.asked(connection, rules))),
+            let missing = match scgi::decode(bytes, rules.header_limit) {
+                Ok(Decoded::Header { header, .. }) => {
+                    return Ok(Some(self.asked(&header, b"", connection, rules)));
+                }
                 Ok(Decoded::Partial { missing }) => missing,
                 Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
             };
-            let had = self.bytes.len();
-            self.bytes.resize(had + missing, 0);
-            let received = fdpass::receive(connection, &mut self.bytes[had..]);
-            let count = received.as_ref().map_or(0, |received| received.len);
-            self.bytes.truncate(had + count);
-            match received {
-                Ok(received) if received.len == 0 => {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok(received) => {
-                    self.cut |= received.cut;
-                    self.fds.extend(received.fds);
-                }
-                Err(error) if is(&error, Errno::EAGAIN) => return Ok(None),
-                Err(error) => return Err(error),
+            let had = bytes.len();
+            bytes.resize(had + missing, 0);
+            let received = self.receive(connection, &mut bytes[had..]);
+            let count = received.as_ref().map_or(0, |count| count.unwrap_or(0));
+            bytes.truncate(had + count);
+            if received?.is_none() {
+                return Ok(None);
             }
+        }
+    }
+
+    /// How many bytes came; `None`: none yet.
+    fn receive(
+        &mut self,
+        connection: BorrowedFd<'_>,
+        buffer: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        match fdpass::receive(connection, buffer) {
+            Ok(received) if received.len == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(received) => {
+                self.cut |= received.cut;
+                self.fds.extend(received.fds);
+                Ok(Some(received.len))
+            }
+            Err(error) if is(&error, Errno::EAGAIN) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -109,25 +156,32 @@ impl HeaderReader {
         Taken::unserved(passed, length)
     }
 
-    fn asked(&mut self, connection: BorrowedFd<'_>, rules: Rules<'_>) -> Result<Asked, Refused> {
-        let Ok(Decoded::Header { header, .. }) = scgi::decode(&self.bytes, rules.header_limit)
-        else {
-            return Err(Refused::Header(BadHeader::Length));
-        };
+    /// behind: what has come of a plain client's message-body.
+    fn asked(
+        &mut self,
+        header: &Header<'_>,
+        behind: &[u8],
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+    ) -> Result<Asked, Refused> {
         let is_own = rules.peer == Peer::Own;
-        if let Some(word) = header.value(control::VARIABLE.as_bytes()) {
+        // They are looked at often, and found only once.
+        let pairs: Pairs<'_> = header.pairs().collect();
+        let value = |name: &str| {
+            let pair = pairs.iter().find(|pair| pair.0 == name.as_bytes());
+            pair.map(|pair| pair.1)
+        };
+        if let Some(word) = value(control::VARIABLE) {
             let is_root = || socket::peer(connection).is_some_and(|peer| peer.uid == 0);
             let command = Command::from_word(word).filter(|_| is_own || is_root());
             return command.map(Asked::Control).ok_or(Refused::Stranger);
         }
-        let protocol = header
-            .value(handoff::VARIABLE.as_bytes())
-            .filter(|_| is_own);
+        let protocol = value(handoff::VARIABLE).filter(|_| is_own);
         let (settled, path, refusal);
         let request = if protocol.is_some() {
-            Request::from_meta(header.pairs(), rules.peer)
+            Request::from_meta(pairs.iter().copied(), rules.peer)
         } else {
-            settled = repeated::settled(header.pairs());
+            settled = repeated::settled(pairs.iter().copied());
             let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
             Request::from_scgi_client(pairs, rules.peer)
         }
@@ -178,7 +232,11 @@ impl HeaderReader {
             header: message,
             length,
             to_end,
-            ahead: Ahead::Nothing,
+            ahead: if passed.is_some() {
+                Ahead::Nothing
+            } else {
+                ahead(behind, length)
+            },
             form: Form::from_accept(request.accept()),
             head_only: request.is_head(),
             refreshes: request.method() == b"GET",
@@ -186,7 +244,7 @@ impl HeaderReader {
             leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
             is_known: is_known(rules, request),
             is_own,
-            unbelieved: unbelieved(header.pairs(), rules.peer),
+            unbelieved: unbelieved(&pairs, rules.peer),
             refusal,
             // A plain SCGI client, and a front that relays, hear nothing but the response.
             said: if passed.is_some() {
@@ -204,6 +262,17 @@ impl HeaderReader {
     }
 }
 
+/// What has come of a message-body of this length. A client that sends more than it says sends it to nobody.
+fn ahead(behind: &[u8], length: u64) -> Ahead {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let behind = &behind[..behind.len().min(length)];
+    if behind.is_empty() {
+        Ahead::Nothing
+    } else {
+        Ahead::Memory(behind.to_vec())
+    }
+}
+
 /// A worker's message, once its message-body was read to its end.
 pub(super) fn measured(message: &[u8], length: u64) -> Vec<u8> {
     let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
@@ -218,12 +287,11 @@ pub(super) fn measured(message: &[u8], length: u64) -> Vec<u8> {
 }
 
 /// The first name by which somebody who may not says who the user is.
-fn unbelieved<'a>(
-    mut pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    peer: Peer,
-) -> Option<Vec<u8>> {
-    let is_said = |&(name, value): &(&[u8], &[u8])| meta::is_identity(name) && !value.is_empty();
-    let dropped = pairs.find(|pair| is_said(pair) && !meta::admitted(pair.0, peer));
+fn unbelieved(pairs: &Pairs<'_>, peer: Peer) -> Option<Vec<u8>> {
+    let is_said = |&&(name, value): &&(&[u8], &[u8])| meta::is_identity(name) && !value.is_empty();
+    let dropped = pairs
+        .iter()
+        .find(|pair| is_said(pair) && !meta::admitted(pair.0, peer));
     dropped.map(|(name, _)| name.to_vec())
 }
 

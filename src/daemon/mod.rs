@@ -31,6 +31,7 @@ mod foreign;
 mod guests;
 mod header;
 mod leave;
+mod limited;
 mod link;
 mod listeners;
 mod log;
@@ -74,6 +75,7 @@ use client::Client;
 use commands::Wish;
 use errors::Lines;
 use leave::Leaving;
+use limited::Limited;
 use listeners::Listeners;
 use reload::Reload;
 use runs::Runs;
@@ -135,7 +137,11 @@ struct Daemon {
     slots: Slots,
     poll: Poll,
     signals: SignalPipe,
+    /// Ours.
+    uid: u32,
     scratch: Scratch,
+    /// Room for what comes first over a connection.
+    first_read: Vec<u8>,
     listeners: Listeners,
     /// Nobody could start us again, or would: see the pool.
     stays: bool,
@@ -146,10 +152,12 @@ struct Daemon {
     clients: BTreeMap<Ticket, Client>,
     /// Those who have come since the last turn, and may have to be told that they wait.
     arrived: Vec<Ticket>,
+    /// Those whom a worker had at once: from when on it is to be noticed that they are gone. The first is the next.
+    unwatched: VecDeque<(Duration, Ticket)>,
     /// Those who want to know how a start or a reload ends.
     curious: Vec<(Ticket, Wish)>,
     /// Those whose time is limited, and when it is over.
-    limited: BTreeMap<Ticket, Duration>,
+    limited: Limited,
     /// What an app that is not ours has to do.
     runs: Runs,
     /// The app's own servers.
@@ -207,8 +215,9 @@ impl Daemon {
             if self.leaving.is_over(&self.clients, is_empty) {
                 break;
             }
+            let due = self.pool.next_deadline();
             let patience = self
-                .next_deadline()
+                .next_deadline(due)
                 .map(|at| at.saturating_sub(clock::now()));
             if let Err(error) = self.poll.wait(&mut ready, patience) {
                 ::log::error!("cannot wait for events: {error}");
@@ -220,7 +229,7 @@ impl Daemon {
             for &event in &ready {
                 self.on(event);
             }
-            self.pass_time();
+            self.pass_time(due);
         }
         self.workers.kill_all();
         self.servers.kill_all();
@@ -362,9 +371,11 @@ impl Daemon {
         self.note_failed(self.reload.newest());
     }
 
-    fn pass_time(&mut self) {
+    /// due: when the pool's next deadline was, before anything happened.
+    fn pass_time(&mut self, due: Option<Duration>) {
         let now = clock::now();
         self.expire_clients(now);
+        self.watch_the_long(now);
         self.look_at_runs(now);
         self.keep_servers(now);
         self.workers.kill_overdue(now);
@@ -374,12 +385,15 @@ impl Daemon {
         }
         self.watch_limit();
         self.keep_up(now);
-        self.events.push_back(Event::Tick);
+        if due.is_some_and(|due| due <= now) {
+            self.events.push_back(Event::Tick);
+        }
     }
 
-    fn next_deadline(&self) -> Option<Duration> {
+    /// due: the pool's.
+    fn next_deadline(&self, due: Option<Duration>) -> Option<Duration> {
         [
-            self.pool.next_deadline(),
+            due,
             self.workers.next_deadline(),
             self.runs.next_deadline(),
             self.next_server_deadline(),
@@ -387,7 +401,8 @@ impl Daemon {
             self.upgrade.next_deadline(),
             Some(self.upkeep.next_deadline()),
             self.accept_at,
-            self.limited.values().min().copied(),
+            self.limited.next_deadline(),
+            self.unwatched.front().map(|&(due, _)| due),
         ]
         .into_iter()
         .flatten()

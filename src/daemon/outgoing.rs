@@ -276,7 +276,7 @@ impl Daemon {
             Progress::Finished => {
                 client.moved += 1;
                 client.watch(&self.poll, ticket, End::Output, None);
-                self.limited.remove(&ticket);
+                self.limited.remove(ticket);
                 if let Some(outgoing) = client.outgoing()
                     && std::mem::take(&mut outgoing.is_awaited)
                 {
@@ -303,7 +303,7 @@ impl Daemon {
         // Its end would be reported in every turn.
         client.watch(&self.poll, ticket, End::Connection, None);
         client.watch(&self.poll, ticket, End::Output, None);
-        self.limited.remove(&ticket);
+        self.limited.remove(ticket);
         let Phase::Running { worker, .. } = client.phase else {
             return;
         };
@@ -403,7 +403,7 @@ impl Daemon {
         if has_moved {
             self.limited.insert(ticket, due);
         } else {
-            self.limited.entry(ticket).or_insert(due);
+            self.limited.limit(ticket, due);
         }
     }
 }

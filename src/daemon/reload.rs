@@ -264,6 +264,7 @@ impl Daemon {
         self.config = config;
         self.obey_listen();
         self.pool.obey(setup::limits(&self.config, self.stays));
+        self.events.push_back(Event::Tick);
         let limit = self.config.spool.limit;
         self.workers.board().tell_spool(self.spooled, limit);
         report::set_log_level(app::log_level(&self.config));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::errors::Lines;
 use super::guests::Guests;
+use super::header::FIRST_READ;
 use super::leave::Leaving;
+use super::limited::Limited;
 use super::listeners::{Handed, Listeners};
 use super::log;
 use super::reload::Reload;
@@ -90,14 +92,16 @@ impl Daemon {
             stays,
             socket: files::identity(&place.socket()).ok(),
             scratch: Scratch::new().map_err(system)?,
+            first_read: vec![0; FIRST_READ],
             workers,
             most_fds: nofile.map_or(1024, |(_, hard)| hard),
             listeners,
             accept_at: None,
             clients: BTreeMap::new(),
             arrived: Vec::new(),
+            unwatched: VecDeque::new(),
             curious: Vec::new(),
-            limited: BTreeMap::new(),
+            limited: Limited::default(),
             runs: Runs::default(),
             servers: Servers::default(),
             supervision: Supervision::default(),
@@ -129,6 +133,7 @@ impl Daemon {
             slots,
             poll,
             signals,
+            uid: process::uid(),
         };
         daemon.listen_everywhere(handed);
         Ok(daemon)

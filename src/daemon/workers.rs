@@ -52,6 +52,8 @@ pub(super) struct Workers {
     generations: BTreeMap<WorkerId, Generation>,
     given: BTreeMap<WorkerId, Given>,
     nofile: Option<(u64, u64)>,
+    /// Room for what one of them says, as long as a traceback's last line.
+    packet: Vec<u8>,
 }
 
 impl Workers {
@@ -64,6 +66,7 @@ impl Workers {
             generations: BTreeMap::new(),
             given: BTreeMap::new(),
             nofile,
+            packet: vec![0; 4096],
         })
     }
 
@@ -80,6 +83,7 @@ impl Workers {
         let cannot = |error| CannotRun::new("start the zygote of", &app.path, error);
         let (ours, theirs) = socket::packet_pair().map_err(cannot)?;
         let (stderr, write) = files::pipe().map_err(cannot)?;
+        socket::set_nonblocking(stderr.as_fd()).map_err(cannot)?;
         let (theirs, board) = (theirs.as_fd(), self.board.as_fd());
         let pid = wsgi::spawn_zygote(
             app,
@@ -110,6 +114,7 @@ impl Workers {
         let zygote = self.zygote_channel(generation)?;
         let (ours, theirs) = socket::packet_pair()?;
         let (stderr, write) = files::pipe()?;
+        socket::set_nonblocking(stderr.as_fd())?;
         let order = format!("spawn {id}");
         fdpass::send(
             zygote.as_fd(),
@@ -282,13 +287,17 @@ impl Workers {
         all.filter_map(|process| process.kill_at).min()
     }
 
-    /// Everything that this process says over its channel by now.
+    /// What this process says over its channel by now: everything, or up to the end of its request.
     pub(super) fn hear(&mut self, source: Source, poll: &Poll) -> Heard {
-        let Some(process) = self.process(source) else {
+        let mut packet = std::mem::take(&mut self.packet);
+        let heard = self
+            .process(source)
+            .map(|process| process.hear(&mut packet));
+        self.packet = packet;
+        let Some(heard) = heard else {
             return Heard::default();
         };
-        let heard = process.hear();
-        if heard.ended {
+        if let (true, Some(process)) = (heard.ended, self.process(source)) {
             process.hang_up(poll);
         }
         heard

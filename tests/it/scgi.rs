@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::unistd::{Uid, geteuid};
 
 use super::util::scgi::{ScgiClient, header, netstring};
+use super::util::served::noise;
 use super::util::{Dir, Reply, cgi, digest};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
@@ -45,6 +46,23 @@ impl Server {
         assert_eq!(self.dir.daemon(), self.pid);
         assert_eq!(self.dir.starts(), 1);
     }
+}
+
+/// In one piece with the header: nothing, a part or all of what is read with it.
+#[test]
+fn a_message_body_that_comes_with_its_header() {
+    let server = Server::start();
+    for size in [1, 3_000, 5_000, 100_000] {
+        let body = noise(size);
+        let message = [header("POST", "/digest", &[], size), body.clone()].concat();
+        let expected = format!("{} {size}\n", digest(&body));
+        assert_eq!(server.ask(&message).ok(), expected);
+    }
+    // What is more than was said is nobody's.
+    let message = [&header("POST", "/digest", &[], 5)[..], b"12345 and more"].concat();
+    let expected = format!("{} 5\n", digest(b"12345"));
+    assert_eq!(server.ask(&message).ok(), expected);
+    server.is_well();
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn content(body: Body) -> Vec<u8> {
 #[test]
 fn a_small_body_stays_in_memory() {
     let mut upload = Upload::new();
-    let mut body = Body::new(10);
+    let mut body = Body::new(10, Ahead::Nothing);
     let waits = |moved| Came::Waits { moved };
     assert_eq!(upload.read(&mut body, 0, LATE).unwrap(), waits(false));
     upload.into.write_all(b"12345").unwrap();
@@ -62,7 +62,7 @@ fn a_small_body_stays_in_memory() {
 fn a_large_slow_one_goes_to_the_spool() {
     let mut upload = Upload::new();
     let all: Vec<u8> = (0..3_000_000u32).map(|n| (n / 5) as u8).collect();
-    let mut body = Body::new(all.len() as u64);
+    let mut body = Body::new(all.len() as u64, Ahead::Nothing);
     for (nth, block) in all.chunks(50_000).enumerate() {
         upload.into.write_all(block).unwrap();
         let now = LATE * nth as u32;
@@ -81,7 +81,7 @@ fn a_large_slow_one_goes_to_the_spool() {
 #[test]
 fn a_fast_one_is_left_to_the_worker() {
     let mut upload = Upload::new();
-    let mut body = Body::new(1 << 30);
+    let mut body = Body::new(1 << 30, Ahead::Nothing);
     let block = [7; 65_536];
     for nth in 1..=16 {
         upload.into.write_all(&block).unwrap();
@@ -95,7 +95,7 @@ fn a_fast_one_is_left_to_the_worker() {
 fn no_room_is_no_error_and_loses_nothing() {
     for left in [0, 65_536, 100_000] {
         let mut upload = Upload::new();
-        let mut body = Body::new(1 << 30);
+        let mut body = Body::new(1 << 30, Ahead::Nothing);
         let mut sent = 0;
         while upload.read(&mut body, left, LATE * sent as u32).unwrap() != Came::Enough {
             upload.into.write_all(&[1; 60_000]).unwrap();
@@ -108,7 +108,7 @@ fn no_room_is_no_error_and_loses_nothing() {
     }
     let mut upload = Upload::new();
     std::fs::remove_dir(upload.directory.path()).unwrap();
-    let mut body = Body::new(100_000);
+    let mut body = Body::new(100_000, Ahead::Nothing);
     upload.into.write_all(&[1; 65_536]).unwrap();
     assert_eq!(upload.read(&mut body, 1 << 30, LATE).unwrap(), Came::Enough);
     assert_eq!(content(body).len(), 65_536);
@@ -122,7 +122,7 @@ fn an_end_that_comes_early_is_told_from_a_pause() {
         directory: Path::new("/nonexistent"),
         left: 0,
     };
-    let mut body = Body::new(9);
+    let mut body = Body::new(9, Ahead::Nothing);
     (&far).write_all(b"half").unwrap();
     let mut read = |body: &mut Body| body.read(near.as_fd(), &mut scratch, room, LATE).unwrap();
     assert_eq!(read(&mut body), Came::Waits { moved: true });
@@ -141,7 +141,7 @@ fn a_body_without_a_length_is_read_to_its_end_however_fast_it_comes() {
     for size in [0, 1, 65_536, 65_537, 3_000_000] {
         let mut upload = Upload::new();
         let all: Vec<u8> = (0..size as u32).map(|n| (n / 7) as u8).collect();
-        let mut body = Body::to_end(AMPLE);
+        let mut body = Body::to_end(AMPLE, Ahead::Nothing);
         for block in all.chunks(60_000) {
             upload.into.write_all(block).unwrap();
             let came = upload.read(&mut body, 1 << 30, LATE).unwrap();
@@ -167,7 +167,7 @@ fn a_body_without_a_length_that_finds_no_room_is_refused() {
         (spool::Limits { spool: 99, ..AMPLE }, 99, "Spool"),
     ] {
         let mut upload = Upload::new();
-        let mut body = Body::to_end(limits);
+        let mut body = Body::to_end(limits, Ahead::Nothing);
         let refused = loop {
             upload.into.write_all(&[1; 60_000]).unwrap();
             match upload.read(&mut body, left, LATE) {
