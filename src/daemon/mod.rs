@@ -6,7 +6,7 @@
 //! next thing to happen, or for the next deadline. Nothing in a turn waits for anybody.
 //!
 //! A request is a [`client::Client`], found by its ticket: its header comes in, it waits in the pool's queue, a worker
-//! gets its descriptors, and when the worker says that it is done our copies are closed and the front may go. If the
+//! gets its descriptors, and when the worker says that it is done the front may go, and our copies are closed. If the
 //! worker dies instead, its byte in the shared page tells whether the client can still have a page from us. What
 //! clients do is in `clients`, `body`, `outgoing` and `errors`, how they come in in `listeners`, `door` and `guests`,
 //! what zygotes and workers do in `processes`. A person's commands are in `commands`, other code and another

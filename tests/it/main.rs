@@ -43,3 +43,4 @@ mod staying;
 mod stderr;
 mod suexec;
 mod util;
+mod weight;

@@ -1,0 +1,170 @@
+//! What a request costs the daemon's loop in system calls: exactly these, and why each. The loop is one thread for all
+//! that a site does, so nothing may be added to it unnoticed.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::Signal;
+
+use super::util::process::{children, send};
+use super::util::program::is_installed;
+use super::util::scgi::{ScgiClient, header};
+use super::util::{Deadline, Dir, Watch, as_user, cgi, installed};
+
+/// So many requests are looked at: in some of them something else happens as well.
+const REQUESTS: usize = 12;
+
+/// A daemon in the foreground, of which strace writes down what its loop asks of the kernel.
+struct Traced {
+    dir: Dir,
+    strace: Child,
+}
+
+impl Traced {
+    #[track_caller]
+    fn start() -> Self {
+        is_installed("/usr/bin/strace", "strace");
+        let dir = Dir::new();
+        dir.folder("traced", 0o755);
+        let at = dir.path().display().to_string();
+        // It is not looked whether the code has changed, and no worker comes or goes.
+        let config = format!(
+            "wsgi = testapp:application\nmode = daemon\nreload = off\nmin-procs = 1\nmax-procs = 1\nlisten = {at}/sock\n"
+        );
+        dir.app_file("app", &config);
+        let said = File::create(dir.join("said")).expect("a file can be made");
+        let strace = as_user("/usr/bin/strace")
+            .args(["-qq", "-o"])
+            .arg(dir.join("traced/calls"))
+            .arg(installed("scgi-daemon"))
+            .arg(dir.join("cgi-bin/app"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .expect("strace can be run");
+        let traced = Self { dir, strace };
+        let sock = traced.dir.join("sock");
+        let is_up = || UnixStream::connect(&sock).is_ok();
+        assert!(
+            Watch::on(traced.dir.path()).until(Deadline::soon(), is_up),
+            "{}",
+            fs::read_to_string(traced.dir.join("said")).unwrap_or_default()
+        );
+        traced.dir.until_status("a worker is idle", |status| {
+            super::util::daemon::workers_that_are(status, "idle") == 1
+        });
+        traced
+    }
+
+    fn calls(&self) -> PathBuf {
+        self.dir.join("traced/calls")
+    }
+
+    /// Ends it; its calls for each connection that it has accepted, by their names, up to the next one.
+    #[track_caller]
+    fn end(mut self) -> Vec<Vec<String>> {
+        for daemon in children(self.strace.id().cast_signed()) {
+            send(daemon, Signal::SIGTERM);
+        }
+        self.strace.wait().expect("a child can be waited for");
+        let text = fs::read_to_string(self.calls()).expect("strace has written");
+        let mut requests = vec![Vec::new()];
+        for line in text.lines() {
+            let Some((name, rest)) = line.split_once('(') else {
+                continue;
+            };
+            if name == "accept4" && !rest.contains("= -1") {
+                requests.push(Vec::new());
+            }
+            if let Some(last) = requests.last_mut() {
+                last.push(name.to_owned());
+            }
+        }
+        requests
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // Only after a failure it is still there.
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
+    }
+}
+
+/// That of the request in which nothing happened beside it.
+#[track_caller]
+fn assert_least(requests: &[Vec<String>], expected: &[&str]) {
+    let is_served = |calls: &&Vec<String>| calls.iter().any(|name| name == "sendmsg");
+    // Whoever connects may be slower to send than the loop is to accept, and is then waited for.
+    let late = ["recvmsg", "epoll_ctl", "epoll_wait", "recvmsg"];
+    let on_time =
+        |calls: &Vec<String>| match calls.windows(late.len()).position(|four| four == late) {
+            Some(at) => [&calls[..at], &calls[at + 3..]].concat(),
+            None => calls.clone(),
+        };
+    let served: Vec<_> = requests.iter().filter(is_served).map(on_time).collect();
+    assert!(served.len() >= REQUESTS, "{requests:#?}");
+    let least = served.iter().min_by_key(|calls| calls.len());
+    assert_eq!(
+        least.expect("there are some").as_slice(),
+        expected,
+        "{served:#?}"
+    );
+}
+
+#[test]
+fn of_a_plain_scgi_client() {
+    let traced = Traced::start();
+    for _ in 0..REQUESTS {
+        let mut client = ScgiClient::connect(&traced.dir.join("sock"));
+        client.send(&header("GET", "/hello", &[], 0)).reply().ok();
+    }
+    assert_least(
+        &traced.end(),
+        &[
+            "accept4",
+            "getsockopt", // who it is
+            "recvmsg",    // its header
+            "sendmsg",    // to a worker
+            "epoll_wait",
+            "recvmsg", // the worker is done
+            "read",    // what it has said on its standard error
+            "close",
+            "epoll_wait",
+        ],
+    );
+}
+
+#[test]
+fn of_a_front() {
+    let traced = Traced::start();
+    let app = traced.dir.join("cgi-bin/app");
+    for _ in 0..REQUESTS {
+        cgi::start_front(&app, "/hello").end().response().ok();
+    }
+    assert_least(
+        &traced.end(),
+        &[
+            "accept4",
+            "getsockopt", // who it is
+            "recvmsg",    // its header, and the web server's descriptors
+            "newfstatat", // is its output a pipe ...
+            "newfstatat", // ... and the web server's log as well?
+            "sendto",     // it is taken
+            "sendmsg",    // to a worker
+            "epoll_wait",
+            "recvmsg", // the worker is done
+            "read",    // what it has said on its standard error
+            "close",   // input,
+            "close",   // output
+            "close",   // and log: the response ends
+            "sendto",  // the front may go
+            "close",
+            "epoll_wait",
+        ],
+    );
+}
