@@ -12,22 +12,24 @@ use crate::cgi::{repeated, unique};
 use crate::page::{Answer, Failure, Form};
 use crate::report::{Exit, say, visible};
 use crate::sys::splice::{self, Scratch};
-use crate::sys::{clock, environ, poll};
+use crate::sys::{clock, environ, poll, process};
 
 /// The most of a message-body that is read only to be thrown away, in bytes and in time.
 pub const DRAIN_BYTES: u64 = 64 << 20;
 /// See [`DRAIN_BYTES`].
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// The request that this process was started for; one that makes no sense is answered here.
+/// The request that this process was started for; one that makes no sense is answered here. For one that does, nothing
+/// is allocated, if it has no more meta-variables than most.
 pub fn request(applet: &str) -> Result<Request<'static>, Exit> {
-    let pairs = repeated::settled(environ::pairs()).into_iter();
+    let pairs = repeated::settled(environ::pairs());
     // What is made of several values lives as long as the environment: as long as we do.
     let pairs = pairs.map(|(name, value)| match value {
         Cow::Borrowed(value) => (name, value),
         Cow::Owned(value) => (name, &*value.leak()),
     });
     Request::from_meta(pairs, Peer::Own).map_err(|bad| {
+        process::prepare();
         let pairs = || repeated::settled(environ::pairs());
         let name = match bad {
             BadRequest::Duplicate => unique::in_conflict(pairs()).map(visible),

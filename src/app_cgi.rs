@@ -1,7 +1,5 @@
 //! app-cgi: the app as a plain CGI, whatever the load. No daemon, no slot, no policy: for a day of debugging.
 
-use std::process::ExitCode;
-
 use crate::answer::{self, answer, write_status_line};
 use crate::app;
 use crate::app_file::{AppFile, LoadError};
@@ -11,17 +9,17 @@ use crate::report::{Exit, say};
 const NAME: &str = "app-cgi";
 
 /// Becomes the app that the web server runs.
-pub fn main() -> ExitCode {
+pub fn main() -> Exit {
     let request = match answer::request(NAME) {
         Ok(request) => request,
-        Err(exit) => return exit.into(),
+        Err(exit) => return exit,
     };
     let app = match AppFile::running() {
         Ok(app) => app,
         Err(not_an_app) => {
             say(NAME, &not_an_app);
             answer(Failure::NotAnApp, Some(&request), None, None);
-            return Exit::Usage.into();
+            return Exit::Usage;
         }
     };
     match app.load() {
@@ -31,11 +29,11 @@ pub fn main() -> ExitCode {
                 Err((failure, sentence)) => {
                     say(NAME, &sentence);
                     app::refuse(&app, &config, &request, failure, &sentence);
-                    return Exit::Ok.into();
+                    return Exit::Ok;
                 }
             };
             let Some(body) = app::body::settle(NAME, &app, &config, &request) else {
-                return Exit::Ok.into();
+                return Exit::Ok;
             };
             let settled = body.request(&request);
             let cannot = match &path {
@@ -54,5 +52,5 @@ pub fn main() -> ExitCode {
             answer(Failure::Misconfigured, Some(&request), None, None);
         }
     }
-    Exit::Ok.into()
+    Exit::Ok
 }

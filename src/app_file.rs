@@ -8,9 +8,11 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use smallvec::SmallVec;
+
 use crate::config::{self, BadConfig, Config, Host, Settings};
 use crate::naming::{self, AppId};
-use crate::sys::files;
+use crate::sys::files::{self, Entry};
 use crate::sys::{environ, load, process};
 
 /// Defaults for every app of the host.
@@ -55,6 +57,30 @@ impl AppFile {
         AppFile::at(path)
     }
 
+    /// What the place of the running app is called, if it is an app: looked at no closer than that takes, and without
+    /// allocating. Of a script only the name is asked: what is none has no place, since nothing could have made it one.
+    pub fn running_id() -> Option<AppId> {
+        AppFile::id_at(environ::exec_name()?)
+    }
+
+    fn id_at(path: &Path) -> Option<AppId> {
+        let is_plain_link = match files::entry(path).ok()? {
+            Entry::File => false,
+            Entry::Link => !begins_as_script(path),
+            Entry::Other => return None,
+        };
+        if !is_plain_link {
+            return id_of(path).ok();
+        }
+        let (_, name) = naming::split(path.as_os_str().as_bytes());
+        if is_own_name(name) {
+            return None;
+        }
+        let mut files = config_files(naming::stem(name));
+        let file = files.find(|file| as_path(file).is_file())?;
+        id_of(as_path(&file)).ok()
+    }
+
     /// The app whose script or symlink is at `path`.
     pub fn at(path: &Path) -> Result<AppFile, NotAnApp> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
@@ -78,7 +104,7 @@ impl AppFile {
         if name.as_bytes().contains(&b'/') || path.exists() {
             return AppFile::at(path);
         }
-        let tried = config_files(name);
+        let tried = config_paths(name);
         match tried.iter().find(|file| file.is_file()) {
             Some(config) => AppFile::new(config.clone(), config.clone()),
             None => Err(NotAnApp::NoConfig(path.to_path_buf(), tried)),
@@ -86,11 +112,10 @@ impl AppFile {
     }
 
     fn of_link(path: PathBuf) -> Result<AppFile, NotAnApp> {
-        let name = path.file_name().unwrap_or_default();
-        if OWN_NAMES.iter().any(|own| name == *own) {
+        if is_own_name(path.file_name().unwrap_or_default().as_bytes()) {
             return Err(NotAnApp::Binary(path));
         }
-        let tried = config_files(path.file_stem().unwrap_or_default());
+        let tried = config_paths(path.file_stem().unwrap_or_default());
         match tried.iter().find(|file| file.is_file()) {
             Some(config) => AppFile::new(path, config.clone()),
             None => Err(NotAnApp::NoConfig(path, tried)),
@@ -98,14 +123,10 @@ impl AppFile {
     }
 
     fn new(path: PathBuf, config: PathBuf) -> Result<AppFile, NotAnApp> {
-        let folder = config.parent().unwrap_or(Path::new("/"));
-        let identity = match files::identity(folder) {
-            Ok(identity) => identity,
-            Err(error) => return Err(NotAnApp::Unreadable(config, error)),
-        };
-        let file = config.file_name().unwrap_or_default().as_bytes();
-        let id = naming::app_id(identity.device, identity.inode, file);
-        Ok(AppFile { path, config, id })
+        match id_of(&config) {
+            Ok(id) => Ok(AppFile { path, config, id }),
+            Err(error) => Err(NotAnApp::Unreadable(config, error)),
+        }
     }
 
     /// The directory that holds the script or the symlink: the default of `directory`.
@@ -143,17 +164,48 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_symlink())
 }
 
+/// Whether what the path leads to can be read and is a `#!` script.
+fn begins_as_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"#!"
+}
+
+fn is_own_name(name: &[u8]) -> bool {
+    OWN_NAMES.iter().any(|own| name == own.as_bytes())
+}
+
+fn id_of(config: &Path) -> io::Result<AppId> {
+    let (folder, file) = naming::split(config.as_os_str().as_bytes());
+    // suEXEC runs a script by its bare name.
+    let folder: &[u8] = if folder.is_empty() { b"." } else { folder };
+    let identity = files::identity(as_path(folder))?;
+    Ok(naming::app_id(identity.device, identity.inode, file))
+}
+
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
 /// Where the configuration of a symlink, or of a NAME, may be; never beside the symlink, where a web server could
-/// serve it.
-fn config_files(name: &OsStr) -> Vec<PathBuf> {
-    let mut file = name.to_os_string();
-    file.push(".conf");
+/// serve it. Allocates nothing unless HOME is long.
+fn config_files(name: &[u8]) -> impl Iterator<Item = SmallVec<[u8; 256]>> {
     let home = environ::value("HOME").filter(|home| !home.is_empty());
-    let home = home.map(|home| Path::new(OsStr::from_bytes(home)).join(".config/polycgi"));
+    let home = home.map(|home| {
+        let end = home.iter().rposition(|&byte| byte != b'/');
+        (&home[..end.map_or(0, |end| end + 1)], &b"/.config"[..])
+    });
     home.into_iter()
-        .chain([PathBuf::from("/etc/polycgi")])
-        .map(|folder| folder.join(&file))
-        .collect()
+        .chain([(&b"/etc"[..], &b""[..])])
+        .map(move |(above, folder)| {
+            let parts = [above, folder, b"/polycgi/", name, b".conf"];
+            parts.into_iter().flatten().copied().collect()
+        })
+}
+
+fn config_paths(name: &OsStr) -> Vec<PathBuf> {
+    let files = config_files(name.as_bytes());
+    files.map(|file| as_path(&file).to_path_buf()).collect()
 }
 
 fn read_settings(path: &Path) -> Result<Settings, LoadError> {
@@ -255,6 +307,27 @@ mod tests {
             AppFile::at(&other.path().join("wiki.cgi")).unwrap().id,
             app.id
         );
+    }
+
+    #[test]
+    fn the_place_s_name_is_known_before_the_app_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("wiki.cgi"), "#!/usr/local/bin/polycgi -\n").unwrap();
+        symlink(at("wiki.cgi"), at("alias.cgi")).unwrap();
+        for name in ["wiki.cgi", "alias.cgi"] {
+            let app = AppFile::at(&at(name)).unwrap();
+            assert_eq!(AppFile::id_at(&at(name)), Some(app.id), "{name}");
+        }
+        assert_ne!(
+            AppFile::id_at(&at("wiki.cgi")),
+            AppFile::id_at(&at("alias.cgi"))
+        );
+        symlink("/proc/self/exe", at("polycgi")).unwrap();
+        symlink("/proc/self/exe", at("no-such-app.cgi")).unwrap();
+        for name in ["polycgi", "no-such-app.cgi", "missing", "."] {
+            assert_eq!(AppFile::id_at(&at(name)), None, "{name}");
+        }
     }
 
     #[test]

@@ -119,7 +119,13 @@ impl Word {
     /// Whether these bytes are this word.
     #[inline(always)]
     pub fn says(&self, bytes: &[u8]) -> bool {
-        Word::read(bytes).is_some_and(|word| word.is(self))
+        bytes.len() == self.len() && Word::read(bytes).is_some_and(|word| word.is(self))
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        let bits = |eight: u64| (u64::BITS - eight.leading_zeros()) as usize;
+        bits(self.0).div_ceil(8) + bits(self.1).div_ceil(8) + bits(self.2).div_ceil(8)
     }
 }
 

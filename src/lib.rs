@@ -2,16 +2,13 @@
 //! and says 'try again later' when it is swamped.
 //!
 //! # A request's way through the rooms
-//! The web server starts the binary for a request. Its first instruction is not the C library's but the hot path's
-//! (src/express, beside main.rs): where a daemon takes the request, a dozen system calls are all that it costs, and
-//! nothing of this library is run. All else begins here, as if that had not been.
-//!
-//! [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`]. The front takes the meta-variables from the
-//! environment ([`cgi`]), asks [`place`] which app this is and where its socket lies ([`naming`] has the words, for the
-//! hot path too), and [`start`] for a connection. Where a daemon answers, the request goes there as an SCGI header
-//! ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`]. Where
-//! none does, the front reads the [`config`], gathers facts ([`slots`], [`sys`]), asks [`policy`] for the route, and
-//! becomes the app ([`app`]), starts the daemon, or answers with a [`page`].
+//! The web server starts the binary for a request. [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`].
+//! The front takes the meta-variables from the environment ([`cgi`]), asks [`app_file`] what the app's place is called,
+//! [`naming`] where its socket lies, and [`start`] for a connection. Where a daemon answers, the request goes there as an
+//! SCGI header ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`];
+//! until then it has allocated nothing. Where none does, the front reads the [`config`], makes its [`place`], gathers
+//! facts ([`slots`], [`sys`]), asks [`policy`] for the route, and becomes the app ([`app`]), starts the daemon, or
+//! answers with a [`page`].
 //!
 //! What a program that is itself the CGI says to a client goes through [`answer`], to an operator through [`report`];
 //! where descriptors can't be passed, [`relay`] copies. A message-body without a length is read to its end first, into

@@ -1,7 +1,5 @@
 //! overload-page: the polite page and nothing else: for a day of maintenance, or as a server's own error document.
 
-use std::process::ExitCode;
-
 use crate::answer::answer;
 use crate::app;
 use crate::app_file::AppFile;
@@ -15,7 +13,7 @@ use crate::sys::environ;
 const RETRY_AFTER: u32 = 30;
 
 /// Answers 503.
-pub fn main() -> ExitCode {
+pub fn main() -> Exit {
     let request = Request::from_meta(environ::pairs(), Peer::Own).ok();
     // The page is due whether or not there is an app with a page of its own.
     let own_page = AppFile::running()
@@ -25,5 +23,5 @@ pub fn main() -> ExitCode {
         retry_after: RETRY_AFTER,
     };
     answer(failure, request.as_ref(), None, own_page.as_deref());
-    Exit::Ok.into()
+    Exit::Ok
 }

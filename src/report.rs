@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::process::ExitCode;
 
 use crate::sys::clock;
 
@@ -23,12 +22,6 @@ pub enum Exit {
     Protocol = 76,
     NoPermission = 77,
     Config = 78,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
-    }
 }
 
 /// Says a sentence: one line, one write(2), so that lines of processes that share a log do not mix.

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::app_file::AppFile;
@@ -38,11 +38,25 @@ pub const FOREGROUND_SWITCH: &str = "--foreground";
 
 /// Asks the daemon of the app for a connection, without waiting.
 pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
-    match socket::connect_now(&place.socket()) {
-        Ok(connection) if socket::is_own_uid(&connection) => (Reach::Answers, Some(connection)),
-        // A squat is a lost place, and never more.
-        Ok(_) => (Reach::Absent, None),
+    match socket::unconnected() {
+        Ok(connection) => match reach(&connection, &place.socket(), process::uid()) {
+            (reach, Some(_)) => (reach, Some(connection)),
+            (reach, None) => (reach, None),
+        },
         Err(error) => (unreached(&error), None),
+    }
+}
+
+/// Connects to a daemon of this uid, where one listens at this path; its pid. Allocates nothing. A socket that has
+/// reached nobody may be tried again.
+pub fn reach(connection: &OwnedFd, path: &Path, uid: u32) -> (Reach, Option<i32>) {
+    if let Err(error) = socket::connect_this(connection.as_fd(), path) {
+        return (unreached(&error), None);
+    }
+    match socket::peer(connection.as_fd()) {
+        Some(peer) if peer.uid == uid => (Reach::Answers, Some(peer.pid)),
+        // A squat is a lost place, and never more.
+        _ => (Reach::Absent, None),
     }
 }
 
@@ -225,7 +239,7 @@ fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> io::R
         path: process::own_program(),
         argv: &argv,
         environ,
-        directory: Some(std::path::Path::new("/")),
+        directory: Some(Path::new("/")),
     }
     .spawn_detached(&[null, null, null, listener.as_fd()])
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use super::unique::are_distinct;
+use super::unique::any_twice;
 
 /// A meta-variable; its value may be made of several.
 type Pair<'a> = (&'a [u8], Cow<'a, [u8]>);
@@ -29,19 +29,32 @@ const SINGLE: [&[u8]; 5] = [
 
 /// The pairs with names once that this web server gives twice, and means something by it. All other duplicates are
 /// left, to be merged or refused.
-pub fn settled<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Pair<'a>> {
-    let mut pairs: Vec<Pair<'a>> = pairs
+pub fn settled<'a>(
+    pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+) -> impl Iterator<Item = Pair<'a>> {
+    // In nearly every request there is nothing to settle, and nothing is allocated.
+    let server = server(pairs.clone());
+    let is_settled = server == Server::Other || !any_twice(pairs.clone().map(|(name, _)| name));
+    let (plain, settled) = if is_settled {
+        (Some(pairs), Vec::new())
+    } else {
+        let pairs = pairs.map(|(name, value)| (name, Cow::Borrowed(value)));
+        (None, joined(pairs.collect(), server))
+    };
+    let plain = plain.into_iter().flatten();
+    plain
         .map(|(name, value)| (name, Cow::Borrowed(value)))
-        .collect();
-    let server = server(&pairs);
-    if server == Server::Other || are_distinct(pairs.iter().map(|pair| pair.0)) {
-        return pairs;
-    }
+        .chain(settled)
+}
+
+#[cold]
+#[inline(never)]
+fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
     // Sorted, as a header has room for too many names to compare each with each.
     let mut order: SmallVec<[usize; 64]> = (0..pairs.len()).collect();
     order.sort_unstable_by_key(|&index| (pairs[index].0, index));
     let mut surplus: SmallVec<[usize; 8]> = SmallVec::new();
-    let mut found: SmallVec<[(usize, Cow<'a, [u8]>); 8]> = SmallVec::new();
+    let mut found: SmallVec<[(usize, Cow<'_, [u8]>); 8]> = SmallVec::new();
     for same in order.chunk_by(|&one, &other| pairs[one].0 == pairs[other].0) {
         let &[first, .., last] = same else { continue };
         let name = pairs[first].0;
@@ -79,10 +92,10 @@ pub fn settled<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Pai
 }
 
 /// By what each is known to send: nginx has a DOCUMENT_URI, and says who it is only where it was told to.
-fn server(pairs: &[Pair<'_>]) -> Server {
+fn server<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Server {
     let value = |wanted: &[u8]| {
-        let found = pairs.iter().find(|(name, _)| *name == wanted);
-        found.map(|(_, value)| value.as_ref())
+        let found = pairs.clone().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| value)
     };
     match value(b"SERVER_SOFTWARE").unwrap_or_default() {
         software if software.starts_with(b"lighttpd/") => Server::Lighttpd,
@@ -102,7 +115,7 @@ mod tests {
     const LIGHTTPD: &str = "SERVER_SOFTWARE=lighttpd/1.4.69\nGATEWAY_INTERFACE=CGI/1.1\n";
 
     /// What a server sends that matters here: names and values with a space between, one a line.
-    fn pairs(text: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fn pairs(text: &str) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         text.lines().map(str::trim).filter_map(|line| {
             let (name, value) = line.split_once('=')?;
             Some((name.as_bytes(), value.as_bytes()))
@@ -157,7 +170,7 @@ mod tests {
         ];
         for (server, sent, expected) in cases {
             let (sent, expected) = (format!("{server}{sent}"), format!("{server}{expected}"));
-            let settled = settled(pairs(&sent));
+            let settled: Vec<_> = settled(pairs(&sent)).collect();
             let settled: Vec<_> = settled.iter().map(|(n, v)| (*n, v.as_ref())).collect();
             assert_eq!(settled, pairs(&expected).collect::<Vec<_>>(), "{sent}");
         }
@@ -169,7 +182,7 @@ mod tests {
             let server = ["DOCUMENT_URI=/", "SERVER_SOFTWARE=lighttpd/1", "X=y"][server as usize];
             let text: String = given.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
             let text = format!("{server}\n{text}");
-            let settled = settled(pairs(&text));
+            let settled: Vec<_> = settled(pairs(&text)).collect();
             for (name, value) in &settled {
                 let sent: Vec<&[u8]> = pairs(&text).filter(|p| p.0 == *name).map(|p| p.1).collect();
                 prop_assert!(sent.contains(&value.as_ref()) || sent.join(&b", "[..]) == value.as_ref());

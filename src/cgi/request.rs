@@ -221,7 +221,7 @@ impl std::error::Error for BadRequest {}
 fn check(name: &[u8], value: &[u8]) -> Result<(), BadRequest> {
     if name.is_empty() {
         Err(BadRequest::EmptyName)
-    } else if memchr::memchr2(b'=', 0, name).is_some() {
+    } else if name.iter().any(|byte| matches!(byte, b'=' | 0)) {
         Err(BadRequest::Name)
     } else if memchr::memchr(0, value).is_some() {
         Err(BadRequest::Value)

@@ -7,32 +7,8 @@ use super::request::BadRequest;
 /// A web server sends some 20 to 50: in most requests nothing is allocated.
 pub(super) type Meta<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
 
-/// Whether all names differ, for sure: cheap, and now and then it does not know. Names that don't are rare, and it
-/// takes longer to find them by sorting than all the rest that is done with a header.
-pub(super) fn are_distinct<'a>(mut names: impl Iterator<Item = &'a [u8]>) -> bool {
-    const WORDS: usize = 128;
-    let mut seen = [0u64; WORDS];
-    names.all(|name| {
-        // The ends of names differ more than their beginnings.
-        let end = match name.last_chunk() {
-            Some(end) => u64::from_le_bytes(*end),
-            None => name.iter().fold(0, |end, &byte| end << 8 | u64::from(byte)),
-        };
-        // Fibonacci hashing (Knuth, 6.4): the upper bits are the mixed ones.
-        let mixed = (end ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let place = (mixed >> 51) as usize;
-        let (word, bit) = (&mut seen[place / 64 % WORDS], 1 << (place % 64));
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    })
-}
-
-/// Leaves the first of several equal pairs where it stands.
-pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
-    if are_distinct(meta.iter().map(|pair| pair.0)) {
-        return Ok(());
-    }
+/// Whether any name comes more than once.
+pub(super) fn any_twice<'a>(names: impl Iterator<Item = &'a [u8]>) -> bool {
     // Sorted, since a header of 64 kB has room for some 15,000 names: too many to compare each with
     // each.
     let mut names: SmallVec<[&[u8]; 64]> = names.collect();
@@ -46,8 +22,9 @@ pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
 
 /// Leaves the first of several equal pairs where it stands.
 pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
-    // Sorted, since a header of 64 kB has room for some 15,000 names: too many to compare each with
-    // each.
+    if !any_twice(meta.iter().map(|(name, _)| *name)) {
+        return Ok(());
+    }
     let mut order: SmallVec<[usize; 64]> = (0..meta.len()).collect();
     order.sort_unstable_by_key(|&index| (meta[index].0, index));
     let mut surplus: SmallVec<[usize; 8]> = SmallVec::new();

@@ -8,8 +8,6 @@ mod links;
 mod request;
 mod status;
 
-use std::process::ExitCode;
-
 use argh::FromArgs;
 
 use crate::app_file::{AppFile, NotAnApp};
@@ -79,12 +77,12 @@ struct OverloadPage {}
 struct ScgiDaemon {}
 
 /// Runs the subcommand that `words` name.
-pub fn main(words: &[String]) -> ExitCode {
+pub fn main(words: &[String]) -> Exit {
     if let [first] = words
         && (first == "--version" || first == "-V")
     {
         println!("polycgi {}", env!("CARGO_PKG_VERSION"));
-        return Exit::Ok.into();
+        return Exit::Ok;
     }
     // `./wiki.cgi` by hand: the kernel runs `polycgi - ./wiki.cgi`, or `polycgi ./wiki.cgi`.
     if let Some(app) = app_file_by_hand(words) {
@@ -97,11 +95,11 @@ pub fn main(words: &[String]) -> ExitCode {
         // `#!/usr/bin/env polycgi` gets here: the kernel named env's finding, and not the script.
         let own = crate::sys::environ::exec_name().unwrap_or(std::path::Path::new(NAME));
         say(NAME, NotAnApp::Binary(own.to_path_buf()));
-        return Exit::Usage.into();
+        return Exit::Usage;
     }
     let words: Polycgi = match args::parse(&[NAME], words) {
         Ok(words) => words,
-        Err(exit) => return exit.into(),
+        Err(exit) => return exit,
     };
     match words.command {
         Subcommand::AppCgi(_) => for_web_server("app-cgi"),
@@ -124,11 +122,10 @@ pub fn main(words: &[String]) -> ExitCode {
         Subcommand::Status(words) => words.run(),
         Subcommand::Stop(words) => words.run(),
     }
-    .into()
 }
 
 /// An applet that a web server runs, started by a person: says what it is.
-pub fn describe_applet(name: &[u8], words: &[String]) -> ExitCode {
+pub fn describe_applet(name: &[u8], words: &[String]) -> Exit {
     let name = String::from_utf8_lossy(name);
     if let Some(app) = app_file_by_hand(words) {
         return describe_app(&app);
@@ -158,12 +155,12 @@ fn app_file_by_hand(words: &[String]) -> Option<AppFile> {
     (std::path::Path::new(path) == executed).then(|| AppFile::at(executed).ok())?
 }
 
-fn describe_app(app: &AppFile) -> ExitCode {
+fn describe_app(app: &AppFile) -> Exit {
     let path = app.path.display();
     println!("{path} is a polycgi app file: a web server runs it, from cgi-bin.");
     println!("To try it by hand:  polycgi request {path} /");
     println!("To examine it:      polycgi check {path}");
-    Exit::Ok.into()
+    Exit::Ok
 }
 
 /// The app that a person names, or why there is none, said.

@@ -51,7 +51,6 @@ mod watch;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use argh::FromArgs;
@@ -116,16 +115,16 @@ struct Words {
 }
 
 /// `scgi-daemon [--socket-fd N] APP`.
-pub fn main(words: &[String]) -> ExitCode {
+pub fn main(words: &[String]) -> Exit {
     let words: Words = match args::parse(&[NAME], words) {
         Ok(words) => words,
-        Err(exit) => return exit.into(),
+        Err(exit) => return exit,
     };
     match Daemon::start(&words) {
-        Ok(mut daemon) => daemon.run().into(),
+        Ok(mut daemon) => daemon.run(),
         Err((exit, sentence)) => {
             say(NAME, sentence);
-            exit.into()
+            exit
         }
     }
 }

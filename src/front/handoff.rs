@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::answer::{answer, drain, most_of_body};
@@ -10,9 +11,8 @@ use crate::cgi::request::Request;
 use crate::handoff::{self, ACK_LEN, Ack};
 use crate::page::Failure;
 use crate::relay;
-use crate::scgi;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{Errno, fdpass, is, load, socket};
+use crate::sys::{Errno, fdpass, is, load, process, socket};
 
 /// What became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,22 +36,62 @@ pub(super) enum Heard {
 
 /// Hands the request over, and waits until the answer is complete or needs us no more.
 pub(super) fn forward(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
-    let length = request.value("CONTENT_LENGTH").unwrap_or_default();
-    let protocol = (handoff::VARIABLE.as_bytes(), handoff::PROTOCOL.as_bytes());
-    let rest = std::iter::once(protocol).chain(request.meta().iter().copied());
-    let mut message = Vec::new();
-    scgi::message(length, rest, &mut message);
-    match send(connection, &message) {
+    let mut room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut larger = Vec::new();
+    match send(connection, message(request, &mut room[..], &mut larger)) {
         Ok(()) => act(listen(connection), connection, request),
         Err(_) => Outcome::NotTaken,
     }
 }
 
+/// Room for a header of the usual limit. It lies in no file, and what is not used of it nowhere.
+static ROOM: Mutex<[u8; 64 << 10]> = Mutex::new([0; 64 << 10]);
+
+/// The header, put together in `room`, or in `larger` where it is too small. In one piece: to gather it from some 150
+/// places takes the kernel longer.
+fn message<'a>(request: &Request<'_>, room: &'a mut [u8], larger: &'a mut Vec<u8>) -> &'a [u8] {
+    let length = request.value("CONTENT_LENGTH").unwrap_or_default();
+    // It is a number of 64 bits: what is cut off are zeros.
+    let length = &length[length.len().saturating_sub(handoff::LONGEST_LENGTH)..];
+    let first = |name: &[u8]| matches!(name, b"CONTENT_LENGTH" | b"SCGI");
+    let pairs = || request.meta().iter().filter(|(name, _)| !first(name));
+    let rest = pairs().map(|(name, value)| name.len() + value.len() + 2);
+    let rest = rest.sum();
+    let opening = handoff::opening(length, rest);
+    let opening = opening.as_slice();
+    let size = opening.len() + rest + handoff::END.len();
+    let message = match room.get_mut(..size) {
+        Some(message) => message,
+        None => {
+            larger.resize(size, 0);
+            larger
+        }
+    };
+    let mut left = &mut *message;
+    let mut put = |part: &[u8]| {
+        let (place, behind) = std::mem::take(&mut left).split_at_mut(part.len());
+        place.copy_from_slice(part);
+        left = behind;
+    };
+    put(opening);
+    for (name, value) in pairs() {
+        for part in [name, &b"\0"[..], value, &b"\0"[..]] {
+            put(part);
+        }
+    }
+    put(handoff::END);
+    message
+}
+
 /// Does what is left to do for the request.
 pub(super) fn act(heard: Heard, connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     match heard {
-        Heard::Relay => relay_over(connection, request),
+        Heard::Relay => {
+            process::prepare();
+            relay_over(connection, request)
+        }
         Heard::RelayLost => {
+            process::prepare();
             answer(Failure::BadGateway, Some(request), None, None);
             Outcome::Served
         }
@@ -61,8 +101,7 @@ pub(super) fn act(heard: Heard, connection: &OwnedFd, request: &Request<'_>) -> 
 
 /// The descriptors go with the first byte. A header larger than the socket's buffer goes in pieces.
 fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
-    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let fds = process::standard();
     let socket = connection.as_fd();
     let mut sent = match fdpass::send(socket, message, &fds) {
         // Too many descriptors in flight for our limit: what the hard one allows, and no copying.
@@ -147,23 +186,51 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 /// The daemon can't use our descriptors: this process copies.
 fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     let length = most_of_body(request);
-    let (stdin, stdout) = (io::stdin(), io::stdout());
-    let relayed = relay::relay(
-        connection.as_fd(),
-        stdin.as_fd(),
-        length,
-        stdout.as_fd(),
-        b"",
-    );
+    let [body, client, _] = process::standard();
+    let relayed = relay::relay(connection.as_fd(), body, length, client, b"");
     match relayed {
         // Not sent again: here nobody says when the app begins.
         Ok(relayed) if relayed.response == 0 && relayed.complete => {
             answer(Failure::BadGateway, Some(request), None, None);
         }
         // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
-        Ok(relayed) if relayed.complete => drain(stdin.as_fd(), length - relayed.body),
+        Ok(relayed) if relayed.complete => drain(body, length - relayed.body),
         // There is nobody to have a response.
         _ => {}
     }
     Outcome::Served
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgi::meta::Peer;
+    use crate::scgi;
+
+    #[test]
+    fn a_message_is_a_header() {
+        let zeros = format!("{}5", "0".repeat(30));
+        let large = "x".repeat(100);
+        for (length, cookie) in [("", "a=b"), ("5", "a=b"), (&zeros, ""), ("007", &large)] {
+            let pairs = [
+                ("SCGI", "1"),
+                ("HTTP_COOKIE", cookie),
+                ("CONTENT_LENGTH", length),
+                ("HTTP_PROXY", "x"),
+                ("PATH_INFO", ""),
+            ];
+            let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let request = Request::from_meta(pairs, Peer::Own).unwrap();
+            let (mut room, mut larger) = ([0; 150], Vec::new());
+            let message = message(&request, &mut room, &mut larger);
+            let mut expected = Vec::new();
+            let length = &length[length.len().saturating_sub(20)..];
+            let rest = [pairs[1], pairs[4]];
+            let protocol = (handoff::VARIABLE.as_bytes(), handoff::PROTOCOL.as_bytes());
+            let rest = [protocol].into_iter().chain(rest);
+            scgi::message(length.as_bytes(), rest, &mut expected);
+            assert_eq!(message, expected);
+            assert_eq!(larger.is_empty(), cookie != large);
+        }
+    }
 }

@@ -6,8 +6,10 @@ mod handoff;
 mod left;
 mod straight;
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::answer::{self, answer, write_status_line};
@@ -16,13 +18,13 @@ use crate::app_file::{AppFile, LoadError};
 use crate::cgi::request::Request;
 use crate::cgi::script::ScriptPath;
 use crate::config::{self, App, Config, Load};
+use crate::naming::Base;
 use crate::page::Failure;
-use crate::place::Place;
 use crate::policy::backoff;
 use crate::policy::route::{self, Facts, Reach, Route, Start};
 use crate::report::{Exit, say};
 use crate::start::{self, Here, StartError};
-use crate::sys::{clock, load, process, signal, socket};
+use crate::sys::{clock, environ, load, process, signal, socket};
 use handoff::{Heard, Outcome};
 
 pub use left::leave;
@@ -32,7 +34,7 @@ const NAME: &str = "cgi-front";
 const MOST_FORWARDS: u32 = 2;
 
 /// Serves the request that this process was started for.
-pub fn main() -> ExitCode {
+pub fn main() -> Exit {
     // While we wait for the daemon, a web server that wants us gone shall not have to wait as well.
     signal::unblock_all();
     let mut asked = Asked::default();
@@ -43,22 +45,33 @@ pub fn main() -> ExitCode {
         (heard, left.connection)
     });
     if let Some((Heard::Settled(Outcome::Served), _)) = left {
-        return Exit::Ok.into();
+        return Exit::Ok;
     }
     let request = match answer::request(NAME) {
         Ok(request) => request,
-        Err(exit) => return exit.into(),
+        Err(exit) => return exit,
     };
-    let outcome = left.map(|(heard, connection)| handoff::act(heard, &connection, &request));
-    if outcome == Some(Outcome::Served) {
-        return Exit::Ok.into();
+    let outcome = match left {
+        Some((heard, connection)) => handoff::act(heard, &connection, &request),
+        None => forward_at_once(&request, &mut asked),
+    };
+    if outcome == Outcome::Served {
+        return Exit::Ok;
     }
+    serve_otherwise(request, asked)
+}
+
+/// Where no daemon has taken the request at once. Kept out of `main`, whose room on the stack it would enlarge.
+#[cold]
+#[inline(never)]
+fn serve_otherwise(request: Request<'static>, asked: Asked) -> Exit {
+    process::prepare();
     let app = match AppFile::running() {
         Ok(app) => app,
         Err(not_an_app) => {
             say(NAME, &not_an_app);
             answer(Failure::NotAnApp, Some(&request), None, None);
-            return Exit::Usage.into();
+            return Exit::Usage;
         }
     };
     let mut front = Front {
@@ -66,10 +79,31 @@ pub fn main() -> ExitCode {
         request,
         asked,
     };
-    if outcome.is_none() && front.forward_at_once() == Outcome::Served {
-        return Exit::Ok.into();
+    front.serve()
+}
+
+/// Where a daemon answers, nothing else needs to be known: of the app only what its socket is called. On this way
+/// nothing is allocated, nothing is opened but the connection, and nothing of ours is written.
+fn forward_at_once(request: &Request<'_>, asked: &mut Asked) -> Outcome {
+    let Some(app) = AppFile::running_id() else {
+        return Outcome::NotTaken;
+    };
+    let Ok(connection) = socket::unconnected() else {
+        return Outcome::NotTaken;
+    };
+    let uid = environ::uid();
+    for base in Base::ALL {
+        let path = base.socket(uid, &app);
+        let path = Path::new(OsStr::from_bytes(path.as_slice()));
+        if let (_, Some(pid)) = start::reach(&connection, path, uid) {
+            asked.count(Some(pid));
+            if handoff::forward(&connection, request) == Outcome::Served {
+                process::leave(Exit::Ok as u8);
+            }
+            break;
+        }
     }
-    front.serve().into()
+    Outcome::NotTaken
 }
 
 /// The daemons that were asked for this request.
@@ -106,16 +140,6 @@ struct Front {
 }
 
 impl Front {
-    /// Where a daemon answers, nothing else needs to be known.
-    fn forward_at_once(&mut self) -> Outcome {
-        for place in Place::candidates(&self.app, process::uid()) {
-            if let (Reach::Answers, Some(connection)) = start::connect(&place) {
-                return self.forward(connection);
-            }
-        }
-        Outcome::NotTaken
-    }
-
     fn serve(&mut self) -> Exit {
         match self.app.load() {
             Ok(config) => self.decide(&config),

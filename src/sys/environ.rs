@@ -19,6 +19,29 @@ pub fn exec_name() -> Option<&'static Path> {
     Some(Path::new(OsStr::from_bytes(name.to_bytes())))
 }
 
+/// The name that whoever started us chose to call us by: argv\[0\].
+pub fn name() -> &'static [u8] {
+    unsafe extern "C" {
+        // Of glibc, see program_invocation_name(3).
+        static program_invocation_name: *const libc::c_char;
+    }
+    // SAFETY: set before main and never changed by us; a NUL-terminated string that lives as long as the process.
+    unsafe {
+        if program_invocation_name.is_null() {
+            return b"";
+        }
+        CStr::from_ptr(program_invocation_name).to_bytes()
+    }
+}
+
+/// The effective uid that we were started with, by the kernel's word (AT_EUID): asked for nothing.
+pub fn uid() -> u32 {
+    // SAFETY: getauxval has no preconditions.
+    let uid = unsafe { libc::getauxval(libc::AT_EUID) };
+    // It is one that the kernel has widened.
+    uid as u32
+}
+
 /// One `NAME=value` of the environment.
 pub type Pair = (&'static [u8], &'static [u8]);
 
@@ -71,5 +94,8 @@ mod tests {
             );
         }
         assert!(exec_name().is_some());
+        assert_eq!(uid(), crate::sys::process::uid());
+        let argv0 = std::env::args_os().next().unwrap();
+        assert_eq!(name(), argv0.as_bytes());
     }
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, umask};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, stat, umask};
 use nix::sys::statfs::fstatfs;
 
 /// What makes a file this file: device and inode.
@@ -22,11 +22,31 @@ pub struct Identity {
     pub inode: u64,
 }
 
-/// The identity of what the path leads to.
+/// The identity of what the path leads to. Allocates nothing.
 pub fn identity(path: &Path) -> io::Result<Identity> {
-    fs::metadata(path).map(|m| Identity {
-        device: m.dev(),
-        inode: m.ino(),
+    let stat = stat(path)?;
+    Ok(Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    })
+}
+
+/// What lies at a path, a link not being followed. Allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Entry {
+    File,
+    Link,
+    Other,
+}
+
+/// Asks the kernel.
+pub fn entry(path: &Path) -> io::Result<Entry> {
+    let mode = SFlag::from_bits_truncate(lstat(path)?.st_mode);
+    Ok(match mode & SFlag::S_IFMT {
+        SFlag::S_IFREG => Entry::File,
+        SFlag::S_IFLNK => Entry::Link,
+        _ => Entry::Other,
     })
 }
 

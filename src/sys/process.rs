@@ -14,7 +14,7 @@ use nix::sys::signal::{kill, killpg};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 
-use super::signal::Signal;
+use super::signal::{self, Signal};
 
 /// The effective uid: what the kernel checks, and what SO_PEERCRED shows.
 pub fn uid() -> u32 {
@@ -24,6 +24,41 @@ pub fn uid() -> u32 {
 /// This process.
 pub fn pid() -> i32 {
     getpid().as_raw()
+}
+
+/// What Rust's runtime does before its `main`, for all that a mode of ours may rely on: descriptors 0 to 2 are open,
+/// and a reader that is gone is an error of the write and not a signal.
+pub fn prepare() {
+    open_standard();
+    signal::ignore_pipe();
+}
+
+/// Opens /dev/null on any of 0 to 2 that is closed. What is opened next would take its number, and be taken for what it
+/// is not.
+pub(super) fn open_standard() {
+    for fd in 0..=2 {
+        // SAFETY: fcntl takes any number.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
+            continue;
+        }
+        // It gets this number: those below are open.
+        // SAFETY: the path is NUL-terminated.
+        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } != fd {
+            std::process::abort();
+        }
+    }
+}
+
+/// Standard input, output and error.
+pub fn standard() -> [BorrowedFd<'static>; 3] {
+    // SAFETY: nobody here closes them.
+    [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Ends this process at once. Nothing is to be given back that the kernel does not take by itself.
+pub fn leave(status: u8) -> ! {
+    // SAFETY: it runs no code of ours, and does not come back.
+    unsafe { libc::_exit(status.into()) }
 }
 
 /// Waits for a child to end.

@@ -17,6 +17,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
+use super::process;
+
 /// The longest path that a Unix socket address holds.
 pub const LONGEST_PATH: usize = size_of::<libc::sockaddr_un>() - size_of::<libc::sa_family_t>() - 1;
 
@@ -30,10 +32,28 @@ pub struct Peer {
 
 /// Connects without waiting, and gives back a blocking socket. `EAGAIN`: the backlog is full.
 pub fn connect_now(path: &Path) -> io::Result<OwnedFd> {
-    let fd = stream(SockFlag::SOCK_NONBLOCK)?;
-    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-    fcntl(&fd, FcntlArg::F_SETFL(OFlag::empty()))?;
+    let socket = unconnected()?;
+    connect_this(socket.as_fd(), path)?;
+    Ok(socket)
+}
+
+/// A socket that is to be connected by [`connect_this`].
+pub fn unconnected() -> io::Result<OwnedFd> {
+    let mut fd = stream(SockFlag::SOCK_NONBLOCK)?;
+    // A new descriptor has the lowest number that is free: so one of the standard ones was closed.
+    if fd.as_raw_fd() <= libc::STDERR_FILENO {
+        drop(fd);
+        process::open_standard();
+        fd = stream(SockFlag::SOCK_NONBLOCK)?;
+    }
     Ok(fd)
+}
+
+/// Connects without waiting; from then on the socket blocks. `EAGAIN`: the backlog is full. One that could not be
+/// connected may be tried again, at another path too.
+pub fn connect_this(socket: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    set_blocking(socket)
 }
 
 /// Begins a connection that never waits, to a path. It is there at once: it lies in the listener's backlog. `EAGAIN`:
@@ -187,11 +207,6 @@ pub fn is(error: &io::Error, errno: Errno) -> bool {
 fn stream(flags: SockFlag) -> io::Result<OwnedFd> {
     let flags = flags | SockFlag::SOCK_CLOEXEC;
     Ok(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)
-}
-
-/// A connection of our own uid; anybody else's is a squat.
-pub fn is_own_uid(fd: &impl AsFd) -> bool {
-    peer(fd.as_fd()).is_some_and(|peer| peer.uid == super::process::uid())
 }
 
 #[cfg(test)]

@@ -177,6 +177,15 @@ fn unsafe_and_nix() {
         "nix outside sys",
     );
     refused("main.rs", "use nix as n;", "nix outside sys");
+    let c_main = "#[unsafe(no_mangle)]\npub extern \"C\" fn main() -> i32 { 0 }";
+    fine("main.rs", c_main);
+    refused("cli/mod.rs", c_main, "`unsafe` outside sys");
+    for other in [
+        "#[unsafe(no_mangle)] fn x() {}",
+        "fn main() { unsafe { x() } }",
+    ] {
+        refused("main.rs", other, "`unsafe` outside sys");
+    }
     refused("lib.rs", "extern crate libc;", "nix outside sys");
     fine("sys/poll.rs", "use nix::poll; fn f() { unsafe { x() } }");
     fine(

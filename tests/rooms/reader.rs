@@ -22,6 +22,15 @@ impl<'a> Reader<'a> {
         self.wrong.push((self.tokens[index].line, complaint.into()));
     }
 
+    /// Where the C library is to find our `main`: that its name is not altered.
+    fn is_c_main(&self, index: usize) -> bool {
+        let attribute = ["#", "[", "unsafe", "(", "no_mangle", ")", "]"];
+        let function = ["pub", "extern", "\"C\"", "fn", "main", "("];
+        let expected = attribute.iter().chain(&function);
+        let here = (index.saturating_sub(2)..).map(|at| self.text(at));
+        self.module.is_empty() && expected.zip(here).all(|(one, other)| *one == other)
+    }
+
     /// Reads it all; `floor` is that of its room.
     pub(crate) fn read(&mut self, floor: Floor) {
         // The inline modules around: the name, the depth of braces at which it began, whether it is for tests only.
@@ -45,7 +54,9 @@ impl<'a> Reader<'a> {
                     );
                     inside.push((self.text(index + 1), depth, tests));
                 }
-                "unsafe" if !has_calls => self.complain(index, "`unsafe` outside sys"),
+                "unsafe" if !has_calls && !self.is_c_main(index) => {
+                    self.complain(index, "`unsafe` outside sys")
+                }
                 "nix" | "libc"
                     if !has_calls
                         && !continues
