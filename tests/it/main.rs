@@ -27,6 +27,7 @@ mod harness;
 mod hg;
 mod keys;
 mod killed;
+mod lean;
 mod leaving;
 mod limits;
 mod listen;
