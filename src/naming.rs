@@ -164,6 +164,18 @@ impl Base {
 /// The socket in an app's place.
 pub const SOCKET: &[u8] = b"sock";
 
+/// `<name>-<hash>/sock`: of a socket's path what is the same wherever the app's place is.
+#[inline(always)]
+pub fn of_app(socket: &[u8]) -> &[u8] {
+    let (place, name) = split(socket);
+    let (above, _) = split(
+        place
+            .get(..place.len().saturating_sub(1))
+            .unwrap_or_default(),
+    );
+    socket.get(above.len()..).unwrap_or(name)
+}
+
 const LONGEST_BASE: usize = b"/run/polycgi/4294967295".len();
 
 /// A socket's path in one of the usual places: always shorter than the 108 bytes of an address (unix(7)).
@@ -212,24 +224,22 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_has_its_places() {
-        let path = |home: Option<&str>, name: &str| {
-            let mut path = ConfigPath::new();
-            config_path(home.map(str::as_bytes), name.as_bytes(), &mut path);
-            let text = String::from_utf8(path.as_slice().to_vec()).unwrap();
-            (!path.is_full()).then_some(text)
-        };
-        for (home, expected) in [
-            (None, "/etc/polycgi/wiki.conf"),
-            (Some("/home/ann"), "/home/ann/.config/polycgi/wiki.conf"),
-            (Some("/home/ann//"), "/home/ann/.config/polycgi/wiki.conf"),
-            (Some("/"), "/.config/polycgi/wiki.conf"),
-        ] {
-            assert_eq!(path(home, "wiki").as_deref(), Some(expected));
+    fn a_socket_is_its_apps_wherever_it_lies() {
+        let id = app_id(1, 2, b"wiki.cgi");
+        let own = [id.as_slice(), b"/sock"].concat();
+        for base in Base::ALL {
+            assert_eq!(of_app(base.socket(33, &id).as_slice()), own);
         }
-        assert_eq!(path(None, &"x".repeat(255)), None);
-        for (name, is_own) in [("polycgi", true), ("app-cgi", true), ("polycgi.cgi", false)] {
-            assert_eq!(is_own_name(name.as_bytes()), is_own, "{name}");
+        for (path, own) in [
+            ("/srv/run/a-1/sock", "a-1/sock"),
+            ("a-1/sock", "a-1/sock"),
+            ("/sock", "/sock"),
+            ("sock", "sock"),
+            ("//sock", "/sock"),
+            ("/", "/"),
+            ("", ""),
+        ] {
+            assert_eq!(of_app(path.as_bytes()), own.as_bytes(), "{path}");
         }
     }
 

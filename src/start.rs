@@ -5,13 +5,14 @@ use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::app_file::AppFile;
 use crate::config::Config;
+use crate::naming;
 use crate::place::Place;
 use crate::policy::route::Reach;
 use crate::slots::Slots;
@@ -54,10 +55,22 @@ pub fn reach(connection: &OwnedFd, path: &Path, uid: u32) -> (Reach, Option<i32>
         return (unreached(&error), None);
     }
     match socket::peer(connection.as_fd()) {
-        Some(peer) if peer.uid == uid => (Reach::Answers, Some(peer.pid)),
+        Some(peer) if peer.uid == uid && is_of_app(connection.as_fd(), path) => {
+            (Reach::Answers, Some(peer.pid))
+        }
         // A squat is a lost place, and never more.
         _ => (Reach::Absent, None),
     }
+}
+
+/// Whether who listens there is the daemon of the app that was asked for. In a squatted place a link can lead to
+/// another app's, which would serve the request as its own; but a socket knows the path that it was bound to.
+pub fn is_of_app(connection: BorrowedFd<'_>, path: &Path) -> bool {
+    socket::bound_to(connection).is_some_and(|bound| {
+        let [bound, path] = [bound.path().unwrap_or(Path::new("")), path]
+            .map(|path| naming::of_app(path.as_os_str().as_bytes()));
+        bound == path
+    })
 }
 
 /// What a connect that failed says of the daemon. Where the system had no room it says nothing of it: one that is

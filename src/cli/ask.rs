@@ -95,5 +95,6 @@ fn connect(place: &Place) -> Option<OwnedFd> {
     let owner = files::owner(&place.dir)?;
     let connection = socket::connect_now(&place.socket()).ok()?;
     let peer = socket::peer(connection.as_fd())?;
-    (peer.uid == owner).then_some(connection)
+    (peer.uid == owner && start::is_of_app(connection.as_fd(), &place.socket()))
+        .then_some(connection)
 }

@@ -6,7 +6,9 @@ use std::os::fd::RawFd;
 
 use nix::libc;
 
-use polycgi::naming::SocketPath;
+use polycgi::naming::{self, SocketPath};
+
+use super::stack::text;
 
 /// A number and up to six arguments; what the kernel answers, where -4095 to -1 are errno, negated.
 ///
@@ -124,6 +126,26 @@ pub(super) fn peer_uid(socket: RawFd) -> Option<u32> {
     // SAFETY: there is room for as much as `size` says.
     let done = unsafe { call(libc::SYS_getsockopt, arguments) };
     (done == 0).then_some(peer.uid)
+}
+
+/// Whether the listener at the other end was bound to a path of this app: see [`naming::of_app`].
+#[inline(always)]
+pub(super) fn is_bound_to(socket: RawFd, of_app: &[u8]) -> bool {
+    let mut address = libc::sockaddr_un {
+        sun_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sun_path: [0; 108],
+    };
+    // One byte less: there is a NUL behind the path, whoever has bound it.
+    let mut size = (size_of::<libc::sockaddr_un>() - 1) as libc::socklen_t;
+    let (at, into) = (&raw mut size as usize, &raw mut address as usize);
+    // SAFETY: there is room for as much as `size` says, and a NUL at the end of the path.
+    unsafe {
+        if call(libc::SYS_getpeername, [socket as usize, into, at, 0, 0, 0]) != 0 {
+            return false;
+        }
+        let path = text((&raw const address.sun_path).cast());
+        naming::of_app(path).iter().eq(of_app)
+    }
 }
 
 /// Sends these parts, and descriptors 0 to 2 with the first byte, without waiting; how many bytes went.

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use nix::libc::EINTR;
 use polycgi::bounded::Bytes;
 use polycgi::handoff::{self, ACK_LEN, Ack, PATIENCE};
-use polycgi::naming::{AppId, Base};
+use polycgi::naming::{self, AppId, Base};
 
 use super::block::Block;
 use super::calls;
@@ -16,17 +16,25 @@ use super::calls;
 pub(super) fn hand_over(block: &Block, app: &AppId, uid: u32) {
     let socket = calls::socket();
     // Below that: one of our three is closed, and the normal front puts something in its place.
-    if socket > 2 {
-        let reached = Base::ALL
-            .into_iter()
-            .any(|base| calls::connect(socket, &base.socket(uid, app)));
-        // Somebody else's is a squat.
-        if reached && calls::peer_uid(socket) == Some(uid) && send(socket, block) {
-            return wait(socket);
-        }
+    if socket > 2 && reach(socket, app, uid) && send(socket, block) {
+        return wait(socket);
     }
     // No number that could not be opened is one of ours.
     calls::close(socket);
+}
+
+/// Whether the app's daemon is there, and has room for one more.
+#[inline(always)]
+fn reach(socket: RawFd, app: &AppId, uid: u32) -> bool {
+    for base in Base::ALL {
+        let path = base.socket(uid, app);
+        if calls::connect(socket, &path) {
+            // Somebody else's is a squat, and so is a link of theirs to another app's.
+            return calls::peer_uid(socket) == Some(uid)
+                && calls::is_bound_to(socket, naming::of_app(path.as_slice()));
+        }
+    }
+    false
 }
 
 /// Whether all of it went. Of a header that was cut the daemon makes nothing.

@@ -12,8 +12,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrStorage, UnixAddr,
-    accept4, bind, connect, getsockopt, listen, recv, send, setsockopt, shutdown, socket,
-    socketpair, sockopt,
+    accept4, bind, connect, getpeername, getsockopt, listen, recv, send, setsockopt, shutdown,
+    socket, socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -162,6 +162,11 @@ pub fn peer(fd: BorrowedFd<'_>) -> Option<Peer> {
         pid: found.pid(),
         uid: found.uid(),
     })
+}
+
+/// The address that the listener at the other end of a Unix socket was bound to, whatever led there.
+pub fn bound_to(fd: BorrowedFd<'_>) -> Option<UnixAddr> {
+    getpeername(fd.as_raw_fd()).ok()
 }
 
 /// Reads that wait longer than this end with `EAGAIN`.

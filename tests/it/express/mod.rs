@@ -2,6 +2,8 @@
 //! that this finds everything as it was.
 mod code;
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::util::process::{kill_at_once, send, stop};
 use super::util::strace::{Traced, exactly, traced};
-use super::util::{Deadline, Dir, Running, cgi, installed, run};
+use super::util::{Deadline, Dir, Running, as_user, cgi, installed, run};
 use code::Code;
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
@@ -109,6 +111,8 @@ fn a_request_that_a_daemon_takes_needs_these_calls() {
             "connect",
             // Is it our uid's?
             "getsockopt",
+            // Is it this app's?
+            "getpeername",
             "sendmsg",
             // What follows is done while the daemon is at work: be killed at once, wait, but not for ever.
             "rt_sigprocmask",
@@ -193,12 +197,25 @@ fn an_app_file_by_a_relative_path_is_the_same_app() {
     let app = served(&dir, CONFIG);
     let (folder, name) = (app.parent().unwrap(), app.file_name().unwrap());
     let folder_name = folder.file_name().unwrap();
+    let linked = dir.join("linked");
+    symlink(folder, &linked).unwrap();
     for (from, path) in [
         (folder, PathBuf::from(name)),
         (folder, Path::new(".").join(name)),
         (folder, Path::new("..").join(folder_name).join(name)),
         (folder.parent().unwrap(), Path::new(folder_name).join(name)),
         (Path::new("/"), app.clone()),
+        (Path::new("/"), folder.join(".").join(name)),
+        (
+            Path::new("/"),
+            [folder, Path::new("/"), name.as_ref()]
+                .iter()
+                .map(|p| p.display().to_string())
+                .collect::<String>()
+                .into(),
+        ),
+        (Path::new("/"), linked.join(name)),
+        (&linked, Path::new("..").join(folder_name).join(name)),
     ] {
         // A shell, since strace looks for a name without a slash on PATH, and execve(2) does not.
         let script = format!(
@@ -217,6 +234,79 @@ fn an_app_file_by_a_relative_path_is_the_same_app() {
             "{path:?}: {calls:?}"
         );
     }
+}
+
+/// Both fronts call the same app the same: the daemon that the normal one has started is found by the hot path.
+#[test]
+fn an_app_file_may_have_any_name() {
+    let dir = Dir::new();
+    let script = cgi_that_says(&dir, "hello");
+    let long = format!("{}.cgi", "n".repeat(200));
+    for name in [
+        "a.b.c",
+        ".hidden",
+        "..x",
+        "x.",
+        "sp ace",
+        "\u{e4}.py",
+        "-",
+        &long,
+    ] {
+        let app = dir.app_file(
+            name,
+            &format!("cgi = {}\nmode = daemon\n", script.display()),
+        );
+        for is_first in [true, false] {
+            let one = traced(&dir, &app, &request("/", &[], &[]), b"");
+            assert_eq!(was_normal(&one), is_first, "{name}: {:?}", one.calls);
+            assert_eq!(one.output.response().ok(), "hello", "{name}");
+        }
+    }
+}
+
+/// In a place that somebody else has squatted, a link can lead to the daemon of another app of ours. Neither front
+/// takes that for its own.
+#[test]
+fn a_link_to_another_apps_daemon_is_not_followed() {
+    let dir = Dir::new();
+    let config = |word| {
+        format!(
+            "cgi = {}\nmode = daemon\n",
+            cgi_that_says(&dir, word).display()
+        )
+    };
+    let [one, other] = ["one", "other"].map(|word| dir.app_file(word, &config(word)));
+    let says = |app: &Path| {
+        run(&mut cgi::front(app, "GET", "/", &[]), b"")
+            .response()
+            .ok()
+    };
+    assert_eq!([says(&one), says(&other)], ["one", "other"]);
+    let link_of = |word: &str| {
+        let named = |link: &&PathBuf| {
+            link.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(word))
+        };
+        dir.links()
+            .iter()
+            .find(named)
+            .cloned()
+            .expect("a link from the usual place")
+    };
+    let (ours, theirs) = (link_of("one-"), link_of("other-"));
+    let stop = |app: &Path| run(as_user(installed("polycgi")).arg("stop").arg(app), b"");
+    stop(&one).success();
+    symlink(fs::read_link(theirs).unwrap(), &ours).unwrap();
+    let first = traced(&dir, &one, &request("/", &[], &[]), b"");
+    assert!(was_normal(&first), "{:?}", first.calls);
+    assert_eq!(first.output.response().ok(), "one");
+    assert_eq!([says(&one), says(&other)], ["one", "other"]);
+}
+
+/// A plain CGI whose answer is that word.
+fn cgi_that_says(dir: &Dir, word: &str) -> PathBuf {
+    let script = format!("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n{word}'\n");
+    dir.file(&format!("apps/{word}"), &script, 0o755)
 }
 
 /// The environment that the hot path has changed in its place is put back: the app that the front becomes finds what
