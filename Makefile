@@ -37,7 +37,7 @@ help:
 	@echo 'make bench      measures'
 
 # The entry point: src/express, where there is one for this processor.
-ENTRY_x86_64 := -C link-arg=-Wl,--entry=express_start
+ENTRY_x86_64 := -C link-arg=-Wl,--entry=express_start,--require-defined=express_start
 # Few segments, and none that is touched for nothing: as GNU ld lays them out, without gaps between code and data.
 LAYOUT := -C link-arg=-fuse-ld=bfd -C link-arg=-Wl,-z,noseparate-code -C link-arg=-Wl,-T,src/layout.ld
 

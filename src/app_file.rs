@@ -17,15 +17,6 @@ use crate::sys::{environ, load, process};
 
 /// Defaults for every app of the host.
 const HOST_DEFAULTS: &str = "/etc/polycgi.conf";
-/// Names by which the binary itself is run: never those of an app.
-const OWN_NAMES: [&str; 5] = [
-    "app-cgi",
-    "cgi-front",
-    "overload-page",
-    "polycgi",
-    "scgi-daemon",
-];
-
 /// An app, as the file in cgi-bin names it.
 #[derive(Clone, Debug)]
 pub struct AppFile {
@@ -73,7 +64,7 @@ impl AppFile {
             return id_of(path).ok();
         }
         let (_, name) = naming::split(path.as_os_str().as_bytes());
-        if is_own_name(name) {
+        if naming::is_own_name(name) {
             return None;
         }
         let mut files = config_files(naming::stem(name));
@@ -112,7 +103,7 @@ impl AppFile {
     }
 
     fn of_link(path: PathBuf) -> Result<AppFile, NotAnApp> {
-        if is_own_name(path.file_name().unwrap_or_default().as_bytes()) {
+        if naming::is_own_name(path.file_name().unwrap_or_default().as_bytes()) {
             return Err(NotAnApp::Binary(path));
         }
         let tried = config_paths(path.file_stem().unwrap_or_default());
@@ -171,10 +162,6 @@ fn begins_as_script(path: &Path) -> bool {
     read.is_ok() && start == *b"#!"
 }
 
-fn is_own_name(name: &[u8]) -> bool {
-    OWN_NAMES.iter().any(|own| name == own.as_bytes())
-}
-
 fn id_of(config: &Path) -> io::Result<AppId> {
     let (folder, file) = naming::split(config.as_os_str().as_bytes());
     // suEXEC runs a script by its bare name.
@@ -187,20 +174,14 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// Where the configuration of a symlink, or of a NAME, may be; never beside the symlink, where a web server could
-/// serve it. Allocates nothing unless HOME is long.
+/// Where the configuration of a symlink, or of a NAME, may be. Allocates nothing unless HOME is long.
 fn config_files(name: &[u8]) -> impl Iterator<Item = SmallVec<[u8; 256]>> {
     let home = environ::value("HOME").filter(|home| !home.is_empty());
-    let home = home.map(|home| {
-        let end = home.iter().rposition(|&byte| byte != b'/');
-        (&home[..end.map_or(0, |end| end + 1)], &b"/.config"[..])
-    });
-    home.into_iter()
-        .chain([(&b"/etc"[..], &b""[..])])
-        .map(move |(above, folder)| {
-            let parts = [above, folder, b"/polycgi/", name, b".conf"];
-            parts.into_iter().flatten().copied().collect()
-        })
+    let homes = home.map(Some).into_iter().chain([None]);
+    homes.map(move |home| {
+        let parts = naming::config_path(home, name);
+        parts.into_iter().flatten().copied().collect()
+    })
 }
 
 fn config_paths(name: &OsStr) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
 //! Bytes in a place of fixed size: what is put together where nothing may be allocated, and nothing may panic. The hot
-//! path ([`crate::handoff`]) runs before the C library and can call nobody, so all of it is inlined, and copies by
-//! loops.
+//! path (the binary's room `express`) runs before the C library and can call nobody, so all of it is inlined, and
+//! copies by loops.
 #![forbid(unsafe_code)]
 
 /// At most `N` bytes.
@@ -80,7 +80,7 @@ impl Word {
     /// The most bytes of one.
     const LONGEST: usize = 24;
 
-    /// This one. It is shorter, and has no NUL, or the program is not compiled.
+    /// This one. It is no longer than that, and has no NUL, or the program is not compiled.
     pub const fn new(word: &str) -> Word {
         let bytes = word.as_bytes();
         let mut eights = [0; Word::LONGEST / 8];

@@ -2,10 +2,14 @@
 //! and says 'try again later' when it is swamped.
 //!
 //! # A request's way through the rooms
-//! The web server starts the binary for a request. [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`].
-//! The front takes the meta-variables from the environment ([`cgi`]), asks [`app_file`] what the app's place is called,
-//! [`naming`] where its socket lies, and [`start`] for a connection. Where a daemon answers, the request goes there as an
-//! SCGI header ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`];
+//! The web server starts the binary for a request. Its first instruction is not the C library's but the hot path's
+//! (src/express, beside main.rs): where a daemon takes the request, a dozen system calls are all that it costs, and
+//! nothing of this library is run. All else begins here, as if that had not been.
+//!
+//! [`applet`] sees GATEWAY_INTERFACE and hands over to [`front`]. The front takes the meta-variables from the
+//! environment ([`cgi`]), asks [`app_file`] what the app's place is called, [`naming`] where its socket lies (the hot
+//! path asks no other), and [`start`] for a connection. Where a daemon answers, the request goes there as an SCGI
+//! header ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`];
 //! until then it has allocated nothing. Where none does, the front reads the [`config`], makes its [`place`], gathers
 //! facts ([`slots`], [`sys`]), asks [`policy`] for the route, and becomes the app ([`app`]), starts the daemon, or
 //! answers with a [`page`].

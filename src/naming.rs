@@ -65,25 +65,19 @@ pub fn is_own_name(name: &[u8]) -> bool {
     Word::read(name).is_some_and(|name| OWN_NAMES.iter().any(|own| name.is(own)))
 }
 
-/// A configuration file's path. Longer ones are for whoever may allocate.
-pub type ConfigPath = Bytes<112>;
-
 /// Where the configuration of a symlink, or of a NAME, may be: in the `home` that is given, or else in /etc/polycgi;
-/// never beside the symlink, where a web server could serve it. Adds it to `path`: what is copied is small.
+/// never beside the symlink, where a web server could serve it. The parts of a path.
 #[inline(always)]
-pub fn config_path(home: Option<&[u8]>, name: &[u8], path: &mut ConfigPath) {
-    match home {
+pub fn config_path<'a>(home: Option<&'a [u8]>, name: &'a [u8]) -> [&'a [u8]; 4] {
+    let (above, folder): (&[u8], &[u8]) = match home {
         Some(home) => {
             let end = home.iter().rposition(|&byte| byte != b'/');
             let end = end.map_or(0, |end| end + 1);
-            path.append(home.get(..end).unwrap_or_default());
-            path.append(b"/.config");
+            (home.get(..end).unwrap_or_default(), b"/.config/polycgi/")
         }
-        None => path.append(b"/etc"),
-    }
-    path.append(b"/polycgi/");
-    path.append(name);
-    path.append(b".conf");
+        None => (b"", b"/etc/polycgi/"),
+    };
+    [above, folder, name, b".conf"]
 }
 
 /// The most of an app's name that its place shows.
@@ -240,6 +234,22 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(of_app(path.as_bytes()), own.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_has_its_places() {
+        for (home, expected) in [
+            (None, "/etc/polycgi/wiki.conf"),
+            (Some("/home/ann"), "/home/ann/.config/polycgi/wiki.conf"),
+            (Some("/home/ann//"), "/home/ann/.config/polycgi/wiki.conf"),
+            (Some("/"), "/.config/polycgi/wiki.conf"),
+        ] {
+            let home = home.map(str::as_bytes);
+            assert_eq!(config_path(home, b"wiki").concat(), expected.as_bytes());
+        }
+        for (name, is_own) in [("polycgi", true), ("app-cgi", true), ("polycgi.cgi", false)] {
+            assert_eq!(is_own_name(name.as_bytes()), is_own, "{name}");
         }
     }
 

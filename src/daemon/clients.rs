@@ -20,6 +20,8 @@ use crate::scgi::BadHeader;
 use crate::sys::poll::{Interest, Ready};
 use crate::sys::{clock, socket};
 
+/// What a front may take to go once it is told to.
+const PARTING_TIME: Duration = Duration::from_secs(1);
 /// A request that takes no longer is over before anybody asks whether its client is still there.
 const SHORT: Duration = Duration::from_millis(20);
 

@@ -181,7 +181,7 @@ impl HeaderReader {
         let request = if protocol.is_some() {
             Request::from_meta(pairs.iter().copied(), rules.peer)
         } else {
-            settled = Vec::from_iter(repeated::settled(header.pairs()));
+            settled = Vec::from_iter(repeated::settled(pairs.iter().copied()));
             let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
             Request::from_scgi_client(pairs, rules.peer)
         }

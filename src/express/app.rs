@@ -3,11 +3,14 @@
 
 use nix::libc::AT_SYMLINK_NOFOLLOW;
 use polycgi::bounded::Bytes;
-use polycgi::naming::{self, AppId, ConfigPath};
+use polycgi::naming::{self, AppId};
 
 use super::block::Block;
 use super::calls::{self, Kind};
 use super::stack::{Stack, text};
+
+/// The path of a configuration file, with its NUL. Longer ones are for the normal front.
+type ConfigPath = Bytes<112>;
 
 /// What its place is called.
 #[inline(always)]
@@ -23,23 +26,21 @@ pub(super) fn id(stack: &Stack, block: &Block) -> Option<AppId> {
 /// A script is its own configuration.
 #[inline(always)]
 fn id_of_script(path: *mut u8) -> Option<AppId> {
-    // SAFETY: the kernel's string, on a stack that is ours to write; `name` is not looked at while its first byte is
-    // away.
+    // SAFETY: the kernel's string, on a stack that is ours to write. No slice of it is kept while a byte of it is away.
     unsafe {
-        let (folder, name) = naming::split(text(path));
-        let folder = if folder.is_empty() {
+        let name = path.add(naming::split(text(path)).0.len());
+        let folder = if name == path {
             let mut here = Bytes::<2>::new();
             here.append(b".\0");
             calls::status(here.as_slice().as_ptr(), 0)?
         } else {
             // In place of the name's first byte, a NUL ends the folder.
-            let cut = path.add(folder.len());
-            let first = cut.replace(0);
+            let first = name.replace(0);
             let status = calls::status(path, 0);
-            cut.write(first);
+            name.write(first);
             status?
         };
-        Some(naming::app_id(folder.device, folder.inode, name))
+        Some(naming::app_id(folder.device, folder.inode, text(name)))
     }
 }
 
@@ -63,7 +64,9 @@ fn id_of_link(path: *const u8, block: &Block) -> Option<AppId> {
     let homes = block.home().map(Some).into_iter().chain([None]);
     for home in homes {
         let mut file = ConfigPath::new();
-        naming::config_path(home, naming::stem(link), &mut file);
+        for part in naming::config_path(home, naming::stem(link)) {
+            file.append(part);
+        }
         file.push(0);
         if file.is_full() {
             return None;

@@ -85,6 +85,14 @@ impl Block {
     /// `variable` is a string, ends in NUL, and nobody else reads or writes it meanwhile.
     #[inline(always)]
     unsafe fn seal_next(&mut self, variable: *mut u8, seen: &mut Seen) -> bool {
+        if self.sealed > 0 {
+            // SAFETY: the value before ends in a NUL at least.
+            let follows = variable.cast_const() > self.last && unsafe { *variable.sub(1) } == 0;
+            // No kernel of today's lays them out otherwise.
+            if !follows {
+                return false;
+            }
+        }
         let mut equals = variable;
         let mut hash = 0x811c_9dc5_u32;
         // SAFETY: this stops at the NUL at the latest. All of it is in the string.

@@ -213,9 +213,9 @@ pub(super) fn set_blocking(socket: RawFd) {
     unsafe { call(libc::SYS_fcntl, arguments) };
 }
 
-/// A receive() that waits longer ends with what it has by then; 0 is for ever.
+/// A receive() that waits longer ends with what it has by then; 0 is for ever. Whether that can be.
 #[inline(always)]
-pub(super) fn set_patience(socket: RawFd, seconds: u64) {
+pub(super) fn set_patience(socket: RawFd, seconds: u64) -> bool {
     let patience = libc::timeval {
         tv_sec: seconds as libc::time_t,
         tv_usec: 0,
@@ -229,7 +229,7 @@ pub(super) fn set_patience(socket: RawFd, seconds: u64) {
         0,
     ];
     // SAFETY: the kernel reads the time, and no more.
-    unsafe { call(libc::SYS_setsockopt, arguments) };
+    unsafe { call(libc::SYS_setsockopt, arguments) == 0 }
 }
 
 /// Fills `buffer`, or ends at the end, or when patience does; how many bytes came, or errno, negated.

@@ -13,10 +13,12 @@ use super::calls;
 
 /// The process ends here, if the daemon takes the request to its end.
 #[inline(always)]
-pub(super) fn hand_over(block: &Block, app: &AppId, uid: u32) {
+pub(super) fn hand_over(block: &mut Block, app: &AppId, uid: u32) {
     let socket = calls::socket();
     // Below that: one of our three is closed, and the normal front puts something in its place.
     if socket > 2 && reach(socket, app, uid) && send(socket, block) {
+        // Whoever looks at us in /proc while we wait finds our environment as it was.
+        block.unseal();
         return wait(socket);
     }
     // No number that could not be opened is one of ours.
@@ -59,9 +61,12 @@ fn wait(socket: RawFd) {
     // While we wait, a web server that wants us gone shall not have to wait as well.
     calls::unblock_signals();
     calls::set_blocking(socket);
-    calls::set_patience(socket, PATIENCE.as_secs());
     let mut said = [0; ACK_LEN];
     let mut count = 0;
+    if !calls::set_patience(socket, PATIENCE.as_secs()) {
+        // Without it a stuck daemon would keep the request.
+        return polycgi::front::leave(socket, said, count);
+    }
     while let Some(rest) = said.get_mut(count..) {
         let more = calls::receive(socket, rest);
         if more > 0 {
@@ -70,7 +75,9 @@ fn wait(socket: RawFd) {
         match Ack::read(said.get(..count).unwrap_or_default()) {
             Ack::Done => calls::exit(),
             // It answers in time; from here on it may take as long as it likes.
-            Ack::Queued | Ack::Taken if more > 0 => calls::set_patience(socket, 0),
+            Ack::Queued | Ack::Taken if more > 0 => {
+                calls::set_patience(socket, 0);
+            }
             _ if more == -(EINTR as isize) => {}
             // Too late, gone, or in need of us as a relay.
             _ => break,

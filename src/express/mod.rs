@@ -13,7 +13,7 @@
 //! 1. Is this a request, and one without anything peculiar ([`block`])? The environment block, `NAME=value` and NUL for
 //!    each variable, is an SCGI header but for the `=`. Each first `=` becomes a NUL, in place: the block is *sealed*.
 //! 2. The app file's folder and name, and our uid, make the path of the daemon's socket ([`app`]).
-//! 3. connect() without waiting, and a look at whose the socket is.
+//! 3. connect() without waiting, and a look at whose the socket is, and which app's.
 //! 4. One sendmsg(): the opening with CONTENT_LENGTH, the block around it, a comma, and descriptors 0 to 2.
 //! 5. One recv() of three bytes: `QTD`, as soon as the daemon needs us no more. Then exit.
 //!
@@ -26,7 +26,7 @@
 //! Nothing is initialised here. No call may leave it: memcpy, memset and strlen, to which the compiler turns loops,
 //! copies of arrays and comparisons of slices, are IFUNCs in a static glibc, pointers that its start has yet to fill in.
 //! So: all is inlined into one function; `#![no_builtins]` for this crate keeps loops what they are; no array is copied,
-//! no slice compared by `==`, nothing indexed that could panic. tests/it/express.rs disassembles the result and fails on
+//! no slice compared by `==`, nothing indexed that could panic. tests/it/express disassembles the result and fails on
 //! any way out but the one to `_start`. System calls are made directly ([`calls`]). Statics would be a page fault each,
 //! and constants are best small enough to be a part of the instructions.
 //!
@@ -76,7 +76,7 @@ unsafe extern "C" fn hot(stack: *const usize) {
         return;
     };
     if let Some(app) = app::id(&stack, &block) {
-        handover::hand_over(&block, &app, stack.uid);
+        handover::hand_over(&mut block, &app, stack.uid);
     }
     block.unseal();
 }

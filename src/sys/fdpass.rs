@@ -1,12 +1,11 @@
 //! Bytes with descriptors beside them (SCM_RIGHTS, unix(7)).
 
-use std::io::{self, IoSliceMut};
-use std::mem::{size_of_val, zeroed};
+use std::io;
+use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
 use smallvec::SmallVec;
 
 /// More descriptors than anybody of ours sends; what comes above it is cut, and said to be.
@@ -23,53 +22,34 @@ union Control {
 }
 
 /// Sends `bytes` and `fds` in one message without waiting; how many bytes went (the descriptors go with the
-/// first). `EAGAIN`: no room now. `EPIPE`: nobody there. `ETOOMANYREFS`: too many descriptors in flight. Allocates
-/// nothing, as nix's sendmsg would.
+/// first). `EAGAIN`: no room now. `EPIPE`: nobody there. `ETOOMANYREFS`: too many descriptors in flight.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    /// One message of control data, as cmsg(3) lays it out.
-    #[repr(C)]
-    struct Rights {
-        header: libc::cmsghdr,
-        fds: [RawFd; 2 * MOST],
-    }
-    let mut raw = [-1; 2 * MOST];
-    let Some(places) = raw.get_mut(..fds.len()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    for (place, fd) in places.iter_mut().zip(fds) {
-        *place = fd.as_raw_fd();
-    }
-    let size = size_of_val(places) as libc::c_uint;
-    // SAFETY: both only calculate.
-    let (length, space) = unsafe { (libc::CMSG_LEN(size), libc::CMSG_SPACE(size)) };
-    // SAFETY: all zeros are a cmsghdr, which on some systems has padding that can't be named.
-    let mut header: libc::cmsghdr = unsafe { zeroed() };
-    header.cmsg_len = length as _;
-    header.cmsg_level = libc::SOL_SOCKET;
-    header.cmsg_type = libc::SCM_RIGHTS;
-    let mut rights = Rights { header, fds: raw };
-    let mut slice = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
-    // SAFETY: all zeros are a msghdr without any part.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_iov = &raw mut slice;
-    message.msg_iovlen = 1;
+    let mut control = Control { bytes: [0; ROOM] };
+    let (mut part, mut message) = empty_message(bytes.as_ptr().cast_mut(), bytes.len());
+    message.msg_iov = &raw mut part;
     if !fds.is_empty() {
-        message.msg_control = (&raw mut rights).cast();
-        message.msg_controllen = space as _;
-    }
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-    loop {
-        // SAFETY: what the message points to lives until after the call, has room for what it says, and is only read.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
-        match Errno::result(sent) {
-            Ok(sent) => return Ok(sent.cast_unsigned()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        let bytes = size_of_val(fds) as u32;
+        if bytes > MOST_BYTES {
+            return Err(Errno::E2BIG.into());
+        }
+        message.msg_control = (&raw mut control).cast();
+        // SAFETY: CMSG_SPACE and CMSG_LEN only compute. The control data have room for MOST descriptors, and there
+        // are no more, as just checked: so there is a first header, and behind it room for all of them.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(bytes) as _;
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(bytes) as _;
+            let data = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (nth, fd) in fds.iter().enumerate() {
+                data.add(nth).write_unaligned(fd.as_raw_fd());
+            }
         }
     }
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: everything that `message` points to lives until the call returns, and is only read.
+    retried(|| unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) })
 }
 
 /// What one message held.
@@ -112,6 +92,27 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     }
     let cut = message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0;
     Ok(Received { len, fds, cut })
+}
+
+/// A message without control data, and its one part, which it does not point to yet.
+fn empty_message(base: *mut u8, len: usize) -> (libc::iovec, libc::msghdr) {
+    let part = libc::iovec {
+        iov_base: base.cast(),
+        iov_len: len,
+    };
+    // SAFETY: numbers and pointers, and all of them may be zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iovlen = 1;
+    (part, message)
+}
+
+fn retried(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match Errno::result(call()) {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other.map(isize::cast_unsigned)?),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -159,10 +159,12 @@ fn of_a_front() {
             "epoll_wait",
             "recvmsg", // the worker is done
             "read",    // what it has said on its standard error
-            "close",   // input,
-            "close",   // output
-            "close",   // and log: the response ends
             "sendto",  // the front may go
+            "epoll_ctl",
+            "epoll_wait", // it has gone
+            "close",      // input,
+            "close",      // output
+            "close",      // and log: the response ends
             "close",
             "epoll_wait",
         ],

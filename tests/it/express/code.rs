@@ -132,10 +132,17 @@ fn function(line: &str) -> Option<Function> {
     })
 }
 
+/// What objdump shows before the verb of a branch, if it is there.
+const PREFIXES: [&str; 4] = ["bnd ", "notrack ", "data16 ", "cs "];
+
 /// `27da72:`, a tab, `call   280360 <name>`
 fn instruction(line: &str) -> Option<Instruction> {
     let (at, what) = line.split_once(":\t")?;
     let what = what.split('#').next().unwrap_or_default();
+    // `notrack jmp *%rax` is a branch as well.
+    let what = PREFIXES.iter().fold(what.trim(), |what, prefix| {
+        what.strip_prefix(prefix).unwrap_or(what)
+    });
     let (verb, object) = what.trim().split_once(' ').unwrap_or((what.trim(), ""));
     Some(Instruction {
         at: u64::from_str_radix(at.trim(), 16).ok()?,

@@ -44,7 +44,7 @@ mod way {
     }
 
     /// The socket's path is known: all that a forward needs.
-    const FORWARD: [i64; 8] = [
+    const FORWARD: [i64; 9] = [
         libc::SYS_socket,
         // Without waiting: a full backlog is an answer too.
         libc::SYS_connect,
@@ -52,6 +52,8 @@ mod way {
         libc::SYS_fcntl,
         // Whose it is, and which process: somebody else's is a squat.
         libc::SYS_getsockopt,
+        // Whose app it serves: a link in a squatted place leads anywhere.
+        libc::SYS_getpeername,
         libc::SYS_sendmsg,
         // A daemon that says nothing in this time is stuck.
         libc::SYS_setsockopt,
@@ -98,7 +100,7 @@ mod way {
             // ... its folder.
             libc::SYS_newfstatat,
         ];
-        assert_eq!(way_of(&link, &home, &[]), forward_after(&before));
+        assert_eq!(way_of(&link, &home, &[REFUSED]), forward_after(&before));
     }
 
     /// The tests above, shown to fail: more meta-variables than most are no longer in a place of fixed size.
