@@ -34,7 +34,7 @@ help:
 	@echo 'make check      format, lints, unit tests, the rooms of the house'
 	@echo 'make test       installs what the tests need, then check and the tests on real servers'
 	@echo 'make demo       an app served in all three ways; ONCE=1 ends by itself'
-	@echo 'make bench      measures'
+	@echo 'make bench      measures, beside the peers; BENCH="--quick front" chooses (see tests/bench/bench --help)'
 
 # The entry point: src/express, where there is one for this processor.
 ENTRY_x86_64 := -C link-arg=-Wl,--entry=express_start,--require-defined=express_start
@@ -85,7 +85,7 @@ demo: build
 	ONCE=$(ONCE) packaging/demo/demo
 
 bench: build
-	tests/bench/bench
+	tests/bench/bench $(BENCH)
 
 clean:
 	$(CARGO) clean

@@ -5,17 +5,7 @@
 set -eu
 
 environment=$1
-packages=()
-
-need() { # PACKAGE COMMAND...: the package, unless the command succeeds
-    local package=$1
-    shift
-    "$@" >/dev/null 2>&1 || packages+=("$package")
-}
-
-has_module() { # MODULE: of the system's Python
-    /usr/bin/python3 -c 'import sys; from importlib.util import find_spec; sys.exit(find_spec(sys.argv[1]) is None)' "$1"
-}
+. "$(dirname "$0")/install-packages.sh"
 
 # Web servers.
 need apache2-bin test -x /usr/sbin/apache2 -a -e /usr/lib/apache2/modules/mod_cgid.so
@@ -47,28 +37,7 @@ need curl curl --version
 need strace test -x /usr/bin/strace
 need util-linux /usr/bin/setpriv --version
 
-if [ ${#packages[@]} -gt 0 ]; then
-    if ! command -v apt-get >/dev/null; then
-        echo "install-deps.sh: the tests need ${packages[*]} (Debian's names): install them" >&2
-        exit 69
-    elif [ "$(id -u)" = 0 ]; then
-        root=(env)
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        root=(sudo)
-    else
-        echo "install-deps.sh: the tests need more packages: apt-get install ${packages[*]}" >&2
-        exit 77
-    fi
-    # The packages start their servers as they are installed; the tests start their own, and this machine may be in use.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e $policy ]; then
-        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
-        "${root[@]}" chmod 755 $policy
-        trap '"${root[@]}" rm -f $policy' EXIT
-    fi
-    "${root[@]}" apt-get update
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
-fi
+install_packages 'the tests need'
 
 if ! "$environment/bin/python3" "$environment/bin/hg" --version >/dev/null 2>&1; then
     rm -rf "$environment"

@@ -1,0 +1,69 @@
+"""What the adaptor adds to the interpreter's own start when it runs an app as a CGI. A figure is the median over all
+rounds, and what is added is the median of the differences within a round."""
+
+import os
+import subprocess
+import time
+
+import common
+from common import CGI_ENVIRON, CLEAN, META, PYTHON
+from figures import Budget, Result, Table, difference, interleave, median, number
+
+TITLE = 'What the adaptor adds to the start of the interpreter'
+LIMIT = 3.0  # ms
+
+
+def measure(site):
+    place = site.folder()
+    app_file = site.app(place, 'app', applet='app-cgi')
+    adaptor = shipped_adaptor(site, place)
+    header = os.memfd_create('header', 0)
+    pairs = ''.join(f'{name}\0{value}\0' for name, value in [
+        ('CONTENT_LENGTH', ''), ('SCGI', '1'), *((n, v) for n, v in META.items() if n != 'CONTENT_LENGTH')])
+    os.write(header, f'{len(pairs)}:{pairs},'.encode())
+
+    def adapted():
+        os.lseek(header, 0, os.SEEK_SET)
+        return once([PYTHON, '-c', adaptor, 'cgi', 'app_app:application', place, str(header)], CLEAN)
+
+    contenders = {
+        'python3 -c pass': lambda: once([PYTHON, '-c', 'pass'], CLEAN, answers=False),
+        'the adaptor, an app of three lines': adapted,
+        'app-cgi, its app file, the same app': lambda: once([app_file], CGI_ENVIRON),
+    }
+    # First for .pyc files and caches.
+    times = interleave(contenders, site.rounds(200, 10), warm_up=3)
+    os.close(header)
+    base, bare, _ = times.values()
+    rows = [('run as a CGI', 'ms', 'added', 'ratio')]
+    for name, figures in times.items():
+        added = '' if figures is base else number(difference(figures, base))
+        rows.append((name, number(median(figures)), added, number(median(figures) / median(base))))
+    # The budget is the adaptor's; the last row has the start of the front as well.
+    budget = Budget('the adaptor, added to the start of the interpreter', LIMIT, difference(bare, base), unit=' ms')
+    return Result([Table(TITLE, rows)], [budget])
+
+
+def once(argv, environ, answers=True):
+    """From spawn to reap in ms, what it writes going to a pipe, as under a web server."""
+    reader, writer = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_CLOSE, reader), (os.POSIX_SPAWN_CLOSE, writer)]
+    began = time.perf_counter()
+    pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions)
+    _, status = os.waitpid(pid, 0)
+    seconds = time.perf_counter() - began
+    os.close(writer)
+    said = os.read(reader, 65536)
+    os.close(reader)
+    if status or answers != said.replace(b'\r', b'').endswith(b'\n\nhello\n'):
+        common.fail(f'{argv[0]} does not answer: status {status}, {said!r}')
+    return seconds * 1000
+
+
+def shipped_adaptor(site, place):
+    """The adaptor as the installed program hands it to the interpreter: here to one that only keeps it."""
+    keeper = site.script(f'{place}/keeper', f'#!/bin/sh\nprintf %s "$2" >{place}/adaptor\n')
+    app_file = site.app(place, 'kept', applet='app-cgi', python=keeper)
+    subprocess.run([app_file], env=CLEAN | META, check=True)
+    with open(f'{place}/adaptor', encoding='utf-8') as file:
+        return file.read()

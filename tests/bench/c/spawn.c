@@ -1,0 +1,125 @@
+/*
+ * Runs programs in turns and times each from its spawn to its reap, itself doing as little as it can.
+ *
+ * usage: spawn ROUNDS BODY (ENVIRON PROGRAM)...
+ * ENVIRON is a file of NAME=VALUE, each ended by a 0 byte. Stdin is what spawn has, stdout a pipe that is read when
+ * the program is reaped, stderr the same pipe as spawn's. Prints a line for each run: which program, nanoseconds, page
+ * faults. An exit status other than 0, or an output that does not end with BODY, ends it.
+ */
+
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+struct contender {
+	char *argv[2];
+	char **environ;
+};
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static char **read_environ(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char **environ = NULL, *line = NULL;
+	size_t count = 0, size = 0;
+
+	if (!file)
+		fail(path);
+	for (;;) {
+		environ = realloc(environ, (count + 1) * sizeof *environ);
+		if (!environ)
+			fail("realloc");
+		if (getdelim(&line, &size, 0, file) < 0)
+			break;
+		environ[count] = strdup(line);
+		if (!environ[count++])
+			fail("strdup");
+	}
+	environ[count] = NULL;
+	free(line);
+	fclose(file);
+	return environ;
+}
+
+static long long now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static void run(struct contender *contender, const char *body, long long *took, long *faults)
+{
+	int pipe_ends[2], status;
+	char said[65536];
+	struct rusage usage;
+
+	if (pipe2(pipe_ends, O_CLOEXEC) < 0)
+		fail("pipe");
+	long long began = now();
+	pid_t pid = vfork();
+	if (pid < 0)
+		fail("vfork");
+	if (!pid) {
+		dup2(pipe_ends[1], 1);
+		execve(contender->argv[0], contender->argv, contender->environ);
+		_exit(127);
+	}
+	if (wait4(pid, &status, 0, &usage) != pid)
+		fail("wait4");
+	*took = now() - began;
+	*faults = usage.ru_minflt;
+	close(pipe_ends[1]);
+	ssize_t count = read(pipe_ends[0], said, sizeof said);
+	close(pipe_ends[0]);
+	size_t length = strlen(body);
+	if (status || count < (ssize_t)length || memcmp(said + count - length, body, length)) {
+		fprintf(stderr, "%s does not answer: status %d, %zd bytes\n", contender->argv[0], status, count);
+		exit(1);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 5 || argc % 2 == 0) {
+		fprintf(stderr, "usage: spawn ROUNDS BODY (ENVIRON PROGRAM)...\n");
+		return 64;
+	}
+	int rounds = atoi(argv[1]), count = (argc - 3) / 2;
+	struct contender *contenders = calloc(count, sizeof *contenders);
+	long long *took = calloc((size_t)rounds * count, sizeof *took);
+	long *faults = calloc((size_t)rounds * count, sizeof *faults);
+
+	if (!contenders || !took || !faults)
+		fail("calloc");
+	for (int i = 0; i < count; i++) {
+		contenders[i].environ = read_environ(argv[3 + 2 * i]);
+		contenders[i].argv[0] = argv[4 + 2 * i];
+	}
+	/* Caches; and what is measured next touches no new page of ours. */
+	for (int i = 0; i < 3 * count; i++)
+		run(&contenders[i % count], argv[2], &took[0], &faults[0]);
+	memset(took, 1, (size_t)rounds * count * sizeof *took);
+	memset(faults, 1, (size_t)rounds * count * sizeof *faults);
+	for (int round = 0; round < rounds; round++) {
+		/* Nobody is always the one who comes after the longest. */
+		for (int turn = 0; turn < count; turn++) {
+			int which = (round + turn) % count, place = round * count + which;
+			run(&contenders[which], argv[2], &took[place], &faults[place]);
+		}
+	}
+	for (int i = 0; i < rounds * count; i++)
+		printf("%d %lld %ld\n", i % count, took[i], faults[i]);
+	return 0;
+}

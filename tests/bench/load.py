@@ -1,0 +1,45 @@
+"""Many requests at once, by wrk: how many a second, and how long they took."""
+
+import dataclasses
+import re
+import subprocess
+
+import common
+
+FACTORS = {'us': 0.001, 'ms': 1.0, 's': 1000.0, 'm': 60000.0}
+
+
+@dataclasses.dataclass
+class Load:
+    """Requests per second; the median and the 99th percentile in ms; responses other than 2xx or 3xx, and
+    connections that failed."""
+    rate: float
+    median: float
+    p99: float
+    refused: int
+    errors: int
+
+
+def wrk(url, connections, seconds, headers=(), script=None, refusals=False):
+    """`refusals`: other answers than 2xx are counted and not the bench's end. A connection that fails is that always."""
+    options = [word for header in headers for word in ('-H', header)] + (['-s', script] if script else [])
+    threads = min(connections, 2)
+    argv = ['wrk', '--latency', f'-t{threads}', f'-c{connections}', f'-d{seconds}s', '--timeout', '30s', *options, url]
+    done = subprocess.run(argv, env=common.CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                          timeout=seconds + common.PATIENCE)
+    said = done.stdout.decode()
+    rate = re.search(r'Requests/sec:\s+([\d.]+)', said)
+    if done.returncode or not rate:
+        common.fail(f'wrk {url}: {done.stderr.decode().strip()} {said}')
+    refused = re.search(r'Non-2xx or 3xx responses: (\d+)', said)
+    errors = re.search(r'Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)', said)
+    load = Load(float(rate[1]), percentile(said, 50), percentile(said, 99), int(refused[1]) if refused else 0,
+                sum(map(int, errors.groups())) if errors else 0)
+    if load.errors or load.refused and not refusals:
+        common.fail(f'wrk {url}: {load.errors} connections failed, {load.refused} responses were not 2xx\n{said}')
+    return load
+
+
+def percentile(said, part):
+    figure, unit = re.search(rf'^\s+{part}%\s+([\d.]+)(us|ms|s|m)\s*$', said, re.MULTILINE).groups()
+    return float(figure) * FACTORS[unit]
