@@ -148,8 +148,8 @@ class Site:
 
     def app(self, folder, name, text=HELLO, applet='polycgi', **keys):
         """Writes the WSGI application `text` as a module and an app file `folder/name` for it. Keys are polycgi's, with
-        `_` for `-`; where they name another kind of app (cgi, scgi, connect), there is no module. The daemon's places
-        are below the folder, and its front finds them as it does in life."""
+        `_` for `-`; where they name another kind of app (cgi, scgi, connect), there is no module. What its daemon keeps
+        is below the folder."""
         lines = {'runtime-dir': self.make(f'{folder}/run', 0o700), 'spool-dir': self.make(f'{folder}/spool')}
         if not {'cgi', 'scgi', 'connect'} & keys.keys():
             module = f'{name.replace(".", "_").replace("-", "_")}_app'

@@ -2,7 +2,7 @@
  * The least that a daemon can be: one process, one request at a time, the same answer to each. What a front costs is
  * measured against it.
  *
- * usage: echo PATH (a front of polycgi's: handoff), echo PORT (an SCGI client, at 127.0.0.1)
+ * usage: echo scgi PATH|PORT (fronts of polycgi's, which give their descriptors; or plain SCGI clients), echo fastcgi PATH
  */
 
 #define _GNU_SOURCE
@@ -46,7 +46,7 @@ static size_t header_end(const char *bytes, size_t count)
 	return colon ? colon + 1 - bytes + strtoul(bytes, NULL, 10) + 1 : 0;
 }
 
-static void serve(int client)
+static void serve_scgi(int client)
 {
 	static char header[1 << 18];
 	union {
@@ -82,14 +82,62 @@ static void serve(int client)
 	}
 }
 
+/* The FastCGI specification, section 8: the head of a record. */
+enum { END_REQUEST = 3, STDIN = 5, STDOUT = 6 };
+
+struct head {
+	unsigned char version, type, id_high, id_low, length_high, length_low, padding, reserved;
+};
+
+static void serve_fastcgi(int client)
+{
+	static char bytes[1 << 18];
+	size_t have = 0, at = 0;
+	struct {
+		struct head out;
+		char answer[sizeof answer - 1];
+		struct head no_more, end;
+		char status[8];
+	} reply = {
+		.out = { 1, STDOUT, 0, 1, 0, sizeof answer - 1, 0, 0 },
+		.no_more = { 1, STDOUT, 0, 1, 0, 0, 0, 0 },
+		.end = { 1, END_REQUEST, 0, 1, 0, 8, 0, 0 },
+	};
+
+	memcpy(reply.answer, answer, sizeof answer - 1);
+	/* Records up to the empty one that ends stdin. */
+	for (;;) {
+		ssize_t count = read(client, bytes + have, sizeof bytes - have);
+
+		if (count <= 0)
+			return;
+		have += count;
+		while (have - at >= sizeof(struct head)) {
+			struct head *head = (struct head *)(bytes + at);
+			size_t length = head->length_high << 8 | head->length_low;
+
+			if (head->type == STDIN && !length) {
+				reply.out.id_low = reply.no_more.id_low = reply.end.id_low = head->id_low;
+				send(client, &reply, sizeof reply, MSG_NOSIGNAL);
+				return;
+			}
+			if (have - at < sizeof *head + length + head->padding)
+				break;
+			at += sizeof *head + length + head->padding;
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 2) {
-		fprintf(stderr, "usage: echo PATH|PORT\n");
+	if (argc != 3) {
+		fprintf(stderr, "usage: echo scgi|fastcgi PATH|PORT\n");
 		return 64;
 	}
-	for (int listener = listen_at(argv[1]);;) {
+	void (*serve)(int) = strcmp(argv[1], "fastcgi") ? serve_scgi : serve_fastcgi;
+	for (int listener = listen_at(argv[2]);;) {
 		int client = accept(listener, NULL, NULL);
+
 		if (client < 0)
 			fail("accept");
 		serve(client);

@@ -59,7 +59,8 @@ static long long now(void)
 	return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
-static void run(struct contender *contender, const char *body, long long *took, long *faults)
+/* By a fork, as web servers do: the child's first faults are those of the pages that it then gives up. */
+static void run(const struct contender *contender, const char *body, long long *took, long *faults)
 {
 	int pipe_ends[2], status;
 	char said[65536];
@@ -68,9 +69,9 @@ static void run(struct contender *contender, const char *body, long long *took, 
 	if (pipe2(pipe_ends, O_CLOEXEC) < 0)
 		fail("pipe");
 	long long began = now();
-	pid_t pid = vfork();
+	pid_t pid = fork();
 	if (pid < 0)
-		fail("vfork");
+		fail("fork");
 	if (!pid) {
 		dup2(pipe_ends[1], 1);
 		execve(contender->argv[0], contender->argv, contender->environ);
@@ -92,34 +93,33 @@ static void run(struct contender *contender, const char *body, long long *took, 
 
 int main(int argc, char **argv)
 {
+	long long took;
+	long faults;
+
 	if (argc < 5 || argc % 2 == 0) {
 		fprintf(stderr, "usage: spawn ROUNDS BODY (ENVIRON PROGRAM)...\n");
 		return 64;
 	}
 	int rounds = atoi(argv[1]), count = (argc - 3) / 2;
 	struct contender *contenders = calloc(count, sizeof *contenders);
-	long long *took = calloc((size_t)rounds * count, sizeof *took);
-	long *faults = calloc((size_t)rounds * count, sizeof *faults);
 
-	if (!contenders || !took || !faults)
+	if (!contenders)
 		fail("calloc");
 	for (int i = 0; i < count; i++) {
 		contenders[i].environ = read_environ(argv[3 + 2 * i]);
 		contenders[i].argv[0] = argv[4 + 2 * i];
 	}
-	/* Caches; and what is measured next touches no new page of ours. */
+	/* Before what counts: caches. */
 	for (int i = 0; i < 3 * count; i++)
-		run(&contenders[i % count], argv[2], &took[0], &faults[0]);
-	memset(took, 1, (size_t)rounds * count * sizeof *took);
-	memset(faults, 1, (size_t)rounds * count * sizeof *faults);
+		run(&contenders[i % count], argv[2], &took, &faults);
 	for (int round = 0; round < rounds; round++) {
 		/* Nobody is always the one who comes after the longest. */
 		for (int turn = 0; turn < count; turn++) {
-			int which = (round + turn) % count, place = round * count + which;
-			run(&contenders[which], argv[2], &took[place], &faults[place]);
+			int which = (round + turn) % count;
+
+			run(&contenders[which], argv[2], &took, &faults);
+			printf("%d %lld %ld\n", which, took, faults);
 		}
 	}
-	for (int i = 0; i < rounds * count; i++)
-		printf("%d %lld %ld\n", i % count, took[i], faults[i]);
 	return 0;
 }
