@@ -77,6 +77,8 @@ def difference(figures, base):
 
 def number(figure):
     """As many digits as say something."""
+    if isinstance(figure, int):
+        return str(figure)
     size = abs(figure)
     if size >= 100 or figure == int(figure) and size >= 10:
         return f'{figure:.0f}'
