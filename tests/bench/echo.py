@@ -57,10 +57,10 @@ class Daemons:
         for place in self.places:
             shutil.rmtree(place)
 
-    def script(self, kind='echo'):
+    def script(self, kind='echo', speaks='scgi'):
         """An app file, with an echo daemon at its socket."""
         name = f'{kind}-{self.mark}'
-        return self.behind(self.site.script(f'{self.site.folder()}/{name}.cgi', self.text()), name)
+        return self.behind(self.site.script(f'{self.site.folder()}/{name}.cgi', self.text()), name, speaks=speaks)
 
     def symlink(self):
         """The same by a symlink; returns it and the HOME with its configuration."""
@@ -73,7 +73,7 @@ class Daemons:
     def text(self):
         return f'#!{self.site.bin}/polycgi -\ncgi = /bin/false\nmode = daemon\n'
 
-    def behind(self, app, name, home='/'):
+    def behind(self, app, name, home='/', speaks='scgi'):
         """Starts the echo daemon in the real one's stead: only that knows where its fronts look."""
         environ = common.CLEAN | {'HOME': home}
         for word in 'start', 'stop':
@@ -82,7 +82,7 @@ class Daemons:
         place = self.place(name)
         self.places.append(place)
         common.wait_for(lambda: not os.path.exists(f'{place}/sock'), f'{place}/sock stays')
-        self.site.serve([self.site.c('echo'), 'scgi', f'{place}/sock'], f'{place}/sock')
+        self.site.serve([self.site.c('echo'), speaks, f'{place}/sock'], f'{place}/sock')
         return app
 
     def place(self, name):

@@ -1,8 +1,9 @@
-"""Many requests at once, by wrk: how many a second, and how long they took."""
+"""Many requests at once, by wrk and by ab: how many a second, and how long they took."""
 
 import dataclasses
 import re
 import subprocess
+import urllib.request
 
 import common
 
@@ -43,3 +44,31 @@ def wrk(url, connections, seconds, headers=(), script=None, refusals=False):
 def percentile(said, part):
     figure, unit = re.search(rf'^\s+{part}%\s+([\d.]+)(us|ms|s|m)\s*$', said, re.MULTILINE).groups()
     return float(figure) * FACTORS[unit]
+
+
+def ab(url, clients, requests, body):
+    """Requests per second by ab, each on a connection of its own. Every response is a 2xx, as long as this body; one
+    before the run and one after it are compared with it."""
+    ask(url, body)
+    argv = ['ab', '-q', '-n', str(requests), '-c', str(clients), url]
+    done = subprocess.run(argv, env=common.CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                          timeout=2 * common.PATIENCE)
+    said = done.stdout.decode()
+    counts = dict(re.findall(r'^(\w[\w -]+):\s+([\d.]+)', said, re.MULTILINE))
+    if (done.returncode or counts['Complete requests'] != str(requests) or counts['Failed requests'] != '0'
+            or 'Non-2xx responses' in counts or counts['Document Length'] != str(len(body))):
+        common.fail(f'ab {url}: {done.stderr.decode().strip()} {said}')
+    ask(url, body)
+    return float(counts['Requests per second'])
+
+
+def ask(url, body):
+    # By no proxy that the environment may name.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=common.PATIENCE) as response:
+            said = response.read()
+    except OSError as error:
+        common.fail(f'{url} does not answer: {error}')
+    if said != body:
+        common.fail(f'{url} does not answer as it should: {said[:200]!r}')

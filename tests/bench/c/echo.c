@@ -2,11 +2,15 @@
  * The least that a daemon can be: one process, one request at a time, the same answer to each. What a front costs is
  * measured against it.
  *
- * usage: echo scgi PATH|PORT (fronts of polycgi's, which give their descriptors; or plain SCGI clients), echo fastcgi PATH
+ * usage: echo scgi PATH|PORT   (fronts of polycgi's, which give their descriptors; or plain SCGI clients)
+ *        echo early PATH       (fronts are told to go before they have their answer)
+ *        echo late PATH        (what a front passed is closed when it has gone, as our own daemon does it)
+ *        echo fastcgi PATH|-   (-: fd 0 listens, as under mod_fcgid)
  */
 
 #define _GNU_SOURCE
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +20,12 @@
 
 static const char answer[] = "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n";
 static const char acks[] = "QTD";
+static int early, late;
+
+/* Behind the listener: fronts that were told to go; and what each of them had passed. */
+enum { MOST = 1024 };
+static struct pollfd parting[MOST] = { { .events = POLLIN } };
+static int passed_by[MOST][3], count = 1;
 
 static void fail(const char *what)
 {
@@ -29,8 +39,11 @@ static int listen_at(const char *place)
 	struct sockaddr_in port = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr *address = place[0] == '/' ? (struct sockaddr *)&path : (struct sockaddr *)&port;
 	socklen_t length = place[0] == '/' ? sizeof path : sizeof port;
-	int listener = socket(address->sa_family, SOCK_STREAM, 0), on = 1;
+	int on = 1, listener;
 
+	if (!strcmp(place, "-"))
+		return 0;
+	listener = socket(address->sa_family, SOCK_STREAM, 0);
 	strncpy(path.sun_path, place, sizeof path.sun_path - 1);
 	port.sin_port = htons(atoi(place));
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -44,6 +57,30 @@ static size_t header_end(const char *bytes, size_t count)
 {
 	const char *colon = memchr(bytes, ':', count < 20 ? count : 20);
 	return colon ? colon + 1 - bytes + strtoul(bytes, NULL, 10) + 1 : 0;
+}
+
+static void close_all(const int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+/* Until somebody connects. */
+static void see_off(int listener)
+{
+	parting[0].fd = listener;
+	do {
+		if (poll(parting, count, -1) < 0)
+			fail("poll");
+		for (int i = count - 1; i > 0; i--) {
+			if (!parting[i].revents)
+				continue;
+			close_all(passed_by[i]);
+			close(parting[i].fd);
+			parting[i] = parting[--count];
+			memcpy(passed_by[i], passed_by[count], sizeof passed_by[i]);
+		}
+	} while (!parting[0].revents || count == MOST);
 }
 
 static void serve_scgi(int client)
@@ -73,12 +110,18 @@ static void serve_scgi(int client)
 		have += count;
 		end = header_end(header, have);
 	}
+	if (passed && early)
+		send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
 	if (write(passed ? fds[1] : client, answer, sizeof answer - 1) < 0)
 		perror("echo: cannot answer");
-	if (passed) {
-		for (int i = 0; i < 3; i++)
-			close(fds[i]);
+	if (passed && late) {
 		send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
+		parting[count] = (struct pollfd){ .fd = dup(client), .events = POLLIN };
+		memcpy(passed_by[count++], fds, sizeof fds);
+	} else if (passed) {
+		close_all(fds);
+		if (!early)
+			send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
 	}
 }
 
@@ -131,11 +174,15 @@ static void serve_fastcgi(int client)
 int main(int argc, char **argv)
 {
 	if (argc != 3) {
-		fprintf(stderr, "usage: echo scgi|fastcgi PATH|PORT\n");
+		fprintf(stderr, "usage: echo scgi|early|late|fastcgi PATH|PORT|-\n");
 		return 64;
 	}
+	early = !strcmp(argv[1], "early");
+	late = !strcmp(argv[1], "late");
 	void (*serve)(int) = strcmp(argv[1], "fastcgi") ? serve_scgi : serve_fastcgi;
 	for (int listener = listen_at(argv[2]);;) {
+		if (late)
+			see_off(listener);
 		int client = accept(listener, NULL, NULL);
 
 		if (client < 0)
