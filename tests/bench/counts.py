@@ -35,6 +35,11 @@ def cpu(pids):
     return sum(int(tick) for pid in pids for tick in stat(pid)[11:15]) / TICK
 
 
+def own_cpu(pid):
+    """Seconds of processor time of this one process."""
+    return sum(int(tick) for tick in stat(pid)[11:13]) / TICK
+
+
 def pss(pid):
     """Bytes, shared pages counted in parts."""
     return smaps(pid, 'Pss:')

@@ -12,8 +12,9 @@ FACTORS = {'us': 0.001, 'ms': 1.0, 's': 1000.0, 'm': 60000.0}
 
 @dataclasses.dataclass
 class Load:
-    """Requests per second; the median and the 99th percentile in ms; responses other than 2xx or 3xx, and
-    connections that failed."""
+    """How many requests, and how many per second; the median and the 99th percentile in ms; responses other than 2xx
+    or 3xx, and connections that failed."""
+    requests: int
     rate: float
     median: float
     p99: float
@@ -34,8 +35,9 @@ def wrk(url, connections, seconds, headers=(), script=None, refusals=False):
         common.fail(f'wrk {url}: {done.stderr.decode().strip()} {said}')
     refused = re.search(r'Non-2xx or 3xx responses: (\d+)', said)
     errors = re.search(r'Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)', said)
-    load = Load(float(rate[1]), percentile(said, 50), percentile(said, 99), int(refused[1]) if refused else 0,
-                sum(map(int, errors.groups())) if errors else 0)
+    requests = re.search(r'(\d+) requests in', said)
+    load = Load(int(requests[1]), float(rate[1]), percentile(said, 50), percentile(said, 99),
+                int(refused[1]) if refused else 0, sum(map(int, errors.groups())) if errors else 0)
     if load.errors or load.refused and not refusals:
         common.fail(f'wrk {url}: {load.errors} connections failed, {load.refused} responses were not 2xx\n{said}')
     return load

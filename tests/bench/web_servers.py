@@ -3,6 +3,7 @@
 import common
 
 APACHE, MODULES = '/usr/sbin/apache2', '/usr/lib/apache2/modules'
+NGINX, PARAMS = '/usr/sbin/nginx', '/etc/nginx'
 
 
 def apache(site, mpm='event', cgi='cgid', at_once=64, extra='', load=()):
@@ -32,4 +33,25 @@ def apache(site, mpm='event', cgi='cgid', at_once=64, extra='', load=()):
     argv = [APACHE, '-D', 'FOREGROUND', '-d', root, '-f', f'{root}/httpd.conf']
     server = site.serve(argv, address, cwd=root)
     server.address, server.cgi_bin, server.url = address, cgi_bin, f'http://{address[0]}:{address[1]}/cgi-bin'
+    return server
+
+
+def nginx(site, locations):
+    """Serves {name: directives of its `location /`}, each at a port of its own: `.urls` is {name: URL}. One worker
+    process, no log of requests; a client's connection is kept as long as the client likes. `include NAME_params` in the
+    directives is Debian's file."""
+    root = site.folder()
+    addresses = {name: common.free_address() for name in locations}
+    servers = ''.join(f'  server {{ listen {addresses[name][0]}:{addresses[name][1]}; location / {{ {directives} }} }}\n'
+                      for name, directives in locations.items()).replace('include ', f'include {PARAMS}/')
+    folders = ''.join(f'  {what}_temp_path {root}/{what};\n'
+                      for what in ('client_body', 'fastcgi', 'proxy', 'scgi', 'uwsgi'))
+    config = (f'daemon off;\nworker_processes 1;\npid {root}/pid;\nerror_log {root}/error.log;\n'
+              'events { worker_connections 4096; }\n'
+              f'http {{\n  access_log off;\n  keepalive_requests 1000000000;\n{folders}{servers}}}\n')
+    site.write(f'{root}/nginx.conf', config)
+    argv = [NGINX, '-e', f'{root}/error.log', '-p', root, '-c', f'{root}/nginx.conf']
+    # Its sockets are all there before the first one takes a connection.
+    server = site.serve(argv, next(iter(addresses.values())), cwd=root)
+    server.urls = {name: f'http://{host}:{port}/' for name, (host, port) in addresses.items()}
     return server
