@@ -66,8 +66,12 @@ def page_tables(pid):
 
 
 def in_status(pid, name):
-    with open(f'/proc/{pid}/status', encoding='utf-8') as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+    """0 where the process is gone, or nothing is left of it but its exit status."""
+    try:
+        with open(f'/proc/{pid}/status', encoding='utf-8') as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith(name)), 0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def reset_peak(pid):
