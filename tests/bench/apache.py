@@ -103,6 +103,7 @@ def measure(site):
     ]
     series = {f'requests/s, {how}': {name: median(figures) for name, figures in of[BUDGET_AT].items()}
               for how, of in rates.items()}
+    series['requests/s, event, mod_cgid'][PLAIN] = median(hello[PLAIN])
     return Result(tables, budgets, series)
 
 

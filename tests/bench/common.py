@@ -3,13 +3,14 @@
     TITLE = 'what it measures, in a line'
     def measure(site) -> figures.Result
 
-and is named in PARTS of `bench`. It prints nothing: its Result has tables, budgets and series. What a part may use:
+and is named in PARTS of `bench`. It prints nothing: its Result has tables, budgets and series. `picture` draws some of
+the series of front.py and apache.py. What a part may use:
 
 common.py       Site: where everything of a run lives, who serves, what is installed; servers, apps, the daemon
 figures.py      interleave, median, percentile, ratio, difference, number; Table, Budget, Result
 counts.py       pss, rss, peak_rss, cpu, tree, syscalls, Traced
 web_servers.py  apache(site, ...), nginx(site, ...): a server with a configuration of its own
-load.py         wrk(...): requests per second, and how long they took
+load.py         wrk(...), ab(...): requests per second, and how long they took
 c/NAME.c        compiled to site.c('NAME'), see c/Makefile: empty-nolibc, empty-static, empty-dynamic (CGIs), ...
 
     site.quick              few rounds, small sizes: only to see that it works. site.rounds(200, 10) chooses.
@@ -25,10 +26,11 @@ c/NAME.c        compiled to site.c('NAME'), see c/Makefile: empty-nolibc, empty-
     site.status(app)                       its JSON, parsed
     site.daemon(app)                       the daemon's pid (None: there is none)
 
-Every wait has a deadline (PATIENCE); whatever does not work ends the bench by `fail`. Servers are started with CLEAN as
-their environment.
+Every wait has a deadline (PATIENCE); whatever does not work ends the part by `fail`. Servers are started with CLEAN as
+their environment; those that a part leaves are stopped before the next one.
 """
 
+import contextlib
 import json
 import os
 import pwd
@@ -69,14 +71,16 @@ def application(environ, start_response):
 '''
 
 
+class Failed(Exception):
+    """Something does not work, and there is no figure; a sentence."""
+
+
 def fail(sentence):
-    sys.exit(f'bench: {sentence}')
+    raise Failed(sentence)
 
 
 class Site:
     """Where everything of a run lives; gone, with every process, when the `with` ends."""
-
-    PATIENCE = PATIENCE
 
     def __init__(self, quick=False):
         self.quick = quick
@@ -98,14 +102,23 @@ class Site:
         return self
 
     def __exit__(self, *_):
+        self.quiet()
+        wait_for(self.is_gone, f'cannot remove {self.place}')
+        with contextlib.suppress(OSError):  # other apps of this user's have their places there
+            os.rmdir(f'/tmp/polycgi-{self.uid}')
+
+    def is_gone(self):
+        """Takes the place away; a process that still leaves may make something in it meanwhile."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        return not os.path.exists(self.place)
+
+    def quiet(self):
+        """Stops whatever was started: daemons and servers."""
         for app in self.apps:
             self.polycgi('stop', app, check=False)
         for server in reversed(self.servers):
             server.stop()
-        shutil.rmtree(self.place)
-        base = f'/tmp/polycgi-{self.uid}'
-        if os.path.isdir(base) and not os.listdir(base):
-            os.rmdir(base)
+        self.apps, self.servers = [], []
 
     def install(self):
         prefix = f'{self.place}/prefix'

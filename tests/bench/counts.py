@@ -4,6 +4,8 @@ import os
 import subprocess
 import tempfile
 
+from common import PATIENCE
+
 TICK = os.sysconf('SC_CLK_TCK')
 
 
@@ -85,7 +87,7 @@ def syscalls(site, argv, environ):
     with tempfile.NamedTemporaryFile(dir=site.folder(), prefix='strace.') as log:
         os.chmod(log.name, 0o666)
         subprocess.run(['strace', '-o', log.name, *argv], env=environ, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, check=True, timeout=site.PATIENCE, **site.as_user)
+                       stdout=subprocess.PIPE, check=True, timeout=PATIENCE, **site.as_user)
         return sum(1 for line in log if b'(' in line and not line.startswith((b'---', b'+++')))
 
 
@@ -108,7 +110,7 @@ class Traced:
     def __exit__(self, *_):
         self.strace.terminate()
         self.strace.stderr.read()
-        self.strace.wait(self.site.PATIENCE)
+        self.strace.wait(PATIENCE)
         for line in self.log:
             call = line.split(None, 1)[1].split(b'(')[0].decode()
             if call.isidentifier():

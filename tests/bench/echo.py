@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 import common
-import figures
 from common import CGI_ENVIRON
+from figures import median
 
 # Whoever gives another answer than the echo daemon was not served by it.
 BODY = 'hello\n'
@@ -21,10 +21,11 @@ class Front:
 
 
 class Cost:
-    """What a front costs: the median of its nanoseconds as µs, and of its page faults."""
+    """What a front costs, as medians: µs from spawn to reap, page faults, µs of its own processor time."""
 
-    def __init__(self, nanoseconds, faults):
-        self.micros, self.faults = figures.median(nanoseconds) / 1000, figures.median(faults)
+    def __init__(self, runs):
+        nanoseconds, faults, cpu = zip(*runs, strict=True)
+        self.micros, self.faults, self.cpu = median(nanoseconds) / 1000, median(faults), median(cpu)
 
 
 def spawn(site, fronts, rounds):
@@ -38,8 +39,7 @@ def spawn(site, fronts, rounds):
     if done.returncode:
         common.fail(done.stderr.decode(errors='replace').strip())
     runs = [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
-    return [Cost([run[1] for run in runs if run[0] == number], [run[2] for run in runs if run[0] == number])
-            for number in range(len(fronts))]
+    return [Cost([run[1:] for run in runs if run[0] == number]) for number in range(len(fronts))]
 
 
 class Daemons:

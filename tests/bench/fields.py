@@ -17,7 +17,7 @@ APPS = 1, 10, 100, 1000
 def measure(site):
     rounds = site.rounds(500, 20)
     with echo.Daemons(site) as daemons:
-        programs = {'an empty CGI, static, without a C library': site.c('empty-nolibc'), 'polycgi': daemons.script()}
+        programs = {'empty CGI, no C library': site.c('empty-nolibc'), 'polycgi': daemons.script()}
         peers = programs | {'cgi2scgi': daemons.cgi2scgi()}
         by_fields = {count: costs(site, peers, rounds, environ(count)) for count in FIELDS}
         by_apps = {}

@@ -4,6 +4,7 @@ A part of the bench is a module with `TITLE` and `measure(site) -> Result`.
 """
 
 import dataclasses
+import random
 import statistics
 
 
@@ -45,15 +46,15 @@ class Result:
 
 
 def interleave(contenders, rounds, warm_up=1):
-    """Runs {name: function} in turns and returns {name: [what it returned, ...]}. Nobody is always the one who comes
-    after the longest; what else the machine does meets all alike."""
+    """Runs {name: function} in turns and returns {name: [what it returned, ...]}. The order is another in each round:
+    what one leaves behind for the next, and what else the machine does, meets all alike."""
     names = list(contenders)
     for name in names * warm_up:
         contenders[name]()
     figures = {name: [] for name in names}
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+    order = random.Random(rounds)
+    for _ in range(rounds):
+        for name in order.sample(names, len(names)):
             figures[name].append(contenders[name]())
     return figures
 

@@ -1,5 +1,6 @@
 """What a front costs from its spawn to its reap, the answer then being complete: against an echo daemon, which does as
-little as a daemon can, and beside CGIs that do nothing at all."""
+little as a daemon can, and beside CGIs that do nothing at all. CPU is its own processor time; the rest it waits, or the
+one who starts it works."""
 
 import echo
 from common import CGI_ENVIRON
@@ -18,32 +19,33 @@ def measure(site):
         folder = site.folder()
         apps = {how: site.app(site.make(f'{folder}/{how}'), how, mode='daemon', handoff=how) for how in ('stay', 'exit')}
         empty, ours, theirs = (
-            Front('an empty CGI, static, without a C library', site.c('empty-nolibc')),
-            Front('polycgi, its app file', script),
+            Front('empty CGI, no C library', site.c('empty-nolibc')),
+            Front('polycgi', script),
             Front('cgi2scgi', served),
         )
         fronts = [
             empty,
-            Front('an empty CGI, static', site.c('empty-static')),
-            Front('an empty CGI, dynamic', site.c('empty-dynamic')),
+            Front('empty CGI in C, static', site.c('empty-static')),
+            Front('empty CGI in C, dynamic', site.c('empty-dynamic')),
             ours,
-            Front('polycgi, a symlink', link, CGI_ENVIRON | {'HOME': home}),
-            Front('polycgi, a header that is not sent as it is', script, CGI_ENVIRON | {'HTTP_PROXY': 'http://[::1]/'}),
+            Front('polycgi by a symlink', link, CGI_ENVIRON | {'HOME': home}),
+            Front('polycgi without its fast path', script, CGI_ENVIRON | {'HTTP_PROXY': 'http://[::1]/'}),
             theirs,
             Front('cgi-fcgi', daemons.cgi_fcgi()),
-            Front('polycgi, its own daemon: staying', apps['stay']),
-            Front('polycgi, its own daemon: exiting, before the answer', apps['exit']),
+            Front('polycgi, its own daemon; stays', apps['stay']),
+            Front('polycgi, its own daemon; exits before the answer', apps['exit']),
         ]
         costs = dict(zip(fronts, echo.spawn(site, fronts, site.rounds(2000, 50)), strict=True))
         calls = {front: syscalls(site, [front.program], front.environ) for front in fronts}
     base = costs[empty].micros
-    rows = [('', 'µs', 'ratio', 'page faults', 'system calls')]
-    rows += [(front.name, number(cost.micros), number(cost.micros / base), f'{cost.faults:.0f}', str(calls[front]))
-             for front, cost in costs.items()]
+    rows = [('', 'µs', 'ratio', 'CPU µs', 'page faults', 'system calls')]
+    rows += [(front.name, number(cost.micros), number(cost.micros / base), number(cost.cpu), f'{cost.faults:.0f}',
+              str(calls[front])) for front, cost in costs.items()]
     budgets = [
-        Budget('front, spawn to reap / an empty static CGI without a C library', 1.8, costs[ours].micros / base),
+        Budget('front, spawn to reap / an empty CGI without a C library', 1.8, costs[ours].micros / base),
         Budget('front, spawn to reap / cgi2scgi', 0.4, costs[ours].micros / costs[theirs].micros),
         Budget('page faults of a front', 26, costs[ours].faults),
     ]
-    series = {'front': {front.name: cost.micros for front, cost in costs.items()}}
+    # A front that waits for a real daemon waits for the app as well: no part of the picture.
+    series = {'front': {front.name: cost.micros for front, cost in costs.items() if 'daemon' not in front.name}}
     return Result([Table(TITLE, rows)], budgets, series)

@@ -83,12 +83,12 @@ def race(site, result, what, text, is_right, names, rounds):
 
 
 def rows(costs, calls):
-    heads = ['', 'requests/s', 'of uWSGI', 'p99 ms', 'µs each', 'with nginx']
+    heads = ['', 'requests/s', 'of uWSGI', 'p99 ms', 'µs each', 'and nginx']
     lines = [[name, number(middle(each, 'rate')), number(against(each, costs[UWSGI])), number(middle(each, 'p99')),
               number(middle(each, 'server')), number(middle(each, 'server') + middle(each, 'nginx'))]
              for name, each in costs.items()]
     if calls:
-        heads += ['system calls', 'with nginx']
+        heads += ['system calls', 'and nginx']
         for line in lines:
             server, nginx = calls[line[0]]
             line += [number(server), number(server + nginx)]

@@ -3,8 +3,8 @@
  *
  * usage: spawn ROUNDS BODY (ENVIRON PROGRAM)...
  * ENVIRON is a file of NAME=VALUE, each ended by a 0 byte. Stdin is what spawn has, stdout a pipe that is read when
- * the program is reaped, stderr the same pipe as spawn's. Prints a line for each run: which program, nanoseconds, page
- * faults. An exit status other than 0, or an output that does not end with BODY, ends it.
+ * the program is reaped, stderr is spawn's. Prints a line for each run: which program, nanoseconds, page faults,
+ * microseconds of processor time. An exit status other than 0, or an output that does not end with BODY, ends it.
  */
 
 #define _GNU_SOURCE
@@ -20,6 +20,11 @@
 struct contender {
 	char *argv[2];
 	char **environ;
+};
+
+struct cost {
+	long long nanoseconds;
+	struct rusage usage;
 };
 
 static void fail(const char *what)
@@ -60,11 +65,11 @@ static long long now(void)
 }
 
 /* By a fork, as web servers do: the child's first faults are those of the pages that it then gives up. */
-static void run(const struct contender *contender, const char *body, long long *took, long *faults)
+static struct cost run(const struct contender *contender, const char *body)
 {
 	int pipe_ends[2], status;
 	char said[65536];
-	struct rusage usage;
+	struct cost cost;
 
 	if (pipe2(pipe_ends, O_CLOEXEC) < 0)
 		fail("pipe");
@@ -77,10 +82,9 @@ static void run(const struct contender *contender, const char *body, long long *
 		execve(contender->argv[0], contender->argv, contender->environ);
 		_exit(127);
 	}
-	if (wait4(pid, &status, 0, &usage) != pid)
+	if (wait4(pid, &status, 0, &cost.usage) != pid)
 		fail("wait4");
-	*took = now() - began;
-	*faults = usage.ru_minflt;
+	cost.nanoseconds = now() - began;
 	close(pipe_ends[1]);
 	ssize_t count = read(pipe_ends[0], said, sizeof said);
 	close(pipe_ends[0]);
@@ -89,36 +93,52 @@ static void run(const struct contender *contender, const char *body, long long *
 		fprintf(stderr, "%s does not answer: status %d, %zd bytes\n", contender->argv[0], status, count);
 		exit(1);
 	}
+	return cost;
+}
+
+static long long micros(struct timeval time)
+{
+	return time.tv_sec * 1000000LL + time.tv_usec;
+}
+
+/* Another order each time: what one leaves behind for the next, a daemon that still closes, meets all. */
+static void shuffle(int *order, int count)
+{
+	for (int last = count - 1; last > 0; last--) {
+		int other = rand() % (last + 1), held = order[last];
+
+		order[last] = order[other];
+		order[other] = held;
+	}
 }
 
 int main(int argc, char **argv)
 {
-	long long took;
-	long faults;
-
 	if (argc < 5 || argc % 2 == 0) {
 		fprintf(stderr, "usage: spawn ROUNDS BODY (ENVIRON PROGRAM)...\n");
 		return 64;
 	}
 	int rounds = atoi(argv[1]), count = (argc - 3) / 2;
 	struct contender *contenders = calloc(count, sizeof *contenders);
+	int *order = calloc(count, sizeof *order);
 
-	if (!contenders)
+	if (!contenders || !order)
 		fail("calloc");
 	for (int i = 0; i < count; i++) {
+		order[i] = i;
 		contenders[i].environ = read_environ(argv[3 + 2 * i]);
 		contenders[i].argv[0] = argv[4 + 2 * i];
 	}
 	/* Before what counts: caches. */
 	for (int i = 0; i < 3 * count; i++)
-		run(&contenders[i % count], argv[2], &took, &faults);
+		run(&contenders[i % count], argv[2]);
 	for (int round = 0; round < rounds; round++) {
-		/* Nobody is always the one who comes after the longest. */
-		for (int turn = 0; turn < count; turn++) {
-			int which = (round + turn) % count;
+		shuffle(order, count);
+		for (int i = 0; i < count; i++) {
+			struct cost cost = run(&contenders[order[i]], argv[2]);
 
-			run(&contenders[which], argv[2], &took, &faults);
-			printf("%d %lld %ld\n", which, took, faults);
+			printf("%d %lld %ld %lld\n", order[i], cost.nanoseconds, cost.usage.ru_minflt,
+			       micros(cost.usage.ru_utime) + micros(cost.usage.ru_stime));
 		}
 	}
 	return 0;
