@@ -5,7 +5,7 @@
 //!   within [`PATIENCE`], or the front takes the request back.
 //! - `T` taken, written as late as possible: just before a worker gets the request. From here on the daemon or its
 //!   workers answer, whatever happens, and the front adds nothing.
-//! - `D` done: nobody but the daemon has copies of the descriptors, and it closes its own when the front has gone;
+//! - `D` done: nobody but the daemon has copies of the descriptors, and it closes its own when the front has ended;
 //!   or it knows that this web server needs the front no more (leaving early).
 //! - `RRR` relay: the descriptors were refused; the front copies over this connection. Three times, so that the
 //!   one receive of three bytes, which is all that a front does in the usual case, ends with it.

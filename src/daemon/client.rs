@@ -25,12 +25,12 @@
 //! | the end | the web server's log has taken everything: the front may go | Parting |
 //! | the end | its log has not: input and output are closed | Logging |
 //! | Logging | its log has taken the rest, or a second is over: the front may go | - |
-//! | Parting | the front has gone, or a second is over: all is closed | - |
+//! | Parting | the front has ended, or a second is over: all is closed | - |
 //!
-//! A front that stays goes before our copies are closed, so that a web server finds its CGI gone at the response's end,
-//! and waits for neither. The other way round it is the front's exit that ends the response: that wakes Apache, often in
-//! the front's place on the processor, and Apache waits 10 ms (mod_cgid) or 48 ms (mod_cgi) wherever it then finds it
-//! there still.
+//! A front has ended before our copies are closed, so that a web server finds its CGI gone at the response's
+//! end, and waits for neither. An ordinary CGI ends the response by its exit, which wakes Apache, often in the CGI's
+//! place on the processor; and Apache waits 10 ms (mod_cgid) or 48 ms (mod_cgi) wherever it then finds it there still.
+//! The end of its connection would come as much too early: what is waited for is the end of its process.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -51,7 +51,7 @@ use crate::policy::queue::Ticket;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::{self, Interest, Poll};
 use crate::sys::splice::Scratch;
-use crate::sys::{Errno, is, socket};
+use crate::sys::{Errno, is, process, socket};
 
 /// A header must be whole this long after the connect.
 pub(super) const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -63,6 +63,10 @@ pub(super) const TURN: usize = 16;
 pub(super) struct Client {
     /// To the front, or to a plain SCGI client; none once the front was told to leave.
     pub(super) connection: Option<OwnedFd>,
+    /// The process that made it, where that is one of our own user.
+    pid: i32,
+    /// That process, once it was told to leave: ready to read when it has ended.
+    front: Option<OwnedFd>,
     /// Whose connection it is.
     pub(super) peer: Peer,
     /// None while the header is not whole.
@@ -93,7 +97,7 @@ pub(super) enum Phase {
     Header { reader: HeaderReader },
     /// Only the web server's log has still to take something.
     Logging { log: OwnedFd },
-    /// Everything is done, and the front was told so.
+    /// Everything is done, and the front, which was told to leave, is there still.
     Parting,
     /// The message-body comes in.
     Receiving { body: Body },
@@ -207,9 +211,11 @@ impl Taken {
 }
 
 impl Client {
-    pub(super) fn new(connection: OwnedFd, peer: Peer) -> Client {
+    pub(super) fn new(connection: OwnedFd, peer: Peer, pid: i32) -> Client {
         Client {
             connection: Some(connection),
+            pid,
+            front: None,
             peer,
             request: None,
             phase: Phase::Header {
@@ -246,7 +252,10 @@ impl Client {
         let connection = self.connection.as_ref().map(AsFd::as_fd);
         let passed = self.request.as_ref().map(|r| r.passed.as_ref());
         match (end, passed) {
-            (End::Connection, _) => connection,
+            (End::Connection, _) => match &self.phase {
+                Phase::Parting => self.front.as_ref().map(AsFd::as_fd),
+                _ => connection,
+            },
             (End::Errors, passed) => match &self.phase {
                 Phase::Logging { log } => Some(log.as_fd()),
                 _ => Some(passed??.errors.as_fd()),
@@ -278,8 +287,8 @@ impl Client {
 
     /// From here on its end is noticed. Nothing is to be read there, but for a plain client's message-body.
     pub(super) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
-        if self.is_gone || matches!(self.phase, Phase::Logging { .. }) {
-            // Its end would be reported in every turn.
+        if self.is_gone || matches!(self.phase, Phase::Logging { .. } | Phase::Parting) {
+            // It would be reported in every turn; or it is the front's process that is waited for.
             return;
         }
         // A plain client may half-close behind its body and still wait for the response.
@@ -343,14 +352,21 @@ impl Client {
 
     /// Sends a front away: from now on we answer, and need it no more.
     fn let_go(&mut self) -> bool {
+        if self.has_said(Said::Done) {
+            return true;
+        }
+        // As long as it can be told something, its pid is its own.
+        self.front = process::open(self.pid).ok();
         if !self.say(Said::Done) {
             return false;
         }
-        if !self.is_plain() {
-            self.connection = None;
-            self.watches.closed(End::Connection);
-        }
+        self.connection = None;
+        self.watches.closed(End::Connection);
         true
+    }
+
+    fn has_said(&self, word: Said) -> bool {
+        self.request.as_ref().is_some_and(|r| r.said == word)
     }
 
     fn say(&mut self, to_say: Said) -> bool {
@@ -382,11 +398,15 @@ impl Client {
         true
     }
 
-    /// Lets a front go whose descriptors we hold. `false`: there is none to wait for, and this is the end.
+    /// Lets a front go whose descriptors we hold. `false`: it has gone, or none was there, and this is the end.
     pub(super) fn part(&mut self) -> bool {
-        let request = self.request.as_ref();
-        let stays = request.is_some_and(|r| r.passed.is_some() && r.said == Said::Taken);
-        if self.is_gone || !stays || !self.say(Said::Done) {
+        let stays = self.has_said(Said::Taken);
+        if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
+            return false;
+        }
+        // One that was told before the response has mostly had the time.
+        let is_there = |front: &OwnedFd| stays || !poll::is_ready(front.as_fd(), Interest::Read);
+        if !self.front.as_ref().is_some_and(is_there) {
             return false;
         }
         self.phase = Phase::Parting;
@@ -499,11 +519,12 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::splice;
 
     /// A client whose header said so many bytes of message-body, to be read from `input`.
     fn client(input: OwnedFd, length: u64) -> Client {
         let null = || files::null().unwrap();
-        let mut client = Client::new(null(), Peer::Own);
+        let mut client = Client::new(null(), Peer::Own, 0);
         let passed = Passed {
             input,
             output: null(),
@@ -526,5 +547,22 @@ mod tests {
         let mut behind_pipe = client(out, LENGTH);
         behind_pipe.begin_draining();
         assert_eq!(behind_pipe.drain(&mut scratch), Progress::Waits(0));
+    }
+
+    #[test]
+    fn a_front_that_parts_is_not_watched_for_anything_but_its_end() {
+        let poll = Poll::new().unwrap();
+        let (ended, process) = files::pipe().unwrap();
+        let mut client = client(files::null().unwrap(), 0);
+        client.connection = None;
+        client.front = Some(ended);
+        client.phase = Phase::Parting;
+        client.watch(&poll, 7, End::Connection, Interest::Read);
+        // As for each request that a worker had for a while.
+        client.watch_end(&poll, 7);
+        splice::write(process.as_fd(), b"x").unwrap();
+        let mut ready = Vec::new();
+        poll.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        assert_eq!(ready.len(), 1);
     }
 }

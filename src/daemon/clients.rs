@@ -27,10 +27,11 @@ const SHORT: Duration = Duration::from_millis(20);
 
 impl Daemon {
     /// A new connection: most of the time its header is there already.
-    pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer) {
+    pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer, pid: i32) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.clients.insert(ticket, Client::new(connection, peer));
+        let client = Client::new(connection, peer, pid);
+        self.clients.insert(ticket, client);
         self.read_header(ticket);
     }
 
@@ -49,7 +50,7 @@ impl Daemon {
                 self.send_on(worker);
                 self.send(ticket);
             }
-            Phase::Parting if gone => self.close(ticket),
+            Phase::Parting => self.close(ticket),
             Phase::Running { .. } if gone => self.lose(ticket),
             Phase::Running { .. } if is_plain => self.send(ticket),
             Phase::Answering { .. } if is_plain => self.write_page(ticket),
@@ -448,7 +449,7 @@ impl Daemon {
                 for end in [End::Errors, End::Input, End::Output] {
                     client.watch(&self.poll, ticket, end, None);
                 }
-                client.watch(&self.poll, ticket, End::Connection, Interest::Gone);
+                client.watch(&self.poll, ticket, End::Connection, Interest::Read);
                 self.account(ticket, before);
                 // One that was stopped does not hold the response.
                 self.limited.insert(ticket, clock::now() + PARTING_TIME);

@@ -48,7 +48,7 @@ impl Daemon {
     pub(super) fn come_in(&mut self, connection: OwnedFd, is_own: bool) {
         let guest = match socket::peer(connection.as_fd()) {
             Some(peer) if peer.uid == self.uid => {
-                return self.take_in(connection, Peer::Own);
+                return self.take_in(connection, Peer::Own, peer.pid);
             }
             Some(peer) => Guest::User(peer.uid),
             None => {
@@ -60,7 +60,7 @@ impl Daemon {
         // The place's directory has let it in.
         let unnamed = is_own.then_some(false);
         match unnamed.or_else(|| self.listeners.guests.admit(guest)) {
-            Some(trusted) => self.take_in(connection, Peer::Foreign { trusted }),
+            Some(trusted) => self.take_in(connection, Peer::Foreign { trusted }, 0),
             None if self.listeners.guests.turn_away(guest) => {
                 ::log::warn!("closed: {guest} may not connect: see 'listen-allow'");
             }

@@ -121,6 +121,15 @@ pub fn dead_child() -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
+/// A descriptor of a process, ready to read once it has ended (pidfd_open(2)), whether its parent knows yet or not.
+/// `ESRCH`: there is none of this pid.
+pub fn open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: it takes numbers only.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: it was made for us, and nothing else knows it. A descriptor is an int.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -1,15 +1,14 @@
 //! A request between its front and the daemon: who stays, who may go, who takes it back, and that nobody runs it twice.
 
-use std::fs::File;
-use std::io::{self, IoSlice, PipeReader, Read};
-use std::os::fd::AsRawFd;
+use std::fs;
+use std::io::Read;
+use std::process::{Child, ChildStdout, Stdio};
 
 use nix::sys::signal::Signal;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::util::process::{is_alive, kill_at_once, send, stop};
-use super::util::scgi::{self, ScgiClient};
-use super::util::{Deadline, Dir, Mpm, Piped, Site, cgi, daemon, digest, under_both};
+use super::util::scgi;
+use super::util::{Deadline, Dir, Mpm, Piped, Site, as_user, cgi, daemon, digest, under_both};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
 
@@ -155,51 +154,72 @@ fn a_front_that_must_leave_leaves_the_queue() {
     assert_eq!(marks, ["first daemon", "second daemon"]);
 }
 
-/// Hands a request over as a front does, and stays until the daemon says that it is done. What is in the pipe is the
-/// response.
-fn handed_over(dir: &Dir) -> (ScgiClient, PipeReader) {
+/// A front that has a word of its own for each step: it hands over what is in a file, is told that all is done, closes
+/// all that it has, and ends when its own input does.
+const SLOW_FRONT: &str = "
+import os, socket, sys
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+with open(sys.argv[2], 'rb') as file:
+    socket.send_fds(connection, [file.read()], [0, 1, 2])
+words = connection.recv(3, socket.MSG_WAITALL)
+connection.close()
+os.close(1)
+os.write(2, words)
+os.close(2)
+os.read(0, 1)
+";
+
+/// Its process, of which only the input is still open, and its output: what the daemon has answered.
+fn handed_over(dir: &Dir) -> (Child, ChildStdout) {
     let meta = cgi::meta("GET", "/hello", &[]);
     let meta = meta
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let first = [("CONTENT_LENGTH", ""), ("SCGI", "1"), ("POLYCGI", "1")];
-    let header = scgi::netstring(first.into_iter().chain(meta));
-    let (response, output) = io::pipe().unwrap();
-    let null = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
+    let header = dir.join("header");
+    fs::write(&header, scgi::netstring(first.into_iter().chain(meta))).unwrap();
+    let mut front = as_user("/usr/bin/python3")
+        .args(["-c", SLOW_FRONT])
+        .args([&dir.socket(), &header])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    let fds = [&null, &null].map(AsRawFd::as_raw_fd);
-    let fds = [fds[0], output.as_raw_fd(), fds[1]];
-    let mut front = ScgiClient::connect(&dir.socket());
-    let sent = sendmsg::<()>(
-        front.stream().as_raw_fd(),
-        &[IoSlice::new(&header)],
-        &[ControlMessage::ScmRights(&fds)],
-        MsgFlags::empty(),
-        None,
-    );
-    assert_eq!(sent, Ok(header.len()));
-    let mut words = [0; 3];
-    front.stream().read_exact(&mut words).unwrap();
-    assert_eq!(&words, b"QTD");
+    let mut told = [0; 3];
+    let mut words = front.stderr.take().unwrap();
+    words.read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"QTD");
+    let response = front.stdout.take().unwrap();
     (front, response)
 }
 
 /// A web server that finds its CGI still there at the response's end waits for it.
-#[test]
-fn a_response_ends_when_its_front_has_gone() {
+fn ends_when_its_front_has_ended(handoff: &str) {
     let dir = Dir::new();
-    let app = dir.app_file("app", &format!("{CONFIG}handoff = stay\n"));
+    let app = dir.app_file("app", &format!("{CONFIG}handoff = {handoff}\n"));
     cgi::start_front(&app, "/hello").end().response().ok();
-    let (front, mut response) = handed_over(&dir);
+    let (mut front, mut response) = handed_over(&dir);
     let mut said = vec![0; 65536];
     let length = response.read(&mut said).unwrap();
     assert!(cgi::reply(&said[..length]).ok().starts_with("hello from "));
+    // By then the daemon has seen whatever there was to see.
+    dir.until_status_has("queue = 0");
     assert!(!Deadline::now().readable(&response), "it has ended");
-    drop(front);
+    drop(front.stdin.take());
     assert_eq!(response.read(&mut said).unwrap(), 0);
+    assert!(front.wait().unwrap().success());
+}
+
+#[test]
+fn a_response_ends_when_its_front_has_ended() {
+    ends_when_its_front_has_ended("stay");
+}
+
+#[test]
+fn a_response_ends_when_its_front_has_ended_that_was_let_go_early() {
+    ends_when_its_front_has_ended("exit");
 }
 
 #[test]
@@ -207,8 +227,11 @@ fn a_front_that_does_not_go_does_not_hold_the_response() {
     let dir = Dir::new();
     let app = dir.app_file("app", &format!("{CONFIG}handoff = stay\n"));
     cgi::start_front(&app, "/hello").end().response().ok();
-    let (_front, mut response) = handed_over(&dir);
+    let (mut front, mut response) = handed_over(&dir);
     let mut said = Vec::new();
     response.read_to_end(&mut said).unwrap();
     assert!(cgi::reply(&said).ok().starts_with("hello from "));
+    assert_eq!(front.try_wait().unwrap(), None, "it is there still");
+    drop(front.stdin.take());
+    assert!(front.wait().unwrap().success());
 }

@@ -24,14 +24,15 @@ struct Traced {
 
 impl Traced {
     #[track_caller]
-    fn start() -> Self {
+    fn start(handoff: &str) -> Self {
         is_installed("/usr/bin/strace", "strace");
         let dir = Dir::new();
         dir.folder("traced", 0o755);
         let at = dir.path().display().to_string();
         // It is not looked whether the code has changed, and no worker comes or goes.
         let config = format!(
-            "wsgi = testapp:application\nmode = daemon\nreload = off\nmin-procs = 1\nmax-procs = 1\nlisten = {at}/sock\n"
+            "wsgi = testapp:application\nmode = daemon\nreload = off\nmin-procs = 1\nmax-procs = 1\n\
+             listen = {at}/sock\nhandoff = {handoff}\n"
         );
         dir.app_file("app", &config);
         let said = File::create(dir.join("said")).expect("a file can be made");
@@ -118,7 +119,7 @@ fn assert_least(requests: &[Vec<String>], expected: &[&str]) {
 
 #[test]
 fn of_a_plain_scgi_client() {
-    let traced = Traced::start();
+    let traced = Traced::start("auto");
     for _ in 0..REQUESTS {
         let mut client = ScgiClient::connect(&traced.dir.join("sock"));
         client.send(&header("GET", "/hello", &[], 0)).reply().ok();
@@ -139,15 +140,21 @@ fn of_a_plain_scgi_client() {
     );
 }
 
-#[test]
-fn of_a_front() {
-    let traced = Traced::start();
+/// The loop's calls for fronts.
+#[track_caller]
+fn for_fronts(handoff: &str) -> Vec<Vec<String>> {
+    let traced = Traced::start(handoff);
     let app = traced.dir.join("cgi-bin/app");
     for _ in 0..REQUESTS {
         cgi::start_front(&app, "/hello").end().response().ok();
     }
+    traced.end()
+}
+
+#[test]
+fn of_a_front_that_stays() {
     assert_least(
-        &traced.end(),
+        &for_fronts("stay"),
         &[
             "accept4",
             "getsockopt", // who it is
@@ -159,12 +166,41 @@ fn of_a_front() {
             "epoll_wait",
             "recvmsg", // the worker is done
             "read",    // what it has said on its standard error
-            "sendto",  // the front may go
+            "pidfd_open",
+            "sendto", // the front may go
+            "close",  // it needs us no more
             "epoll_ctl",
-            "epoll_wait", // it has gone
+            "epoll_wait", // it has ended
             "close",      // input,
             "close",      // output
             "close",      // and log: the response ends
+            "close",
+            "epoll_wait",
+        ],
+    );
+}
+
+#[test]
+fn of_a_front_that_leaves_early() {
+    assert_least(
+        &for_fronts("exit"),
+        &[
+            "accept4",
+            "getsockopt", // who it is
+            "recvmsg",    // its header, and the web server's descriptors
+            "newfstatat", // is its output a pipe ...
+            "newfstatat", // ... and the web server's log as well?
+            "pidfd_open",
+            "sendto",  // it may go
+            "close",   // it needs us no more
+            "sendmsg", // to a worker
+            "epoll_wait",
+            "recvmsg", // the worker is done
+            "read",    // what it has said on its standard error
+            "poll",    // it has ended
+            "close",   // input,
+            "close",   // output
+            "close",   // and log: the response ends
             "close",
             "epoll_wait",
         ],

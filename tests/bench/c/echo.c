@@ -3,8 +3,8 @@
  * measured against it.
  *
  * usage: echo scgi PATH|PORT   (fronts of polycgi's, which give their descriptors; or plain SCGI clients)
- *        echo early PATH       (fronts are told to go before they have their answer)
- *        echo late PATH        (what a front passed is closed when it has gone, as our own daemon does it)
+ *        echo early PATH       (fronts are told to go before they have their answer ...)
+ *        echo late PATH        (... or behind it; what one passed is closed when it has ended, as our own daemon does it)
  *        echo fastcgi PATH|-   (-: fd 0 listens, as under mod_fcgid)
  */
 
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -83,6 +84,20 @@ static void see_off(int listener)
 	} while (!parting[0].revents || count == MOST);
 }
 
+/* Ready to read once it has ended. */
+static int process_of(int client)
+{
+	struct ucred peer = { 0 };
+	socklen_t length = sizeof peer;
+	int process = -1;
+
+	if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0)
+		process = syscall(SYS_pidfd_open, peer.pid, 0);
+	if (process < 0)
+		fail("pidfd_open");
+	return process;
+}
+
 static void serve_scgi(int client)
 {
 	static char header[1 << 18];
@@ -110,19 +125,18 @@ static void serve_scgi(int client)
 		have += count;
 		end = header_end(header, have);
 	}
+	if (passed && (early || late)) {
+		parting[count] = (struct pollfd){ .fd = process_of(client), .events = POLLIN };
+		memcpy(passed_by[count++], fds, sizeof fds);
+	}
 	if (passed && early)
 		send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
 	if (write(passed ? fds[1] : client, answer, sizeof answer - 1) < 0)
 		perror("echo: cannot answer");
-	if (passed && late) {
-		send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
-		parting[count] = (struct pollfd){ .fd = dup(client), .events = POLLIN };
-		memcpy(passed_by[count++], fds, sizeof fds);
-	} else if (passed) {
+	if (passed && !early && !late)
 		close_all(fds);
-		if (!early)
-			send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
-	}
+	if (passed && !early)
+		send(client, acks, sizeof acks - 1, MSG_NOSIGNAL);
 }
 
 /* The FastCGI specification, section 8: the head of a record. */
@@ -181,7 +195,7 @@ int main(int argc, char **argv)
 	late = !strcmp(argv[1], "late");
 	void (*serve)(int) = strcmp(argv[1], "fastcgi") ? serve_scgi : serve_fastcgi;
 	for (int listener = listen_at(argv[2]);;) {
-		if (late)
+		if (early || late)
 			see_off(listener);
 		int client = accept(listener, NULL, NULL);
 
