@@ -253,6 +253,7 @@ impl Client {
         let passed = self.request.as_ref().map(|r| r.passed.as_ref());
         match (end, passed) {
             (End::Connection, _) => match &self.phase {
+                // Its process is all that is left of it.
                 Phase::Parting => self.front.as_ref().map(AsFd::as_fd),
                 _ => connection,
             },

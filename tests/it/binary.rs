@@ -81,6 +81,51 @@ fn is_laid_out_for_few_page_faults() {
     assert!(segments.iter().any(|(kind, _)| *kind == PT_GNU_RELRO));
 }
 
+/// src/layout.ld goes by names, and passes over one that it does not find, as after a function is called otherwise.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn what_a_front_runs_through_lies_in_one_place() {
+    let listing = |tool, option| {
+        let done = run(
+            Command::new(tool).arg(option).arg(installed("polycgi")),
+            b"",
+        );
+        done.success()
+    };
+    let hex = |word| u64::from_str_radix(word, 16).expect("a number");
+    let sections = listing("objdump", "-h");
+    let found = sections.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| *word != ".front");
+        Some((hex(words.nth(1)?), hex(words.next()?)))
+    });
+    let (size, begin) = found.expect("a section of its own");
+    assert!(size <= 65_536, "{size} bytes");
+    let symbols = listing("nm", "--defined-only");
+    let in_place: Vec<&str> = symbols
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(at, _)| (begin..begin + size).contains(&hex(at)))
+        .filter_map(|(_, rest)| rest.split_once(' '))
+        .map(|(_, name)| name)
+        .collect();
+    let mut named = 0;
+    for line in include_str!("../../src/layout.ld").lines() {
+        let pattern = line.trim().strip_prefix("*(.text.");
+        let Some(pattern) = pattern.filter(|pattern| pattern.starts_with("_ZN")) else {
+            continue;
+        };
+        named += 1;
+        let pattern = pattern.trim_end_matches("*)");
+        let has_all = |name: &&&str| {
+            let (first, rest) = pattern.split_once('*').unwrap_or((pattern, ""));
+            name.strip_prefix(first)
+                .is_some_and(|behind| behind.contains(rest))
+        };
+        assert!(in_place.iter().find(has_all).is_some(), "{pattern}");
+    }
+    assert!(named > 0);
+}
+
 #[test]
 fn is_executable_and_has_its_links_beside_it() {
     assert_eq!(
