@@ -22,6 +22,7 @@
 #   interrupts poll(), writes the byte as well.
 # - Before an idle worker leaves, it shuts its channel for reading. The daemon's next send fails, so
 #   that it knows; a request that was sent before is still there, and is served.
+# - Once a worker has left, no SIGTERM cuts what the application does at exit, and as its objects go.
 # - If the board says that the request has taken too long, the handler raises SystemExit, once, and
 #   only in what Served.run() calls: our own code around it never meets it. Nothing is written any more.
 #
@@ -33,11 +34,12 @@
 # The C modules _signal and _socket, since signal and socket take 6 ms to import, and since gevent
 # patches what has been imported by an application.
 
+import atexit
 import faulthandler
 import gc
 import mmap
-from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_SETMASK, SIG_UNBLOCK, SIGALRM, SIGRTMAX
-from _signal import SIGTERM, alarm, getitimer, getsignal, pthread_sigmask, set_wakeup_fd, signal
+from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIG_UNBLOCK, SIGALRM
+from _signal import SIGRTMAX, SIGTERM, alarm, getitimer, getsignal, pthread_sigmask, set_wakeup_fd, signal
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD, SO_TYPE, SOCK_DGRAM
 from resource import RLIM_INFINITY, RLIMIT_CPU, getrlimit
 
@@ -118,6 +120,8 @@ class Zygote:
             self.journal.begin()
         self.watch = Watch(limits[3:], self.journal)
         settle(target, directory)
+        # After all that the application does at exit; then Python forgets our handlers, and lets its objects go.
+        atexit.register(signal, SIGTERM, SIG_IGN)
         SourceFileLoader.path_stats = noting_path_stats
         self.app = None
         self.preload = int(preload)  # or which attempt this is
@@ -483,8 +487,8 @@ class Worker:
             last = self.leaving  # once: what we say is what we do
             say(self.daemon, b'done last' if last else b'done')
         self.daemon.close()  # a socket that is left to the end of a Python 3.9 ends it with SIGSEGV
+        signal(SIGTERM, self.handler)
         # What the application does at exit may hang, and nobody may be there to kill us.
-        signal(SIGTERM, SIG_DFL)
         signal(SIGALRM, SIG_DFL)
         alarm(LAST_WORDS)
 

@@ -65,6 +65,22 @@ class Limits(peer.Case):
         pool.finish()
         self.assertEqual(pool.mark(7), 0)
 
+    def test_overdue_and_the_signal_comes_late(self):
+        """Who has found out by itself says its last words all the same."""
+        pool, client, path = self.begin('has_last_words')
+        pool.tell(7, peer.OVERDUE)
+        with open(path, 'rb') as gate:
+            gate.read()
+        for words in 'at exit', 'last of all':
+            with open(path, 'rb') as gate:
+                gate.read()
+            os.kill(pool.worker.pid, signal.SIGTERM)
+            with open(path, 'wb'):
+                pass
+        self.assertEqual(client.talk(), b'')
+        self.assertEqual(pool.finish(), b'at exit\nlast of all\n')
+        self.assertEqual((pool.word, pool.status), ('done last', 0))
+
     def test_overdue_at_any_moment(self):
         """The end may come in the midst of our own code: never a crash, never two answers."""
         pool = self.pool('pep:application').up()

@@ -1,7 +1,9 @@
 # Requests that do not end, or leave a process that should.
 
+import atexit
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -70,6 +72,32 @@ def in_close(environ, start_response):
             begun(environ)
             sleep()
     return Blocks()
+
+
+class LastWords:
+    """They open the FIFO once more, and then wait for its other end."""
+
+    def __init__(self, path, words):
+        self.path, self.words = path, words
+
+    def say(self, os=os):
+        for flags in os.O_WRONLY, os.O_RDONLY:
+            os.close(os.open(self.path, flags))
+        os.write(2, self.words)
+
+
+class LastOfAll(LastWords):
+    __del__ = LastWords.say
+
+
+def has_last_words(environ, start_response):
+    atexit.register(LastWords(environ['QUERY_STRING'], b'at exit\n').say)
+    # Python lets go of it when it ends, which it does not promise for what others hold.
+    sys.modules['kept'] = type(sys)('kept')
+    sys.modules['kept'].object = LastOfAll(environ['QUERY_STRING'], b'last of all\n')
+    start_response('200 OK', TEXT)
+    begun(environ)
+    return [b'never']
 
 
 def caught(environ, start_response):
