@@ -188,10 +188,11 @@ pub fn is_group_gone(leader: i32) -> bool {
 }
 
 /// Asks a child of ours that is not yet buried to write its stack to its standard error. One that has not set itself
-/// up for that ends.
+/// up for that ends. The signal is for its main thread: taken by another thread, it could come after the main thread
+/// has answered the SIGTERM that follows, when what it was stuck in is no longer on its stack.
 pub fn ask_where(pid: i32) {
-    // SAFETY: kill(2) takes any number. A child that is dead already is nowhere.
-    unsafe { libc::kill(pid, libc::SIGRTMAX()) };
+    // SAFETY: tgkill(2) takes any numbers. A child that is dead already is nowhere.
+    unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::SIGRTMAX()) };
 }
 
 /// What the kernel calls our own program.

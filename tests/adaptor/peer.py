@@ -33,6 +33,14 @@ MOVED, TOLD, SPOOL = 4096, 8192, 12288  # where its parts begin
 GONE, OVERDUE = 1, 2
 ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}
 PR_SET_CHILD_SUBREAPER = 36
+SYS_TGKILL = {'aarch64': 131, 'x86_64': 234}[os.uname().machine]
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def ask_where(pid):
+    """Asks the main thread of a process for its stack, as the daemon does."""
+    if LIBC.syscall(SYS_TGKILL, pid, pid, signal.SIGRTMAX):
+        raise OSError(ctypes.get_errno(), 'cannot ask for a stack')
 
 
 def netstring(meta):
@@ -450,7 +458,7 @@ class Case(unittest.TestCase):
         signal.setitimer(signal.ITIMER_REAL, DEADLINE, 2)
         self.addCleanup(signal.setitimer, signal.ITIMER_REAL, 0)
         # We are the subreaper: whatever the adaptor and its applications started ends up here.
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.addCleanup(self.reap)
 
     def reap(self):

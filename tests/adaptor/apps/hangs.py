@@ -75,13 +75,14 @@ def in_close(environ, start_response):
 
 
 class LastWords:
-    """They open the FIFO once more, and then wait for its other end."""
+    """They wait for a writer of the FIFO, and then for a reader: the other way round, the reader who has just seen
+    the end of what was written before could be taken for the next."""
 
     def __init__(self, path, words):
         self.path, self.words = path, words
 
     def say(self, os=os):
-        for flags in os.O_WRONLY, os.O_RDONLY:
+        for flags in os.O_RDONLY, os.O_WRONLY:
             os.close(os.open(self.path, flags))
         os.write(2, self.words)
 
