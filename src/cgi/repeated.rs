@@ -2,6 +2,7 @@
 //! other duplicates, is decided behind this.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smallvec::SmallVec;
 
@@ -15,7 +16,10 @@ type Pair<'a> = (&'a [u8], Cow<'a, [u8]>);
 enum Server {
     Lighttpd,
     Nginx,
+    /// A CGI's, or one that nothing is known of.
     Other,
+    /// Another SCGI client.
+    Scgi,
 }
 
 /// Fields that make no list: two of them are for nobody to choose from.
@@ -26,6 +30,8 @@ const SINGLE: [&[u8]; 5] = [
     b"HTTP_HOST",
     b"HTTP_TRANSFER_ENCODING",
 ];
+
+const CONTENT_LENGTH: &[u8] = b"CONTENT_LENGTH";
 
 /// The pairs with names once that this web server gives twice, and means something by it. All other duplicates are
 /// left, to be merged or refused.
@@ -45,6 +51,22 @@ pub fn settled<'a>(
     plain
         .map(|(name, value)| (name, Cow::Borrowed(value)))
         .chain(settled)
+}
+
+/// The names that the operator has given several values, for people: of those the last counts. No field, as those are
+/// the client's.
+#[cold]
+#[inline(never)]
+pub fn overridden<'a>(
+    pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+) -> BTreeSet<&'a [u8]> {
+    let is_own = server(pairs.clone()) != Server::Other;
+    let can_be = |name: &[u8]| !name.starts_with(b"HTTP_") && name != CONTENT_LENGTH;
+    let own = pairs.filter(|(name, _)| is_own && can_be(name));
+    let mut known = BTreeMap::new();
+    own.filter(|&(name, value)| *known.entry(name).or_insert(value) != value)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 #[cold]
@@ -67,9 +89,18 @@ fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
                 let values: Vec<&[u8]> = same.iter().map(|&i| pairs[i].1.as_ref()).collect();
                 Cow::Owned(values.join(separator))
             }
-            // What the operator sets with setenv comes behind what it replaces. Fields are the client's: `X-A` and
-            // `X_A` have one name here.
-            Server::Lighttpd if !is_field && !name.starts_with(b"CONTENT_") => {
+            // The first is nginx's own, and says how many bytes it sends; any other is a scgi_param, mostly of
+            // $content_length, which says what the client has said.
+            Server::Nginx if name == CONTENT_LENGTH => {
+                if first > 0 {
+                    continue;
+                }
+                pairs[first].1.clone()
+            }
+            // What the operator sets comes behind what it replaces: a scgi_param behind an included file, setenv.
+            // Fields are the client's: `X-A` and `X_A` have one name here.
+            Server::Nginx if !is_field => pairs[last].1.clone(),
+            Server::Lighttpd | Server::Scgi if !is_field && !name.starts_with(b"CONTENT_") => {
                 pairs[last].1.clone()
             }
             _ => continue,
@@ -97,10 +128,18 @@ fn server<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Serv
         let found = pairs.clone().find(|(name, _)| *name == wanted);
         found.map(|(_, value)| value)
     };
+    let is_scgi = value(b"SCGI").is_some();
     match value(b"SERVER_SOFTWARE").unwrap_or_default() {
         software if software.starts_with(b"lighttpd/") => Server::Lighttpd,
-        software if !software.is_empty() && !software.starts_with(b"nginx") => Server::Other,
+        software if !software.is_empty() && !software.starts_with(b"nginx") => {
+            if is_scgi {
+                Server::Scgi
+            } else {
+                Server::Other
+            }
+        }
         _ if value(b"DOCUMENT_URI").is_some() => Server::Nginx,
+        _ if is_scgi => Server::Scgi,
         _ => Server::Other,
     }
 }
@@ -146,10 +185,34 @@ mod tests {
                 "HTTP_HOST=a\nHTTP_HOST=b",
                 "HTTP_HOST=a\nHTTP_HOST=b",
             ),
+            // include scgi_params; scgi_param SERVER_NAME q;
             (
                 nginx,
-                "PATH_INFO=/a\nPATH_INFO=/b",
-                "PATH_INFO=/a\nPATH_INFO=/b",
+                "SERVER_NAME=h\nHTTP_B=b\nSERVER_NAME=p\nSERVER_NAME=q",
+                "SERVER_NAME=q\nHTTP_B=b",
+            ),
+            (told, "CONTENT_TYPE=a\nCONTENT_TYPE=", "CONTENT_TYPE="),
+            // Only where nginx itself says it, in front of all.
+            (
+                nginx,
+                "CONTENT_LENGTH=0\nCONTENT_LENGTH=5",
+                "CONTENT_LENGTH=0\nCONTENT_LENGTH=5",
+            ),
+            (
+                "",
+                "CONTENT_LENGTH=0\nSCGI=1\nDOCUMENT_URI=/a\nCONTENT_LENGTH=5\nCONTENT_LENGTH=",
+                "CONTENT_LENGTH=0\nSCGI=1\nDOCUMENT_URI=/a",
+            ),
+            // An SCGI client of which nothing is known.
+            (
+                "SCGI=1\n",
+                "PATH_INFO=/a\nPATH_INFO=/b\nHTTP_A=1\nHTTP_A=2",
+                "PATH_INFO=/b\nHTTP_A=1\nHTTP_A=2",
+            ),
+            (
+                "SCGI=1\n",
+                "CONTENT_TYPE=a\nCONTENT_TYPE=b",
+                "CONTENT_TYPE=a\nCONTENT_TYPE=b",
             ),
             // setenv.add-environment = ("SERVER_NAME" => "q")
             (
@@ -167,6 +230,11 @@ mod tests {
             (APACHE, "HTTP_X_A=1\nHTTP_X_A=2", "HTTP_X_A=1\nHTTP_X_A=2"),
             // Nobody in particular.
             ("", "HTTP_X_A=1\nHTTP_X_A=2", "HTTP_X_A=1\nHTTP_X_A=2"),
+            (
+                "",
+                "PATH_INFO=/a\nPATH_INFO=/b",
+                "PATH_INFO=/a\nPATH_INFO=/b",
+            ),
         ];
         for (server, sent, expected) in cases {
             let (sent, expected) = (format!("{server}{sent}"), format!("{server}{expected}"));
@@ -176,10 +244,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn names_that_the_operator_gives_two_values() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("DOCUMENT_URI=/a\nA=1\nB=1\nA=1\nB=2", &["B"]),
+            ("SCGI=1\nB=1\nA=1\nA=2\nB=2\nB=1", &["A", "B"]),
+            ("SERVER_SOFTWARE=lighttpd/1\nA=1\nA=2", &["A"]),
+            ("SERVER_SOFTWARE=x\nSCGI=1\nA=1\nA=2", &["A"]),
+            ("A=1\nA=2", &[]),
+            ("DOCUMENT_URI=/a\nHTTP_A=1\nHTTP_A=2", &[]),
+            ("CONTENT_LENGTH=0\nDOCUMENT_URI=/a\nCONTENT_LENGTH=1", &[]),
+        ];
+        for (sent, names) in cases {
+            let found: Vec<_> = overridden(pairs(sent)).into_iter().collect();
+            let names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
+            assert_eq!(found, names, "{sent}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn nothing_is_made_up(given in prop::collection::vec(("(HTTP_)?[A-C]", "[01]"), 0..20), server in 0..3) {
-            let server = ["DOCUMENT_URI=/", "SERVER_SOFTWARE=lighttpd/1", "X=y"][server as usize];
+        fn nothing_is_made_up(given in prop::collection::vec(("(HTTP_)?[A-C]", "[01]"), 0..20), server in 0..4) {
+            let server = ["DOCUMENT_URI=/", "SERVER_SOFTWARE=lighttpd/1", "SCGI=1", "X=y"][server as usize];
             let text: String = given.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
             let text = format!("{server}\n{text}");
             let settled: Vec<_> = settled(pairs(&text)).collect();

@@ -135,6 +135,8 @@ pub(super) struct Taken {
     pub(super) is_own: bool,
     /// A name that its client may not say, and has said.
     pub(super) unbelieved: Option<Vec<u8>>,
+    /// Names that its web server was told to give several values, for people.
+    pub(super) overridden: Vec<String>,
     /// It is none for the app: what its client gets, and what the operator reads.
     pub(super) refusal: Option<(Failure, String)>,
     pub(super) said: Said,
@@ -186,6 +188,7 @@ impl Taken {
             is_known: false,
             is_own: false,
             unbelieved: None,
+            overridden: Vec::new(),
             refusal: None,
             // A plain SCGI client, and a front that relays, hear nothing but the response.
             said: if passed.is_some() {

@@ -133,6 +133,9 @@ impl Daemon {
         if let Some(name) = request.unbelieved.take() {
             self.note_unbelieved(&name);
         }
+        for name in std::mem::take(&mut request.overridden) {
+            self.note_overridden(name);
+        }
         let refusal = request.refusal.take();
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;

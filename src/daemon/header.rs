@@ -1,6 +1,7 @@
 //! How a connection's header comes in, and what it asks for. Of the message-body it reads no more than what comes with
 //! the header in one piece.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -178,10 +179,14 @@ impl HeaderReader {
         }
         let protocol = value(handoff::VARIABLE).filter(|_| is_own);
         let (settled, path, refusal);
+        let mut overridden = BTreeSet::new();
         let request = if protocol.is_some() {
             Request::from_meta(pairs.iter().copied(), rules.peer)
         } else {
             settled = Vec::from_iter(repeated::settled(pairs.iter().copied()));
+            if settled.len() < pairs.len() {
+                overridden = repeated::overridden(pairs.iter().copied());
+            }
             let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
             Request::from_scgi_client(pairs, rules.peer)
         }
@@ -245,6 +250,7 @@ impl HeaderReader {
             is_known: is_known(rules, request),
             is_own,
             unbelieved: unbelieved(&pairs, rules.peer),
+            overridden: overridden.into_iter().map(visible).collect(),
             refusal,
             // A plain SCGI client, and a front that relays, hear nothing but the response.
             said: if passed.is_some() {

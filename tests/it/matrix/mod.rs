@@ -2,6 +2,7 @@
 //! knows how the servers differ, and nothing of how polycgi does it.
 
 mod listen;
+mod overrides;
 mod programs;
 mod requests;
 mod responses;
