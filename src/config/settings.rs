@@ -73,6 +73,10 @@ macro_rules! settings {
         /// Every key.
         pub(super) const KEYS: &[&str] = &["env.NAME", $($key),+];
 
+        /// Every key but `env.NAME`, and the type of its value.
+        #[cfg(test)]
+        pub(super) const TYPES: &[(&str, &str)] = &[$(($key, stringify!($type))),+];
+
         impl Settings {
             fn empty(end: Place) -> Settings {
                 Settings { end, env: Vec::new(), $($field: None),+ }
@@ -126,9 +130,9 @@ settings! {
     "daemon-when-busy" daemon_when_busy: u32 = bare(|v| values::count(v, 0, MOST));
     "daemon-when-rate" daemon_when_rate: Rate = bare(values::rate);
     "daemon-when-load" daemon_when_load: Load = bare(values::load);
-    "idle-timeout" idle_timeout: Duration = bare(values::time);
+    "idle-timeout" idle_timeout: Duration = bare(values::time_to_leave);
     "min-lifetime" min_lifetime: Duration = bare(values::time);
-    "quiet-timeout" quiet_timeout: Duration = bare(values::time);
+    "quiet-timeout" quiet_timeout: Duration = bare(values::time_to_leave);
     "min-procs" min_procs: u32 = bare(|v| values::count(v, 0, MOST_PROCS));
     "max-procs" max_procs: u32 = bare(|v| values::count(v, 1, MOST_PROCS));
     "min-idle" min_idle: u32 = bare(|v| values::count(v, 0, MOST_PROCS));

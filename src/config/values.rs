@@ -12,11 +12,18 @@ use super::words::{self, BadWords};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadValue {
     Address(BadAddress),
+    BelowLeast {
+        least: &'static str,
+        why: &'static str,
+    },
     Empty,
     HeaderTooLarge,
     LeavesNothing,
     NotACookieName,
-    NotACount { least: u32, most: u32 },
+    NotACount {
+        least: u32,
+        most: u32,
+    },
     NotALoad,
     NotAMount,
     NotARate,
@@ -70,6 +77,7 @@ impl fmt::Display for BadValue {
                 return write!(f, "is not a whole number from {least} to {most}");
             }
             BadValue::NotOneOf(choices) => return write_choices(f, choices),
+            BadValue::BelowLeast { least, why } => return write!(f, "is below {least}: {why}"),
             BadValue::Empty => "no value",
             BadValue::HeaderTooLarge => "is above 128k, which is what one message to a worker holds",
             BadValue::LeavesNothing => "leaves nothing",
@@ -170,15 +178,29 @@ pub(super) fn time(value: &str) -> Result<Duration, BadValue> {
     Ok(Duration::from_millis(total))
 }
 
-/// A time that a request or a start may take.
+/// A time that a request or a start may take: at least 1 s.
 pub(super) fn time_limit(value: &str) -> Result<Duration, BadValue> {
-    time(value).and_then(|limit| {
-        if limit.is_zero() {
-            Err(BadValue::LeavesNothing)
-        } else {
-            Ok(limit)
-        }
-    })
+    let why = "a host that is busy for a moment could not keep it";
+    time_from(value, Duration::from_secs(1), "1s", why)
+}
+
+/// A time after which a daemon without work leaves: at least 100 ms.
+pub(super) fn time_to_leave(value: &str) -> Result<Duration, BadValue> {
+    let why = "the daemon would leave before the request that it was started for";
+    time_from(value, Duration::from_millis(100), "100ms", why)
+}
+
+fn time_from(
+    value: &str,
+    limit: Duration,
+    least: &'static str,
+    why: &'static str,
+) -> Result<Duration, BadValue> {
+    match time(value)? {
+        time if time.is_zero() => Err(BadValue::LeavesNothing),
+        time if time < limit => Err(BadValue::BelowLeast { least, why }),
+        time => Ok(time),
+    }
 }
 
 /// Bytes; `k`, `M` and `G` are powers of 1024.
@@ -207,9 +229,16 @@ pub(super) fn size_limit(value: &str) -> Result<u64, BadValue> {
     })
 }
 
+/// A browser's header with a cookie or two, and what the web server adds, fits in this: 4k.
+const LEAST_HEADER: u64 = 4 << 10;
+
 pub(super) fn header_limit(value: &str) -> Result<usize, BadValue> {
     match size(value)? {
         0 => Err(BadValue::LeavesNothing),
+        limit if limit < LEAST_HEADER => Err(BadValue::BelowLeast {
+            least: "4k",
+            why: "ordinary requests have more",
+        }),
         limit => usize::try_from(limit)
             .ok()
             .filter(|&limit| limit <= 128 << 10)
@@ -331,7 +360,11 @@ mod tests {
             assert_eq!(time(value), expected, "{value}");
         }
         assert_eq!(time_limit("0ms"), Err(BadValue::LeavesNothing));
-        assert_eq!(time_limit("1ms"), ms(1));
+        assert!(time_limit("999ms").is_err());
+        assert_eq!(time_limit("1s"), ms(1000));
+        assert_eq!(time_to_leave("0s"), Err(BadValue::LeavesNothing));
+        assert!(time_to_leave("99ms").is_err());
+        assert_eq!(time_to_leave("100ms"), ms(100));
     }
 
     #[test]
@@ -357,6 +390,8 @@ mod tests {
         assert_eq!(header_limit("128k"), Ok(131_072));
         assert_eq!(header_limit("131073"), Err(BadValue::HeaderTooLarge));
         assert_eq!(header_limit("0"), Err(BadValue::LeavesNothing));
+        assert!(header_limit("4095").is_err());
+        assert_eq!(header_limit("4k"), Ok(4096));
     }
 
     #[test]
@@ -411,5 +446,28 @@ mod tests {
         assert_eq!(or_none("1k", size), Ok(Some(1024)));
         assert_eq!(switch("on"), Ok(true));
         assert_eq!(switch("yes"), Err(BadValue::NotOneOf(&["on", "off"])));
+    }
+
+    proptest::proptest! {
+        /// What is in range is read as what was written.
+        #[test]
+        fn a_quantity_that_is_written_is_read(
+            ms in 0..=8760 * 3_600_000_u64,
+            bytes: u64,
+            (count, unit) in (0..=Rate::MOST, proptest::sample::select(&["s", "m", "h"][..])),
+            number in 0..=1_000_000_u32,
+            per_core in 0.0..=1000.0,
+        ) {
+            let written = Duration::from_millis(ms);
+            assert_eq!(time(&format!("{ms}ms")), Ok(written));
+            let limit = written.max(Duration::from_secs(1));
+            assert_eq!(time_limit(&format!("{}ms", limit.as_millis())), Ok(limit));
+            assert_eq!(size(&bytes.to_string()), Ok(bytes));
+            let read = rate(&format!("{count}/{unit}")).map(|rate| (rate.count(), rate.window().as_secs()));
+            let window = match unit { "s" => 1, "m" => 60, _ => 3600 };
+            assert_eq!(read, Ok((count, window)));
+            assert_eq!(super::count(&number.to_string(), 0, 1_000_000), Ok(number));
+            assert_eq!(load(&format!("{per_core}")).map(Load::per_core), Ok(per_core));
+        }
     }
 }

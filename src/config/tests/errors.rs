@@ -113,6 +113,18 @@ fn sentences() {
             "19: request-timeout: '0s' leaves nothing",
         ),
         (
+            "request-limit = 20ms",
+            "17: request-limit: '20ms' is below 1s: a host that is busy for a moment could not keep it",
+        ),
+        (
+            "idle-timeout = 99ms",
+            "16: idle-timeout: '99ms' is below 100ms: the daemon would leave before the request that it was started for",
+        ),
+        (
+            "header-limit = 1k",
+            "16: header-limit: '1k' is below 4k: ordinary requests have more",
+        ),
+        (
             "header-limit = 129k",
             "16: header-limit: '129k' is above 128k, which is what one message to a worker holds",
         ),
