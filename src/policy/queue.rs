@@ -20,6 +20,10 @@
 //! Neither clock runs while no blame for waiting falls on the number of those who wait: `timeout` counts from the first
 //! ready worker on ([`Queue::start_clock`]), the standing delay only while there is somebody who serves
 //! ([`Queue::pass`]).
+//!
+//! A request that no other keeps from a worker waits for that worker's start and not for a crowd: see [`Room`]. However
+//! small the queue is, it takes such requests in, and it does not refuse them for `timeout` as long as a start may
+//! still succeed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,6 +42,26 @@ pub struct Limits {
     pub timeout: Duration,
     /// A queue of no more than this many is never overloaded: the workers take it in one turn.
     pub turn: usize,
+}
+
+/// What workers there may be for those who wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// So many workers have no request, or may still be started.
+    pub free: usize,
+    /// No request is being served: whoever waits does so for a start.
+    pub is_idle: bool,
+    /// How long a request waits for a start; less than `timeout` counts as `timeout`.
+    pub start_patience: Duration,
+}
+
+/// One who has waited for too long, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// For others who are served.
+    Crowd(Ticket),
+    /// For a worker that did not start.
+    Start(Ticket),
 }
 
 /// One who waits.
@@ -65,6 +89,13 @@ pub struct Queue {
     /// Since when the standing delay of a long queue is above `target`.
     above_since: Option<Duration>,
     is_overloaded: bool,
+}
+
+impl Room {
+    /// So many of the oldest wait for a start.
+    fn waits_for_start(self) -> usize {
+        if self.is_idle { self.free } else { 0 }
+    }
 }
 
 impl Queue {
@@ -96,15 +127,15 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Another one would have to be refused.
-    pub fn is_full(&self) -> bool {
-        self.waiting.len() >= self.limits.size
+    /// Another one would have to be refused, where `free` workers have no request or may still be started.
+    pub fn is_full(&self, free: usize) -> bool {
+        self.waiting.len() >= self.limits.size.max(free)
     }
 
     /// Takes a request in. If the queue is full this returns whom there is no room for: it, or one who was here.
-    pub fn push(&mut self, request: Waiting) -> Option<Ticket> {
+    pub fn push(&mut self, request: Waiting, free: usize) -> Option<Ticket> {
         let mut refused = None;
-        if self.is_full() {
+        if self.is_full(free) {
             let place = request.is_known.then(|| self.farthest_other()).flatten();
             let Some(place) = place.and_then(|at| self.waiting.remove(at)) else {
                 return Some(request.ticket);
@@ -177,21 +208,28 @@ impl Queue {
         self.is_overloaded = self.above_since.is_some_and(|at| self.begins(at) <= now);
     }
 
-    /// Takes out one request that has waited too long: for `timeout`, or for an overloaded queue.
-    pub fn pop_expired(&mut self, now: Duration) -> Option<Ticket> {
+    /// Takes out one request that has waited too long: for `timeout`, for an overloaded queue, or for a start.
+    pub fn pop_expired(&mut self, room: Room, now: Duration) -> Option<Expired> {
         let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
-        let oldest = self.waiting.front()?;
-        let at = if is_over(self.expires(oldest)) {
-            0
-        } else {
-            self.first_to_shed()
-                .filter(|&at| is_over(self.sheds(&self.waiting[at])))?
+        if let Some(oldest) = self.starting(room)
+            && is_over(self.gives_up(oldest, room))
+        {
+            let oldest = self.waiting.pop_front()?;
+            return Some(Expired::Start(oldest.ticket));
+        }
+        let at = match self.first_in_crowd(room) {
+            Some((at, first)) if is_over(self.expires(first)) => at,
+            _ => self
+                .first_to_shed()
+                .filter(|&at| is_over(self.sheds(&self.waiting[at])))?,
         };
-        self.waiting.remove(at).map(|request| request.ticket)
+        self.waiting
+            .remove(at)
+            .map(|request| Expired::Crowd(request.ticket))
     }
 
     /// When somebody will have waited too long, or the queue becomes overloaded, if nothing happens before.
-    pub fn next_deadline(&self) -> Option<Duration> {
+    pub fn next_deadline(&self, room: Room) -> Option<Duration> {
         let oldest = self.waiting.front()?;
         let delay = if self.is_overloaded {
             self.first_to_shed()
@@ -200,7 +238,33 @@ impl Queue {
             let stands = self.above_since.or_else(|| self.stands(oldest));
             stands.map(|at| self.begins(at))
         };
-        [self.expires(oldest), delay].into_iter().flatten().min()
+        let starting = self.starting(room);
+        [
+            starting.and_then(|oldest| self.gives_up(oldest, room)),
+            self.first_in_crowd(room)
+                .and_then(|(_, first)| self.expires(first)),
+            delay,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// The oldest, if it waits for a start and not for others.
+    fn starting(&self, room: Room) -> Option<&Waiting> {
+        self.waiting.front().filter(|_| room.waits_for_start() > 0)
+    }
+
+    /// The oldest of those who wait for others, and its place.
+    fn first_in_crowd(&self, room: Room) -> Option<(usize, &Waiting)> {
+        let at = room.waits_for_start();
+        self.waiting.get(at).map(|first| (at, first))
+    }
+
+    /// When this one has waited for a start for too long.
+    fn gives_up(&self, request: &Waiting, room: Room) -> Option<Duration> {
+        let from = request.since.max(self.clock_runs_from?);
+        Some(from.saturating_add(room.start_patience.max(self.limits.timeout)))
     }
 
     /// More wait than the workers take in one turn.
@@ -286,6 +350,21 @@ mod tests {
         }
     }
 
+    /// All workers have a request.
+    const BUSY: Room = Room {
+        free: 0,
+        is_idle: false,
+        start_patience: Duration::from_secs(45),
+    };
+
+    /// Whom others keep from a worker for too long.
+    fn expired(queue: &mut Queue, now: Duration) -> Option<Ticket> {
+        queue.pop_expired(BUSY, now).map(|expired| match expired {
+            Expired::Crowd(ticket) => ticket,
+            Expired::Start(ticket) => panic!("{ticket} waits for others"),
+        })
+    }
+
     fn pop(queue: &mut Queue) -> Option<Ticket> {
         queue.pop(true).map(|request| request.ticket)
     }
@@ -293,10 +372,10 @@ mod tests {
     #[test]
     fn is_bounded_and_first_in_first_out() {
         let mut queue = queue(2);
-        assert_eq!(queue.push(other(1, S(0))), None);
-        assert_eq!(queue.push(known(2, S(1))), None);
-        assert!(queue.is_full());
-        assert_eq!(queue.push(other(3, S(2))), Some(3));
+        assert_eq!(queue.push(other(1, S(0)), 0), None);
+        assert_eq!(queue.push(known(2, S(1)), 0), None);
+        assert!(queue.is_full(0));
+        assert_eq!(queue.push(other(3, S(2)), 0), Some(3));
         assert_eq!(
             (pop(&mut queue), pop(&mut queue), pop(&mut queue)),
             (Some(1), Some(2), None)
@@ -307,38 +386,38 @@ mod tests {
     fn a_known_one_takes_the_place_of_the_one_whose_turn_is_farthest() {
         let mut queue = queue(3);
         for ticket in 1..=3 {
-            queue.push(other(ticket, S(0)));
+            queue.push(other(ticket, S(0)), 0);
         }
-        assert_eq!(queue.push(known(4, S(0))), Some(3), "calm: the newest");
+        assert_eq!(queue.push(known(4, S(0)), 0), Some(3), "calm: the newest");
         queue.pass(true, S(2));
         assert_eq!(
-            queue.push(known(5, S(2))),
+            queue.push(known(5, S(2)), 0),
             Some(1),
             "overloaded: the oldest"
         );
-        assert_eq!(queue.push(known(6, S(2))), Some(2));
-        assert_eq!(queue.push(known(7, S(2))), Some(7), "all are known");
+        assert_eq!(queue.push(known(6, S(2)), 0), Some(2));
+        assert_eq!(queue.push(known(7, S(2)), 0), Some(7), "all are known");
     }
 
     #[test]
     fn waiting_counts_only_from_the_first_ready_worker() {
         let mut queue = Queue::new(limits(9));
-        queue.push(other(1, S(0)));
-        assert_eq!(queue.next_deadline(), None);
-        assert_eq!(queue.pop_expired(S(1000)), None);
+        queue.push(other(1, S(0)), 0);
+        assert_eq!(queue.next_deadline(BUSY), None);
+        assert_eq!(expired(&mut queue, S(1000)), None);
         queue.start_clock(S(1000));
-        assert_eq!(queue.next_deadline(), Some(S(1010)));
-        assert_eq!(queue.pop_expired(S(1009)), None);
-        queue.push(other(2, S(1005)));
-        assert_eq!(queue.pop_expired(S(1010)), Some(1));
-        assert_eq!(queue.next_deadline(), Some(S(1015)));
+        assert_eq!(queue.next_deadline(BUSY), Some(S(1010)));
+        assert_eq!(expired(&mut queue, S(1009)), None);
+        queue.push(other(2, S(1005)), 0);
+        assert_eq!(expired(&mut queue, S(1010)), Some(1));
+        assert_eq!(queue.next_deadline(BUSY), Some(S(1015)));
     }
 
     #[test]
     fn one_that_hung_up_leaves() {
         let mut queue = queue(9);
         for ticket in 1..=3 {
-            queue.push(other(ticket, S(0)));
+            queue.push(other(ticket, S(0)), 0);
         }
         assert!(queue.remove(2) && !queue.remove(2));
         assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(1), Some(3)));
@@ -348,7 +427,7 @@ mod tests {
     fn one_that_is_put_back_has_its_old_place() {
         let mut queue = queue(9);
         for ticket in 1..=3 {
-            queue.push(other(ticket, S(ticket)));
+            queue.push(other(ticket, S(ticket)), 0);
         }
         let first = queue.pop(true).unwrap();
         queue.put_back(first);
@@ -358,16 +437,16 @@ mod tests {
     #[test]
     fn a_standing_delay_turns_the_order_round_and_sheds_the_oldest() {
         let mut queue = queue(9);
-        queue.push(other(1, S(0)));
-        queue.push(other(2, MS(1500)));
-        assert_eq!(queue.next_deadline(), Some(S(2)), "twice the target");
+        queue.push(other(1, S(0)), 0);
+        queue.push(other(2, MS(1500)), 0);
+        assert_eq!(queue.next_deadline(BUSY), Some(S(2)), "twice the target");
         queue.pass(true, MS(1999));
-        assert_eq!(queue.pop_expired(MS(1999)), None);
+        assert_eq!(expired(&mut queue, MS(1999)), None);
         queue.pass(true, S(2));
-        assert_eq!(queue.pop_expired(S(2)), Some(1));
+        assert_eq!(expired(&mut queue, S(2)), Some(1));
         queue.pass(true, S(2));
         // What is left is younger than the target.
-        queue.push(other(3, S(2)));
+        queue.push(other(3, S(2)), 0);
         assert_eq!(pop(&mut queue), Some(2));
     }
 
@@ -375,19 +454,19 @@ mod tests {
     fn overload_lasts_until_the_oldest_waits_less_than_the_target() {
         let mut queue = queue(9);
         for (ticket, since) in [(1, S(0)), (2, MS(500)), (3, S(2))] {
-            queue.push(other(ticket, since));
+            queue.push(other(ticket, since), 0);
         }
         queue.pass(true, S(2));
         assert_eq!(pop(&mut queue), Some(3), "the newest");
-        assert_eq!(queue.pop_expired(S(2)), Some(1));
+        assert_eq!(expired(&mut queue, S(2)), Some(1));
         queue.pass(true, S(2));
-        queue.push(other(4, S(2)));
-        assert_eq!(queue.next_deadline(), Some(MS(2500)), "2 is shed then");
+        queue.push(other(4, S(2)), 0);
+        assert_eq!(queue.next_deadline(BUSY), Some(MS(2500)), "2 is shed then");
         assert_eq!(pop(&mut queue), Some(4));
-        queue.push(other(5, S(2)));
+        queue.push(other(5, S(2)), 0);
         queue.pass(true, MS(2500));
-        assert_eq!(queue.pop_expired(MS(2500)), Some(2));
-        queue.push(other(6, MS(2500)));
+        assert_eq!(expired(&mut queue, MS(2500)), Some(2));
+        queue.push(other(6, MS(2500)), 0);
         queue.pass(true, MS(2500));
         assert_eq!(pop(&mut queue), Some(5), "calm: the oldest");
     }
@@ -399,32 +478,32 @@ mod tests {
             turn: 2,
             ..limits(9)
         });
-        queue.push(other(1, S(0)));
-        queue.push(other(2, S(0)));
+        queue.push(other(1, S(0)), 0);
+        queue.push(other(2, S(0)), 0);
         queue.pass(true, S(5));
-        assert_eq!(queue.next_deadline(), Some(S(10)), "the time-out");
-        assert_eq!(queue.pop_expired(S(5)), None);
+        assert_eq!(queue.next_deadline(BUSY), Some(S(10)), "the time-out");
+        assert_eq!(expired(&mut queue, S(5)), None);
         // A third makes it a queue that stands, from now on.
-        queue.push(other(3, S(5)));
-        assert_eq!(queue.next_deadline(), Some(S(6)));
+        queue.push(other(3, S(5)), 0);
+        assert_eq!(queue.next_deadline(BUSY), Some(S(6)));
         queue.pass(true, S(6));
-        assert_eq!(queue.pop_expired(S(6)), Some(1));
+        assert_eq!(expired(&mut queue, S(6)), Some(1));
         queue.pass(true, S(6));
-        assert_eq!(queue.pop_expired(S(9)), None);
+        assert_eq!(expired(&mut queue, S(9)), None);
         assert_eq!(pop(&mut queue), Some(2), "calm: the oldest");
     }
 
     #[test]
     fn a_delay_that_does_not_stand_is_no_overload() {
         let mut queue = queue(9);
-        queue.push(other(1, S(0)));
-        queue.push(other(2, S(1)));
+        queue.push(other(1, S(0)), 0);
+        queue.push(other(2, S(1)), 0);
         queue.pass(true, MS(1900));
         assert_eq!(pop(&mut queue), Some(1));
         // 2 is the oldest now, and has not waited for the target: it counts anew.
         queue.pass(true, MS(1900));
-        assert_eq!(queue.next_deadline(), Some(S(3)));
-        queue.push(other(3, S(2)));
+        assert_eq!(queue.next_deadline(BUSY), Some(S(3)));
+        queue.push(other(3, S(2)), 0);
         queue.pass(true, MS(2900));
         assert_eq!(pop(&mut queue), Some(2));
     }
@@ -432,28 +511,68 @@ mod tests {
     #[test]
     fn the_known_are_shed_last_and_served_first_if_they_may() {
         let mut queue = queue(9);
-        queue.push(known(1, S(0)));
-        queue.push(known(2, S(0)));
-        queue.push(other(3, S(0)));
-        queue.push(other(4, S(1)));
+        queue.push(known(1, S(0)), 0);
+        queue.push(known(2, S(0)), 0);
+        queue.push(other(3, S(0)), 0);
+        queue.push(other(4, S(1)), 0);
         queue.pass(true, S(2));
-        assert_eq!(queue.pop_expired(S(2)), Some(3));
-        assert_eq!(queue.pop_expired(S(2)), None, "another one waits");
+        assert_eq!(expired(&mut queue, S(2)), Some(3));
+        assert_eq!(expired(&mut queue, S(2)), None, "another one waits");
         let others_turn = queue.pop(false).map(|request| request.ticket);
         assert_eq!((pop(&mut queue), others_turn), (Some(2), Some(4)));
         queue.pass(true, S(2));
-        assert_eq!(queue.pop_expired(S(2)), Some(1));
+        assert_eq!(expired(&mut queue, S(2)), Some(1));
     }
 
     #[test]
     fn nobody_is_shed_for_a_time_without_anybody_who_serves() {
         let mut queue = queue(9);
-        queue.push(other(1, S(0)));
+        queue.push(other(1, S(0)), 0);
         queue.pass(false, S(1));
-        assert_eq!(queue.next_deadline(), Some(S(10)));
+        assert_eq!(queue.next_deadline(BUSY), Some(S(10)));
         queue.pass(true, S(5));
-        assert_eq!(queue.next_deadline(), Some(S(7)));
+        assert_eq!(queue.next_deadline(BUSY), Some(S(7)));
         queue.pass(true, S(6));
-        assert_eq!(queue.pop_expired(S(6)), None);
+        assert_eq!(expired(&mut queue, S(6)), None);
+    }
+
+    /// Two workers, none of which has a request.
+    const IDLE: Room = Room {
+        free: 2,
+        is_idle: true,
+        start_patience: Duration::from_secs(45),
+    };
+
+    #[test]
+    fn who_may_have_a_worker_is_taken_in_however_small_the_queue_is() {
+        let mut queue = queue(0);
+        assert_eq!(queue.push(other(1, S(0)), 2), None);
+        assert_eq!(queue.push(other(2, S(0)), 2), None);
+        assert_eq!(queue.push(other(3, S(0)), 2), Some(3));
+        assert_eq!(pop(&mut queue), Some(1));
+        assert_eq!(queue.push(other(4, S(0)), 1), Some(4), "one has a worker");
+    }
+
+    #[test]
+    fn a_start_is_waited_for_longer_than_others_are() {
+        let mut queue = queue(9);
+        queue.obey(Limits {
+            turn: 3,
+            ..limits(9)
+        });
+        for ticket in 1..=3 {
+            queue.push(other(ticket, S(0)), 2);
+        }
+        assert_eq!(queue.next_deadline(IDLE), Some(S(10)));
+        assert_eq!(queue.pop_expired(IDLE, S(10)), Some(Expired::Crowd(3)));
+        assert_eq!(queue.pop_expired(IDLE, S(44)), None);
+        assert_eq!(queue.next_deadline(IDLE), Some(S(45)));
+        let failed = Room {
+            start_patience: S(0),
+            ..IDLE
+        };
+        assert_eq!(queue.next_deadline(failed), Some(S(10)));
+        assert_eq!(queue.pop_expired(failed, S(10)), Some(Expired::Start(1)));
+        assert_eq!(queue.pop_expired(BUSY, S(10)), Some(Expired::Crowd(2)));
     }
 }

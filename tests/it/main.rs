@@ -19,6 +19,7 @@ mod daemon;
 mod edit;
 #[cfg(target_arch = "x86_64")]
 mod express;
+mod extremes;
 mod faults;
 mod forms;
 mod gone;

@@ -24,6 +24,7 @@ pub struct Worker {
     pub state: State,
     /// Requests after which it is replaced.
     pub(super) share: u32,
+    was_ready: bool,
     /// The request that it has, while it is busy.
     pub(super) request: Option<Waiting>,
     /// Starting: when it is killed. Busy: when it is asked for progress. Stuck: when it is killed, the next time.
@@ -33,6 +34,16 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// It has a request, answered in time or not.
+    pub(super) fn has_request(&self) -> bool {
+        match self.state {
+            State::Busy { .. } => true,
+            // One that was killed since it did not start never had one.
+            State::Stuck => self.was_ready,
+            State::Idle { .. } | State::Retiring | State::Starting => false,
+        }
+    }
+
     /// When something must be done about it.
     fn deadline(&self, limits: &Limits) -> Option<Duration> {
         match self.state {
@@ -81,8 +92,7 @@ impl Crew {
 
     /// Whether any has a request.
     pub(super) fn any_runs(&self) -> bool {
-        let runs = |state| matches!(state, State::Busy { .. } | State::Stuck);
-        self.by_id.values().any(|worker| runs(worker.state))
+        self.by_id.values().any(Worker::has_request)
     }
 
     /// Asks for a new one, under the lowest number that is free.
@@ -101,6 +111,7 @@ impl Crew {
             requests: 0,
             state: State::Starting,
             share: jittered(limits.max_requests, self.spawned),
+            was_ready: false,
             request: None,
             due: now.saturating_add(limits.start_timeout),
             moved_at: now,
@@ -121,6 +132,7 @@ impl Crew {
     pub(super) fn idles(&mut self, id: WorkerId, now: Duration) {
         if let Some(worker) = self.by_id.get_mut(&id) {
             worker.state = State::Idle { since: now };
+            worker.was_ready = true;
             worker.request = None;
             self.idle.push(id);
         }

@@ -70,6 +70,8 @@ pub(super) struct Generations {
     /// What everybody is told who comes before a pause is over.
     pub(super) refusal: Option<Refusal>,
     pub(super) next: Next,
+    /// Why there is no zygote to fork from, if the last one that was tried has failed.
+    pub(super) trouble: Option<Refusal>,
     /// The highest number that was given.
     newest: Generation,
     /// Something has changed, or was asked for, while one was under way: another follows.
@@ -99,6 +101,7 @@ impl Default for Generations {
             is_proven: false,
             refusal: None,
             next: Next::Wanted,
+            trouble: None,
             newest: 0,
             is_outdated: false,
             failures: 0,
@@ -266,6 +269,7 @@ impl Pool {
         }
         self.crew.retire_down_to(0, actions);
         self.code.can_fork = true;
+        self.code.trouble = None;
         self.code.served = generation;
         self.code.is_proven = true;
         self.code.doubted = std::mem::take(&mut self.code.failures);
@@ -317,6 +321,7 @@ impl Pool {
         self.code.failures += 1;
         let not_before = now + backoff::pause(self.code.failures);
         self.code.follow_with(Next::Failed { not_before });
+        self.code.trouble = reason.refusal().filter(|_| !self.code.can_fork);
         // The app that never served is broken; one that did goes on with what it has.
         if self.code.current.is_none() {
             self.cannot_start(reason, actions);
@@ -429,8 +434,13 @@ impl Pool {
     /// When the first worker of the next generation is to be started, or room to be made for it.
     fn first_worker_due(&self) -> Option<Duration> {
         let is_imported = matches!(self.code.next, Next::Imported { .. });
-        let is_leaving = |worker: &Worker| worker.state == State::Retiring;
-        let can = self.has_room() || (self.crew.idle() > 0 && self.crew.count(is_leaving) == 0);
+        let is_leaving = |worker: &Worker| matches!(worker.state, State::Retiring | State::Stuck);
+        // Not the last one that serves while another is about to: the next generation may fail, and the old one may be
+        // unable to start more.
+        let serves_still = |worker: &Worker| worker.state == State::Starting;
+        let is_spare = self.crew.idle() > 1 || self.crew.count(serves_still) == 0;
+        let can_make = self.crew.idle() > 0 && is_spare && self.crew.count(is_leaving) == 0;
+        let can = self.has_room() || can_make;
         (is_imported && can && self.may_renew()).then_some(self.spawning.not_before)
     }
 

@@ -67,7 +67,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backoff;
-use super::queue::{Queue, Ticket, Waiting};
+use super::queue::{Expired, Queue, Room, Ticket, Waiting};
 
 mod crew;
 mod generations;
@@ -104,14 +104,22 @@ pub struct Pool {
 struct Pause {
     failures: u32,
     not_before: Duration,
+    /// What came of the last one.
+    trouble: Option<Refusal>,
 }
 
 impl Pause {
-    fn lengthen(&mut self, now: Duration) {
+    fn lengthen(&mut self, trouble: Refusal, now: Duration) {
         self.failures += 1;
         self.not_before = now + backoff::pause(self.failures);
+        self.trouble = Some(trouble);
     }
 }
+
+/// What one is told who waits for a worker that the host has no process for.
+const NO_PROCESS: Refusal = Refusal::Overloaded {
+    retry_after: Duration::from_secs(2),
+};
 
 impl Pool {
     /// An empty pool: it starts the zygote at the first event.
@@ -135,7 +143,7 @@ impl Pool {
         self.take_in(event, now, actions);
         self.renew(now, actions);
         for _ in 0..self.crew.keep_time(&self.limits, now, actions) {
-            self.spawning.lengthen(now);
+            self.spawning.lengthen(Refusal::StartTimedOut, now);
         }
         self.dispatch(now, actions);
         self.shed(now, actions);
@@ -149,7 +157,7 @@ impl Pool {
         [
             self.next_generation_deadline(),
             self.crew.next_deadline(&self.limits),
-            self.queue.next_deadline(),
+            self.queue.next_deadline(self.room()),
             spawn,
             self.coldest_spare().map(|(_, due)| due),
             self.exit_due().map(|(due, _)| due),
@@ -171,7 +179,7 @@ impl Pool {
 
     /// Another request would be refused (if it is not a known one).
     pub fn is_full(&self) -> bool {
-        self.queue.is_full() || self.refusal().is_some()
+        self.queue.is_full(self.free()) || self.refusal().is_some()
     }
 
     /// Other limits hold from the next event on.
@@ -256,7 +264,7 @@ impl Pool {
         // Having exited, nobody is left to serve it, and nobody will come.
         let refused = match self.phase {
             Phase::Exited(_) => Some(ticket),
-            _ => self.queue.push(request),
+            _ => self.queue.push(request, self.free()),
         };
         if let Some(refused) = refused {
             self.refuse_as_overloaded(refused, actions);
@@ -297,14 +305,25 @@ impl Pool {
 
     /// It can take another request, if it is still to.
     fn is_free(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        let is_last_hope = self.is_last_hope(id);
         let serves = |worker: &Worker| {
-            Some(worker.generation) == self.code.current && worker.requests < worker.share
+            Some(worker.generation) == self.code.current
+                && (worker.requests < worker.share || is_last_hope)
         };
         if self.crew.get(id).is_some_and(serves) {
             self.crew.idles(id, now);
         } else {
             self.crew.retire(id, actions);
         }
+    }
+
+    /// It alone serves, and others can't be started: with `preload` off each worker imports what lies there now.
+    fn is_last_hope(&self, id: WorkerId) -> bool {
+        let is_starting = |worker: &Worker| worker.state == State::Starting;
+        let others = self.crew.iter().filter(|&(other, worker)| {
+            other != id && Some(worker.generation) == self.code.current && !is_starting(&worker)
+        });
+        self.spawning.failures > 0 && others.count() == 0
     }
 
     fn returned(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
@@ -353,13 +372,13 @@ impl Pool {
             return;
         }
         if worker.state == State::Starting && Some(worker.generation) == self.code.current {
-            self.spawning.lengthen(now);
+            self.spawning.lengthen(Refusal::Broken, now);
         }
     }
 
     fn fork_failed(&mut self, id: WorkerId, now: Duration) {
         if self.crew.remove(id).is_some() {
-            self.spawning.lengthen(now);
+            self.spawning.lengthen(NO_PROCESS, now);
             self.first_worker_unborn(id, now);
         }
     }
@@ -384,10 +403,39 @@ impl Pool {
 
     fn shed(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.queue.pass(self.is_served(), now);
-        while let Some(ticket) = self.queue.pop_expired(now) {
-            self.refuse_as_overloaded(ticket, actions);
+        while let Some(expired) = self.queue.pop_expired(self.room(), now) {
+            match expired {
+                Expired::Crowd(ticket) => self.refuse_as_overloaded(ticket, actions),
+                Expired::Start(ticket) => {
+                    let refusal = self.trouble().unwrap_or(Refusal::StartTimedOut);
+                    actions.push(Action::Refuse { ticket, refusal });
+                }
+            }
             self.queue.pass(self.is_served(), now);
         }
+    }
+
+    /// Workers that have no request, or may still be started.
+    fn free(&self) -> usize {
+        let most = usize::from(self.limits.max_procs);
+        most.saturating_sub(self.crew.count(Worker::has_request))
+    }
+
+    fn room(&self) -> Room {
+        let start_patience = match self.trouble() {
+            Some(_) => Duration::ZERO,
+            None => self.limits.start_timeout,
+        };
+        Room {
+            free: self.free(),
+            is_idle: !self.crew.any_runs(),
+            start_patience,
+        }
+    }
+
+    /// Why there is no worker, if the last one that was tried has failed.
+    fn trouble(&self) -> Option<Refusal> {
+        self.spawning.trouble.or(self.code.trouble)
     }
 
     /// Whether those who wait do so for others who are served.
@@ -451,7 +499,8 @@ impl Pool {
             return None;
         }
         let (id, since) = self.crew.coldest()?;
-        Some((id, since.saturating_add(limits.worker_idle_timeout)))
+        let is_needed = self.is_last_hope(id);
+        (!is_needed).then(|| (id, since.saturating_add(limits.worker_idle_timeout)))
     }
 }
 

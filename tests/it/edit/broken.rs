@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Edited, LOOK_INTERVAL, edit, module};
-use crate::util::{Deadline, Load, pause};
+use crate::util::{Deadline, Load, cgi, pause};
 
 #[test]
 fn a_broken_edit_leaves_the_old_code_serving() {
@@ -42,6 +42,35 @@ fn the_old_code_serves(config: &str) {
     pause(LOOK_INTERVAL);
     edited.edit(3);
     assert_eq!(edited.ask().version, 3, "{config}");
+}
+
+/// One worker, which the new code needs to be tried, and no fork of the old: the app is broken, which is no crowd.
+#[test]
+fn a_broken_edit_of_one_worker_is_told_as_such() {
+    let edited = Edited::served("preload = off\nmax-procs = 1\nqueue-timeout = 1s\n");
+    pause(LOOK_INTERVAL);
+    edited.replace("version", "VERSION = '001\n");
+    let reply = cgi::start_front(&edited.app, "/").end();
+    let reply = cgi::reply(&reply.stdout);
+    assert_eq!(reply.status(), 500, "{}", reply.text());
+    let failure = edited.last_failure();
+    assert!(failure.contains("SyntaxError"), "{failure}");
+    edited.replace("version", &module(2));
+    let deadline = Deadline::soon();
+    loop {
+        let reply = cgi::start_front(&edited.app, "/").end();
+        let reply = cgi::reply(&reply.stdout);
+        if reply.status() == 200 {
+            assert!(
+                reply.text().starts_with("2 ") || reply.text().starts_with("002 "),
+                "{}",
+                reply.text()
+            );
+            break;
+        }
+        assert_eq!(reply.status(), 500, "{}", reply.text());
+        assert!(!deadline.left().is_zero(), "the mended edit is not served");
+    }
 }
 
 /// Under load nobody waits for an edit, and nobody is hurt by a broken one.

@@ -140,3 +140,36 @@ fn who_is_refused_is_told_when_to_come_back() {
     assert!(times.iter().all(|t| (S(50)..=S(75)).contains(t)));
     assert!(times.iter().max() > times.iter().min(), "jittered");
 }
+
+/// Whoever may have a worker is no crowd: `queue-size = 0` and `queue-timeout = 0s` refuse only those who may not.
+#[test]
+fn without_a_queue_each_worker_has_one() {
+    let mut pool = ready(Limits {
+        queue: queue::Limits {
+            size: 0,
+            timeout: S(0),
+            ..limits().queue
+        },
+        ..limits()
+    });
+    assert_eq!(told(&mut pool, arrived(1), S(1))[0], dispatch(1, 0));
+    told(&mut pool, done(0), S(1));
+    assert_eq!(told(&mut pool, arrived(2), S(1))[0], dispatch(2, 0));
+    told(&mut pool, Event::WorkerReady(1), S(1));
+    assert_eq!(told(&mut pool, arrived(3), S(1))[0], dispatch(3, 1));
+    told(&mut pool, Event::WorkerReady(2), S(1));
+    assert_eq!(told(&mut pool, arrived(4), S(1))[0], dispatch(4, 2));
+    assert_eq!(refused(&told(&mut pool, arrived(5), S(1))), [5]);
+}
+
+#[test]
+fn a_start_that_fails_is_no_crowd() {
+    let mut pool = ready(swamped());
+    told(&mut pool, Event::Tick, S(60));
+    told(&mut pool, Event::WorkerGone(0), S(60));
+    assert_eq!(told(&mut pool, arrived(1), S(61)), [spawn(0, 1)]);
+    told(&mut pool, Event::WorkerGone(0), S(61));
+    let actions = told(&mut pool, Event::Tick, S(71));
+    let refusal = Refusal::Broken;
+    assert!(actions.contains(&Action::Refuse { ticket: 1, refusal }));
+}

@@ -252,3 +252,48 @@ fn a_zygote_that_dies_later_is_replaced_and_costs_nobody() {
     let actions = told(&mut pool, Event::WorkerReady(0), S(14));
     assert_eq!(actions, [dispatch(2, 0), spawn(1, 3)]);
 }
+
+/// Without a fork of what was imported, a worker that is let go can't be had again once the code is broken.
+#[test]
+fn the_last_worker_is_not_let_go_while_another_starts() {
+    let mut pool = ready(Limits {
+        max_procs: 2,
+        ..limits()
+    });
+    assert_eq!(told(&mut pool, arrived(1), S(1))[1], spawn(1, 1));
+    told(&mut pool, done(0), S(1));
+    told(&mut pool, Event::Reload, S(2));
+    assert_eq!(told(&mut pool, Event::ZygoteReady(2), S(2)), []);
+    // It can't be had, which makes room.
+    let actions = told(&mut pool, Event::WorkerGone(1), S(3));
+    assert_eq!(actions, []);
+    assert_eq!(told(&mut pool, Event::Tick, S(4)), [spawn(1, 2)]);
+    assert_eq!(
+        told(&mut pool, Event::WorkerGone(1), S(5)),
+        [Action::RetireZygote(2)]
+    );
+    let actions = told(&mut pool, arrived(2), S(6));
+    assert!(actions.contains(&dispatch(2, 0)), "{actions:?}");
+}
+
+#[test]
+fn a_worker_that_has_served_its_share_stays_while_no_other_can_be_had() {
+    let mut pool = ready(Limits {
+        max_procs: 2,
+        max_requests: 1,
+        ..limits()
+    });
+    assert_eq!(
+        told(&mut pool, arrived(1), S(1)),
+        [dispatch(1, 0), spawn(1, 1)]
+    );
+    told(&mut pool, Event::WorkerGone(1), S(1));
+    assert_eq!(told(&mut pool, done(0), S(1)), []);
+    assert!(matches!(state(&pool, 0), State::Idle { .. }));
+    assert_eq!(
+        told(&mut pool, arrived(2), S(2)),
+        [dispatch(2, 0), spawn(1, 1)]
+    );
+    told(&mut pool, Event::WorkerReady(1), S(3));
+    assert!(told(&mut pool, done(0), S(3)).contains(&Action::Retire(0)));
+}

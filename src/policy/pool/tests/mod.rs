@@ -4,6 +4,7 @@ use super::*;
 use crate::policy::queue;
 
 mod admission;
+mod alone;
 mod broken;
 mod generations;
 mod hysteresis;
