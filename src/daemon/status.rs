@@ -3,7 +3,7 @@
 use super::Daemon;
 use crate::control::{Server, State, Status, Worker};
 use crate::policy::pool;
-use crate::sys::{clock, process};
+use crate::sys::{clock, files, process};
 
 /// What lies in the file `state`, as far as we have written it.
 #[derive(Debug, Default)]
@@ -81,9 +81,7 @@ impl Daemon {
         if text == self.state.text {
             return;
         }
-        let new = self.place.dir.join("state.new");
-        let written =
-            std::fs::write(&new, &text).and_then(|()| std::fs::rename(&new, self.place.state()));
+        let written = files::replace_own(&self.place.state(), text.as_bytes());
         match written {
             Ok(()) => self.state.text = text,
             // A full disk stays full for a while.

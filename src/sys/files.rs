@@ -1,7 +1,7 @@
 //! Files and directories: identity, ownership, and what kind of file system they are on.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -89,7 +89,7 @@ pub enum Unusable {
 /// Makes sure that `path` is a real directory of our own uid, mode 0700, on a local file system; makes it
 /// (but not its parents) if it is missing.
 pub fn own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
-    match DirBuilder::new().mode(0o700).create(path) {
+    match privately(|| DirBuilder::new().mode(0o700).create(path)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(Unusable::Io(error));
         }
@@ -131,14 +131,28 @@ fn is_remote(file: &File) -> bool {
 
 /// Opens or makes a file of ours, for reading and writing, mode 0600, and not through a link.
 pub fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            privately(|| options.create(true).mode(0o600).open(path))
+        }
+        opened => opened,
+    }
+}
+
+/// Puts a file of ours with this text in the place of the one at `path`, mode 0600: written beside and renamed.
+pub fn replace_own(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = path.to_path_buf().into_os_string();
+    new.push(".new");
+    // What is left of a write that found no room may have any mode.
+    let _ = fs::remove_file(&new);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = privately(|| options.open(&new))?;
+    file.write_all(text)?;
+    fs::rename(new, path)
 }
 
 /// Reserves the first `len` bytes on the disk, so that no later write to a map of them can fail.
@@ -227,17 +241,17 @@ pub fn rest(fd: BorrowedFd<'_>) -> Option<u64> {
 pub fn unnamed(directory: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    let opened = options
-        .clone()
-        .custom_flags(libc::O_TMPFILE)
-        .open(directory);
+    let opened = privately(|| {
+        let mut unnamed = options.clone();
+        unnamed.custom_flags(libc::O_TMPFILE).open(directory)
+    });
     match opened {
         // A file system that knows no files without a name.
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let nth = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = directory.join(format!(".polycgi-{}-{nth}", std::process::id()));
-            let file = options.create_new(true).open(&path)?;
+            let file = privately(|| options.create_new(true).open(&path))?;
             fs::remove_file(&path)?;
             Ok(file)
         }
@@ -288,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_left_of_a_file_is_known() {
-        use std::io::{Read, Write};
+        use std::io::Read;
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
         assert_eq!(rest(file.as_fd()), Some(0));
