@@ -3,8 +3,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::config::{self, BadConfig, Config, Host, Settings};
 use crate::naming::{self, AppId};
 use crate::sys::files::{self, Entry};
-use crate::sys::{environ, load, process};
+use crate::sys::{environ, load, named, process};
 
 /// Defaults for every app of the host.
 const HOST_DEFAULTS: &str = "/etc/polycgi.conf";
@@ -75,13 +75,11 @@ impl AppFile {
     /// The app whose script or symlink is at `path`.
     pub fn at(path: &Path) -> Result<AppFile, NotAnApp> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let mut start = [0; 2];
-        let read = File::open(&path).and_then(|mut file| file.read_exact(&mut start));
-        match read {
-            Ok(()) if start == *b"#!" => AppFile::new(path.clone(), path),
-            Ok(()) | Err(_) if is_link(&path) => AppFile::of_link(path),
-            Ok(()) if start == *b"\x7fE" => Err(NotAnApp::Binary(path)),
-            Ok(()) => Err(NotAnApp::NotOurs(path)),
+        match named::start(&path) {
+            Ok(start) if start == *b"#!" => AppFile::new(path.clone(), path),
+            Ok(_) | Err(_) if is_link(&path) => AppFile::of_link(path),
+            Ok(start) if start == *b"\x7fE" => Err(NotAnApp::Binary(path)),
+            Ok(_) => Err(NotAnApp::NotOurs(path)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(NotAnApp::NotOurs(path))
             }
@@ -157,9 +155,7 @@ fn is_link(path: &Path) -> bool {
 
 /// Whether what the path leads to can be read and is a `#!` script.
 fn begins_as_script(path: &Path) -> bool {
-    let mut start = [0; 2];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start == *b"#!"
+    named::start(path).is_ok_and(|start| start == *b"#!")
 }
 
 fn id_of(config: &Path) -> io::Result<AppId> {
@@ -190,7 +186,8 @@ fn config_paths(name: &OsStr) -> Vec<PathBuf> {
 }
 
 fn read_settings(path: &Path) -> Result<Settings, LoadError> {
-    let text = fs::read(path).map_err(|error| LoadError::Unreadable(path.to_path_buf(), error))?;
+    let text = named::read(path, config::LONGEST_FILE)
+        .map_err(|error| LoadError::Unreadable(path.to_path_buf(), error))?;
     config::parse(&path.to_string_lossy(), &text).map_err(LoadError::Wrong)
 }
 

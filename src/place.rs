@@ -10,7 +10,10 @@ use crate::app_file::AppFile;
 use crate::control::Status;
 use crate::naming::Base;
 use crate::sys::files::{self, Unusable};
-use crate::sys::{process, socket};
+use crate::sys::{named, process, socket};
+
+/// The most bytes of `state` that are read.
+const LONGEST_STATE: usize = 1 << 20;
 
 /// The directory of one app's socket, locks and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +131,7 @@ impl Place {
 
     /// Why the last daemon failed, if it did.
     pub fn last_failure(&self) -> Option<String> {
-        let text = fs::read_to_string(self.state()).ok()?;
+        let text = named::read_text(&self.state(), LONGEST_STATE).ok()?;
         Status::from_lines(&text).last_failure
     }
 

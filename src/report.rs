@@ -80,22 +80,23 @@ pub fn start_log(level: log::LevelFilter, target: Option<Box<dyn Write + Send + 
     // `log` itself holds back what is below the level, which may change.
     builder
         .filter_level(log::LevelFilter::Trace)
-        .format(|out, record| {
-            let wall = clock::wall();
-            let level = record.level().as_str().to_ascii_lowercase();
-            writeln!(
-                out,
-                "{} polycgi: {level}: {}",
-                timestamp(wall.as_secs()),
-                plain(&record.args().to_string())
-            )
-        });
+        .format(|out, record| out.write_all(log_line(record.level(), record.args()).as_bytes()));
     if let Some(target) = target {
         builder.target(env_logger::Target::Pipe(target));
     }
     // A second start is a bug of ours, and the first log goes on.
     let _ = builder.try_init();
     set_log_level(level);
+}
+
+/// A line of a daemon's log, with its end.
+pub fn log_line(level: log::Level, sentence: impl Display) -> String {
+    let (time, level) = (
+        timestamp(clock::wall().as_secs()),
+        level.as_str().to_ascii_lowercase(),
+    );
+    let sentence = plain(&sentence.to_string());
+    format!("{time} polycgi: {level}: {sentence}\n")
 }
 
 /// What is below this is not logged from now on.

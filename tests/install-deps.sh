@@ -20,6 +20,7 @@ need gcc test -x /usr/bin/gcc
 need git test -x /usr/bin/git -a -e /usr/lib/git-core/git-http-backend -a -e /usr/share/gitweb/gitweb.cgi
 need libc6-dev test -e /usr/include/stdio.h
 # For gitweb, which Debian packs with git: older Perls had it in themselves.
+need logrotate test -x /usr/sbin/logrotate
 need libcgi-pm-perl perl -MCGI -e 1
 # Its core modules too, as prove is; perl-base has few.
 need perl test -x /usr/bin/prove

@@ -1,12 +1,11 @@
 //! The environment that an app starts with: what belongs to the host and the operator, and nothing of a request.
 
 use std::ffi::CString;
-use std::fs;
 
 use super::{CannotRun, env_file};
 use crate::app_file::AppFile;
 use crate::config::{self, Config};
-use crate::sys::{environ, process};
+use crate::sys::{environ, named, process};
 
 /// Where programs are looked for if the web server gives no PATH.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
@@ -44,7 +43,8 @@ pub fn add(app: &AppFile, config: &Config, variables: &mut Vec<Variable>) -> Res
         variables.push((name.to_vec(), value.to_vec()));
     };
     if let Some(path) = &env_file(app, config) {
-        let text = fs::read(path).map_err(|error| CannotRun::new("read", path, error))?;
+        let text = named::read(path, config::LONGEST_FILE)
+            .map_err(|error| CannotRun::new("read", path, error))?;
         let parsed = config::env_file(&path.to_string_lossy(), &text);
         for (name, value) in parsed
             .map_err(|bad| CannotRun::new("use", path, std::io::Error::other(bad.sentence())))?

@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod cgi;
+pub mod doubts;
 pub mod environment;
 pub mod scgi;
 pub mod wsgi;
@@ -18,7 +19,10 @@ use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount, Reload};
 use crate::page::Failure;
 use crate::report::visible;
-use crate::sys::{Errno, is, load};
+use crate::sys::{Errno, is, load, named};
+
+/// The most bytes of an `overload-page`: each client that finds no room gets one.
+const LONGEST_PAGE: usize = 16 << 20;
 
 /// The app can't be run, and why.
 #[derive(Debug)]
@@ -73,6 +77,12 @@ pub fn env_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
     Some(directory(app, config).join(path))
 }
 
+/// `log-file`, absolute.
+pub fn log_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
+    let path = config.log.file.as_ref()?;
+    Some(directory(app, config).join(path))
+}
+
 /// The files that are watched whatever the app is and has loaded, by their numbers: 0 is the app's configuration file
 /// and 1 is `binary`; from 2 on what also makes the app load anew. An empty path is not watched.
 pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
@@ -90,8 +100,18 @@ pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
 
 /// The owner's own overload page. One that can't be read is ours instead: a page is due, whatever happens.
 pub fn own_page(app: &AppFile, config: &Config) -> Option<String> {
+    read_page(&overload_page(app, config)?).ok()
+}
+
+/// `overload-page`, absolute.
+pub fn overload_page(app: &AppFile, config: &Config) -> Option<PathBuf> {
     let path = config.overload.page.as_ref()?;
-    std::fs::read_to_string(directory(app, config).join(path)).ok()
+    Some(directory(app, config).join(path))
+}
+
+/// Reads such a page.
+pub fn read_page(path: &Path) -> io::Result<String> {
+    named::read_text(path, LONGEST_PAGE)
 }
 
 /// Whether a client at this address (REMOTE_ADDR) sees the reason of a failure.

@@ -10,11 +10,12 @@ use argh::FromArgs;
 use super::app_named;
 use crate::app::{self, environment, wsgi::Interpreter};
 use crate::app_file::AppFile;
-use crate::config::{Address, App, Config, Mode, Target};
+use crate::config::{self, Address, App, Config, Mode, Target};
 use crate::listen;
 use crate::place::Place;
 use crate::report::{Exit, plain};
 use crate::start;
+use crate::sys::named;
 
 /// Examine an app file: its form, its interpreter, and whether the app can be imported.
 #[derive(FromArgs)]
@@ -42,6 +43,8 @@ impl Check {
         found.look_at_file(&app);
         found.look_at_place(&app, &config);
         found.look_at_page(&app, &config);
+        found.look_at_log(&app, &config);
+        found.look_at_permissions(&app, &config);
         found.look_at_listen(&app, &config);
         match &config.app {
             App::Wsgi(target) => found.look_at_application(&app, &config, target),
@@ -82,7 +85,7 @@ impl Found {
         }
         let path = app.path.display();
         let mode = std::fs::metadata(&app.path).map_or(0, |m| m.permissions().mode());
-        let text = std::fs::read(&app.path).unwrap_or_default();
+        let text = named::read(&app.path, config::LONGEST_FILE).unwrap_or_default();
         let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
         if !line.starts_with(b"#!") {
             return;
@@ -136,16 +139,41 @@ impl Found {
     }
 
     fn look_at_page(&mut self, app: &AppFile, config: &Config) {
-        let Some(page) = &config.overload.page else {
+        let Some(page) = app::overload_page(app, config) else {
             return;
         };
-        let page = app::directory(app, config).join(page);
-        if let Err(error) = std::fs::read_to_string(&page) {
+        if let Err(error) = app::read_page(&page) {
             let what = format!("cannot read {}: {error}", page.display());
             self.wrong(
                 plain(&what),
                 "until then the built-in page is shown; see 'overload-page'",
             );
+        }
+    }
+
+    fn look_at_log(&mut self, app: &AppFile, config: &Config) {
+        let Some(path) = app::log_file(app, config) else {
+            return;
+        };
+        let shown = path.display();
+        if named::standard_stream(&path).is_some() {
+            self.wrong(
+                format_args!(
+                    "cannot log to {shown}: a daemon in the background has no such stream"
+                ),
+                "name a file; a daemon in the foreground logs to standard error without 'log-file'",
+            );
+        } else if let Err(error) = named::can_append(&path) {
+            self.wrong(
+                plain(&format!("cannot log to {shown}: {error}")),
+                "until then the log is in the runtime directory; see 'log-file'",
+            );
+        }
+    }
+
+    fn look_at_permissions(&mut self, app: &AppFile, config: &Config) {
+        for doubt in app::doubts::of(app, config) {
+            self.wrong(&doubt, doubt.advice());
         }
     }
 

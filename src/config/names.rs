@@ -113,6 +113,14 @@ pub(super) fn path(value: &str) -> Result<PathBuf, Misread> {
     }
 }
 
+/// Some logs may be a program's input. This one is a file.
+pub(super) fn log_file(value: &str) -> Result<PathBuf, Misread> {
+    if value.starts_with('|') {
+        return Err(BadValue::LogIsACommand.into());
+    }
+    path(value)
+}
+
 /// A path that means the same from whatever directory: more than one process looks for it.
 pub(super) fn absolute_path(value: &str) -> Result<PathBuf, Misread> {
     let path = path(value)?;

@@ -164,7 +164,7 @@ settings! {
     "socket-mode" socket_mode: u32 = bare(values::socket_mode);
     "socket-group" socket_group: String = bare(names::group);
     "handoff" handoff: Handoff = bare(Handoff::from_word);
-    "log-file" log_file: PathBuf = names::path;
+    "log-file" log_file: PathBuf = names::log_file;
     "log-level" log_level: LogLevel = bare(LogLevel::from_word);
 }
 

@@ -19,6 +19,7 @@ pub(super) enum BadValue {
     Empty,
     HeaderTooLarge,
     LeavesNothing,
+    LogIsACommand,
     NotACookieName,
     NotACount {
         least: u32,
@@ -81,6 +82,7 @@ impl fmt::Display for BadValue {
             BadValue::Empty => "no value",
             BadValue::HeaderTooLarge => "is above 128k, which is what one message to a worker holds",
             BadValue::LeavesNothing => "leaves nothing",
+            BadValue::LogIsACommand => "is a command; name a file",
             BadValue::NotACookieName => "is not the name of a cookie",
             BadValue::NotALoad => "is not a load per core: a number such as 1 or 0.75, at most 1000",
             BadValue::NotAMount => "is not a path as a URL has it: it begins with '/'",

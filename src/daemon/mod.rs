@@ -76,6 +76,7 @@ use errors::Lines;
 use leave::Leaving;
 use limited::Limited;
 use listeners::Listeners;
+use log::Log;
 use reload::Reload;
 use runs::Runs;
 use servers::Servers;
@@ -184,6 +185,8 @@ struct Daemon {
     upkeep: Upkeep,
     /// What the next generation says before it serves: the traceback, if it fails.
     last_words: Vec<u8>,
+    /// `None`: standard error.
+    log: Option<Log>,
     told: Told,
     /// No web server has been told yet why the app can't be started.
     is_untold: bool,

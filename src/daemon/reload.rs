@@ -1,13 +1,13 @@
 //! When code or configuration change: what a zygote found is summed up, the configuration is read anew, and what
 //! became of each new generation is said once. Which generation serves, and when another begins, is the pool's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::channel::Change;
 use super::token::Source;
 use super::{Daemon, setup};
-use crate::app;
+use crate::app::{self, doubts};
 use crate::config::{App, Config, Mode};
 use crate::policy::pool::{Event, Generation};
 use crate::report::{self, plain, visible};
@@ -37,6 +37,8 @@ pub(super) struct Reload {
     serving: Generation,
     /// The last reason why one could not be had, if none has come since.
     said: Option<String>,
+    /// Permissions of files that were warned of.
+    doubts: BTreeSet<doubts::Doubt>,
     /// What the newest one says at its import is kept until it is known whether it is worth a word.
     pub(super) keeps_words: bool,
 }
@@ -218,6 +220,9 @@ impl Daemon {
 
     /// An operator wants everything anew; if the configuration is wrong, why it is not done.
     pub(super) fn reload(&mut self, wish: &str) -> Result<(), String> {
+        if let Some(log) = &self.log {
+            log.look();
+        }
         self.look_at_binary();
         self.read_configuration()?;
         self.reload.reason = Some(wish.to_owned());
@@ -262,6 +267,7 @@ impl Daemon {
             return Ok(());
         }
         self.config = config;
+        self.warn_of_permissions();
         self.obey_listen();
         self.pool.obey(setup::limits(&self.config, self.stays));
         self.events.push_back(Event::Tick);
@@ -269,6 +275,15 @@ impl Daemon {
         self.workers.board().tell_spool(self.spooled, limit);
         report::set_log_level(app::log_level(&self.config));
         Ok(())
+    }
+
+    /// Other users can read or change what they should not: said once for each file.
+    pub(super) fn warn_of_permissions(&mut self) {
+        for doubt in doubts::of(&self.app, &self.config) {
+            if self.reload.doubts.insert(doubt.clone()) {
+                ::log::warn!("{doubt}: {}", doubt.advice());
+            }
+        }
     }
 
     /// That this generation can't be had was said.

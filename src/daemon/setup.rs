@@ -11,7 +11,7 @@ use super::header::FIRST_READ;
 use super::leave::Leaving;
 use super::limited::Limited;
 use super::listeners::{Handed, Listeners};
-use super::log;
+use super::log::{Log, Spare};
 use super::reload::Reload;
 use super::runs::Runs;
 use super::servers::Servers;
@@ -53,7 +53,7 @@ impl Daemon {
         let place = Place::open(&app, config.runtime_dir.as_deref())
             .map_err(|no| (Exit::CantCreate, no.to_string()))?;
         let is_background = words.socket_fd.is_some() && !words.foreground;
-        start_log(&config, &place, is_background);
+        let log = start_log(&app, &config, &place, is_background);
         let system = |error: io::Error| (Exit::OsError, format!("cannot start: {error}"));
         let slots = Slots::open(&place.slots()).map_err(system)?;
         let listener = match words.socket_fd {
@@ -115,6 +115,7 @@ impl Daemon {
             events: VecDeque::from([Event::Tick]),
             leaving: Leaving::default(),
             last_words: Vec::new(),
+            log,
             told: Told::default(),
             is_untold: false,
             is_cleared: false,
@@ -136,6 +137,7 @@ impl Daemon {
             uid: process::uid(),
         };
         daemon.listen_everywhere(handed);
+        daemon.warn_of_permissions();
         Ok(daemon)
     }
 }
@@ -182,13 +184,19 @@ fn quiet(config: &Config) -> Option<Quiet> {
     })
 }
 
-fn start_log(config: &Config, place: &Place, is_background: bool) {
-    let path = config.log.file.clone().unwrap_or_else(|| place.log());
-    let target = is_background
-        .then(|| log::LogFile::open(&path).ok())
-        .flatten();
-    let target = target.map(|file| Box::new(file) as Box<dyn io::Write + Send>);
+/// In the foreground the log is standard error, unless `log-file` says otherwise.
+fn start_log(app: &AppFile, config: &Config, place: &Place, is_background: bool) -> Option<Log> {
+    let path = app::log_file(app, config).or_else(|| is_background.then(|| place.log()));
+    let spare = match is_background {
+        true => Spare::File(place.log()),
+        false => Spare::Stderr,
+    };
+    let log = path.map(|path| Log::open(path, &spare, is_background));
+    let target = log
+        .clone()
+        .map(|log| Box::new(log) as Box<dyn io::Write + Send>);
     report::start_log(app::log_level(config), target);
+    log
 }
 
 /// In the foreground we take the name ourselves, under the lock.

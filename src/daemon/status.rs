@@ -58,7 +58,11 @@ impl Daemon {
             spooled: self.spooled,
             generation: self.pool.generation().into(),
             cgis: self.slots.running(self.config.cgi_max).unwrap_or(0).into(),
-            last_failure: self.last_failure.clone().or(self.listeners.trouble()),
+            last_failure: [self.last_failure.clone(), self.listeners.trouble()]
+                .into_iter()
+                .flatten()
+                .next()
+                .or_else(|| self.log.as_ref()?.trouble()),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod listen;
 pub mod load;
 pub mod lock;
 pub mod memory;
+pub mod named;
 pub mod poll;
 pub mod process;
 pub mod program;

@@ -21,6 +21,7 @@ mod edit;
 mod express;
 mod extremes;
 mod faults;
+mod files;
 mod forms;
 mod gone;
 mod handoff;

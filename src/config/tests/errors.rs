@@ -32,6 +32,10 @@ fn sentences() {
             "1: unknown key 'workers'; did you mean 'max-procs'?",
         ),
         ("colour = red", "1: unknown key 'colour'"),
+        (
+            "log-file = |/usr/bin/logger -t wiki",
+            "12: log-file: '|/usr/bin/logger -t wiki' is a command; name a file",
+        ),
         ("mode =", "1: 'mode' has no value"),
         ("mode = # auto", "1: 'mode' has no value"),
         (
