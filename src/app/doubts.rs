@@ -1,0 +1,141 @@
+//! Files of an app that other users of the host can read or change. Knows permissions; who asks, and what becomes of a
+//! doubt, is not its affair.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{directory, env_file};
+use crate::app_file::AppFile;
+use crate::config::Config;
+use crate::sys::named::{self, Access};
+use crate::sys::process;
+
+const ROOT: u32 = 0;
+const STICKY: u32 = 0o1000;
+
+/// What is wrong with the permissions of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Doubt {
+    path: PathBuf,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// Every user may change it, or what is in it.
+    Changed,
+    /// Another user may: the owner.
+    Owned(u32),
+    /// Secrets that others may read; the mode.
+    Read(u32),
+}
+
+impl Doubt {
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self.why {
+            Why::Changed => "chmod o-w it: a user who changes it acts as the app's user",
+            Why::Owned(_) => {
+                "chown it to the app's user: its owner decides what the app's environment is"
+            }
+            Why::Read(_) => "chmod 600 it: it is the place for secrets",
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.why {
+            Why::Changed => write!(f, "{path} can be changed by every user of the host"),
+            Why::Owned(owner) => write!(
+                f,
+                "the env-file {path} belongs to another user, uid {owner}"
+            ),
+            Why::Read(mode) => write!(
+                f,
+                "the env-file {path} can be read by other users (mode {:04o})",
+                mode & 0o777
+            ),
+        }
+    }
+}
+
+/// Looks at the app file, the folders that code and configuration come from, and `env-file`.
+pub fn of(app: &AppFile, config: &Config) -> Vec<Doubt> {
+    let folder = |path: &Path| path.parent().map(Path::to_path_buf);
+    let code = [
+        Some(app.config.clone()),
+        folder(&app.config),
+        Some(app.folder().to_path_buf()),
+        Some(directory(app, config)),
+    ];
+    let changed = code
+        .into_iter()
+        .flatten()
+        .filter(|path| named::access(path).is_some_and(can_be_changed));
+    let mut doubts: Vec<Doubt> = changed
+        .map(|path| Doubt {
+            path,
+            why: Why::Changed,
+        })
+        .collect();
+    if let Some(path) = env_file(app, config)
+        && let Some(found) = named::access(&path)
+        && let Some(why) = of_secrets(found, process::uid())
+    {
+        doubts.push(Doubt { path, why });
+    }
+    doubts.sort();
+    doubts.dedup();
+    doubts
+}
+
+/// In a sticky folder others can't replace what is not theirs.
+fn can_be_changed(found: Access) -> bool {
+    found.mode & 0o002 != 0 && found.mode & STICKY == 0
+}
+
+/// A file of root's may be read by a group: how else would the app's user read it?
+fn of_secrets(found: Access, uid: u32) -> Option<Why> {
+    let others = if found.owner == ROOT && uid != ROOT {
+        0o007
+    } else {
+        0o077
+    };
+    if found.owner != uid && found.owner != ROOT {
+        Some(Why::Owned(found.owner))
+    } else if found.mode & 0o022 != 0 {
+        Some(Why::Changed)
+    } else if found.mode & others != 0 {
+        Some(Why::Read(found.mode))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_for_the_app_s_user() {
+        let of = |owner, mode, uid| of_secrets(Access { owner, mode }, uid);
+        assert_eq!(of(33, 0o600, 33), None);
+        assert_eq!(of(33, 0o400, 33), None);
+        assert_eq!(of(33, 0o640, 33), Some(Why::Read(0o640)));
+        assert_eq!(of(33, 0o644, 33), Some(Why::Read(0o644)));
+        assert_eq!(of(33, 0o660, 33), Some(Why::Changed));
+        assert_eq!(of(0, 0o640, 33), None, "by a group");
+        assert_eq!(of(0, 0o644, 33), Some(Why::Read(0o644)));
+        assert_eq!(of(0, 0o640, 0), Some(Why::Read(0o640)));
+        assert_eq!(of(1000, 0o644, 33), Some(Why::Owned(1000)));
+    }
+
+    #[test]
+    fn what_everybody_can_change() {
+        let changed = |mode| can_be_changed(Access { owner: 33, mode });
+        assert!(changed(0o777) && changed(0o602));
+        assert!(!changed(0o775) && !changed(0o1777) && !changed(0o644));
+    }
+}
