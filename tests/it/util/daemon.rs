@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::process::{self, Process};
-use super::{Deadline, Dir, Output, as_user, installed, run};
+use super::{Deadline, Dir, Output, Watch, as_user, installed, run};
 
 impl Dir {
     /// The only app's place below the runtime directory.
@@ -70,6 +70,14 @@ impl Dir {
     /// What the daemon has logged.
     pub(crate) fn daemon_log(&self) -> String {
         fs::read_to_string(self.place().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until the daemon has logged that: a request's end, or an answer to a person, may come before it.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, text: &str) {
+        let mut watch = Watch::on(&self.place());
+        let logged = watch.until(Deadline::soon(), || self.daemon_log().contains(text));
+        assert!(logged, "not logged: {text}; but:\n{}", self.daemon_log());
     }
 
     /// How many daemons have ever started.
