@@ -13,6 +13,7 @@
 # is the one that will see it mended. POSIX locks guard it, which the kernel takes from the dead.
 
 TICK = 20000000  # ns: two writes within one tick of the kernel's coarse clock can't be told apart
+ENCODING = sys.getfilesystemencoding()  # of paths
 UNSETTLED = ()  # no file's signature
 NOTED = {}  # path: its signature before it was read
 
@@ -39,7 +40,7 @@ def noting_path_stats(loader, path):
 def files(since):
     """Every file that was loaded, with its signature from before that. since: when the import began."""
     found = {}
-    for module in list(sys.modules.values()):
+    for module in list(modules.values()):
         try:
             path = object.__getattribute__(module, '__dict__').get('__file__')
         except Exception:
@@ -77,9 +78,9 @@ def suspects(error, directory):
         seen.add(id(error))
         named = getattr(error, 'filename', None)  # of a SyntaxError, or of a file that is missing
         if isinstance(named, str):
-            paths.add(os.path.abspath(named))
+            paths.add(named if named[:1] == '/' else os.getcwd() + '/' + named)
         if isinstance(error, ImportError) and error.name:
-            package = sys.modules.get(error.name.rpartition('.')[0])
+            package = modules.get(error.name.rpartition('.')[0])
             paths.update(path for path in getattr(package, '__path__', ()) if isinstance(path, str))
         trace = error.__traceback__
         while trace:
@@ -104,7 +105,7 @@ class Journal:
         for path, found in loaded.items():
             parts = b','.join(b'%d' % part for part in found or ())
             try:
-                lines.append(b'%d %s %s %s\0' % (self.owner, mark, parts, os.fsencode(path)))
+                lines.append(b'%d %s %s %s\0' % (self.owner, mark, parts, path.encode(ENCODING, 'surrogateescape')))
             except ValueError:
                 pass  # no file is called so
         try:
@@ -129,7 +130,8 @@ class Journal:
                     owner, mark, found, path = record
                     if mark == self.FAILED or int(owner) == self.owner:
                         found = tuple(map(int, found.split(b','))) if found else None
-                        (failed if mark == self.FAILED else ours)[os.fsdecode(path)] = found
+                        path = path.decode(ENCODING, 'surrogateescape')
+                        (failed if mark == self.FAILED else ours)[path] = found
                     elif is_alive(int(owner)):
                         others.append(record)
                 self.keep(others)

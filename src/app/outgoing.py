@@ -14,8 +14,8 @@
 # has no room is still in our hands. Where the spool is full the client is waited for: by us if nothing
 # is in the file, else by the daemon, which answers our `full` by `empty` once all is sent.
 
-from select import POLLERR, POLLHUP
 from _socket import AF_UNIX, MSG_DONTWAIT, SCM_RIGHTS, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
+from sys import byteorder
 
 later()
 
@@ -133,7 +133,7 @@ class Outgoing:
             return view
         try:
             self.worker.daemon.sendmsg([b'spooled'], [
-                (SOL_SOCKET, SCM_RIGHTS, self.file.to_bytes(4, sys.byteorder))])
+                (SOL_SOCKET, SCM_RIGHTS, self.file.to_bytes(4, byteorder))])
         except ConnectionError:
             raise
         except OSError:  # ETOOMANYREFS: it can't be passed, so nobody would send it
@@ -145,9 +145,9 @@ class Outgoing:
 
     def is_waiting(self):
         """Whether there is something in the file that the daemon has still to send."""
-        if self.tail and os.lseek(self.file, 0, os.SEEK_CUR) >= self.tail:
+        if self.tail and os.lseek(self.file, 0, 1) >= self.tail:  # SEEK_CUR
             os.ftruncate(self.file, 0)
-            os.lseek(self.file, 0, os.SEEK_SET)
+            os.lseek(self.file, 0, 0)  # SEEK_SET
             self.tail = 0
         return self.tail > 0
 

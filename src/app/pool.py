@@ -4,7 +4,7 @@
 # Theory of operation. The zygote imports the application once, says `ready`, and on `spawn` forks
 # twice: the child in between exits at once, so that the worker becomes a child of the daemon, which
 # is the subreaper. A worker says `ready`, then takes one request after the other from its channel.
-# Where the import leaves behind what a fork would break (a thread, a connection), the zygote says
+# Where the import leaves behind what a fork would break (a thread, a connection, an event loop), the zygote says
 # `unsafe` and starts itself anew as one that imports nothing; each worker then imports for itself,
 # and says `born` before, so that the daemon knows whom to end if the import never does. It also starts
 # anew if a file changed while it was imported, up to ATTEMPTS times; which one this is stands in the
@@ -31,8 +31,7 @@
 #
 # A request without a message-body costs a worker five system calls: poll, recvmsg, write, close, send.
 #
-# The C modules _signal and _socket, since signal and socket take 6 ms to import, and since gevent
-# patches what has been imported by an application.
+# The C modules _signal and _socket, since signal and socket take 6 ms to import.
 
 import atexit
 import faulthandler
@@ -43,6 +42,7 @@ from _signal import SIGRTMAX, SIGTERM, alarm, getitimer, getsignal, pthread_sigm
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD, SO_TYPE, SOCK_DGRAM
 from resource import RLIM_INFINITY, RLIMIT_CPU, getrlimit
 
+faulthandler, gc, mmap = map(copy, (faulthandler, gc, mmap))
 LARGEST = 1 << 20  # bytes of a packet; a send buffer is smaller by default
 ROOM = CMSG_SPACE(12)  # bytes: beside it come three descriptors
 QUIET = 1  # seconds without a request after which a worker needs nobody to end it
@@ -54,6 +54,9 @@ TOLD = 8192
 SPOOL = 12288 // 8  # of its numbers of 64 bits: those in the spool, the most, and how many wait for us
 GONE, OVERDUE = 1, 2
 ENOUGH = 0.8  # of the CPU time that RLIMIT_CPU leaves us
+# What one process is told by one of these its siblings are not, and what it changes changes for them too.
+ONE_READER = frozenset('anon_inode:' + kind for kind in (
+    '[eventfd]', '[eventpoll]', '[io_uring]', '[timerfd]', 'inotify'))
 # The CPU time as RLIMIT_CPU counts it, by ticks: a sixth more than process_time() on a busy host. It is
 # MAKE_PROCESS_CPUCLOCK(0, CPUCLOCK_PROF) in the kernel's words.
 AS_LIMITED = -8
@@ -99,7 +102,7 @@ class Zygote:
 
     def __init__(self, target, directory, channel, page, loaded, preload, modules, timing, *limits):
         # How we were started, whatever the import does to it.
-        self.environ = dict(os.environ)
+        self.environ = dict(os.environ)  # as bytes
         self.python = sys.executable or '/proc/self/exe'
         with open('/proc/self/cmdline', 'rb') as file:
             self.argv = file.read().split(b'\0')[:-1]
@@ -227,9 +230,13 @@ class Zygote:
         for name in os.listdir('/proc/self/fd'):
             try:
                 fd = int(name)
-                if (fd > 2 and fd not in ours and stat.S_ISSOCK(os.fstat(fd).st_mode)
-                        and connected(fd)):
+                if fd < 3 or fd in ours:
+                    continue
+                kind = stat.S_IFMT(os.fstat(fd).st_mode)
+                if kind == stat.S_IFSOCK and connected(fd):
                     return 'the import left descriptor %d connected' % fd
+                if not kind and os.readlink('/proc/self/fd/' + name) in ONE_READER:
+                    return 'the import left descriptor %d, which is of an event loop' % fd
             except OSError:
                 pass  # not open any more, or not connected
         return None
@@ -360,7 +367,7 @@ class Worker:
             say(self.daemon, 'born %d' % os.getpid())
         self.app = zygote.app
         self.known = zygote.watch.known
-        self.seen = len(sys.modules), len(NOTED)
+        self.seen = len(modules), len(NOTED)
         if not zygote.preload:
             self.seen = None
             self.began = time.time_ns()
@@ -387,7 +394,7 @@ class Worker:
 
     def note(self):
         """Puts down what was imported since the last time, for the zygote to watch."""
-        seen = len(sys.modules), len(NOTED)
+        seen = len(modules), len(NOTED)
         if not self.journal or seen == self.seen:
             return
         self.seen = seen
@@ -538,5 +545,21 @@ class Worker:
         return True
 
 
-zygote = Zygote(*sys.argv[2:])
-Worker(zygote, *zygote.serve()).serve()
+def run_pool(*words):
+    zygote = Zygote(*words)
+    Worker(zygote, *zygote.serve()).serve()
+
+
+def try_import(target, directory):
+    """For `check`: imports as we do, and tells what comes of it."""
+    settle(target, directory)
+    try:
+        if callable(load(target)):
+            return
+        raise TypeError('%s is not callable' % target)
+    except BaseException as error:
+        show(error)
+        raise SystemExit(1)
+
+
+begin(run_pool if sys.argv[1] == 'pool' else try_import, *sys.argv[2:])

@@ -1,9 +1,42 @@
 # What a request with a message-body needs, or a response that is large or goes wrong. It knows
 # descriptors; it refuses to know the daemon.
 
-import stat
-from select import POLLIN, POLLOUT, poll
+OWN = {}  # name: module
 
+
+def own(name):
+    """A module in C of the standard library, which the application can't have replaced."""
+    if name not in OWN:
+        held = modules.pop(name, None)
+        try:
+            if imp.is_builtin(name):
+                OWN[name] = imp.create_builtin(ModuleSpec(name, None))
+                imp.exec_builtin(OWN[name])
+            else:
+                OWN[name] = imp.create_dynamic(ModuleSpec(name, None, origin=library(name)))
+                imp.exec_dynamic(OWN[name])
+        finally:
+            modules.pop(name, None)
+            if held is not None:
+                modules[name] = held
+    return OWN[name]
+
+
+def library(name):
+    """The shared object that holds the module."""
+    for place in OURS:
+        for suffix in imp.extension_suffixes():
+            path = '%s/%s%s' % (place, name, suffix)
+            try:
+                os.stat(path)
+                return path
+            except OSError:
+                pass  # elsewhere
+    raise ImportError('the interpreter has no module %s' % name)
+
+
+select = own('select')
+POLLIN, POLLOUT, poll = select.POLLIN, select.POLLOUT, select.poll
 IN_MEMORY = 65536  # bytes of a message-body that wait for the application in memory
 FOLDERS = '/var/tmp', '/tmp'  # where files without a name may be; /tmp is often memory
 
@@ -180,11 +213,11 @@ def beside(out, view, body):
         return 0
     if not stat.S_ISSOCK(os.fstat(out).st_mode):
         return os.write(out, view[:4096])  # PIPE_BUF: a pipe that is ready has room for it
-    from _socket import AF_UNIX, MSG_DONTWAIT, SOCK_NONBLOCK, SOCK_STREAM, socket
+    socket = own('_socket')
     # SOCK_NONBLOCK for this object only: the descriptor's flags are the web server's too.
-    client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, out)
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, out)
     try:
-        return client.send(view, MSG_DONTWAIT)
+        return client.send(view, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return 0
     finally:
@@ -193,11 +226,11 @@ def beside(out, view, body):
 
 def fits(out, size):
     """Whether size bytes go into the empty pipe at once; it grows if it must."""
-    import fcntl
+    fcntl = own('fcntl').fcntl
     try:
-        room = fcntl.fcntl(out, 1032)  # F_GETPIPE_SZ
+        room = fcntl(out, 1032)  # F_GETPIPE_SZ
         if room < size:
-            room = fcntl.fcntl(out, 1031, size)  # F_SETPIPE_SZ
+            room = fcntl(out, 1031, size)  # F_SETPIPE_SZ
     except OSError:
         return False  # not a pipe, or its user has too many large ones
     return size <= room
@@ -209,7 +242,7 @@ def show(error):
     while trace and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
     error.__traceback__ = trace
-    sys.__excepthook__(type(error), error, trace)
+    excepthook(type(error), error, trace)
 
 
 def complain(request, result):

@@ -13,12 +13,44 @@
 # This file is what both ways have in common; wsgi.rs puts together what the interpreter gets. A CGI
 # gets this file, with streams.py as the text for later. A pool gets loaded.py, outgoing.py and pool.py
 # behind it, and all of them share one namespace.
+#
+# An application may replace functions of any module and builtins, as gevent does, and have a module of its
+# own of any name. So:
+# - `imp`, `io`, `os` (which is posix), `stat` and `time` are copies, made before the application is imported, and
+#   so are the builtins that our functions find. `sys` is the real one: later on, only its `stdout` and
+#   `stderr` are used, and those are the application's.
+# - An import statement stands at the head of a file, so it runs before the application's folder is on
+#   sys.path, and finds the standard library first. settle() takes what it loaded out of sys.modules: the
+#   application imports its own.
+# - What may be needed after that is got by own().
 
-import io
-import os
 import sys
+
+PATH = sys.path[sys.path[:1] == ['']:]  # '' is there for `-c`, unless PYTHONSAFEPATH is set
+modules = sys.modules
+BEFORE = set(modules)
+LIBRARY = (getattr(modules['os'], '__file__', None) or '').rpartition('/')[0]
+OURS = sys.path[:] = sorted(PATH, key=lambda place: not place.startswith(LIBRARY))
+
+import builtins
+import io
+import posix
+import stat
 import time
+import _imp
+from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
+
+
+def copy(module):
+    copied = type(sys)(module.__name__)
+    copied.__dict__.update(module.__dict__)
+    return copied
+
+
+imp, io, os, stat, time = map(copy, (_imp, io, posix, stat, time))
+__builtins__ = copy(builtins).__dict__  # of the functions that are defined from here on
+excepthook = sys.__excepthook__
 
 HOP_BY_HOP = frozenset(('connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization',
                         'te', 'trailer', 'trailers', 'transfer-encoding', 'upgrade'))
@@ -95,7 +127,7 @@ class Request:
         environ.update(SAME)
         environ['wsgi.url_scheme'] = 'https' if secure else 'http'
         environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if length else io.BytesIO()
-        environ['wsgi.errors'] = sys.stderr
+        environ['wsgi.errors'] = getattr(sys, 'stderr', None)
 
     def disown(self):
         """In a child that the application forked: the client is none of its business."""
@@ -124,7 +156,7 @@ class Request:
             fail(self, error)
             leave = isinstance(error, (SystemExit, KeyboardInterrupt))
         if self.forked:
-            sys.exit()
+            raise SystemExit
         if self.body and not self.gone:
             self.leave_body()
         flush()
@@ -230,9 +262,9 @@ class Request:
 
 
 def flush():
-    for stream in sys.stdout, sys.stderr:
+    for name in 'stdout', 'stderr':
         try:
-            stream.flush()
+            getattr(sys, name).flush()
         except Exception:
             pass  # closed or replaced by the application; nobody to tell
 
@@ -256,7 +288,7 @@ def load(target):
     """The application that MODULE:CALLABLE names."""
     module, _, names = target.partition(':')
     __import__(module)
-    app = sys.modules[module]
+    app = modules[module]
     for name in names.split('.'):
         app = getattr(app, name)
     return app
@@ -265,7 +297,7 @@ def load(target):
 def above(fd):
     """A close-on-exec copy of fd above 2; fd itself goes to /dev/null."""
     copy = os.dup(fd)
-    null = os.open(os.devnull, os.O_RDWR)
+    null = os.open('/dev/null', os.O_RDWR)
     os.dup2(null, fd)
     os.close(null)
     return copy if copy > 2 else above(copy)
@@ -274,9 +306,10 @@ def above(fd):
 def settle(target, directory):
     """What the application may see of the process: its directory, and no trace of us."""
     sys.argv = [target.partition(':')[0]]
-    # '' is there for `-c`, unless PYTHONSAFEPATH is set.
-    sys.path[:sys.path[:1] == ['']] = [directory]
-    sys.modules['__main__'] = type(sys)('__main__')
+    sys.path[:] = [directory] + PATH
+    for name in modules.keys() - BEFORE - set(sys.builtin_module_names):
+        del modules[name]
+    modules['__main__'] = type(sys)('__main__')
     SourceFileLoader.path_stats = path_stats
 
 
@@ -294,5 +327,10 @@ def run_cgi(target, directory, fd, since=''):
     request.serve(lambda: load(target))
 
 
+def begin(run, *arguments):
+    """Before Python 3.10 a function has its caller's builtins, unless that one has other globals."""
+    exec('run(*arguments)', {'run': run, 'arguments': arguments})
+
+
 if sys.argv[1] == 'cgi':
-    run_cgi(*sys.argv[2:])
+    begin(run_cgi, *sys.argv[2:])

@@ -198,16 +198,12 @@ fn dead_man_s_switch(config: &Config) -> Duration {
     thrice.saturating_add(SWITCH_GRACE).min(most)
 }
 
-/// What `check` runs: imports the application and looks whether it can be called. A traceback is its answer if not.
+/// What `check` runs: imports the application as a pool does and looks whether it can be called. A traceback is its
+/// answer if not.
 pub fn import_argv(interpreter: &Interpreter, target: &Target, directory: &Path) -> Vec<CString> {
-    const SOURCE: &str =
-        "import sys; sys.path[:1] = [sys.argv[3]]; module, _, name = sys.argv[2].partition(':')
-__import__(module); found = sys.modules[module]
-for part in name.split('.'): found = getattr(found, part)
-callable(found) or sys.exit('%s is not callable' % sys.argv[2])";
     argv(
         interpreter,
-        SOURCE,
+        &pool_part(),
         &["import", &name(target)],
         directory,
         &[],

@@ -63,7 +63,8 @@ class Imports(peer.Case):
 
     def test_unsafe_preload(self):
         for target, reason in (('threaded:application', 'the import left 1 threads running'),
-                               ('connected:application', 'the import left descriptor')):
+                               ('connected:application', 'the import left descriptor'),
+                               ('looping:application', 'the import left descriptor')):
             with self.subTest(target):
                 pool = self.pool(target)
                 self.assertIn('unsafe ' + reason, pool.hear())
