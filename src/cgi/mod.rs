@@ -6,6 +6,7 @@ pub mod edge;
 mod field;
 mod head;
 pub mod meta;
+pub mod reader;
 pub mod repeated;
 pub mod request;
 pub mod response;
@@ -16,6 +17,7 @@ pub mod uri;
 
 pub use body::Extent;
 pub use meta::Peer;
+pub use reader::Reader;
 pub use request::{BadRequest, Request};
 pub use response::{BadHead, Head, StatusCode};
 pub use script::{ScriptPath, Unmounted};

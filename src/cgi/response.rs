@@ -1,35 +1,37 @@
-//! The head of a CGI response (RFC 3875 6.2, 6.3), read strictly and borrowed; the message-body is
-//! left alone.
+//! The head of a CGI response (RFC 3875 6.2, 6.3): where it ends, and whether it is one. Nothing is changed, and the
+//! message-body is left alone.
+//!
+//! What a program may write is for the web server to say. So as little as possible is asked: where the head ends, and,
+//! before the first byte goes out, whether Apache would take it; a page of ours is better than Apache's, since it says
+//! what is wrong. Behind other web servers, which refuse other heads, the second is not asked (see `reader`).
 
 use std::fmt;
 
 use memchr::memchr;
 
-use super::field::field;
-use super::head::Fields;
-pub use super::head::{Head, Kind};
+use super::field::{self, LINE_LIMIT};
+pub use super::head::Head;
 pub use super::status::StatusCode;
+
+/// The most that a head may have, in bytes.
+pub const HEAD_LIMIT: usize = 65_536;
 
 /// What can be wrong with a response's head. Each is a 502.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadHead {
-    /// A control character in a value, a lone CR for one.
+    /// A control character in a value.
     Control,
-    /// Content-Type, Location or Status more than once (6.3).
-    Duplicate,
     /// A line that continues the one before, which CGI/1.1 has not (6.3).
     Folded,
-    /// A Location without a value.
-    Location,
+    /// A line that is longer than Apache's buffer for it.
+    LineTooLong,
     /// A field's name is empty or holds what a name can't.
     Name,
-    /// None of Content-Type, Location and Status (6.3).
-    NoCgiField,
     /// A line without a colon.
     NoColon,
     /// White space between name and colon (6.3).
     SpaceBeforeColon,
-    /// A Status that is not three digits from 100 to 599, then at most a space and a reason.
+    /// A Status of which no status code can be made.
     Status,
     /// The head does not end within the limit.
     TooLarge,
@@ -39,11 +41,9 @@ impl fmt::Display for BadHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             BadHead::Control => "a header field has a control character in its value",
-            BadHead::Duplicate => "Content-Type, Location or Status came twice",
             BadHead::Folded => "a header field is continued on a second line",
-            BadHead::Location => "Location has no value",
+            BadHead::LineTooLong => "a line of it has more than 8,189 bytes",
             BadHead::Name => "a header field's name is not one",
-            BadHead::NoCgiField => "none of Content-Type, Location and Status was there",
             BadHead::NoColon => "a line before the empty line has no colon",
             BadHead::SpaceBeforeColon => "a header field has white space before its colon",
             BadHead::Status => "Status is not a status code",
@@ -55,50 +55,79 @@ impl fmt::Display for BadHead {
 impl std::error::Error for BadHead {}
 
 /// What the bytes so far hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack of whoever parses; a box would be allocated for each response"
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// The empty line has not come yet; nobody can say how much is missing.
+    /// The line that ends it has not come yet; nobody can say how much is missing.
     Partial,
     /// A whole head.
-    Head {
-        /// The head.
-        head: Head<'a>,
-        /// Its size in bytes, with the empty line: the message-body begins here.
-        consumed: usize,
-    },
+    Head(Head<'a>),
 }
 
-/// Reads the head at the beginning of `buf`; it may have `limit` bytes at most. Lines end in LF or
-/// CRLF.
-///
-/// # Errors
-/// A bad line is an error as soon as it is complete; what concerns the head as a whole, at its end.
-pub fn parse(buf: &[u8], limit: usize) -> Result<Parsed<'_>, BadHead> {
-    let window = &buf[..buf.len().min(limit)];
-    let mut fields = Fields::new();
-    let mut rest = window;
-    while let Some(newline) = memchr(b'\n', rest) {
-        let line = &rest[..newline];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        rest = &rest[newline + 1..];
-        if line.is_empty() {
-            let head = Head::from_fields(fields)?;
-            return Ok(Parsed::Head {
-                head,
-                consumed: window.len() - rest.len(),
-            });
-        }
-        fields.push(field(line)?);
+/// Looks for the head at the beginning of a response, while that comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan {
+    /// Bytes of the lines that were looked at.
+    seen: usize,
+    checks: bool,
+}
+
+impl Scan {
+    /// `checks`: what Apache refuses is an error.
+    pub fn new(checks: bool) -> Scan {
+        Scan { seen: 0, checks }
     }
-    if buf.len() >= limit {
-        Err(BadHead::TooLarge)
-    } else {
+
+    /// Looks at what has come since the last time; `buf` is all of it.
+    ///
+    /// # Errors
+    /// A line that is no field is an error as soon as it is complete; what concerns the head as a whole, at its end.
+    pub fn advance<'a>(&mut self, buf: &'a [u8]) -> Result<Parsed<'a>, BadHead> {
+        let window = &buf[..buf.len().min(HEAD_LIMIT)];
+        loop {
+            let rest = window.get(self.seen..).unwrap_or_default();
+            if let ([b'\r', other, ..], false) = (rest, self.checks)
+                && *other != b'\n'
+            {
+                // fcgiwrap ends a head there.
+                self.seen += 1;
+                return Ok(Parsed::Head(Head::new(&window[..self.seen])));
+            }
+            let Some(newline) = memchr(b'\n', rest) else {
+                return self.is_partial(rest, window.len());
+            };
+            let line = &rest[..newline];
+            self.seen += newline + 1;
+            if field::is_end(line) {
+                let head = Head::new(&window[..self.seen]);
+                if self.checks {
+                    head.check()?;
+                }
+                return Ok(Parsed::Head(head));
+            }
+            if self.checks {
+                field::field(line)?;
+            }
+        }
+    }
+
+    fn is_partial<'a>(self, line: &[u8], size: usize) -> Result<Parsed<'a>, BadHead> {
+        // An end of a line in two bytes may be in it.
+        if self.checks && line.len() > LINE_LIMIT + 1 {
+            field::field(line)?;
+        }
+        if size >= HEAD_LIMIT {
+            return Err(BadHead::TooLarge);
+        }
         Ok(Parsed::Partial)
     }
+}
+
+/// Reads the head at the beginning of `buf`, by Apache's rules.
+///
+/// # Errors
+/// As [`Scan::advance`].
+pub fn parse(buf: &[u8]) -> Result<Parsed<'_>, BadHead> {
+    Scan::new(true).advance(buf)
 }
 
 #[cfg(test)]
@@ -112,38 +141,71 @@ mod tests {
         let text = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nLocation: /a\n\n";
         let size = text.len() - b"Location: /a\n\n".len();
         for end in 0..size {
-            assert_eq!(parse(&text[..end], 1000), Ok(Parsed::Partial), "{end}");
+            assert_eq!(parse(&text[..end]), Ok(Parsed::Partial), "{end}");
         }
         for end in size..=text.len() {
-            let parsed = parse(&text[..end], 1000);
-            assert!(matches!(parsed, Ok(Parsed::Head { consumed, .. }) if consumed == size));
+            let parsed = parse(&text[..end]);
+            assert!(matches!(parsed, Ok(Parsed::Head(head)) if head.size() == size));
         }
     }
 
     #[test]
     fn the_limit_is_the_size_of_the_head() {
-        let text = b"Status: 200\n\nbody";
-        let size = text.len() - b"body".len();
-        assert!(matches!(parse(text, size), Ok(Parsed::Head { .. })));
-        assert_eq!(parse(text, size - 1), Err(BadHead::TooLarge));
-        assert_eq!(parse(&text[..size - 2], size - 1), Ok(Parsed::Partial));
-        assert_eq!(parse(&[b'x'; 100], 100), Err(BadHead::TooLarge));
-        assert_eq!(parse(b"", 0), Err(BadHead::TooLarge));
+        let line = b"X-Y: 1234567890\n";
+        let of = |size: usize| {
+            let mut text = line.repeat(HEAD_LIMIT / line.len() + 1);
+            text.truncate(size - 1);
+            let last = text.len() - 1;
+            text[last] = b'\n';
+            text.push(b'\n');
+            text
+        };
+        for checks in [true, false] {
+            let size = |buf| match Scan::new(checks).advance(buf) {
+                Ok(Parsed::Head(head)) => Ok(Some(head.size())),
+                Ok(Parsed::Partial) => Ok(None),
+                Err(bad) => Err(bad),
+            };
+            let largest = [&of(HEAD_LIMIT)[..], b"body"].concat();
+            assert_eq!(size(&largest), Ok(Some(HEAD_LIMIT)));
+            let larger = of(HEAD_LIMIT + 1);
+            assert_eq!(size(&larger), Err(BadHead::TooLarge));
+            assert_eq!(size(&larger[..HEAD_LIMIT - 1]), Ok(None));
+        }
+        assert_eq!(parse(&[b'x'; LINE_LIMIT]), Ok(Parsed::Partial));
+        assert_eq!(parse(&[b'x'; LINE_LIMIT + 2]), Err(BadHead::LineTooLong));
+        let unchecked = Scan::new(false).advance(&[b'x'; HEAD_LIMIT]);
+        assert_eq!(unchecked, Err(BadHead::TooLarge));
+    }
+
+    #[test]
+    fn what_is_not_checked_has_an_end_only() {
+        let text = b"<html>\n : x\n\nX";
+        let parsed = Scan::new(false).advance(text);
+        assert!(matches!(parsed, Ok(Parsed::Head(head)) if head.size() == text.len() - 1));
+        assert_eq!(parse(text), Err(BadHead::NoColon));
+        let parsed = Scan::new(false).advance(b"A: b\r\n\rX");
+        assert!(matches!(parsed, Ok(Parsed::Head(head)) if head.size() == 7));
     }
 
     proptest! {
         #[test]
-        fn any_bytes(buf in prop::collection::vec(any::<u8>(), 0..300), limit in 0usize..400) {
-            if let Ok(Parsed::Head { consumed, .. }) = parse(&buf, limit) {
-                prop_assert!(consumed <= limit && consumed <= buf.len());
+        fn any_bytes(buf in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(Parsed::Head(head)) = parse(&buf) {
+                prop_assert!(head.size() <= buf.len());
             }
         }
 
         #[test]
-        fn near_misses(buf in "(Status|Location|X)?[: ]{0,2}[0-9 /\r\n\t]{0,6}(\r?\n){0,2}") {
-            if let Ok(Parsed::Head { head, .. }) = parse(buf.as_bytes(), 100) {
-                prop_assert!((100..=599).contains(&head.status().as_u16()));
-            }
+        fn it_makes_no_difference_how_it_comes(
+            buf in "((Status|Location|X)?[: ]{0,2}[0-9a /\r\0\t\x01]{0,6}\r?\n?){0,6}",
+            checks in any::<bool>(),
+        ) {
+            let whole = Scan::new(checks).advance(buf.as_bytes());
+            let mut scan = Scan::new(checks);
+            let parts = (0..=buf.len()).map(|end| scan.advance(&buf.as_bytes()[..end]));
+            let first = parts.into_iter().find(|parsed| *parsed != Ok(Parsed::Partial));
+            prop_assert_eq!(first.unwrap_or(Ok(Parsed::Partial)), whole);
         }
     }
 }

@@ -10,8 +10,6 @@ pub struct StatusCode(NonZeroU16);
 impl StatusCode {
     /// 200
     pub const OK: StatusCode = StatusCode::known(200);
-    /// 302
-    pub const FOUND: StatusCode = StatusCode::known(302);
     /// 400
     pub const BAD_REQUEST: StatusCode = StatusCode::known(400);
     /// 404

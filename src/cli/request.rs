@@ -23,8 +23,6 @@ use crate::start::{self, Here};
 use crate::sys::{files, process, program, socket};
 
 const NAME: &str = "request";
-/// The most of a response's head that is looked at, in bytes.
-const HEAD_LIMIT: usize = 65_536;
 
 /// Run one request as a web server would, and print the response's body.
 #[derive(FromArgs)]
@@ -175,10 +173,9 @@ impl Request {
     }
 
     fn print(&self, response: &[u8]) -> Result<(), Refused> {
-        let body = match response::parse(response, HEAD_LIMIT) {
-            Ok(Parsed::Head { consumed, .. }) => {
-                &response[if self.include { 0 } else { consumed }..]
-            }
+        let body = match response::parse(response) {
+            Ok(Parsed::Head(_)) if self.include => response,
+            Ok(Parsed::Head(head)) => &response[head.size()..],
             Ok(Parsed::Partial) => {
                 return Err((
                     Exit::Protocol,

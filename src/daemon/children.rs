@@ -180,6 +180,7 @@ impl Daemon {
             Stdin::Pipe(theirs, _) => theirs.as_fd(),
         };
         let fds = [fd, stdout.as_fd(), stderr.as_fd()];
+        let reader = request.reader;
         let nofile = self.workers.nofile();
         let pid = app::cgi::spawn(
             &self.app,
@@ -206,7 +207,11 @@ impl Daemon {
             pid,
             stderr: Some(errors),
         };
-        let mut run = Run::new(Exchange::new(feed, output), Some(child), clock::now());
+        let mut run = Run::new(
+            Exchange::new(feed, output, reader),
+            Some(child),
+            clock::now(),
+        );
         run.has_input = has_input;
         Ok(run)
     }

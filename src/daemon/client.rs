@@ -43,6 +43,7 @@ use super::header::{HeaderReader, measured};
 use super::outgoing::Outgoing;
 use super::watch::{End, Watches};
 use crate::answer::DRAIN_BYTES;
+use crate::cgi::Reader;
 use crate::cgi::meta::Peer;
 use crate::handoff;
 use crate::page::{Failure, Form};
@@ -129,6 +130,8 @@ pub(super) struct Taken {
     pub(super) refreshes: bool,
     pub(super) client_address: Vec<u8>,
     pub(super) leaves_early: bool,
+    /// Of the response.
+    pub(super) reader: Reader,
     /// Of somebody whom the site knows: it is shed last.
     pub(super) is_known: bool,
     /// From a process of our own uid: what it says may be believed.
@@ -185,6 +188,7 @@ impl Taken {
             refreshes: false,
             client_address: Vec::new(),
             leaves_early: false,
+            reader: Reader::Other,
             is_known: false,
             is_own: false,
             unbelieved: None,

@@ -3,11 +3,12 @@
 //!
 //! # Theory of operation
 //! The two directions are independent: [`Feed`] is the one, this file the other. No byte of the response goes out before
-//! its head is whole and valid, so that until then the client can still have a page of ours.
+//! its head is whole, and none that its web server would refuse, so that until then the client can still have a page of
+//! ours. Then it passes on as it came: what it means is for the web server to say.
 //!
 //! | the response is | and becomes | on |
 //! | --- | --- | --- |
-//! | headless | direct | its head is whole and valid |
+//! | headless | direct | its head is whole, and not bad |
 //! | headless | - | the head is bad (`Bad`), or the output ends (`Short`) |
 //! | direct | blocked | the client takes nothing now |
 //! | blocked | direct | it takes something: at least 64 kB in 20 ms |
@@ -27,15 +28,14 @@ use std::time::Duration;
 use super::client::{Progress, TURN};
 use super::feed::{Fed, Feed};
 use super::outgoing::Outgoing;
-use crate::cgi::response::{self, BadHead, Parsed, StatusCode};
+use crate::cgi::Reader;
+use crate::cgi::response::{BadHead, HEAD_LIMIT, Parsed, Scan};
 use crate::spool::Room;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::{self, Interest};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{Errno, is, socket};
 
-/// The most that the head of a response may have, in bytes.
-const HEAD_LIMIT: usize = 65_536;
 /// The most that is copied at once, in bytes.
 const BLOCK: usize = 65_536;
 /// A client is slow that has taken less than this ...
@@ -52,7 +52,9 @@ pub(super) struct Exchange {
     has_ended: bool,
     /// What was read and has not been passed on: at first the head.
     kept: Vec<u8>,
-    has_head: bool,
+    /// What is known of the head until it is whole.
+    scan: Option<Scan>,
+    needs_status: bool,
     /// The program has ended: so many bytes are still to be read.
     last: Option<u64>,
     broken: Option<io::Error>,
@@ -122,13 +124,15 @@ enum Step {
 }
 
 impl Exchange {
-    pub(super) fn new(feed: Feed, from: OwnedFd) -> Exchange {
+    /// `reader`: of the response.
+    pub(super) fn new(feed: Feed, from: OwnedFd, reader: Reader) -> Exchange {
         Exchange {
             feed,
             from,
             has_ended: false,
             kept: Vec::new(),
-            has_head: false,
+            scan: Some(Scan::new(reader.is_like_apache())),
+            needs_status: reader.needs_status(),
             last: None,
             broken: None,
             blocked: None,
@@ -196,8 +200,8 @@ impl Exchange {
         scratch: &mut Scratch,
         now: Duration,
     ) -> Passing {
-        if !self.has_head
-            && let Some(passing) = self.read_head()
+        if let Some(scan) = self.scan
+            && let Some(passing) = self.read_head(scan)
         {
             return passing;
         }
@@ -233,8 +237,8 @@ impl Exchange {
         })
     }
 
-    /// `None`: the head is whole and valid, and the first in `kept`.
-    fn read_head(&mut self) -> Option<Passing> {
+    /// `None`: the head is whole, and the first in `kept`.
+    fn read_head(&mut self, mut scan: Scan) -> Option<Passing> {
         loop {
             if self.has_ended {
                 return Some(Passing::Short(self.broken.take()));
@@ -255,20 +259,17 @@ impl Exchange {
                     self.has_heard = true;
                     self.moved += 1;
                     self.has_read(count as u64);
-                    if memchr::memchr(b'\n', &self.kept[had..]).is_none()
-                        && self.kept.len() < HEAD_LIMIT
-                    {
-                        continue;
-                    }
-                    match bare_redirect(&self.kept) {
-                        Ok(Some(is_bare)) => {
-                            if is_bare {
+                    let parsed = scan.advance(&self.kept);
+                    self.scan = Some(scan);
+                    match parsed {
+                        Ok(Parsed::Head(head)) => {
+                            if self.needs_status && head.is_bare_redirect() {
                                 self.kept.splice(..0, *b"Status: 302 Found\r\n");
                             }
-                            self.has_head = true;
+                            self.scan = None;
                             return None;
                         }
-                        Ok(None) => {}
+                        Ok(Parsed::Partial) => {}
                         Err(bad) => return Some(Passing::Bad(bad)),
                     }
                 }
@@ -439,17 +440,6 @@ impl Exchange {
             Ok(_) | Err(_) => Step::ForClient,
         }
     }
-}
-
-/// Once the head is whole: whether it is a client redirect that leaves the status to the web server (RFC 3875 6.2.3).
-/// Apache's mod_proxy_scgi and busybox would make a 200 of it.
-fn bare_redirect(beginning: &[u8]) -> Result<Option<bool>, BadHead> {
-    Ok(match response::parse(beginning, HEAD_LIMIT)? {
-        Parsed::Head { head, .. } => {
-            Some(head.status() == StatusCode::FOUND && head.field("Status").is_none())
-        }
-        Parsed::Partial => None,
-    })
 }
 
 /// A file for what the client does not take yet, if there is room for any.

@@ -10,12 +10,11 @@ use smallvec::SmallVec;
 use super::body::Ahead;
 use super::client::{Passed, Said, Taken};
 use crate::app;
-use crate::cgi::Extent;
 use crate::cgi::body::{self, Measured};
 use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
 use crate::cgi::request::{BadRequest, Request};
-use crate::cgi::{repeated, unique};
+use crate::cgi::{Extent, Reader, repeated, unique};
 use crate::config::{Handoff, Mount};
 use crate::control::{self, Command};
 use crate::handoff;
@@ -247,6 +246,7 @@ impl HeaderReader {
             refreshes: request.method() == b"GET",
             client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
             leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
+            reader: Reader::of(request),
             is_known: is_known(rules, request),
             is_own,
             unbelieved: unbelieved(&pairs, rules.peer),

@@ -201,7 +201,7 @@ impl Daemon {
             connecting,
             dying_until: None,
         };
-        let exchange = Exchange::new(Feed::of(other, header, rest), connection);
+        let exchange = Exchange::new(Feed::of(other, header, rest), connection, request.reader);
         let mut run = Run::new(exchange, None, asked_since);
         run.link = Some(link);
         let is_loading = server.and_then(|id| self.servers.get(id));

@@ -85,7 +85,7 @@ impl World {
         let (input, client_out) = ends(kinds[2]);
         let feed = Feed::new(to.into(), ahead.to_vec(), None, rest.len() as u64);
         let world = World {
-            exchange: Exchange::new(feed, from.into()),
+            exchange: Exchange::new(feed, from.into(), Reader::Apache),
             scratch: Scratch::new().unwrap(),
             directory: tempfile::tempdir().unwrap(),
             spool: None,
@@ -230,9 +230,9 @@ proptest! {
         text in prop_oneof![
             Just(&b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\nbody"[..]),
             Just(&b"Content-Type: a/b\nX-Y\n\nbody"[..]),
+            Just(&b"X Y: a/b\n\nbody"[..]),
             Just(&b"<html>\n"[..]),
             Just(&b"Status: 99\n\n"[..]),
-            Just(&b"\n"[..]),
         ],
         cuts in prop::collection::vec(1usize..9, 1..40),
     ) {
@@ -379,7 +379,7 @@ fn a_server_has_taken_what_it_has_read_of() {
     let (from, mut server) = ends(By::Socket);
     let to = files::duplicate(&from).unwrap();
     let feed = Feed::new(to, pattern(3_000_000), None, 0);
-    let mut exchange = Exchange::new(feed, from.into());
+    let mut exchange = Exchange::new(feed, from.into(), Reader::Apache);
     let mut scratch = Scratch::new().unwrap();
     assert_eq!(exchange.send(None, &mut scratch), Fed::ForApp);
     assert!(!exchange.was_taken());
