@@ -17,6 +17,7 @@ mod control;
 mod crowd;
 mod daemon;
 mod edit;
+mod examples;
 #[cfg(target_arch = "x86_64")]
 mod express;
 mod extremes;

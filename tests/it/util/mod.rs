@@ -46,7 +46,7 @@ pub(crate) use load::{Chance, Load, pause};
 pub(crate) use piped::Piped;
 pub(crate) use program::free_address;
 pub(crate) use served::Served;
-pub(crate) use server::{Server, WebServer};
+pub(crate) use server::{Configured, Server, WebServer};
 pub(crate) use site::{Site, Way};
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use watch::Watch;
