@@ -45,6 +45,7 @@ mod servers;
 mod slow;
 mod staying;
 mod stderr;
+mod strangers;
 mod suexec;
 mod util;
 mod weight;

@@ -26,6 +26,7 @@ mod site;
 pub(crate) mod slow;
 mod small_disk;
 pub(crate) mod strace;
+pub(crate) mod strangers;
 pub(crate) mod suexec;
 mod watch;
 
