@@ -114,6 +114,11 @@ impl Place {
         self.dir.join("sock")
     }
 
+    /// The socket of a daemon that did not answer: see [`crate::start::NameLock::set_aside`].
+    pub fn silent_socket(&self) -> PathBuf {
+        self.dir.join("sock.silent")
+    }
+
     /// The lock for who starts or leaves.
     pub fn lock(&self) -> PathBuf {
         self.dir.join("lock")

@@ -19,6 +19,8 @@ const BROKEN: usize = 3;
 const HELD_UNTIL: usize = 4;
 const ARRIVALS: usize = 5;
 const LEFT_AT: usize = 6;
+const SILENT_AT: usize = 14;
+const STOPPED: usize = 15;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
 const WORDS: usize = RING + RING_LEN;
@@ -171,6 +173,24 @@ impl Slots {
         at != 0 && millis(now).saturating_sub(at) < 60_000
     }
 
+    /// Notes that a daemon has not answered in time, and lost its name; whether the system says that it is stopped.
+    pub fn note_silent(&self, is_stopped: bool, now: Duration) {
+        self.words.at(STOPPED).store(is_stopped.into(), SeqCst);
+        self.words.at(SILENT_AT).store(millis(now), SeqCst);
+    }
+
+    /// It answers again, or another has its place.
+    pub fn clear_silent(&self) {
+        self.words.at(SILENT_AT).store(0, SeqCst);
+    }
+
+    /// Whether a daemon has not answered in the last 10 s, and if so, whether it was stopped.
+    pub fn silence(&self, now: Duration) -> Option<bool> {
+        let at = self.words.at(SILENT_AT).load(SeqCst);
+        let is_young = at != 0 && millis(now).saturating_sub(at) < 10_000;
+        is_young.then(|| self.words.at(STOPPED).load(SeqCst) != 0)
+    }
+
     /// Keeps the daemon down until then; `None`: no longer.
     pub fn hold(&self, until: Option<Duration>) {
         self.words
@@ -227,6 +247,22 @@ mod tests {
         assert!(!slots.has_just_left(S(5)), "nobody has");
         slots.note_left(S(5));
         assert!(slots.has_just_left(S(64)) && !slots.has_just_left(S(65)));
+    }
+
+    #[test]
+    fn a_silence_is_remembered_for_a_while() {
+        let (_dir, slots) = slots();
+        assert_eq!(slots.silence(S(5)), None);
+        slots.note_silent(true, S(5));
+        assert_eq!(slots.silence(S(5)), Some(true));
+        slots.note_silent(false, S(6));
+        assert_eq!(
+            (slots.silence(S(15)), slots.silence(S(16))),
+            (Some(false), None)
+        );
+        slots.note_silent(false, S(20));
+        slots.clear_silent();
+        assert_eq!(slots.silence(S(20)), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::naming;
 use crate::place::Place;
 use crate::policy::route::Reach;
 use crate::slots::Slots;
+use crate::sys::files::Identity;
 use crate::sys::process;
 use crate::sys::program::Program;
 use crate::sys::{Errno, clock, files, is, lock, socket};
@@ -119,8 +120,39 @@ impl NameLock {
         Ok(locked.then_some(NameLock { file }))
     }
 
-    /// Takes the name: what is left of a daemon that died makes room for a new socket.
+    /// Takes the name from a daemon, by its pid, that has not answered in time: who connects from now on does not wait
+    /// for it. `false` where another has it. A daemon that was only slow, or is continued, takes it back: it hears of
+    /// this by our connection, which ends without a word, and by the requests that were taken back.
+    pub fn set_aside(&self, place: &Place, silent: i32) -> io::Result<bool> {
+        let path = place.socket();
+        let connection = match socket::connect_now(&path) {
+            Ok(connection) => {
+                if socket::peer(connection.as_fd()).map(|peer| peer.pid) != Some(silent) {
+                    return Ok(false);
+                }
+                Some(connection)
+            }
+            // Its backlog is full of those who wait for it.
+            Err(error) if is(&error, Errno::EAGAIN) => None,
+            Err(_) => return Ok(false),
+        };
+        fs::rename(&path, place.silent_socket())?;
+        drop(connection);
+        Ok(true)
+    }
+
+    /// What [`NameLock::set_aside`] did, undone, for the daemon with this socket; `false` if another has the name.
+    pub fn take_back(&self, place: &Place, own: Identity) -> bool {
+        let aside = place.silent_socket();
+        files::identity(&aside).is_ok_and(|found| found == own)
+            && fs::symlink_metadata(place.socket()).is_err()
+            && fs::rename(&aside, place.socket()).is_ok()
+    }
+
+    /// Takes the name: what is left of a daemon that died makes room for a new socket. One that was set aside has lost
+    /// the name for good.
     pub fn listen(&self, place: &Place, backlog: i32) -> Result<OwnedFd, StartError> {
+        let _ = fs::remove_file(place.silent_socket());
         let path = place.socket();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -230,6 +262,7 @@ pub fn start(
         return Err(StartError::System("connect to", place.socket(), refused));
     };
     slots.note_attempt(now);
+    slots.clear_silent();
     spawn_daemon(app, &listener, environ)
         .map_err(|error| StartError::System("start the daemon of", app.path.clone(), error))?;
     // A copy of the listener that outlived the daemon would make every later request hang.

@@ -135,6 +135,7 @@ impl Daemon {
             Ok(Some(Err(refused))) => self.refuse_header(ticket, refused),
             Err(error) => {
                 ::log::debug!("connection lost in the header: ticket={ticket} error={error}");
+                self.note_late();
                 self.drop_client(ticket);
             }
         }
@@ -259,6 +260,8 @@ impl Daemon {
             }
             let waits = matches!(client.phase, Phase::Receiving { .. } | Phase::Waiting);
             if waits && !client.say_queued(lets_go) {
+                // Before its descriptors are closed, which its web server may see.
+                self.note_late();
                 self.hang_up(ticket);
                 continue;
             }
@@ -288,6 +291,7 @@ impl Daemon {
         };
         if !client.say_taken() {
             ::log::debug!("taken back: ticket={ticket}");
+            self.note_late();
             self.events.push_front(Event::NotTaken(worker));
             self.drop_client(ticket);
             return;

@@ -10,7 +10,7 @@ use crate::policy::pool::{Event, Reason, Refusal};
 use crate::policy::queue::Ticket;
 use crate::report::Exit;
 use crate::start::NameLock;
-use crate::sys::clock;
+use crate::sys::{clock, files};
 
 /// Whoever holds the lock holds it for a handful of system calls: look again then.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -163,6 +163,11 @@ impl Daemon {
             // By its inode. One that stays is found dead by the next front, and removed.
             let _ = std::fs::remove_file(&path);
             self.place.unlink_from_default(&self.app);
+        }
+        let aside = self.place.silent_socket();
+        if lock.is_some() && files::identity(&aside).ok() == self.socket && self.socket.is_some() {
+            // Set aside while we were stopped or slow.
+            let _ = std::fs::remove_file(&aside);
         }
         drop(lock);
         self.leaving.has_left = true;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::errors::Lines;
@@ -33,6 +34,7 @@ use crate::policy::shares::Shares;
 use crate::report::{self, Exit};
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
+use crate::sys::files::Identity;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::splice::Scratch;
@@ -96,7 +98,7 @@ impl Daemon {
         let mut daemon = Daemon {
             pool: Pool::new(limits(&config, stays), clock::now()),
             stays,
-            socket: files::identity(&place.socket()).ok(),
+            socket: own_socket(&place),
             scratch: Scratch::new().map_err(system)?,
             block: vec![0; MOST_READ],
             workers,
@@ -192,6 +194,21 @@ fn quiet(config: &Config) -> Option<Quiet> {
 }
 
 /// In the foreground the log is standard error, unless `log-file` says otherwise.
+/// Our socket by its path. Where one was set aside, as a daemon's that is stopped, only a connection tells whose it is.
+fn own_socket(place: &Place) -> Option<Identity> {
+    let (path, aside) = (place.socket(), place.silent_socket());
+    if !aside.exists() {
+        return files::identity(&path).ok();
+    }
+    let is_own = |path: &PathBuf| {
+        let connection = socket::connect_now(path).ok();
+        let peer = connection.and_then(|connection| socket::peer(connection.as_fd()));
+        peer.is_some_and(|peer| peer.pid == process::pid())
+    };
+    let own = [path, aside].into_iter().find(is_own)?;
+    files::identity(&own).ok()
+}
+
 fn start_log(app: &AppFile, config: &Config, place: &Place, is_background: bool) -> Option<Log> {
     let path = app::log_file(app, config).or_else(|| is_background.then(|| place.log()));
     let spare = match is_background {

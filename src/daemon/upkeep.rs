@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use super::Daemon;
+use crate::start::NameLock;
 use crate::sys::{clock, files, load};
 
 /// What this process may use of its processor time before it goes, in tenths.
 const TENTHS: u32 = 8;
+/// Whoever holds the lock holds it for a handful of system calls.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The state is written this often, if it has changed.
 const STATE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -47,13 +50,8 @@ impl Daemon {
         if self.leaving.has_begun() {
             return;
         }
-        if self.socket.is_some() && !self.has_name() {
-            // A cleaner of old files, or an operator. Nobody new will find us.
-            ::log::warn!(
-                "leave: {} is not ours any more",
-                self.place.socket().display()
-            );
-            self.leave(None);
+        if !self.keep_name() {
+            // That was said.
         } else if self.is_worn_out() {
             ::log::info!("leave: the processor time that this process may use is nearly over");
             self.leave(None);
@@ -61,6 +59,43 @@ impl Daemon {
             self.look_at_binary();
             self.keep_listening();
         }
+    }
+
+    /// Somebody has asked and gone before we answered: it may have taken our name, too.
+    pub(super) fn note_late(&mut self) {
+        if !self.leaving.has_begun() {
+            self.keep_name();
+        }
+    }
+
+    /// Sees to it that the name is ours: a front that had no answer in time has set our socket aside, until we answer
+    /// again. `false`: we leave, or look again soon.
+    fn keep_name(&mut self) -> bool {
+        let Some(own) = self.socket else {
+            return true;
+        };
+        if self.has_name() {
+            return true;
+        }
+        match NameLock::take(&self.place) {
+            Ok(Some(lock)) if lock.take_back(&self.place, own) => {
+                self.slots.clear_silent();
+                ::log::warn!("a front had no answer in time: this process was stopped, or slow");
+                return true;
+            }
+            Ok(None) => {
+                self.upkeep.due = clock::now() + LOCK_PAUSE;
+                return false;
+            }
+            Ok(Some(_)) | Err(_) => {}
+        }
+        // A cleaner of old files, an operator, or another daemon. Nobody new will find us.
+        ::log::warn!(
+            "leave: {} is not ours any more",
+            self.place.socket().display()
+        );
+        self.leave(None);
+        false
     }
 
     /// The name leads to our socket.

@@ -21,6 +21,8 @@ pub(super) enum Outcome {
     NotTaken,
     /// It is answered, or somebody else answers it: we add nothing.
     Served,
+    /// Nobody touched it, and the daemon has not said a word in time: whoever asks it again waits as long.
+    Silent,
 }
 
 /// What a daemon has said, once nothing more is to be waited for.
@@ -40,6 +42,7 @@ pub(super) fn forward(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     let mut larger = Vec::new();
     match send(connection, message(request, &mut room[..], &mut larger)) {
         Ok(()) => act(listen(connection), connection, request),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Outcome::Silent,
         Err(_) => Outcome::NotTaken,
     }
 }
@@ -141,6 +144,12 @@ fn listen(connection: &OwnedFd) -> Heard {
 pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: usize) -> Heard {
     let socket = connection.as_fd();
     if Ack::read(&said[..count]) == Ack::Nothing {
+        // One that is gone is told from one that says nothing.
+        match socket::receive_now(socket, &mut said[count..]) {
+            Ok(more) if more > 0 => return go_on(connection, said, count + more),
+            Err(error) if is(&error, Errno::EAGAIN) => {}
+            _ => return Heard::Settled(Outcome::NotTaken),
+        }
         // A daemon that is stopped or stuck: take the request back. What it writes after this fails, so it knows;
         // what it wrote before, we read now.
         if socket::shut_reading(socket).is_err() {
@@ -151,7 +160,7 @@ pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: us
             Ack::Taken | Ack::Done => Heard::Settled(Outcome::Served),
             // It may have begun: it is nobody else's any more.
             Ack::Relay => Heard::RelayLost,
-            _ => Heard::Settled(Outcome::NotTaken),
+            _ => Heard::Settled(Outcome::Silent),
         };
     }
     let mut in_time = false;

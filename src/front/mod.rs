@@ -23,7 +23,7 @@ use crate::page::Failure;
 use crate::policy::backoff;
 use crate::policy::route::{self, Facts, Reach, Route, Start};
 use crate::report::{Exit, say};
-use crate::start::{self, Here, StartError};
+use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{clock, environ, load, process, signal, socket};
 use handoff::{Heard, Outcome};
 
@@ -52,7 +52,11 @@ pub fn main() -> Exit {
         Err(exit) => return exit,
     };
     let outcome = match left {
-        Some((heard, connection)) => handoff::act(heard, &connection, &request),
+        Some((heard, connection)) => {
+            let outcome = handoff::act(heard, &connection, &request);
+            asked.note(outcome, peer(&connection));
+            outcome
+        }
         None => forward_at_once(&request, &mut asked),
     };
     if outcome == Outcome::Served {
@@ -97,9 +101,11 @@ fn forward_at_once(request: &Request<'_>, asked: &mut Asked) -> Outcome {
         let path = Path::new(OsStr::from_bytes(path.as_slice()));
         if let (_, Some(pid)) = start::reach(&connection, path, uid) {
             asked.count(Some(pid));
-            if handoff::forward(&connection, request) == Outcome::Served {
+            let outcome = handoff::forward(&connection, request);
+            if outcome == Outcome::Served {
                 process::leave(Exit::Ok as u8);
             }
+            asked.note(outcome, Some(pid));
             break;
         }
     }
@@ -113,6 +119,8 @@ struct Asked {
     forwards: u32,
     /// The pid of the one that was asked last, unless it was asked again.
     let_go_by: Option<i32>,
+    /// The pid of the one that did not say a word in time.
+    silent: Option<i32>,
 }
 
 impl Asked {
@@ -124,6 +132,17 @@ impl Asked {
         } else {
             self.let_go_by = peer;
             self.forwards += 1;
+        }
+    }
+
+    /// It is the one that did not say a word in time.
+    fn is_silent(&self, connection: &OwnedFd) -> bool {
+        self.silent.is_some() && peer(connection) == self.silent
+    }
+
+    fn note(&mut self, outcome: Outcome, peer: Option<i32>) {
+        if outcome == Outcome::Silent {
+            self.silent = peer.filter(|&pid| pid > 0);
         }
     }
 }
@@ -156,8 +175,33 @@ impl Front {
     }
 
     fn forward(&mut self, connection: OwnedFd) -> Outcome {
-        self.asked.count(peer(&connection));
-        handoff::forward(&connection, &self.request)
+        let peer = peer(&connection);
+        self.asked.count(peer);
+        let outcome = handoff::forward(&connection, &self.request);
+        self.asked.note(outcome, peer);
+        outcome
+    }
+
+    /// The daemon that has not answered in time loses its name, so that nobody else waits for it, and the others are
+    /// told.
+    fn set_silent_aside(&self, config: &Config, here: &Here) {
+        let Some(pid) = self.asked.silent else {
+            return;
+        };
+        let is_stopped = process::is_stopped(pid);
+        let lock = NameLock::wait(&here.place);
+        let is_aside = lock.is_ok_and(|lock| lock.set_aside(&here.place, pid).unwrap_or(false));
+        if is_aside {
+            here.slots.note_silent(is_stopped, clock::now());
+            let what = if is_stopped { "is stopped" } else { "is slow" };
+            let otherwise = without_daemon(config);
+            say(
+                NAME,
+                format_args!(
+                    "the daemon {what} (pid {pid}), and did not answer in time; {otherwise}"
+                ),
+            );
+        }
     }
 
     fn decide(&mut self, config: &Config) -> Exit {
@@ -178,10 +222,11 @@ impl Front {
                 None
             }
         };
-        let now = clock::now();
         if let Some(here) = &here {
-            here.slots.arrive(now);
+            here.slots.arrive(clock::now());
+            self.set_silent_aside(config, here);
         }
+        let now = clock::now();
         let mut reach = Reach::Absent;
         loop {
             // Before the connect: a starter listens first and notes its attempt then. Looked at the other way round, a
@@ -202,11 +247,18 @@ impl Front {
                         format_args!("cannot connect to {}: {sentence}", socket.display()),
                     );
                 }
-                if let Some(connection) = connection {
-                    match self.forward(connection) {
+                match connection {
+                    // It has kept its name, and would keep us waiting.
+                    Some(connection) if self.asked.is_silent(&connection) => reach = Reach::Full,
+                    Some(connection) => match self.forward(connection) {
                         Outcome::NotTaken => reach = Reach::Absent,
                         Outcome::Served => return Exit::Ok,
-                    }
+                        Outcome::Silent => {
+                            self.set_silent_aside(config, here);
+                            continue;
+                        }
+                    },
+                    None => {}
                 }
             }
             let facts = facts(config, here.as_ref(), start, reach, now);
@@ -242,9 +294,14 @@ impl Front {
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(config);
         match start::start(&self.app, here, backlog, &environ) {
+            Ok(connection) if self.asked.is_silent(&connection) => Next::RunCgi,
             Ok(connection) => match self.forward(connection) {
                 Outcome::NotTaken => Next::LookAgain,
                 Outcome::Served => Next::Served,
+                Outcome::Silent => {
+                    self.set_silent_aside(config, here);
+                    Next::LookAgain
+                }
             },
             // The record now says what to do instead.
             Err(StartError::BackingOff) => Next::LookAgain,
@@ -334,7 +391,7 @@ fn without_daemon(config: &Config) -> &'static str {
     }
 }
 
-/// What the record of starts says.
+/// What the record of starts, and of a daemon that does not answer, says.
 fn started(here: &Here, now: Duration) -> Start {
     let failed = here.slots.attempt(now);
     let left = failed.and_then(|a| Some((a, backoff::remaining(a.attempts, a.since)?)));
@@ -344,7 +401,10 @@ fn started(here: &Here, now: Duration) -> Start {
             broken: attempt.broken,
             left,
         },
-        None => Start::Clear,
+        None => match here.slots.silence(now) {
+            Some(is_stopped) => Start::Silent { is_stopped },
+            None => Start::Clear,
+        },
     }
 }
 

@@ -30,6 +30,11 @@ pub enum Start {
     Clear,
     /// An operator keeps the daemon down.
     Held,
+    /// A daemon has not answered in time, a moment ago: it lives, and has lost its name until it answers.
+    Silent {
+        /// Somebody has stopped it; else it may only be slow, and another would make the host slower still.
+        is_stopped: bool,
+    },
 }
 
 /// What the app file says of ways.
@@ -132,6 +137,10 @@ pub fn route(facts: &Facts) -> Route {
             left,
         } => cgi_or_overload(facts, left),
         Start::Held => cgi_or_overload(facts, SLOT_PAUSE),
+        Start::Silent { is_stopped } => match cgi_or_overload(facts, SLOT_PAUSE) {
+            Route::Overload { .. } if is_stopped || !facts.has_cgi => Route::StartAndForward,
+            route => route,
+        },
         Start::Clear if facts.mode == Mode::Daemon || !facts.has_cgi => Route::StartAndForward,
         Start::Clear if is_quiet(facts) => Route::RunCgi,
         Start::Clear => Route::StartAndForward,
@@ -195,6 +204,7 @@ mod tests {
     #[test]
     fn every_rule_has_its_row() {
         let running = |running| Slots::Taken { running, most: 5 };
+        let silent = |is_stopped| Start::Silent { is_stopped };
         let backing_off = |broken| Start::BackingOff { broken, left: LEFT };
         #[rustfmt::skip]
         let table = [
@@ -229,6 +239,12 @@ mod tests {
             ("back-off, a slot free", Facts { start: backing_off(false), mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
             ("back-off, no slot", Facts { start: backing_off(false), slots: FULL_SLOTS, ..QUIET }, overload(LEFT)),
             ("back-off, the app cannot be imported", Facts { start: backing_off(true), ..QUIET }, Route::Broken),
+            ("a stopped daemon, a slot free", Facts { start: silent(true), slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
+            ("a stopped daemon, a slot free, mode = daemon", Facts { start: silent(true), mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
+            ("a stopped daemon, no slot: another beside it", Facts { start: silent(true), slots: FULL_SLOTS, ..QUIET }, Route::StartAndForward),
+            ("a slow daemon, a slot free", Facts { start: silent(false), slots: running(4), ..QUIET }, Route::RunCgi),
+            ("a slow daemon, no slot", Facts { start: silent(false), slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("a slow daemon, no CGI to run", Facts { start: silent(false), has_cgi: false, ..QUIET }, Route::StartAndForward),
             ("no runtime directory", Facts { slots: Slots::Uncounted, ..QUIET }, Route::RunCgi),
             ("no runtime directory, mode = cgi", Facts { slots: Slots::Uncounted, mode: Mode::Cgi, ..QUIET }, Route::RunCgi),
         ];

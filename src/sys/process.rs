@@ -26,6 +26,16 @@ pub fn pid() -> i32 {
     getpid().as_raw()
 }
 
+/// Whether somebody has stopped the process, by a signal or as its debugger does (proc_pid_stat(5)).
+pub fn is_stopped(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its name, in parentheses, may have some in it.
+    let state = status
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.bytes().next());
+    matches!(state, Some(Some(b'T' | b't')))
+}
+
 /// What Rust's runtime does before its `main`, for all that a mode of ours may rely on: descriptors 0 to 2 are open,
 /// and a reader that is gone is an error of the write and not a signal.
 pub fn prepare() {

@@ -79,7 +79,7 @@ fn forwarded(mpm: Mpm, handoff: &str, stays: bool) {
 /// It has not said a word, so the front may take the request back after 2 s, and the daemon must see that. What can't
 /// be taken back are the descriptors that are on their way to it: the response has no end before they are closed.
 fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
-    let site = Site::configured(mpm, 16, CONFIG);
+    let mut site = Site::configured(mpm, 16, CONFIG);
     site.get("/hello").ok();
     let serving = site.dir.daemon();
     stop(serving);
@@ -95,6 +95,9 @@ fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
     // All that it knows of is done when it has gone.
     daemon::with_its_children(serving, || send(serving, Signal::SIGTERM));
     assert_eq!(site.dir.lines("marks"), ["taken-back cgi", "after daemon"]);
+    let log = site.log();
+    let said = format!("the daemon is stopped (pid {serving}), and did not answer in time");
+    assert_eq!(log.matches(&said).count(), 1, "{log}");
 }
 
 /// Its death means that the client is gone.

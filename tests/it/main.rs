@@ -42,6 +42,7 @@ mod races;
 mod roads;
 mod scgi;
 mod servers;
+mod silent;
 mod slow;
 mod staying;
 mod stderr;

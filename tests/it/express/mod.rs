@@ -348,7 +348,11 @@ fn what_was_sealed_is_unsealed() {
             assert!(Deadline::soon().ended(front.pid()), "{what}");
             send(stopped, Signal::SIGCONT);
         }
-        let text = front.end().response().ok();
+        let answer = front.end();
+        let is_told = answer.stderr.contains("the daemon is stopped");
+        assert_eq!(is_told, daemon.is_some(), "{what}: {}", answer.stderr);
+        assert!(is_told || answer.stderr.is_empty(), "{}", answer.stderr);
+        let text = cgi::reply(&answer.stdout).ok();
         let got: Vec<&str> = text.split_terminator('\0').collect();
         for variable in &environ {
             assert!(

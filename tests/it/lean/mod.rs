@@ -222,7 +222,9 @@ fn a_stopped_daemon_loses_the_request() {
     assert!(marks.until(Deadline::soon(), is_marked));
     // The descriptors that are on their way to it are closed when it reads them.
     send(serving, Signal::SIGCONT);
-    assert_eq!(front.end().response().ok(), "taken-back cgi\n");
+    let answer = front.end();
+    assert_eq!(cgi::reply(&answer.stdout).ok(), "taken-back cgi\n");
+    assert!(answer.stderr.contains("is stopped"), "{}", answer.stderr);
     daemon::with_its_children(serving, || send(serving, Signal::SIGTERM));
     assert_eq!(dir.lines("marks"), ["taken-back cgi"]);
 }
