@@ -33,12 +33,10 @@
 #
 # The C modules _signal and _socket, since signal and socket take 6 ms to import.
 
-import atexit
 import faulthandler
 import gc
 import mmap
-from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIG_UNBLOCK, SIGALRM
-from _signal import SIGRTMAX, SIGTERM, alarm, getitimer, getsignal, pthread_sigmask, set_wakeup_fd, signal
+from _signal import ITIMER_REAL, SIG_SETMASK, SIGALRM, SIGRTMAX, alarm, getitimer, set_wakeup_fd
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD, SO_TYPE, SOCK_DGRAM
 from resource import RLIM_INFINITY, RLIMIT_CPU, getrlimit
 
@@ -122,9 +120,8 @@ class Zygote:
         if self.journal:
             self.journal.begin()
         self.watch = Watch(limits[3:], self.journal)
+        self.dropped = mmap.mmap(-1, len(DROPPED))  # shared with the workers: what was told of
         settle(target, directory)
-        # After all that the application does at exit; then Python forgets our handlers, and lets its objects go.
-        atexit.register(signal, SIGTERM, SIG_IGN)
         SourceFileLoader.path_stats = noting_path_stats
         self.app = None
         self.preload = int(preload)  # or which attempt this is
@@ -308,6 +305,16 @@ class Served(Request):
             self.gone = True
             raise
 
+    def is_first(self, number):
+        """Once for each generation, whichever worker comes first."""
+        worker = self.worker
+        if worker.journal:
+            with worker.journal:
+                said, worker.dropped[number] = worker.dropped[number], 1
+        else:
+            said, worker.dropped[number] = worker.dropped[number], 1
+        return not said
+
     def leave_body(self):
         """The daemon reads it out, and waits for slow clients. Not when we were interrupted: it may have
         been between a read and our knowing of it."""
@@ -343,6 +350,7 @@ class Worker:
         limit = getrlimit(RLIMIT_CPU)[0]
         self.max_cpu = None if limit == RLIM_INFINITY else limit * ENOUGH
         self.journal = zygote.journal
+        self.dropped = zygote.dropped
         self.daemon = socket(fileno=channel)
         self.daemon.settimeout(None)  # the application may have set a default
         # Pages are there once they are used, which a bytearray's are at once.
@@ -354,10 +362,7 @@ class Worker:
         self.events = poll()
         for fd in channel, self.wake:
             self.events.register(fd, POLLIN)
-        # A SIGTERM for a child must find the child's disposition, and not tell us by our own pipe.
-        os.register_at_fork(before=lambda: pthread_sigmask(SIG_BLOCK, (SIGTERM,)),
-                            after_in_parent=lambda: pthread_sigmask(SIG_UNBLOCK, (SIGTERM,)),
-                            after_in_child=self.disown)
+        at_fork(self.disown)
         try:
             with open('/proc/self/oom_score_adj', 'w') as file:
                 file.write('500')  # one of us rather than the web server
@@ -423,7 +428,6 @@ class Worker:
             set_wakeup_fd(-1)
         if getsignal(SIGTERM) is self.handler:
             signal(SIGTERM, SIG_DFL)
-        pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
 
     def moved(self):
         """A block was read or taken."""

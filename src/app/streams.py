@@ -256,6 +256,24 @@ def complain(request, result):
         pass  # closed by the application; nobody to tell
 
 
+SAID = set()  # fields that were dropped, in lower case
+
+
+def drop(request, name):
+    """A field of the response that is the web server's to send: how the message-body is framed, what becomes of
+    the connection."""
+    lower = name.lower()
+    if lower in SAID:
+        return
+    SAID.add(lower)
+    try:
+        if request.is_first(DROPPED.index(lower)):
+            sys.stderr.write('polycgi: wsgi: dropped a header field that is not for an application to send: %s\n'
+                             % name)
+    except Exception:
+        pass  # closed by the application; nobody to tell
+
+
 def name_server(environ, secure):
     """SERVER_NAME and SERVER_PORT from what the client asked for: PEP 3333 wants both, never empty."""
     host = environ.get('HTTP_HOST', '')

@@ -32,6 +32,7 @@ BEFORE = set(modules)
 LIBRARY = (getattr(modules['os'], '__file__', None) or '').rpartition('/')[0]
 OURS = sys.path[:] = sorted(PATH, key=lambda place: not place.startswith(LIBRARY))
 
+import atexit
 import builtins
 import io
 import posix
@@ -40,6 +41,7 @@ import time
 import _imp
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
+from _signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGTERM, getsignal, pthread_sigmask, signal
 
 
 def copy(module):
@@ -52,8 +54,9 @@ imp, io, os, stat, time = map(copy, (_imp, io, posix, stat, time))
 __builtins__ = copy(builtins).__dict__  # of the functions that are defined from here on
 excepthook = sys.__excepthook__
 
-HOP_BY_HOP = frozenset(('connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization',
-                        'te', 'trailer', 'trailers', 'transfer-encoding', 'upgrade'))
+HOP_BY_HOP = ('connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
+              'trailers', 'transfer-encoding', 'upgrade')
+DROPPED = HOP_BY_HOP + ('status',)
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127))  # all but the tab
 ONE_WRITE = 1 << 20  # bytes: without privilege a pipe grows no larger
@@ -73,10 +76,12 @@ def file_wrapper(filelike, blksize=8192):
 
 
 def known(name):
-    """The name of a header field in lower case, if it is one for an application to send."""
+    """The name of a header field in lower case; None if it is not for an application to send."""
     lower = name.lower()
-    if not name or name.strip(TOKEN) or lower in HOP_BY_HOP or lower == 'status':
-        raise ValueError('not a header field for an application to send: %r' % name)
+    if not name or name.strip(TOKEN):
+        raise ValueError('not the name of a header field: %r' % name)
+    if lower in DROPPED:
+        return None
     if len(KNOWN) < 1000:
         KNOWN[name] = lower
     return lower
@@ -160,8 +165,16 @@ class Request:
         if self.body and not self.gone:
             self.leave_body()
         flush()
+        self.complete()
         self.close()
         return leave
+
+    def complete(self):
+        """Before the last byte, if that is known, and at the end: what follows is the application's own time."""
+
+    def is_first(self, number):
+        """Whether this field of DROPPED is to be told of. A CGI remembers nothing."""
+        return True
 
     def leave_body(self):
         """Does away with what the application did not read."""
@@ -195,8 +208,13 @@ class Request:
             raise ValueError('status is not three digits, a space and a reason: %r' % status)
         length = None
         for name, value in headers:
+            lower = KNOWN.get(name) or known(name)
+            if not lower:
+                later()
+                drop(self, name)
+                continue
             lines.append(name + ': ' + value)
-            if (KNOWN.get(name) or known(name)) == 'content-length':
+            if lower == 'content-length':
                 if length is not None or not value.isdigit():
                     raise ValueError('Content-Length is no number or there twice: %r' % value)
                 length = int(value)
@@ -228,12 +246,16 @@ class Request:
         if not self.begun:
             self.begin(block)
         else:
+            if self.length == self.sent:
+                self.complete()
             self.put(block)
         return self.bare or more > 0
 
     def begin(self, block):
         """The header fields and the first block, in one write unless that is too large anyway."""
         self.begun = True
+        if self.bare or self.length == self.sent:
+            self.complete()
         if self.way:  # beside a field of the application's own
             self.head += b'Server-Timing: polycgi;desc="%s";dur=%.1f\r\n' % (
                 self.way, 1000 * (uptime() - self.since))
@@ -311,6 +333,37 @@ def settle(target, directory):
         del modules[name]
     modules['__main__'] = type(sys)('__main__')
     SourceFileLoader.path_stats = path_stats
+    # After all that the application does at exit; then Python forgets our handlers, and lets its objects go.
+    atexit.register(signal, SIGTERM, SIG_IGN)
+
+
+def at_fork(disown):
+    """disown: what a child of the application does first."""
+    def in_child():
+        disown()
+        pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
+    # A SIGTERM for a child must find the child's disposition, and not ours.
+    os.register_at_fork(before=lambda: pthread_sigmask(SIG_BLOCK, (SIGTERM,)), after_in_child=in_child,
+                        after_in_parent=lambda: pthread_sigmask(SIG_UNBLOCK, (SIGTERM,)))
+
+
+class OnlyRequest(Request):
+    """What a CGI is run for. Where the web server has all of the response it may send us SIGTERM, as Apache does. A
+    worker takes that for no reason to cut what the application still does, and so do we."""
+
+    def complete(self):
+        try:
+            signal(SIGTERM, self.ignore)  # not SIG_IGN, which programs that are started would inherit
+        except ValueError:
+            pass  # write() in a thread of the application; serve() comes to it
+
+    def ignore(self, *_):
+        pass
+
+    def disown(self):
+        if getsignal(SIGTERM) == self.ignore:
+            signal(SIGTERM, SIG_DFL)
+        Request.disown(self)
 
 
 def run_cgi(target, directory, fd, since=''):
@@ -318,11 +371,11 @@ def run_cgi(target, directory, fd, since=''):
     with open(int(fd), 'rb') as file:
         meta = file.read()
     meta = meta[meta.index(b':') + 1:-1].decode('latin-1')
-    request = Request(meta, above(0), above(1))
+    request = OnlyRequest(meta, above(0), above(1))
     if since:
         request.way, request.since = b'cgi', float(since)
     os.dup2(2, 1)
-    os.register_at_fork(after_in_child=request.disown)
+    at_fork(request.disown)
     settle(target, directory)
     request.serve(lambda: load(target))
 

@@ -15,7 +15,7 @@ BODY = os.urandom(1 << 20)
 
 
 class Limits(peer.Case):
-    def begin(self, app, pool=None, **options):
+    def begin(self, app, pool=None, method='GET', **options):
         """A request of hangs.py that has begun."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -23,7 +23,7 @@ class Limits(peer.Case):
         os.mkfifo(path)
         pool = pool or self.pool('hangs:application', **options).up()
         client = self.client(length=10 if app == 'in_the_body' else 0)
-        pool.start(client, {'PATH_INFO': '/' + app, 'QUERY_STRING': path,
+        pool.start(client, {'PATH_INFO': '/' + app, 'QUERY_STRING': path, 'REQUEST_METHOD': method,
                             'CONTENT_LENGTH': str(client.length)})
         return pool, client, path
 
@@ -79,6 +79,41 @@ class Limits(peer.Case):
         self.assertEqual(client.talk(), b'')
         self.assertEqual(pool.finish(), b'at exit\nlast of all\n')
         self.assertEqual((pool.word, pool.status), ('done last', 0))
+
+    def test_the_application_goes_on(self):
+        """Whatever it does after its response is done in both ways, though the web server has sent SIGTERM."""
+        for way in self.cgi('hangs:application'), self.pool('hangs:application').up():
+            _, client, path = self.begin('goes_on', way)
+            self.assertTrue(client.talk().endswith(b'\r\nall is well'))
+            process = way.process if isinstance(way, peer.Cgi) else way.worker
+            for words in 'thread', 'at exit', 'last of all':
+                with open(path, 'wb'):
+                    os.kill(process.pid, signal.SIGTERM)
+                with open(path, 'rb') as gate:
+                    gate.read()
+            if isinstance(way, peer.Cgi):
+                said, status = way.finish(), way.status
+            else:
+                status = way.worker.reap()
+                said = way.worker.said()
+            self.assertEqual((said, status), (b'thread\na child ended: 15\nat exit\nlast of all\n', 0))
+
+    def test_a_cgi_is_ended_before_its_response_is_complete(self):
+        for app, method, status in (('in_the_app', 'GET', -signal.SIGTERM), ('in_a_block', 'GET', -signal.SIGTERM),
+                                    ('in_close', 'GET', -signal.SIGTERM), ('in_close', 'HEAD', 0)):
+            with self.subTest(app, method=method):
+                cgi = self.cgi('hangs:application')
+                _, client, path = self.begin(app, cgi, method=method)
+                with open(path, 'rb') as gate:
+                    gate.read()
+                os.kill(cgi.process.pid, signal.SIGTERM)
+                if not status:  # Apache waits for no end of a response that has no message-body
+                    with self.assertRaises(subprocess.TimeoutExpired):
+                        cgi.process.wait(0.3)
+                    cgi.process.kill()
+                    status = -signal.SIGKILL
+                cgi.finish()
+                self.assertEqual(cgi.status, status)
 
     def test_overdue_at_any_moment(self):
         """The end may come in the midst of our own code: never a crash, never two answers."""

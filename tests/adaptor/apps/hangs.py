@@ -101,6 +101,27 @@ def has_last_words(environ, start_response):
     return [b'never']
 
 
+def ends_a_child():
+    pid = os.fork()
+    if not pid:
+        sleep()
+    os.kill(pid, signal.SIGTERM)
+    os.write(2, b'a child ended: %d\n' % os.waitpid(pid, 0)[1])
+
+
+def goes_on(environ, start_response):
+    """Answers, and has more to do: in a thread, at its exit, as its objects go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('cut'))
+    path = environ['QUERY_STRING']
+    sys.modules['kept'] = type(sys)('kept')
+    sys.modules['kept'].object = LastOfAll(path, b'last of all\n')
+    atexit.register(LastWords(path, b'at exit\n').say)
+    atexit.register(ends_a_child)
+    threading.Thread(target=LastWords(path, b'thread\n').say).start()
+    start_response('200 OK', TEXT)
+    return [b'all is well']
+
+
 def caught(environ, start_response):
     """Takes its end for an error like any other, and answers."""
     try:
