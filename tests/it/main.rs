@@ -30,6 +30,7 @@ mod harness;
 mod hg;
 mod keys;
 mod killed;
+mod last_words;
 mod lean;
 mod leaving;
 mod limits;
