@@ -4,8 +4,9 @@
 
 use std::fmt::Write;
 
-/// The meta-variable of a command to the daemon. Only its own uid and root may send one, over the socket in the app's
-/// place.
+use crate::printable;
+
+/// The meta-variable that makes a message to the daemon a command. Only its own uid and root may send one.
 pub const VARIABLE: &str = "POLYCGI_CONTROL";
 
 /// What the daemon is told.
@@ -45,17 +46,6 @@ impl Command {
         COMMANDS
             .into_iter()
             .find(|command| command.word().as_bytes() == word)
-    }
-}
-
-/// The word of a message that is a command: one that consists of nothing else. A request with such a variable in it,
-/// from the environment of a front for one, is a request.
-pub fn word<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
-    match pairs {
-        [(b"CONTENT_LENGTH", b"0"), (b"SCGI", b"1"), (name, word)] => {
-            (*name == VARIABLE.as_bytes()).then_some(word)
-        }
-        _ => None,
     }
 }
 
@@ -116,6 +106,8 @@ pub struct Server {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Status {
+    /// Whose daemon it is: by whose place it was found in. It is no word of the daemon's, and not on the wire.
+    pub user: Option<String>,
     pub app: String,
     pub state: State,
     pub pid: Option<i32>,
@@ -207,9 +199,16 @@ impl Status {
         status
     }
 
-    /// For a person.
+    /// Whether a daemon has said this: the text begins with the name of an app.
+    pub fn is_said(text: &str) -> bool {
+        text.starts_with("app=") && text.ends_with('\n')
+    }
+
+    /// For a person, at a terminal: what another process has said is only shown.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{}: {}", self.app, self.state.word());
+        let user = self.user.as_ref();
+        let user = user.map_or(String::new(), |user| format!("{user}: "));
+        let mut text = format!("{user}{}: {}", self.app, self.state.word());
         if let Some(pid) = self.pid {
             let _ = write!(text, " (pid {pid})");
         }
@@ -253,7 +252,7 @@ impl Status {
             let _ = write!(text, "\n  last failure: {failure}");
         }
         text.push('\n');
-        text
+        printable::lines(&text)
     }
 
     /// One JSON object (RFC 8259) in a line.
@@ -288,8 +287,10 @@ impl Status {
                 let pid = pid.map_or("null".to_owned(), |pid| pid.to_string());
                 format!(r#"{{"pid":{pid},"state":{}}}"#, json_string(state))
             });
+        let user = self.user.as_deref().map(json_string);
+        let user = user.map_or(String::new(), |user| format!(r#""user":{user},"#));
         format!(
-            r#"{{"app":{},"state":{},"pid":{pid},"workers":[{}],"server":{server},"queue":{},"requests":{},"overloads":{},"rate":{},"spooled":{},"generation":{},"cgis":{},"last_failure":{failure}}}"#,
+            r#"{{{user}"app":{},"state":{},"pid":{pid},"workers":[{}],"server":{server},"queue":{},"requests":{},"overloads":{},"rate":{},"spooled":{},"generation":{},"cgis":{},"last_failure":{failure}}}"#,
             json_string(&self.app),
             json_string(self.state.word()),
             workers.join(","),
@@ -329,8 +330,10 @@ fn json_string(text: &str) -> String {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            c if !printable::is_shown(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(quoted, "\\u{unit:04x}");
+                }
             }
             c => quoted.push(c),
         }
@@ -342,10 +345,10 @@ fn json_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgi::meta::{Peer, admitted};
 
     fn busy() -> Status {
         Status {
+            user: None,
             app: "/srv/cgi-bin/wiki.cgi".to_owned(),
             state: State::Up,
             pid: Some(42),
@@ -416,40 +419,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stranger_said_is_only_shown() {
+        let status = Status {
+            user: Some("nobody".to_owned()),
+            app: "\x1b]0;x\x07\u{202e}\u{9b}2J\u{e0041}\n".to_owned(),
+            last_failure: Some("a\x1b[31m\"\\".to_owned()),
+            ..Status::default()
+        };
+        let text = "nobody: ?]0;x???2J?\n: down\n  last failure: a?[31m\"\\\n";
+        assert_eq!(status.to_text(), text);
+        let json = status.to_json();
+        let begin =
+            r#"{"user":"nobody","app":"\u001b]0;x\u0007\u202e\u009b2J\udb40\udc41\u000a","state""#;
+        assert!(json.starts_with(begin), "{json}");
+        assert!(
+            json.ends_with(r#""last_failure":"a\u001b[31m\"\\"}"#),
+            "{json}"
+        );
+        assert!(!Status::is_said("") && !Status::is_said("app=x") && Status::is_said("app=x\n"));
+    }
+
+    #[test]
     fn commands_by_their_words() {
         for command in COMMANDS {
             assert_eq!(Command::from_word(command.word().as_bytes()), Some(command));
         }
         assert_eq!(Command::from_word(b"statusx"), None);
-    }
-
-    #[test]
-    fn a_command_is_nothing_but_that() {
-        let message = |pairs: &[(&str, &'static str)]| {
-            let pairs: Vec<_> = pairs
-                .iter()
-                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-                .collect();
-            word(&pairs).map(<[u8]>::to_vec)
-        };
-        let (length, scgi) = (("CONTENT_LENGTH", "0"), ("SCGI", "1"));
-        let stop = (VARIABLE, "stop");
-        assert_eq!(
-            message(&[length, scgi, stop]).as_deref(),
-            Some(&b"stop"[..])
-        );
-        for pairs in [
-            &[length, scgi, stop, ("REQUEST_METHOD", "GET")][..],
-            &[length, scgi, ("POLYCGI", "1"), stop],
-            &[length, scgi, stop, stop],
-            &[length, stop, scgi],
-            &[("CONTENT_LENGTH", ""), scgi, stop],
-            &[("CONTENT_LENGTH", "4"), scgi, stop],
-            &[length, scgi],
-            &[],
-        ] {
-            assert_eq!(message(pairs), None, "{pairs:?}");
-        }
-        assert!(!admitted(VARIABLE.as_bytes(), Peer::Own));
     }
 }

@@ -46,6 +46,7 @@ pub mod handoff;
 pub mod naming;
 pub mod page;
 pub mod policy;
+pub mod printable;
 pub mod scgi;
 
 // -- calls

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use crate::printable;
 use crate::sys::clock;
 
 /// Exit codes, by the names of sysexits.h.
@@ -24,9 +25,11 @@ pub enum Exit {
     Config = 78,
 }
 
-/// Says a sentence: one line, one write(2), so that lines of processes that share a log do not mix.
+/// Says a sentence: one line, one write(2), so that lines of processes that share a log do not mix. (That of a wrong
+/// line of a configuration has three.)
 pub fn say(applet: &str, sentence: impl Display) {
-    let line = format!("polycgi: {applet}: {}\n", plain(&sentence.to_string()));
+    let sentence = printable::lines(&plain(&sentence.to_string()));
+    let line = format!("polycgi: {applet}: {sentence}\n");
     // With nobody to tell, there is nobody to tell that either.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -54,8 +57,7 @@ pub fn plain(sentence: &str) -> String {
 
 /// What an app printed, for a log: a line stays a line, and a terminal is told nothing.
 pub fn printable(line: &[u8]) -> String {
-    let shown = |c: char| if c.is_control() && c != '\t' { '?' } else { c };
-    String::from_utf8_lossy(line).chars().map(shown).collect()
+    printable::line(&String::from_utf8_lossy(line))
 }
 
 /// Untrusted bytes for a log: visible ASCII, others as `?`, cut at 100.

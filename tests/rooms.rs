@@ -33,6 +33,7 @@ enum Floor {
 /// the rooms that are listed before it.
 const HOUSE: &[(&str, Floor)] = &[
     ("bounded", Words),
+    ("printable", Words),
     ("cgi", Words),
     ("scgi", Words),
     ("policy", Words),

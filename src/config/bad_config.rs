@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::printable;
+
 /// Columns of a line that are shown at most; a longer line is cut around the place.
 const SHOWN: usize = 100;
 
@@ -148,11 +150,9 @@ pub(super) fn starred(line: &str, from: usize) -> String {
     open.chars().chain(stars).collect()
 }
 
-/// Text for a terminal or a log: control characters, but for the tab, become `?`.
+/// Text for a terminal or a log.
 fn visible(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\t' { '?' } else { c })
-        .collect()
+    printable::line(text)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl Daemon {
             generation: self.workers.generation(id).into(),
         });
         Status {
+            user: None,
             app: self.app.path.display().to_string(),
             state: if self.leaving.has_begun() {
                 State::Draining
