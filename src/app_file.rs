@@ -1,7 +1,7 @@
 //! Which app this is: the file in cgi-bin, and what it says. Knows names and configuration files; what a key means is
 //! `config`'s.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -26,6 +26,61 @@ pub struct AppFile {
     pub config: PathBuf,
     /// The directory's name below the runtime directory: `<name>-<hash>`.
     pub id: AppId,
+}
+
+/// An app as a person names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// Of `NAME.conf`.
+    Name(OsString),
+    /// Of a script or a symlink, absolute.
+    Path(PathBuf),
+}
+
+impl Named {
+    /// A word with a slash is a path, and so is what is there in the working directory.
+    pub fn new(name: &OsStr) -> Named {
+        let path = Path::new(name);
+        if name.as_bytes().contains(&b'/') || fs::symlink_metadata(path).is_ok() {
+            Named::Path(absolute(path))
+        } else {
+            Named::Name(name.to_owned())
+        }
+    }
+
+    /// As it can be named anew.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Named::Name(name) => name.as_bytes().to_vec(),
+            Named::Path(path) => path.as_os_str().as_bytes().to_vec(),
+        }
+    }
+
+    /// The files that say what the app is, as far as this user finds them: what is at the path, or the configuration.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Named::Path(path) => vec![path.clone()],
+            Named::Name(name) => {
+                let mut tried = config_paths(name);
+                tried.retain(|file| file.is_file());
+                tried.truncate(1);
+                tried
+            }
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Named::Name(name) => name.display().fmt(f),
+            Named::Path(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Why there is no app here.
@@ -74,7 +129,7 @@ impl AppFile {
 
     /// The app whose script or symlink is at `path`.
     pub fn at(path: &Path) -> Result<AppFile, NotAnApp> {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let path = absolute(path);
         match named::start(&path) {
             Ok(start) if start == *b"#!" => AppFile::new(path.clone(), path),
             Ok(_) | Err(_) if is_link(&path) => AppFile::of_link(path),
@@ -87,16 +142,21 @@ impl AppFile {
         }
     }
 
-    /// The app that a person names: by a path, or by the NAME of `NAME.conf`.
+    /// The app that a person names.
     pub fn named(name: &OsStr) -> Result<AppFile, NotAnApp> {
-        let path = Path::new(name);
-        if name.as_bytes().contains(&b'/') || path.exists() {
-            return AppFile::at(path);
-        }
+        AppFile::of(&Named::new(name))
+    }
+
+    /// The same, as this user finds it: the configuration of a NAME, or of a symlink, may lie in the user's HOME.
+    pub fn of(named: &Named) -> Result<AppFile, NotAnApp> {
+        let name = match named {
+            Named::Path(path) => return AppFile::at(path),
+            Named::Name(name) => name,
+        };
         let tried = config_paths(name);
         match tried.iter().find(|file| file.is_file()) {
             Some(config) => AppFile::new(config.clone(), config.clone()),
-            None => Err(NotAnApp::NoConfig(path.to_path_buf(), tried)),
+            None => Err(NotAnApp::NoConfig(PathBuf::from(name), tried)),
         }
     }
 

@@ -53,6 +53,7 @@ pub mod scgi;
 pub mod sys;
 
 // -- what joins them
+pub mod acting;
 pub mod answer;
 pub mod app;
 pub mod app_file;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::config::{Address, Listen, User};
 use crate::sys::listen::{self, Name};
-use crate::sys::{Errno, accounts, files, is, socket};
+use crate::sys::{Errno, accounts, files, is, process, socket};
 
 /// Why nobody can be served at an address.
 #[derive(Debug)]
@@ -57,15 +57,31 @@ pub fn listen(address: &Address, how: &Listen, backlog: i32) -> Result<Vec<Owned
     })
 }
 
-/// Says whether [`listen`] would do, and leaves nothing behind.
+/// Says whether [`listen`] would do, as far as that shows without making or removing anything.
 pub fn try_out(address: &Address, how: &Listen) -> Result<(), CannotListen> {
-    let sockets = listen(address, how, 1)?;
-    if let Address::Path(path) = address {
-        // We have just made it.
-        let _ = fs::remove_file(path);
+    let tried = match address {
+        Address::Path(path) => look_at_path(path, how),
+        Address::Tcp { host, port } => at_sockets(&sockets(host, *port), 1).map(drop),
+    };
+    tried.map_err(|why| CannotListen {
+        address: address.clone(),
+        why,
+    })
+}
+
+fn look_at_path(path: &Path, how: &Listen) -> Result<(), Why> {
+    let group = group(how).map_err(Why::Group)?;
+    look_for_room(path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    files::can_make_in(folder).map_err(|error| Why::System("bind", error))?;
+    match group {
+        // chown(2): the owner may give a file to a group that the owner is in; root to any.
+        Some(group) if process::uid() != 0 && !accounts::is_member(group) => {
+            let error = Errno::EPERM.into();
+            Err(Why::System("give socket-group to", error))
+        }
+        _ => Ok(()),
     }
-    drop(sockets);
-    Ok(())
 }
 
 /// The number of a user that `listen-allow` names, or a sentence that says why there is none.
@@ -159,8 +175,21 @@ fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Why> {
 
 /// Takes away what a server left that is no more, and nothing else.
 fn make_room(path: &Path) -> Result<(), Why> {
+    if !look_for_room(path)? {
+        return Ok(());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Why::System("remove what is left of", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a server that is no more has left its socket there.
+fn look_for_room(path: &Path) -> Result<bool, Why> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Why::System("look at", error)),
         Ok(found) if !found.file_type().is_socket() => return Err(Why::NotASocket),
         Ok(_) => {}
@@ -169,13 +198,8 @@ fn make_room(path: &Path) -> Result<(), Why> {
         Ok(live) => Err(Why::Live(
             socket::peer(live.as_fd()).map_or(0, |peer| peer.pid),
         )),
-        Err(error) if is(&error, Errno::ECONNREFUSED) => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Why::System("remove what is left of", error))
-            }
-            _ => Ok(()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if is(&error, Errno::ECONNREFUSED) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         // It has a backlog, and that is full.
         Err(error) if is(&error, Errno::EAGAIN) => Err(Why::Live(0)),
         Err(error) => Err(Why::System("connect to what is at", error)),
@@ -230,6 +254,8 @@ mod tests {
         assert_eq!(live, format!("another process listens there, pid {pid}"));
         drop(first);
         assert!(path.exists(), "what is left of it");
+        try_out(&address, &how(0o600, None)).unwrap();
+        assert!(path.exists(), "a look takes nothing away");
         let _second = listen(&address, &how(0o600, None), 1).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         permit(&path, &how(0o666, None)).unwrap();
@@ -245,7 +271,12 @@ mod tests {
         let why = refused(&address, &how(0o600, None));
         assert_eq!(why, "a file is there that is no socket");
         assert_eq!(fs::read(&path).unwrap(), b"x");
+        let free = Address::Path(dir.path().join("free"));
+        try_out(&free, &how(0o600, None)).unwrap();
+        assert!(!dir.path().join("free").exists(), "a look makes nothing");
+        assert!(try_out(&address, &how(0o600, None)).is_err());
         let nowhere = Address::Path(dir.path().join("no/sock"));
+        assert!(try_out(&nowhere, &how(0o600, None)).is_err());
         let why = refused(&nowhere, &how(0o600, None));
         assert!(why.starts_with("cannot bind it: No such file"), "{why}");
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,12 @@ use crate::app_file::AppFile;
 use crate::control::Status;
 use crate::naming::Base;
 use crate::sys::files::{self, Unusable};
-use crate::sys::{named, process, socket};
+use crate::sys::{process, socket};
 
-/// The most bytes of `state` that are read.
-const LONGEST_STATE: usize = 1 << 20;
+/// The most apps of one user that a command without APP asks.
+pub const MOST_PLACES: usize = 500;
+/// The most of a file `state` that is read, in bytes.
+const LONGEST_STATE: usize = 65_536;
 
 /// The directory of one app's socket, locks and state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,29 +38,72 @@ impl Place {
         })
     }
 
-    /// The places that an app may have under any uid: for root.
-    pub fn everybodys(app: &AppFile) -> Vec<Place> {
-        let places = all_bases().into_iter().map(|base| Place {
-            dir: app.below(&base),
-        });
-        places.filter(|place| place.dir.exists()).collect()
+    /// The places of the app that are there and proved to be this uid's: in `runtime_dir`, and where [`candidates`]
+    /// has them. For a person's command: it makes none, and a squat of another user's is no place.
+    ///
+    /// [`candidates`]: Place::candidates
+    pub fn proved(app: &AppFile, uid: u32, runtime_dir: Option<&Path>) -> Vec<Place> {
+        let usual = bases(uid);
+        let bases = runtime_dir
+            .into_iter()
+            .chain(usual.iter().map(|base| &**base));
+        let mut places: Vec<Place> = Vec::new();
+        for base in bases {
+            let place = proved_in(base, &app.below(base), uid);
+            places.extend(place.filter(|place| !places.contains(place)));
+        }
+        places
     }
 
-    /// The places of all apps that this uid has had a daemon of, or a limit; for root, everybody's.
-    pub fn all(uid: u32) -> Vec<Place> {
-        let bases = if uid == 0 {
-            all_bases()
-        } else {
-            bases(uid).to_vec()
-        };
-        let mut places: Vec<Place> = bases
-            .iter()
-            .flat_map(|base| entries(base))
-            .filter(|dir| dir.join("slots").exists())
-            .map(|dir| Place { dir })
-            .collect();
+    /// The places of all apps of this uid in the usual runtime directories that have had a daemon or a limit, proved
+    /// likewise; at most [`MOST_PLACES`], and how many there were beside them.
+    pub fn all(uid: u32) -> (Vec<Place>, usize) {
+        let mut places = Vec::new();
+        for base in bases(uid) {
+            if files::is_own_directory(&base, uid).is_ok() {
+                let found = entries(&base).into_iter();
+                places.extend(found.filter_map(|dir| proved_in(&base, &dir, uid)));
+            }
+        }
+        places.retain(|place| fs::symlink_metadata(place.slots()).is_ok());
         places.sort_by(|one, other| one.dir.cmp(&other.dir));
-        places
+        places.dedup();
+        let beside = places.len().saturating_sub(MOST_PLACES);
+        places.truncate(MOST_PLACES);
+        (places, beside)
+    }
+
+    /// The users who have a usual runtime directory of their own: for root.
+    pub fn users() -> Vec<u32> {
+        let run = entries(Path::new("/run/polycgi"));
+        let run = run.iter().filter_map(|base| number_behind(base, b""));
+        let tmp = entries(Path::new("/tmp"));
+        let tmp = tmp
+            .iter()
+            .filter_map(|base| number_behind(base, b"polycgi-"));
+        let mut users: Vec<u32> = run.chain(tmp).collect();
+        users.sort_unstable();
+        users.dedup();
+        users.retain(|&uid| {
+            let is_own = |base: &PathBuf| files::is_own_directory(base, uid).is_ok();
+            bases(uid).iter().any(is_own)
+        });
+        users
+    }
+
+    /// What [`Place::open`] would come to, without making anything: whether the app can have a place.
+    pub fn examine(app: &AppFile, runtime_dir: Option<&Path>) -> Result<(), NoPlace> {
+        let uid = process::uid();
+        let bases = runtime_dir.map_or_else(|| bases(uid).to_vec(), |dir| vec![dir.to_path_buf()]);
+        let mut refused = Vec::new();
+        for base in bases {
+            let dir = app.below(&base);
+            match could_be_used(&base, &dir, uid) {
+                Ok(()) => return could_be_opened(&dir.join("slots")),
+                Err(reason) => refused.push(reason),
+            }
+        }
+        Err(NoPlace(refused))
     }
 
     /// The app's place, made if it is missing, in `runtime_dir` or else in the first default that can be used.
@@ -104,11 +150,6 @@ impl Place {
         }
     }
 
-    /// Takes away what was made only to see whether it can be: the kernel keeps what holds anything.
-    pub fn remove_if_empty(&self) {
-        let _ = fs::remove_dir(&self.dir);
-    }
-
     /// The daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("sock")
@@ -136,8 +177,13 @@ impl Place {
 
     /// Why the last daemon failed, if it did.
     pub fn last_failure(&self) -> Option<String> {
-        let text = named::read_text(&self.state(), LONGEST_STATE).ok()?;
-        Status::from_lines(&text).last_failure
+        self.left(process::uid())?.last_failure
+    }
+
+    /// What the last daemon left in the file `state`.
+    pub fn left(&self, uid: u32) -> Option<Status> {
+        let (_, text) = files::read_own(&self.state(), uid, LONGEST_STATE).ok()?;
+        Some(Status::from_lines(&String::from_utf8_lossy(&text)))
     }
 
     /// The daemon's log.
@@ -151,17 +197,31 @@ fn bases(uid: u32) -> [PathBuf; 2] {
     Base::ALL.map(|base| PathBuf::from(OsStr::from_bytes(base.path(uid).as_slice())))
 }
 
-/// Everybody's, for root.
-fn all_bases() -> Vec<PathBuf> {
-    let is_ours = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.as_bytes().starts_with(b"polycgi-"))
+/// The number in the name of a runtime directory.
+fn number_behind(base: &Path, begin: &[u8]) -> Option<u32> {
+    let digits = base.file_name()?.as_bytes().strip_prefix(begin)?;
+    // Another way of writing it would be another directory.
+    let uid: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (uid.to_string().as_bytes() == digits).then_some(uid)
+}
+
+/// The place at `dir`, below the runtime directory `base`, if both are real and private directories of this uid's.
+/// Where `dir` is the link that a daemon with a `runtime-dir` of its own leaves, so must be what it leads to.
+fn proved_in(base: &Path, dir: &Path, uid: u32) -> Option<Place> {
+    let is_own = |path: &Path| files::is_own_directory(path, uid).is_ok();
+    if !is_own(base) {
+        return None;
+    }
+    let dir = match fs::read_link(dir) {
+        Err(_) => dir.to_path_buf(),
+        Ok(to) => {
+            let is_ours = to.is_absolute()
+                && to.file_name() == dir.file_name()
+                && to.parent().is_some_and(is_own);
+            is_ours.then_some(to)?
+        }
     };
-    let in_tmp = entries(Path::new("/tmp")).into_iter().filter(is_ours);
-    entries(Path::new("/run/polycgi"))
-        .into_iter()
-        .chain(in_tmp)
-        .collect()
+    is_own(&dir).then_some(Place { dir })
 }
 
 /// What is in a directory; nothing, where there is none or it can't be read.
@@ -171,6 +231,40 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn usable(base: &Path, dir: &Path, uid: u32) -> Result<(), String> {
+    check_length(base, dir)?;
+    for path in [base, dir] {
+        files::own_directory(path, uid).map_err(|unusable| refusal(path, unusable))?;
+    }
+    Ok(())
+}
+
+fn could_be_used(base: &Path, dir: &Path, uid: u32) -> Result<(), String> {
+    check_length(base, dir)?;
+    for (path, above) in [(base, base.parent()), (dir, Some(base))] {
+        match files::is_own_directory(path, uid) {
+            Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let above = above.unwrap_or(Path::new("/"));
+                return files::can_make_in(above)
+                    .map_err(|error| refusal(path, Unusable::Io(error)));
+            }
+            other => other.map_err(|unusable| refusal(path, unusable))?,
+        }
+    }
+    Ok(())
+}
+
+/// Without this file there is neither a daemon nor a limit.
+fn could_be_opened(slots: &Path) -> Result<(), NoPlace> {
+    match files::can_change(slots) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let sentence = format!("cannot open {}: {error}", slots.display());
+            Err(NoPlace(vec![sentence]))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_length(base: &Path, dir: &Path) -> Result<(), String> {
     if dir.join("sock").as_os_str().len() > socket::LONGEST_PATH {
         return Err(format!(
             "cannot use {}: the path of a socket in it would be longer than {} bytes",
@@ -178,13 +272,14 @@ fn usable(base: &Path, dir: &Path, uid: u32) -> Result<(), String> {
             socket::LONGEST_PATH
         ));
     }
-    for path in [base, dir] {
-        files::own_directory(path, uid).map_err(|unusable| match unusable {
-            Unusable::Io(error) => format!("cannot make {}: {error}", path.display()),
-            Unusable::Squatted(why) => format!("cannot use {}: {why}", path.display()),
-        })?;
-    }
     Ok(())
+}
+
+fn refusal(path: &Path, unusable: Unusable) -> String {
+    match unusable {
+        Unusable::Io(error) => format!("cannot make {}: {error}", path.display()),
+        Unusable::Squatted(why) => format!("cannot use {}: {why}", path.display()),
+    }
 }
 
 impl fmt::Display for NoPlace {
@@ -198,6 +293,63 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_place_is_proved_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wiki.cgi");
+        fs::write(&path, "#!\n").unwrap();
+        let app = AppFile::at(&path).unwrap();
+        let (run, other) = (dir.path().join("run"), dir.path().join("other"));
+        let uid = process::uid();
+        let proved = |base: &Path| proved_in(base, &app.below(base), uid);
+        assert!(Place::examine(&app, Some(&run)).is_ok(), "it can be made");
+        assert!(!run.exists(), "and was not");
+        assert_eq!(proved(&run), None);
+        let place = Place::open(&app, Some(&run)).unwrap();
+        assert_eq!(proved(&run), Some(place.clone()));
+        assert!(Place::proved(&app, uid, Some(&run)).contains(&place));
+        assert!(Place::examine(&app, Some(&run)).is_ok());
+        // The link that a daemon leaves.
+        files::own_directory(&other, uid).unwrap();
+        std::os::unix::fs::symlink(&place.dir, app.below(&other)).unwrap();
+        assert_eq!(proved(&other), Some(place.clone()));
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for path in [&run, &place.dir] {
+            mode(path, 0o755);
+            assert_eq!(proved(&run), None, "{path:?}");
+            assert_eq!(proved(&other), None, "{path:?}");
+            assert!(Place::examine(&app, Some(&run)).is_err(), "{path:?}");
+            mode(path, 0o700);
+        }
+        mode(&other, 0o755);
+        assert_eq!(proved(&other), None);
+        // A link to another app's place is no place of this one.
+        mode(&other, 0o700);
+        fs::remove_file(app.below(&other)).unwrap();
+        std::os::unix::fs::symlink(&run, app.below(&other)).unwrap();
+        assert_eq!(proved(&other), None);
+        assert_eq!(proved_in(&run, &place.dir, uid + 1), None);
+    }
+
+    #[test]
+    fn a_users_runtime_directory_is_named_by_the_number() {
+        for (name, uid) in [
+            ("polycgi-33", Some(33)),
+            ("polycgi-4294967295", Some(u32::MAX)),
+            ("polycgi-033", None),
+            ("polycgi-+33", None),
+            ("polycgi-", None),
+            ("polycgi-4294967296", None),
+            ("polycgi-33x", None),
+            ("33", None),
+        ] {
+            let base = Path::new("/tmp").join(name);
+            assert_eq!(number_behind(&base, b"polycgi-"), uid, "{name}");
+        }
+    }
 
     #[test]
     fn a_place_is_private_and_short() {

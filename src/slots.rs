@@ -62,6 +62,19 @@ impl Slots {
         Ok(slots)
     }
 
+    /// What the file says now, for one who only looks: nothing is made and nothing is changed. It must be this uid's,
+    /// and of the size that [`Slots::open`] gives it.
+    pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
+        let (file, bytes) = files::read_own(path, uid, WORDS * 8)?;
+        if bytes.len() != WORDS * 8 {
+            return Err(io::Error::other("it is shorter than it must be"));
+        }
+        let words = Words::copied(&bytes)?;
+        let slots = Slots { file, words };
+        slots.forget_other_boots();
+        Ok(slots)
+    }
+
     /// Times are counted from the boot: those of another one mean nothing.
     fn forget_other_boots(&self) {
         let ours = load::boot_id().unwrap_or(1).max(1);
@@ -239,6 +252,29 @@ mod tests {
             [7, 61, 66, 67].map(|s| slots.last_minute(S(s))),
             [7, 6, 1, 0]
         );
+    }
+
+    #[test]
+    fn a_look_changes_nothing() {
+        let (dir, slots) = slots();
+        let path = dir.path().join("slots");
+        let uid = process::uid();
+        slots.arrive(S(7));
+        slots.hold(Some(S(9)));
+        let look = Slots::look(&path, uid).unwrap();
+        assert!(look.is_held(S(8)) && look.last_minute(S(8)) == 1);
+        look.hold(None);
+        look.arrive(S(8));
+        assert!(slots.is_held(S(8)) && slots.last_minute(S(8)) == 1);
+        assert!(Slots::look(&path, uid + 1).is_err(), "another's");
+        assert!(Slots::look(&dir.path().join("none"), uid).is_err());
+        assert!(!dir.path().join("none").exists());
+        for size in [0, WORDS as u64 * 8 - 1, WORDS as u64 * 8 + 1, 1 << 40] {
+            let other = File::create(dir.path().join("other")).unwrap();
+            other.set_len(size).unwrap();
+            let look = Slots::look(&dir.path().join("other"), uid);
+            assert!(look.is_err(), "{size}");
+        }
     }
 
     #[test]

@@ -54,6 +54,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("listen", Joins),
     ("relay", Joins),
     ("app", Joins),
+    ("acting", Joins),
     ("front", Modes),
     ("app_cgi", Modes),
     ("overload_page", Modes),

@@ -1,100 +1,368 @@
-//! Where an app's daemon is, and how a person's word gets to it and its answer back.
+//! Where an app's daemon is, and how a person's word gets to it and its answer back. Only a place that is proved to be
+//! this user's is asked, an answer has an end in size and in time, and what is in it is only shown.
 
-use std::io::Read;
+use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::acting::{self, Errand};
 use crate::app_file::AppFile;
-use crate::control::{self, Command};
-use crate::place::Place;
+use crate::control::{self, Command, Status};
+use crate::place::{MOST_PLACES, Place};
 use crate::policy::route::Reach;
+use crate::printable;
+use crate::report::{Exit, say};
 use crate::scgi;
 use crate::start;
-use crate::sys::poll::{Interest, wait_one};
-use crate::sys::{files, process, socket};
+use crate::sys::poll::{Interest, wait_any};
+use crate::sys::{Errno, clock, is, load, process, socket};
 
 /// How long a daemon may take to answer a command.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// The most that a daemon says, in bytes: a thousand workers, and what failed last.
+const LONGEST_ANSWER: usize = 256 << 10;
+/// The most users whose places root looks at by a command without APP.
+const MOST_USERS: usize = 64;
+/// The most that is heard of one of them, in bytes.
+const LONGEST_SURVEY: usize = 256 << 10;
+/// The most places of one of them that are named because they do not answer.
+const MOST_TROUBLES: usize = 5;
 
-/// Where an app's place may be; for root, which may ask about any uid's app, everybody's.
-pub(super) fn places(app: &AppFile, runtime_dir: Option<PathBuf>) -> Vec<Place> {
-    let own = runtime_dir.map(|dir| Place {
-        dir: app.below(&dir),
+/// The app's places that are there, whatever the configuration said when its daemon began.
+pub(super) fn places(app: &AppFile) -> Vec<Place> {
+    let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
+    Place::proved(app, process::uid(), runtime_dir.as_deref())
+}
+
+/// A connection to the daemon that answers for an app; `None`: there is none. One that is there and can't be reached is
+/// an error.
+pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
+    let found = places(app)
+        .iter()
+        .find_map(|place| connect(place).transpose());
+    found.transpose()
+}
+
+fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
+    let why = match start::connect(place) {
+        (Reach::Full, _) => "too many requests wait there",
+        (Reach::Forbidden, _) => "the system forbids it",
+        (_, connection) => return Ok(connection),
+    };
+    let socket = place.socket();
+    Err(format!("cannot connect to {}: {why}", socket.display()))
+}
+
+/// What the daemon says to a command; `None`: it has left, or is leaving, without a word.
+pub(super) fn ask(
+    connection: OwnedFd,
+    command: Command,
+    patience: Duration,
+) -> Result<Option<Status>, String> {
+    let mut answer = Ok(None);
+    ask_all(vec![connection], command, patience, |_, said| answer = said);
+    answer
+}
+
+struct Question {
+    nth: usize,
+    connection: OwnedFd,
+    said: Vec<u8>,
+}
+
+/// Asks daemons side by side: what each says to `each`, as soon as it is known. The patience is for all of them.
+fn ask_all(
+    connections: Vec<OwnedFd>,
+    command: Command,
+    patience: Duration,
+    mut each: impl FnMut(usize, Result<Option<Status>, String>),
+) {
+    let pair = (control::VARIABLE.as_bytes(), command.word().as_bytes());
+    let mut message = Vec::new();
+    scgi::message(b"0", std::iter::once(pair), &mut message);
+    let deadline = clock::now() + patience;
+    let mut waiting = Vec::new();
+    for (nth, connection) in connections.into_iter().enumerate() {
+        match socket::send_now(connection.as_fd(), &message) {
+            Ok(_) => waiting.push(Question {
+                nth,
+                connection,
+                said: Vec::new(),
+            }),
+            Err(error) if is_gone(&error) => each(nth, Ok(None)),
+            Err(error) => each(nth, Err(format!("cannot ask the daemon: {error}"))),
+        }
+    }
+    while !waiting.is_empty() {
+        let left = deadline.saturating_sub(clock::now());
+        let fds = waiting
+            .iter()
+            .map(|question| (question.connection.as_fd(), Interest::Read));
+        let fds: Vec<_> = fds.collect();
+        // Interrupted, it looks at all of them.
+        let _ = wait_any(&fds, Some(left));
+        waiting.retain_mut(|question| match hear(question) {
+            None => true,
+            Some(answer) => {
+                each(question.nth, answer);
+                false
+            }
+        });
+        if left.is_zero() {
+            break;
+        }
+    }
+    for question in waiting {
+        let seconds = patience.as_secs();
+        let sentence = format!("the daemon does not answer within {seconds} s");
+        each(question.nth, Err(sentence));
+    }
+}
+
+/// What a daemon has said, once it has closed the connection.
+fn hear(question: &mut Question) -> Option<Result<Option<Status>, String>> {
+    let mut block = [0; 4096];
+    loop {
+        match socket::receive_now(question.connection.as_fd(), &mut block) {
+            Ok(0) => break,
+            Ok(count) => question.said.extend_from_slice(&block[..count]),
+            Err(error) if is(&error, Errno::EAGAIN) || is(&error, Errno::EINTR) => return None,
+            Err(error) if is_gone(&error) => break,
+            Err(error) => {
+                return Some(Err(format!("cannot read the daemon's answer: {error}")));
+            }
+        }
+        if question.said.len() > LONGEST_ANSWER {
+            let most = LONGEST_ANSWER >> 10;
+            return Some(Err(format!("the daemon's answer is longer than {most} kB")));
+        }
+    }
+    let text = String::from_utf8_lossy(&question.said);
+    Some(if text.is_empty() {
+        Ok(None)
+    } else if Status::is_said(&text) {
+        Ok(Some(Status::from_lines(&text)))
+    } else {
+        Err("the daemon's answer is none that polycgi gives".to_owned())
+    })
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    is(error, Errno::ECONNRESET) || is(error, Errno::EPIPE)
+}
+
+/// One of the places that a command without APP has asked.
+#[derive(Debug, PartialEq)]
+pub(super) enum Found {
+    /// What its daemon said, or what the last one left.
+    Known(Status),
+    /// Why nothing is known of it.
+    Trouble(String),
+}
+
+/// What a command without APP is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Reload,
+    Status,
+}
+
+impl Wish {
+    /// How long all daemons together may take.
+    fn patience(self) -> Duration {
+        match self {
+            Wish::Reload => Duration::from_secs(120),
+            Wish::Status => PATIENCE,
+        }
+    }
+}
+
+/// Asks all daemons of this user, or, if root asks, of every user: what is found to `show`, with the user's name.
+///
+/// A user can say what they like about their own places. So each user's are asked by a process of that user, beside
+/// the others, and what it says is bounded; root's exit status tells only of those that are the host's own.
+pub(super) fn survey(
+    command: &str,
+    wish: Wish,
+    left: fn(&Place) -> Option<Status>,
+    mut show: impl FnMut(&str, Found) -> Exit,
+) -> Exit {
+    let own = process::uid();
+    let mut exit = Exit::Ok;
+    if own != 0 {
+        let name = acting::user_name(own);
+        look(wish, left, |found| exit = worse(exit, show(&name, found)));
+        return exit;
+    }
+    let mut users = Place::users();
+    // Whoever has many numbers may have made many places; those of the host's own users come first.
+    users.sort_by_key(|&uid| (!acting::is_named(uid), uid));
+    let beside = users.len().saturating_sub(MOST_USERS);
+    users.truncate(MOST_USERS);
+    let errands = users.iter().map(|&uid| {
+        let survey = || {
+            let mut text = String::new();
+            look(wish, left, |found| write_down(&found, &mut text));
+            text.into_bytes()
+        };
+        Errand::start(uid, survey).ok()
     });
-    let mut places: Vec<Place> = own
-        .into_iter()
-        .chain(Place::candidates(app, process::uid()))
-        .collect();
-    if process::uid() == 0 {
-        places.extend(Place::everybodys(app));
+    let patience = wish.patience() + PATIENCE;
+    let errands = errands.collect();
+    acting::collect(errands, LONGEST_SURVEY, patience, |nth, said| {
+        let uid = users[nth];
+        let name = acting::user_name(uid);
+        for found in read_back(&String::from_utf8_lossy(said)) {
+            let came = show(&name, found);
+            if acting::is_of_host(uid) {
+                exit = worse(exit, came);
+            }
+        }
+    });
+    if beside > 0 {
+        let sentence = format!("the places of {beside} more users were not looked at");
+        say(command, sentence);
     }
-    places
+    exit
 }
 
-/// The daemon that answers for an app.
-pub(super) struct Target {
-    pub(super) connection: Option<OwnedFd>,
+fn worse(one: Exit, other: Exit) -> Exit {
+    if one == Exit::Ok { other } else { one }
 }
 
-impl Target {
-    pub(super) fn find(app: &AppFile) -> Target {
-        let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-        let connection = places(app, runtime_dir).iter().find_map(connect);
-        Target { connection }
+/// Asks all daemons of the user that this process is.
+fn look(wish: Wish, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Found)) {
+    let (places, beside) = Place::all(process::uid());
+    let (mut answering, mut troubles) = (Vec::new(), Vec::new());
+    ask_places(
+        &places,
+        Command::Status,
+        PATIENCE,
+        |place, said| match said {
+            Ok(Some(status)) if wish == Wish::Status => each(Found::Known(status)),
+            Ok(Some(_)) => answering.push(place.clone()),
+            Ok(None) => left(place)
+                .map(Found::Known)
+                .into_iter()
+                .for_each(&mut each),
+            Err(sentence) => troubles.push(trouble(place, &sentence)),
+        },
+    );
+    // A reload may take long. Only from one that has answered is it to be expected that it says how it went.
+    let patience = wish.patience();
+    ask_places(
+        &answering,
+        Command::Reload,
+        patience,
+        |place, said| match said {
+            Ok(status) => status.map(Found::Known).into_iter().for_each(&mut each),
+            Err(sentence) => troubles.push(trouble(place, &sentence)),
+        },
+    );
+    if beside > 0 {
+        let all = beside + MOST_PLACES;
+        troubles.push(format!("of {all} places {beside} were not asked"));
     }
+    let more = troubles.len().saturating_sub(MOST_TROUBLES);
+    troubles.truncate(MOST_TROUBLES);
+    if more > 0 {
+        troubles.push(format!("{more} more places do not answer"));
+    }
+    troubles.into_iter().map(Found::Trouble).for_each(each);
+}
 
-    /// The daemon at a place.
-    pub(super) fn at(place: &Place) -> Target {
-        Target {
-            connection: connect(place),
+fn trouble(place: &Place, sentence: &str) -> String {
+    format!("{}: {sentence}", place.dir.display())
+}
+
+fn ask_places(
+    places: &[Place],
+    command: Command,
+    patience: Duration,
+    mut each: impl FnMut(&Place, Result<Option<Status>, String>),
+) {
+    let (mut connections, mut asked) = (Vec::new(), Vec::new());
+    // A descriptor for each of them.
+    load::with_most_descriptors(|| {
+        for place in places {
+            match connect(place) {
+                Ok(Some(connection)) => {
+                    connections.push(connection);
+                    asked.push(place);
+                }
+                Ok(None) => each(place, Ok(None)),
+                Err(sentence) => each(place, Err(sentence)),
+            }
+        }
+    });
+    ask_all(connections, command, patience, |nth, said| {
+        each(asked[nth], said)
+    });
+}
+
+/// For the way to root's process: lines, and an empty one behind each.
+fn write_down(found: &Found, text: &mut String) {
+    match found {
+        Found::Known(status) => text.push_str(&status.to_lines()),
+        Found::Trouble(sentence) => {
+            // A String takes all.
+            let _ = writeln!(text, "{TROUBLE}{}", printable::line(sentence));
         }
     }
+    text.push('\n');
+}
 
-    /// What the daemon says to a command; `None`: there is none.
-    pub(super) fn ask(self, command: Command) -> Result<Option<String>, String> {
-        self.ask_for(command, PATIENCE)
-    }
+/// How the line of a trouble begins; a status has no such key.
+const TROUBLE: &str = "trouble=";
 
-    pub(super) fn ask_for(
-        self,
-        command: Command,
-        patience: Duration,
-    ) -> Result<Option<String>, String> {
-        let Some(connection) = self.connection else {
-            return Ok(None);
+/// What was cut at its end is left out.
+fn read_back(text: &str) -> Vec<Found> {
+    let whole = text.rfind("\n\n").map_or("", |end| &text[..=end]);
+    let found = whole.split("\n\n").filter(|lines| !lines.is_empty());
+    let found = found.map(|lines| match lines.strip_prefix(TROUBLE) {
+        Some(sentence) => Found::Trouble(sentence.trim_end().to_owned()),
+        None => Found::Known(Status::from_lines(lines)),
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_process_finds_another_reads() {
+        let status = |app: &str| {
+            Found::Known(Status {
+                app: app.to_owned(),
+                last_failure: Some("x\n\ntrouble=y".to_owned()),
+                ..Status::default()
+            })
         };
-        let pair = (control::VARIABLE.as_bytes(), command.word().as_bytes());
-        let mut message = Vec::new();
-        scgi::message(b"0", std::iter::once(pair), &mut message);
-        socket::send_now(connection.as_fd(), &message)
-            .map_err(|error| format!("cannot ask the daemon: {error}"))?;
-        let ready = wait_one(connection.as_fd(), Interest::Read, patience).unwrap_or(false);
-        if !ready {
-            return Err(format!(
-                "the daemon does not answer within {} s",
-                patience.as_secs()
-            ));
-        }
+        let found = [
+            status("/srv/a.cgi"),
+            Found::Trouble("no\n\napp=z".to_owned()),
+            status(""),
+        ];
         let mut text = String::new();
-        match std::fs::File::from(connection).read_to_string(&mut text) {
-            Ok(_) => Ok(Some(text)),
-            Err(error) => Err(format!("cannot read the daemon's answer: {error}")),
+        for found in &found {
+            write_down(found, &mut text);
+        }
+        let back = read_back(&text);
+        let Found::Known(first) = &back[0] else {
+            panic!("{back:?}");
+        };
+        assert_eq!(first.app, "/srv/a.cgi");
+        assert_eq!(first.last_failure.as_deref(), Some("x  trouble=y"));
+        assert_eq!(back[1], Found::Trouble("no??app=z".to_owned()));
+        assert_eq!(back.len(), 3);
+        for cut in 0..text.len() {
+            let back = read_back(&text[..cut]);
+            assert!(back.len() < 3, "{cut}");
+            assert!(back.iter().zip(&found).all(|(back, _)| match back {
+                Found::Known(status) => status.app == "/srv/a.cgi",
+                Found::Trouble(sentence) => sentence == "no??app=z",
+            }));
         }
     }
-}
-
-/// Root trusts a daemon whose uid is that of its place; anybody else only their own.
-fn connect(place: &Place) -> Option<OwnedFd> {
-    if process::uid() != 0 {
-        return match start::connect(place) {
-            (Reach::Answers, connection) => connection,
-            _ => None,
-        };
-    }
-    let owner = files::owner(&place.dir)?;
-    let connection = socket::connect_now(&place.socket()).ok()?;
-    let peer = socket::peer(connection.as_fd())?;
-    (peer.uid == owner && start::is_of_app(connection.as_fd(), &place.socket()))
-        .then_some(connection)
 }

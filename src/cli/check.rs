@@ -7,20 +7,25 @@ use std::process::Command;
 
 use argh::FromArgs;
 
-use super::app_named;
+use super::{app_to_run, ask};
+use crate::acting;
 use crate::app::{self, environment, wsgi::Interpreter};
-use crate::app_file::AppFile;
+use crate::app_file::{AppFile, Named};
 use crate::config::{self, Address, App, Config, Mode, Target};
 use crate::listen;
 use crate::place::Place;
+use crate::printable;
 use crate::report::{Exit, plain};
-use crate::start;
-use crate::sys::named;
+use crate::sys::{named, process};
 
 /// Examine an app file: its form, its interpreter, and whether the app can be imported.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "check")]
 pub(super) struct Check {
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: String,
@@ -28,7 +33,8 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Exit {
-        let app = match app_named("check", &self.app) {
+        let named = Named::new(OsStr::new(&self.app));
+        let app = match app_to_run("check", &named, self.user.as_deref()) {
             Ok(app) => app,
             Err(exit) => return exit,
         };
@@ -58,7 +64,8 @@ impl Check {
             App::Connect(address) => found.look_at_server(address),
         }
         if found.wrong == 0 {
-            println!("{}: nothing wrong found", app.path.display());
+            let path = app.path.display().to_string();
+            println!("{}: nothing wrong found", printable::line(&path));
             Exit::Ok
         } else {
             Exit::Config
@@ -75,8 +82,8 @@ struct Found {
 impl Found {
     fn wrong(&mut self, what: impl std::fmt::Display, advice: &str) {
         self.wrong += 1;
-        println!("{what}");
-        println!("  {advice}");
+        println!("{}", printable::lines(&what.to_string()));
+        println!("  {}", printable::lines(advice));
     }
 
     fn look_at_file(&mut self, app: &AppFile) {
@@ -122,20 +129,22 @@ impl Found {
     }
 
     fn look_at_place(&mut self, app: &AppFile, config: &Config) {
-        match Place::open(app, config.runtime_dir.as_deref()) {
-            Ok(place) => place.remove_if_empty(),
-            Err(no) => {
-                let without = match &config.app {
-                    App::Commands { cgi: None, .. } => "the app can't be served",
-                    App::Commands { .. } | App::Wsgi(_) => {
-                        "the app runs as a plain CGI only, without a limit"
-                    }
-                    App::Connect(_) => "the server is asked without a limit",
-                };
-                let advice = format!("without a runtime directory {without}; see 'runtime-dir'");
-                self.wrong(plain(&no.to_string()), &advice);
+        // Made by a request, if it can be; by a look, never.
+        let Err(no) = Place::examine(app, config.runtime_dir.as_deref()) else {
+            return;
+        };
+        let without = match &config.app {
+            App::Commands { cgi: None, .. } => "the app can't be served",
+            App::Commands { .. } | App::Wsgi(_) => {
+                "the app runs as a plain CGI only, without a limit"
             }
-        }
+            App::Connect(_) => "the server is asked without a limit",
+        };
+        let user = acting::user_name(process::uid());
+        let advice = format!(
+            "without a runtime directory of {user}'s own, mode 0700, {without}; see 'runtime-dir'"
+        );
+        self.wrong(plain(&no.to_string()), &advice);
     }
 
     fn look_at_page(&mut self, app: &AppFile, config: &Config) {
@@ -194,9 +203,8 @@ impl Found {
         if let Err(sentence) = listen::group(how) {
             return self.wrong(sentence, "name a group of this host, or the number of one");
         }
-        let daemon =
-            Place::open(app, config.runtime_dir.as_deref()).map(|place| start::connect(&place).1);
-        if matches!(daemon, Ok(Some(_))) {
+        // One that is there and can't be reached has them as well.
+        if !matches!(ask::find(app), Ok(None)) {
             return;
         }
         for address in &how.addresses {

@@ -1,17 +1,18 @@
 //! `start`, `stop`, `reload`: what a person makes an app's daemon do.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::app_named;
-use super::ask::{PATIENCE, Target};
+use super::ask::{self, Found, PATIENCE, Wish};
+use super::{Sought, app_for, app_to_run, print_no_daemon};
+use crate::acting::{self, Deed, Refused};
 use crate::app;
-use crate::app_file::AppFile;
+use crate::app_file::{AppFile, Named};
 use crate::config::Config;
-use crate::control::{self, Command};
-use crate::place::Place;
+use crate::control::{Command, State, Status};
 use crate::report::{Exit, say};
 use crate::start::{self, Here};
 use crate::sys::{clock, process};
@@ -22,10 +23,14 @@ const HOLD: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_RELOAD: Duration = Duration::from_secs(600);
 
 /// Load an app's configuration and code anew: the daemon serves on until the new code is ready, and if that can't be
-/// had, with the old. Without APP, all daemons of this user.
+/// had, with the old. Without APP, all daemons of this user, and for root those of all users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "reload")]
 pub(super) struct Reload {
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: Option<String>,
@@ -35,6 +40,10 @@ pub(super) struct Reload {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "start")]
 pub(super) struct Start {
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: String,
@@ -48,6 +57,10 @@ pub(super) struct Stop {
     #[argh(switch)]
     hold: bool,
 
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: String,
@@ -56,19 +69,28 @@ pub(super) struct Stop {
 impl Reload {
     pub(super) fn run(self) -> Exit {
         let Some(name) = &self.app else {
-            return Reload::run_all();
+            return self.run_all();
         };
-        let app = match app_named("reload", name) {
-            Ok(app) => app,
+        let named = Named::new(OsStr::new(name));
+        let later = ": the next request loads it anew";
+        let app = match app_for("reload", &named, self.user.as_deref(), Deed::Ask) {
+            Ok(Sought::App(app)) => app,
+            Ok(Sought::Nothing(users)) => {
+                print_no_daemon(&named, Some(&users), later);
+                return Exit::Ok;
+            }
             Err(exit) => return exit,
         };
         // One that is wrong is refused at once.
         let start = app.load().map_or(PATIENCE, |config| config.timeouts.start);
-        let name = app.path.display();
-        match Target::find(&app).ask_for(Command::Reload, reload_patience(start)) {
-            Ok(Some(text)) => told(&name, &control::Status::from_lines(&text)),
+        let said = ask::find(&app).and_then(|connection| {
+            let ask = |connection| ask::ask(connection, Command::Reload, reload_patience(start));
+            connection.map(ask).transpose()
+        });
+        match said {
+            Ok(Some(status)) => told(&app.path.display(), &status.unwrap_or_default()),
             Ok(None) => {
-                println!("{name}: no daemon runs: the next request loads it anew");
+                print_no_daemon(&named, None, later);
                 Exit::Ok
             }
             Err(sentence) => {
@@ -78,25 +100,23 @@ impl Reload {
         }
     }
 
-    fn run_all() -> Exit {
-        let mut exit = Exit::Ok;
-        for place in Place::all(process::uid()) {
-            match Target::at(&place).ask_for(Command::Reload, LONGEST_RELOAD) {
-                Ok(Some(text)) => {
-                    let status = control::Status::from_lines(&text);
-                    if told(&status.app, &status) != Exit::Ok {
-                        exit = Exit::Unavailable;
-                    }
-                }
-                Ok(None) => {}
-                Err(sentence) => {
-                    let place = place.dir.display();
-                    say("reload", format_args!("{place}: {sentence}"));
-                    exit = Exit::Unavailable;
-                }
-            }
+    fn run_all(&self) -> Exit {
+        if self.user.is_some() {
+            say("reload", "'--user' is whom one app runs as: say which app");
+            return Exit::Usage;
         }
-        exit
+        let is_root = process::uid() == 0;
+        let none = |_: &_| None;
+        ask::survey("reload", Wish::Reload, none, |user, found| match found {
+            Found::Known(status) if is_root => {
+                told(&format_args!("{} of {user}", status.app), &status)
+            }
+            Found::Known(status) => told(&status.app, &status),
+            Found::Trouble(sentence) => {
+                say("reload", format_args!("{user}: {sentence}"));
+                Exit::Unavailable
+            }
+        })
     }
 }
 
@@ -106,11 +126,11 @@ fn reload_patience(start: Duration) -> Duration {
 }
 
 /// What came of a reload.
-fn told(app: &impl Display, status: &control::Status) -> Exit {
+fn told(app: &impl Display, status: &Status) -> Exit {
     let failure = match (status.state, &status.last_failure) {
         (_, Some(failure)) => failure,
         // It leaves, and the next request loads everything anew.
-        (control::State::Draining | control::State::Up, None) => return Exit::Ok,
+        (State::Draining | State::Up, None) => return Exit::Ok,
         (_, None) => "the daemon ended without a word",
     };
     say("reload", format_args!("cannot reload {app}: {failure}"));
@@ -119,11 +139,12 @@ fn told(app: &impl Display, status: &control::Status) -> Exit {
 
 impl Start {
     pub(super) fn run(self) -> Exit {
-        let app = match app_named("start", &self.app) {
+        let named = Named::new(OsStr::new(&self.app));
+        let app = match app_to_run("start", &named, self.user.as_deref()) {
             Ok(app) => app,
             Err(exit) => return exit,
         };
-        let (config, here) = match opened(&app) {
+        let (config, here) = match opened(&named, &app, self.user.as_deref()) {
             Ok(opened) => opened,
             Err((exit, sentence)) => {
                 say("start", sentence);
@@ -142,15 +163,10 @@ impl Start {
                 return Exit::CantCreate;
             }
         };
-        let target = Target {
-            connection: Some(connection),
-        };
         let patience = config.timeouts.start + PATIENCE;
-        let said = target.ask_for(Command::Ready, patience).ok().flatten();
-        let status = said
-            .map(|text| control::Status::from_lines(&text))
-            .unwrap_or_default();
-        if status.state == control::State::Up {
+        let said = ask::ask(connection, Command::Ready, patience);
+        let status = said.ok().flatten().unwrap_or_default();
+        if status.state == State::Up {
             // It serves, but not all that it was told to: an address of `listen`, say, is somebody else's.
             if let Some(trouble) = status.last_failure {
                 say("start", trouble);
@@ -169,12 +185,19 @@ impl Start {
 
 impl Stop {
     pub(super) fn run(self) -> Exit {
-        let app = match app_named("stop", &self.app) {
-            Ok(app) => app,
+        let named = Named::new(OsStr::new(&self.app));
+        let user = self.user.as_deref();
+        let deed = if self.hold { Deed::Run } else { Deed::Ask };
+        let app = match app_for("stop", &named, user, deed) {
+            Ok(Sought::App(app)) => app,
+            Ok(Sought::Nothing(users)) => {
+                print_no_daemon(&named, Some(&users), "");
+                return Exit::Ok;
+            }
             Err(exit) => return exit,
         };
         if self.hold {
-            match opened(&app) {
+            match opened(&named, &app, user) {
                 Ok((_, here)) => here.slots.hold(Some(clock::now() + HOLD)),
                 Err((exit, sentence)) => {
                     say("stop", sentence);
@@ -182,10 +205,10 @@ impl Stop {
                 }
             }
         }
-        match Target::find(&app).ask(Command::Stop) {
-            Ok(Some(_)) => Exit::Ok,
-            Ok(None) => {
-                println!("{}: no daemon runs", app.path.display());
+        match stop(&app) {
+            Ok(true) => Exit::Ok,
+            Ok(false) => {
+                print_no_daemon(&named, None, "");
                 Exit::Ok
             }
             Err(sentence) => {
@@ -196,9 +219,31 @@ impl Stop {
     }
 }
 
+/// Has the daemon leave; `false`: there is none. What leaves without a word leaves all the same.
+fn stop(app: &AppFile) -> Result<bool, String> {
+    let Some(connection) = ask::find(app)? else {
+        return Ok(false);
+    };
+    match ask::ask(connection, Command::Stop, PATIENCE)? {
+        Some(Status {
+            state: State::Draining,
+            ..
+        }) => Ok(true),
+        Some(status) => {
+            let state = status.state.word();
+            Err(format!("the daemon does not leave: it is {state}"))
+        }
+        None if ask::find(app)?.is_none() => Ok(true),
+        None => Err("the daemon has closed the connection without an answer".to_owned()),
+    }
+}
+
 /// The app's configuration and place.
-fn opened(app: &AppFile) -> Result<(Config, Here), (Exit, String)> {
+fn opened(named: &Named, app: &AppFile, user: Option<&str>) -> Result<(Config, Here), Refused> {
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+    if let Some(dir) = &config.runtime_dir {
+        acting::may_make(named, dir, user)?;
+    }
     let here = Here::open(app, &config).map_err(|no| (Exit::CantCreate, no))?;
     Ok((config, here))
 }

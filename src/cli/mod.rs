@@ -10,8 +10,10 @@ mod status;
 
 use argh::FromArgs;
 
-use crate::app_file::{AppFile, NotAnApp};
+use crate::acting::{self, Deed, Refused};
+use crate::app_file::{AppFile, Named, NotAnApp};
 use crate::args;
+use crate::printable;
 use crate::report::{Exit, say};
 
 const NAME: &str = "polycgi";
@@ -156,17 +158,58 @@ fn app_file_by_hand(words: &[String]) -> Option<AppFile> {
 }
 
 fn describe_app(app: &AppFile) -> Exit {
-    let path = app.path.display();
+    let path = printable::line(&app.path.display().to_string());
     println!("{path} is a polycgi app file: a web server runs it, from cgi-bin.");
     println!("To try it by hand:  polycgi request {path} /");
     println!("To examine it:      polycgi check {path}");
     Exit::Ok
 }
 
-/// The app that a person names, or why there is none, said.
-fn app_named(command: &str, name: &str) -> Result<AppFile, Exit> {
-    AppFile::named(name.as_ref()).map_err(|no| {
+/// The app that a person names, with the rights of the app's user from now on; or why not, said.
+fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Result<Sought, Exit> {
+    let refused = |(exit, sentence): Refused| {
+        say(command, sentence);
+        exit
+    };
+    let no_app = |no: NotAnApp| {
         say(command, &no);
         Exit::NoInput
-    })
+    };
+    // One that nobody can be the user of.
+    if named
+        .files()
+        .iter()
+        .all(|file| file.symlink_metadata().is_err())
+    {
+        return AppFile::of(named).map(Sought::App).map_err(no_app);
+    }
+    let nothing = acting::begin(named, user, deed).map_err(refused)?;
+    if let Some(users) = nothing {
+        return Ok(Sought::Nothing(users.join(" or ")));
+    }
+    AppFile::of(named).map(Sought::App).map_err(no_app)
+}
+
+/// What there is for a command to act on.
+enum Sought {
+    App(AppFile),
+    /// None of these users, one of whom must be the app's, has a place of it.
+    Nothing(String),
+}
+
+/// The same for a command that runs the app, or makes something for it.
+fn app_to_run(command: &str, named: &Named, user: Option<&str>) -> Result<AppFile, Exit> {
+    match app_for(command, named, user, Deed::Run)? {
+        Sought::App(app) => Ok(app),
+        // Such a command is refused where it is not known whose the app is.
+        Sought::Nothing(_) => Err(Exit::Software),
+    }
+}
+
+/// There is nothing that could be told to do something.
+fn print_no_daemon(named: &Named, users: Option<&str>, more: &str) {
+    let users = users.map(str::to_owned).or_else(acting::acts_as);
+    let users = users.map_or(String::new(), |users| format!(" as {users}"));
+    let named = printable::line(&named.to_string());
+    println!("{named}: no daemon runs{users}{more}");
 }

@@ -1,6 +1,6 @@
 //! `request`: one request, run as a web server would, and the response printed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,18 +9,18 @@ use std::process::{Command, Stdio};
 
 use argh::FromArgs;
 
-use super::app_named;
+use super::{app_to_run, ask};
+use crate::acting::{self, Refused};
 use crate::app;
-use crate::app_file::AppFile;
+use crate::app_file::{AppFile, Named};
 use crate::cgi;
 use crate::cgi::response::{self, Parsed};
-use crate::place::Place;
-use crate::policy::route::Reach;
 use crate::relay;
 use crate::report::{Exit, say};
 use crate::scgi;
 use crate::start::{self, Here};
-use crate::sys::{files, process, program, socket};
+use crate::sys::signal::Signal;
+use crate::sys::{files, named, process, program, socket};
 
 const NAME: &str = "request";
 
@@ -48,6 +48,10 @@ pub(super) struct Request {
     #[argh(switch, short = 'i')]
     include: bool,
 
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: String,
@@ -57,18 +61,22 @@ pub(super) struct Request {
     path: String,
 }
 
-type Refused = (Exit, String);
-
 impl Request {
     pub(super) fn run(self) -> Exit {
-        let app = match app_named(NAME, &self.app) {
+        // The body's file is the person's, and may be for them alone.
+        let body = match self.body() {
+            Ok(body) => body,
+            Err((exit, sentence)) => {
+                say(NAME, sentence);
+                return exit;
+            }
+        };
+        let named = Named::new(OsStr::new(&self.app));
+        let app = match app_to_run(NAME, &named, self.user.as_deref()) {
             Ok(app) => app,
             Err(exit) => return exit,
         };
-        match self
-            .response(&app)
-            .and_then(|response| self.print(&response))
-        {
+        match self.serve(&named, &app, &body) {
             Ok(()) => Exit::Ok,
             Err((exit, sentence)) => {
                 say(NAME, sentence);
@@ -77,14 +85,20 @@ impl Request {
         }
     }
 
-    fn response(&self, app: &AppFile) -> Result<Vec<u8>, Refused> {
-        let body = self.body()?;
+    fn serve(&self, named: &Named, app: &AppFile, body: &[u8]) -> Result<(), Refused> {
         let meta = self.meta_variables(app, body.len())?;
+        let user = self.user.as_deref();
         match self.via.as_str() {
-            "auto" => by_exec(app, &meta, &body),
-            "cgi" => by_cgi(app, &meta, &body),
-            "scgi" => by_scgi(daemon(app)?, &meta, &body),
-            address => by_scgi(connect(address)?, &meta, &body),
+            "auto" => {
+                // What is wrong with the configuration is said by the front.
+                if let Some(dir) = app.load().ok().and_then(|config| config.runtime_dir) {
+                    acting::may_make(named, &dir, user)?;
+                }
+                self.by_exec(app, &meta, body)
+            }
+            "cgi" => self.by_cgi(app, &meta, body),
+            "scgi" => self.by_scgi(daemon(named, app, user)?, &meta, body),
+            address => self.by_scgi(connect(address)?, &meta, body),
         }
     }
 
@@ -172,27 +186,172 @@ impl Request {
         Ok(meta)
     }
 
-    fn print(&self, response: &[u8]) -> Result<(), Refused> {
-        let body = match response::parse(response) {
-            Ok(Parsed::Head(_)) if self.include => response,
-            Ok(Parsed::Head(head)) => &response[head.size()..],
-            Ok(Parsed::Partial) => {
-                return Err((
-                    Exit::Protocol,
-                    "the response has no complete head".to_owned(),
-                ));
-            }
-            Err(bad) => {
-                return Err((
-                    Exit::Protocol,
-                    format!("the response's head is not valid: {bad}"),
-                ));
+    /// Prints what comes as it comes: a response may have no end.
+    fn pass_on(&self, mut from: impl Read) -> Result<Passed, Refused> {
+        let mut head = Vec::new();
+        let size = loop {
+            let mut block = [0; 4096];
+            let count = from.read(&mut block).map_err(system("read the response"))?;
+            head.extend_from_slice(&block[..count]);
+            match response::parse(&head) {
+                Ok(Parsed::Head(parsed)) => break parsed.size(),
+                Ok(Parsed::Partial) if count > 0 => {}
+                Ok(Parsed::Partial) if head.is_empty() => return Ok(Passed::whole(0)),
+                Ok(Parsed::Partial) => {
+                    let sentence = "the response has no complete head".to_owned();
+                    return Err((Exit::Protocol, sentence));
+                }
+                Err(bad) => {
+                    let sentence = format!("the response's head is not valid: {bad}");
+                    return Err((Exit::Protocol, sentence));
+                }
             }
         };
+        let shown = &head[if self.include { 0 } else { size }..];
+        let mut out = io::stdout();
         // A reader that has seen enough (`| head`) is no failure of the request.
-        let _ = io::stdout().write_all(body);
+        let mut bytes = head.len() as u64;
+        let is_whole = false;
+        if out.write_all(shown).is_err() {
+            return Ok(Passed { bytes, is_whole });
+        }
+        let mut block = vec![0; 65_536];
+        loop {
+            let count = from.read(&mut block).map_err(system("read the response"))?;
+            if count == 0 {
+                return Ok(Passed::whole(bytes));
+            }
+            if out.write_all(&block[..count]).is_err() {
+                return Ok(Passed { bytes, is_whole });
+            }
+            bytes += count as u64;
+        }
+    }
+
+    /// Runs the app as a plain CGI, whatever the load.
+    fn by_cgi(&self, app: &AppFile, meta: &[(String, String)], body: &[u8]) -> Result<(), Refused> {
+        let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+        if !config.app.runs_as_cgi() {
+            let path = app.path.display();
+            let sentence = format!("{path} is no CGI: it names an SCGI server; try --via scgi");
+            return Err((Exit::Usage, sentence));
+        }
+        let pairs = meta
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let request = cgi::Request::from_meta(pairs, cgi::Peer::Own)
+            .map_err(|bad| (Exit::Usage, format!("no such request can be: {bad}")))?;
+        let input = held(body)?;
+        let (out, into) = files::pipe().map_err(system("make a pipe"))?;
+        let child = program::fork_with(input.as_fd(), into.as_fd(), || {
+            say(NAME, app::become_cgi(app, &config, &request));
+        });
+        let child = child.map_err(system("start a process"))?;
+        drop(into);
+        let passed = self.pass_on(File::from(out)).and_then(some);
+        process::wait(child);
+        passed
+    }
+
+    /// Runs the app file as a web server does, so that the kernel names it.
+    fn by_exec(
+        &self,
+        app: &AppFile,
+        meta: &[(String, String)],
+        body: &[u8],
+    ) -> Result<(), Refused> {
+        let input = held(body)?;
+        let is_named_only = app.path == app.config && !is_script(&app.path);
+        let link = is_named_only.then(|| Link::to_us(app)).transpose()?;
+        let program = link
+            .as_ref()
+            .map_or(app.path.as_path(), |link| link.path.as_path());
+        let mut command = Command::new(program);
+        command.envs(meta.iter().map(|(name, value)| (name, value)));
+        command
+            .stdin(Stdio::from(OwnedFd::from(input)))
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| {
+            (
+                Exit::NoInput,
+                format!("cannot run {}: {error}", program.display()),
+            )
+        })?;
+        let passed = child
+            .stdout
+            .take()
+            .map_or(Ok(Passed::whole(0)), |out| self.pass_on(out));
+        child.wait().map_err(system("wait for the app"))?;
+        passed.and_then(some)
+    }
+
+    /// A process beside us pumps both ways: the server may answer before it has read all.
+    fn by_scgi(
+        &self,
+        server: OwnedFd,
+        meta: &[(String, String)],
+        body: &[u8],
+    ) -> Result<(), Refused> {
+        let length = body.len().to_string();
+        let mut message = Vec::new();
+        let pairs = meta
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        scgi::message(length.as_bytes(), pairs, &mut message);
+        message.extend_from_slice(body);
+        let input = held(&message)?;
+        let (out, into) = files::pipe().map_err(system("make a pipe"))?;
+        let pump = program::fork_with(input.as_fd(), into.as_fd(), || {
+            let [input, output, _] = process::standard();
+            let length = message.len() as u64;
+            // An errno is small enough for an exit status.
+            process::leave(
+                match relay::relay(server.as_fd(), input, length, output, b"") {
+                    Ok(_) => 0,
+                    Err(error) => error.raw_os_error().unwrap_or(255) as u8,
+                },
+            );
+        });
+        let pump = pump.map_err(system("start a process"))?;
+        drop((into, server));
+        let passed = self.pass_on(File::from(out));
+        if !passed.as_ref().is_ok_and(|passed| passed.is_whole) {
+            // It has our end of the pipe as well, and would not see that nobody reads.
+            process::signal(pump, Signal::SIGKILL);
+        }
+        if let Some(process::End::Exited(errno @ 1..)) = process::wait(pump) {
+            let error = io::Error::from_raw_os_error(errno);
+            let sentence = format!("cannot talk to the SCGI server: {error}");
+            return Err((Exit::IoError, sentence));
+        }
+        if passed?.bytes == 0 {
+            let sentence = "the SCGI server closed the connection without an answer".to_owned();
+            return Err((Exit::Unavailable, sentence));
+        }
         Ok(())
     }
+}
+
+/// What came of a response.
+struct Passed {
+    bytes: u64,
+    /// To its end; if not, nobody reads any more.
+    is_whole: bool,
+}
+
+impl Passed {
+    fn whole(bytes: u64) -> Passed {
+        let is_whole = true;
+        Passed { bytes, is_whole }
+    }
+}
+
+fn some(Passed { bytes, .. }: Passed) -> Result<(), Refused> {
+    let none = || {
+        let sentence = "the response has no complete head".to_owned();
+        (Exit::Protocol, sentence)
+    };
+    (bytes > 0).then_some(()).ok_or_else(none)
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> Refused {
@@ -207,65 +366,8 @@ fn held(body: &[u8]) -> Result<File, Refused> {
     Ok(file)
 }
 
-/// Runs the app as a plain CGI, whatever the load.
-fn by_cgi(app: &AppFile, meta: &[(String, String)], body: &[u8]) -> Result<Vec<u8>, Refused> {
-    let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
-    if !config.app.runs_as_cgi() {
-        let path = app.path.display();
-        let sentence = format!("{path} is no CGI: it names an SCGI server; try --via scgi");
-        return Err((Exit::Usage, sentence));
-    }
-    let pairs = meta
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    let request = cgi::Request::from_meta(pairs, cgi::Peer::Own)
-        .map_err(|bad| (Exit::Usage, format!("no such request can be: {bad}")))?;
-    let input = held(body)?;
-    let (out, into) = files::pipe().map_err(system("make a pipe"))?;
-    let child = program::fork_with(input.as_fd(), into.as_fd(), || {
-        say(NAME, app::become_cgi(app, &config, &request));
-    });
-    let child = child.map_err(system("start a process"))?;
-    drop(into);
-    let mut response = Vec::new();
-    File::from(out)
-        .read_to_end(&mut response)
-        .map_err(system("read the response"))?;
-    process::wait(child);
-    Ok(response)
-}
-
-/// Runs the app file as a web server does, so that the kernel names it.
-fn by_exec(app: &AppFile, meta: &[(String, String)], body: &[u8]) -> Result<Vec<u8>, Refused> {
-    let input = held(body)?;
-    let is_named_only = app.path == app.config && !is_script(&app.path);
-    let link = is_named_only.then(|| Link::to_us(app)).transpose()?;
-    let program = link
-        .as_ref()
-        .map_or(app.path.as_path(), |link| link.path.as_path());
-    let mut command = Command::new(program);
-    command.envs(meta.iter().map(|(name, value)| (name, value)));
-    command
-        .stdin(Stdio::from(OwnedFd::from(input)))
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| {
-        (
-            Exit::NoInput,
-            format!("cannot run {}: {error}", program.display()),
-        )
-    })?;
-    let mut response = Vec::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        stdout
-            .read_to_end(&mut response)
-            .map_err(system("read the response"))?;
-    }
-    child.wait().map_err(system("wait for the app"))?;
-    Ok(response)
-}
-
 fn is_script(path: &Path) -> bool {
-    std::fs::read(path).is_ok_and(|text| text.starts_with(b"#!"))
+    named::start(path).is_ok_and(|start| start == *b"#!")
 }
 
 /// A symlink to this program that stands for an app named by NAME only.
@@ -276,24 +378,24 @@ struct Link {
 
 impl Link {
     fn to_us(app: &AppFile) -> Result<Link, Refused> {
-        let folder = std::env::temp_dir().join(format!("polycgi-request-{}", process::pid()));
+        let below = std::env::temp_dir();
+        let cannot = |error, path: &Path| {
+            let sentence = format!("cannot make {}: {error}", path.display());
+            (Exit::CantCreate, sentence)
+        };
+        let folder = files::private_directory(&below, "polycgi-request");
+        let folder =
+            folder.map_err(|error| cannot(error, &below.join("polycgi-request.XXXXXX")))?;
         let mut name = OsString::from(app.config.file_stem().unwrap_or_default());
         name.push(".cgi");
         let link = Link {
             path: folder.join(name),
             folder,
         };
-        let made = std::fs::create_dir(&link.folder).and_then(|()| {
-            let own = std::env::current_exe()?;
-            std::os::unix::fs::symlink(own, &link.path)
-        });
-        match made {
-            Ok(()) => Ok(link),
-            Err(error) => Err((
-                Exit::CantCreate,
-                format!("cannot make {}: {error}", link.path.display()),
-            )),
-        }
+        let made =
+            std::env::current_exe().and_then(|own| std::os::unix::fs::symlink(own, &link.path));
+        made.map_err(|error| cannot(error, &link.path))?;
+        Ok(link)
     }
 }
 
@@ -305,57 +407,16 @@ impl Drop for Link {
     }
 }
 
-fn by_scgi(server: OwnedFd, meta: &[(String, String)], body: &[u8]) -> Result<Vec<u8>, Refused> {
-    let system = |error: io::Error| {
-        (
-            Exit::IoError,
-            format!("cannot talk to the SCGI server: {error}"),
-        )
-    };
-    let length = body.len().to_string();
-    let mut message = Vec::new();
-    let pairs = meta
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    scgi::message(length.as_bytes(), pairs, &mut message);
-    message.extend_from_slice(body);
-    let mut input = files::in_memory(c"polycgi-request", false).map_err(system)?;
-    input
-        .write_all(&message)
-        .and_then(|()| input.rewind())
-        .map_err(system)?;
-    let output = files::in_memory(c"polycgi-response", false).map_err(system)?;
-    let relayed = relay::relay(
-        server.as_fd(),
-        input.as_fd(),
-        message.len() as u64,
-        output.as_fd(),
-        b"",
-    )
-    .map_err(system)?;
-    if relayed.response == 0 {
-        return Err((
-            Exit::Unavailable,
-            "the SCGI server closed the connection without an answer".to_owned(),
-        ));
-    }
-    let mut output = output;
-    let mut response = Vec::new();
-    output
-        .rewind()
-        .and_then(|()| output.read_to_end(&mut response))
-        .map_err(system)?;
-    Ok(response)
-}
-
 /// The app's daemon, started if there is none.
-fn daemon(app: &AppFile) -> Result<OwnedFd, Refused> {
-    for place in Place::candidates(app, process::uid()) {
-        if let (Reach::Answers, Some(connection)) = start::connect(&place) {
-            return Ok(connection);
-        }
+fn daemon(named: &Named, app: &AppFile, user: Option<&str>) -> Result<OwnedFd, Refused> {
+    let found = ask::find(app).map_err(|sentence| (Exit::Unavailable, sentence))?;
+    if let Some(connection) = found {
+        return Ok(connection);
     }
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+    if let Some(dir) = &config.runtime_dir {
+        acting::may_make(named, dir, user)?;
+    }
     let here = Here::open(app, &config).map_err(|no| (Exit::CantCreate, no))?;
     let environ = app::environment::for_daemon();
     start::start(app, &here, app::backlog(&config), &environ)

@@ -1,10 +1,13 @@
 //! `status`: what a daemon says of itself, and what is known when there is none.
 
+use std::ffi::OsStr;
+
 use argh::FromArgs;
 
-use super::app_named;
-use super::ask::{Target, places};
-use crate::app_file::AppFile;
+use super::ask::{self, Found, PATIENCE, Wish};
+use super::{Sought, app_for};
+use crate::acting::{self, Deed};
+use crate::app_file::{AppFile, Named};
 use crate::control::{self, Command};
 use crate::place::Place;
 use crate::policy::backoff;
@@ -15,13 +18,17 @@ use crate::sys::{clock, process};
 /// The largest `cgi-max` that there can be.
 const MOST_SLOTS: u32 = 1024;
 
-/// Show how an app's daemon is; without APP, those of all apps of this user that have had one.
+/// Show how an app's daemon is; without APP, those of all apps of this user that have had one, and for root of all users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
 pub(super) struct Status {
     /// print JSON: an object for each app, in a line of its own
     #[argh(switch)]
     json: bool,
+
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
 
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
@@ -33,19 +40,41 @@ impl Status {
         let Some(name) = &self.app else {
             return self.show_all();
         };
-        let app = match app_named("status", name) {
-            Ok(app) => app,
+        let named = Named::new(OsStr::new(name));
+        let app = match app_for("status", &named, self.user.as_deref(), Deed::Ask) {
+            Ok(Sought::App(app)) => app,
+            Ok(Sought::Nothing(_)) => {
+                let app = named.to_string();
+                self.show(&control::Status {
+                    app,
+                    ..Default::default()
+                });
+                return Exit::Ok;
+            }
             Err(exit) => return exit,
         };
-        match Target::find(&app).ask(Command::Status) {
-            Ok(Some(text)) => self.show(&control::Status::from_lines(&text)),
-            Ok(None) => self.show(&status_without_daemon(&app)),
+        let said = ask::find(&app).and_then(|connection| match connection {
+            Some(connection) => ask::ask(connection, Command::Status, PATIENCE),
+            None => Ok(None),
+        });
+        match said {
+            Ok(said) => {
+                let status = said.unwrap_or_else(|| status_without_daemon(&app));
+                self.show_of(&acting::user_name(process::uid()), status);
+                Exit::Ok
+            }
             Err(sentence) => {
                 say("status", sentence);
-                return Exit::Unavailable;
+                Exit::Unavailable
             }
         }
-        Exit::Ok
+    }
+
+    fn show_of(&self, user: &str, status: control::Status) {
+        self.show(&control::Status {
+            user: self.json.then(|| user.to_owned()),
+            ..status
+        });
     }
 
     fn show(&self, status: &control::Status) {
@@ -57,50 +86,53 @@ impl Status {
     }
 
     fn show_all(&self) -> Exit {
-        let mut exit = Exit::Ok;
-        for place in Place::all(process::uid()) {
-            match Target::at(&place).ask(Command::Status) {
-                Ok(Some(text)) => self.show(&control::Status::from_lines(&text)),
-                Ok(None) if place.state().exists() => self.show(&status_of_place(&place)),
-                // It has never had a daemon: nobody noted its name.
-                Ok(None) => {}
-                Err(sentence) => {
-                    say(
-                        "status",
-                        format_args!("{}: {sentence}", place.dir.display()),
-                    );
-                    exit = Exit::Unavailable;
+        if self.user.is_some() {
+            say("status", "'--user' is whom one app runs as: say which app");
+            return Exit::Usage;
+        }
+        let is_root = process::uid() == 0;
+        ask::survey("status", Wish::Status, status_of_place, |user, found| {
+            match found {
+                Found::Known(status) if is_root => self.show(&control::Status {
+                    user: Some(user.to_owned()),
+                    ..status
+                }),
+                Found::Known(status) => self.show_of(user, status),
+                Found::Trouble(sentence) => {
+                    say("status", format_args!("{user}: {sentence}"));
+                    return Exit::Unavailable;
                 }
             }
-        }
-        exit
+            Exit::Ok
+        })
     }
 }
 
 /// What is known of an app that has no daemon at this moment.
 fn status_without_daemon(app: &AppFile) -> control::Status {
-    let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-    let places = places(app, runtime_dir);
-    let place = places.into_iter().find(|place| place.slots().exists());
-    let status = place
-        .map(|place| status_of_place(&place))
-        .unwrap_or_default();
+    let places = ask::places(app);
+    let place = places.iter().find(|place| place.slots().exists());
+    let status = place.map(known_of_place).unwrap_or_default();
     control::Status {
         app: app.path.display().to_string(),
         ..status
     }
 }
 
-/// What is left at the place of a daemon that is down.
-fn status_of_place(place: &Place) -> control::Status {
-    let text = std::fs::read_to_string(place.state()).unwrap_or_default();
-    let left = control::Status::from_lines(&text);
+/// What is left at the place of a daemon that is down; `None`: it has never had one, since its name was not noted.
+fn status_of_place(place: &Place) -> Option<control::Status> {
+    place.state().exists().then(|| known_of_place(place))
+}
+
+fn known_of_place(place: &Place) -> control::Status {
+    let uid = process::uid();
+    let left = place.left(uid).unwrap_or_default();
     let mut status = control::Status {
         app: left.app,
         last_failure: left.last_failure,
         ..control::Status::default()
     };
-    if let Ok(slots) = Slots::open(&place.slots()) {
+    if let Ok(slots) = Slots::look(&place.slots(), uid) {
         let now = clock::now();
         let failed = slots.attempt(now);
         if slots.is_held(now) {

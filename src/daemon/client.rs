@@ -39,7 +39,6 @@ use smallvec::SmallVec;
 
 use super::body::{Ahead, Body};
 use super::errors::Errors;
-use super::guests::Guest;
 use super::header::{HeaderReader, measured};
 use super::outgoing::Outgoing;
 use super::watch::{End, Watches};
@@ -71,12 +70,6 @@ pub(super) struct Client {
     front: Option<OwnedFd>,
     /// Whose connection it is.
     pub(super) peer: Peer,
-    /// It shares places with others like it: another user, or an address.
-    pub(super) guest: Option<Guest>,
-    /// It came to the socket in the app's place.
-    pub(super) is_at_place: bool,
-    /// Bytes of its body that had come when it last got more time.
-    pub(super) paced: u64,
     /// None while the header is not whole.
     pub(super) request: Option<Box<Taken>>,
     pub(super) phase: Phase,
@@ -225,21 +218,12 @@ impl Taken {
 }
 
 impl Client {
-    pub(super) fn new(
-        connection: OwnedFd,
-        peer: Peer,
-        pid: i32,
-        guest: Option<Guest>,
-        is_at_place: bool,
-    ) -> Client {
+    pub(super) fn new(connection: OwnedFd, peer: Peer, pid: i32) -> Client {
         Client {
             connection: Some(connection),
             pid,
             front: None,
             peer,
-            guest,
-            is_at_place,
-            paced: 0,
             request: None,
             phase: Phase::Header {
                 reader: HeaderReader::default(),
@@ -339,11 +323,6 @@ impl Client {
                 self.watches.closed(end);
             }
         }
-    }
-
-    /// Bytes of its header.
-    pub(super) fn kept(&self) -> usize {
-        self.request.as_ref().map_or(0, |r| r.header.len())
     }
 
     /// Bytes and files of the spool that it holds.
@@ -553,7 +532,7 @@ mod tests {
     /// A client whose header said so many bytes of message-body, to be read from `input`.
     fn client(input: OwnedFd, length: u64) -> Client {
         let null = || files::null().unwrap();
-        let mut client = Client::new(null(), Peer::Own, 0, None, true);
+        let mut client = Client::new(null(), Peer::Own, 0);
         let passed = Passed {
             input,
             output: null(),

@@ -4,11 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use log::Level;
-
 use super::body;
 use super::client::{Client, HEADER_TIME, Phase, Progress, Taken};
-use super::guests::Guest;
 use super::header::{Asked, Refused, Rules};
 use super::watch::End;
 use super::{Daemon, NAME};
@@ -19,7 +16,6 @@ use crate::config::{App, Handoff};
 use crate::page::{Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::policy::shares::Stage;
 use crate::scgi::BadHeader;
 use crate::sys::poll::{Interest, Ready};
 use crate::sys::{clock, socket};
@@ -31,20 +27,10 @@ const SHORT: Duration = Duration::from_millis(20);
 
 impl Daemon {
     /// A new connection: most of the time its header is there already.
-    pub(super) fn take_in(
-        &mut self,
-        connection: OwnedFd,
-        peer: Peer,
-        pid: i32,
-        guest: Option<Guest>,
-        is_at_place: bool,
-    ) {
+    pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer, pid: i32) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        if let Some(guest) = guest {
-            self.enter(ticket, guest, peer);
-        }
-        let client = Client::new(connection, peer, pid, guest, is_at_place);
+        let client = Client::new(connection, peer, pid);
         self.clients.insert(ticket, client);
         self.read_header(ticket);
     }
@@ -114,7 +100,6 @@ impl Daemon {
             header_limit: self.config.limits.header,
             mount: self.config.mount.as_ref(),
             peer: client.peer,
-            is_at_place: client.is_at_place,
             priority_cookie: self.config.queue.priority_cookie.as_deref(),
             handoff: self.config.handoff,
         };
@@ -123,12 +108,10 @@ impl Daemon {
         else {
             return;
         };
-        match reader.read(connection.as_fd(), rules, &mut self.block) {
+        match reader.read(connection.as_fd(), rules, &mut self.first_read) {
             Ok(None) => {
-                let kept = reader.kept();
                 client.watch(&self.poll, ticket, End::Connection, Interest::Read);
                 self.limited.limit(ticket, clock::now() + HEADER_TIME);
-                self.keep(ticket, kept);
             }
             Ok(Some(Ok(Asked::Control(command)))) => self.obey(ticket, command),
             Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request),
@@ -159,7 +142,6 @@ impl Daemon {
             return;
         };
         self.limited.remove(ticket);
-        self.shares.go_to(ticket, Stage::Served);
         let (length, to_end) = (request.length, request.to_end);
         let missing = length - request.ahead.len();
         client.request = Some(request);
@@ -193,14 +175,12 @@ impl Daemon {
 
     /// From now on the request waits for a worker.
     pub(super) fn arrive(&mut self, ticket: Ticket) {
-        self.shares.go_to(ticket, Stage::Served);
         let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
         let is_known = request.is_some_and(|request| request.is_known);
         self.events.push_back(Event::Arrived { ticket, is_known });
     }
 
     fn refuse_header(&mut self, ticket: Ticket, refused: Refused) {
-        let mut detail = String::new();
         let (failure, sentence) = match refused {
             Refused::Header(BadHeader::TooLarge) => (
                 Failure::HeaderTooLarge,
@@ -208,24 +188,21 @@ impl Daemon {
             ),
             Refused::Header(bad) => (Failure::BadRequest, format!("not an SCGI header: {bad}")),
             Refused::Request(bad, twice) => {
-                detail = twice.map_or(detail, |name| format!(": {name}"));
-                (
-                    Failure::BadRequest,
-                    format!("cannot take the request: {bad}"),
-                )
+                let name = twice.map_or(String::new(), |name| format!(": {name}"));
+                let sentence = format!("cannot take the request: {bad}{name}");
+                (Failure::BadRequest, sentence)
             }
             Refused::Lost | Refused::Protocol => {
                 ::log::warn!("closed: ticket={ticket} reason={refused:?}");
                 self.drop_client(ticket);
                 return;
             }
-            Refused::Command => (
+            Refused::Stranger => (
                 Failure::BadRequest,
-                "a command that this client may not give".to_owned(),
+                "a command from another user".to_owned(),
             ),
         };
-        self.note_refused(ticket, Level::Error, &sentence, &detail, clock::now());
-        let sentence = format!("{sentence}{detail}");
+        ::log::error!("refused: {sentence}");
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
@@ -402,7 +379,6 @@ impl Daemon {
         }
         .to_cgi_response();
         ::log::debug!("answered: ticket={ticket} status={}", failure.status());
-        self.shares.go_to(ticket, Stage::Served);
         client.phase = Phase::Answering { page, written: 0 };
         client.watch(&self.poll, ticket, End::Input, None);
         self.account(ticket, before);
@@ -432,7 +408,6 @@ impl Daemon {
             // It reads the page's end here, and not in a reset for what it still sends.
             let _ = socket::shut_writing(connection.as_fd());
         }
-        self.shares.go_to(ticket, Stage::Answered);
         self.limited.insert(ticket, clock::now() + DRAIN_TIME);
         self.drain(ticket);
     }
@@ -453,7 +428,7 @@ impl Daemon {
             match self.clients.get(&ticket).map(|client| &client.phase) {
                 Some(Phase::Receiving { .. }) => {
                     let sentence = "the message-body did not come in time";
-                    self.note_refused(ticket, Level::Info, sentence, "", now);
+                    ::log::info!("refused: ticket={ticket} {sentence}");
                     self.tell_web_server(ticket, sentence);
                     self.answer(ticket, Failure::RequestTimeout, "");
                 }
@@ -510,7 +485,6 @@ impl Daemon {
 
     fn forget(&mut self, ticket: Ticket) -> Option<Client> {
         let mut client = self.clients.remove(&ticket)?;
-        self.shares.leave(ticket);
         self.limited.remove(ticket);
         if let Phase::Running { worker, .. } = client.phase {
             self.served_by.remove(&worker);

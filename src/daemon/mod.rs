@@ -55,14 +55,14 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
+use crate::acting;
 use crate::app::scgi::Peer;
-use crate::app_file::AppFile;
+use crate::app_file::{AppFile, Named};
 use crate::args;
 use crate::config::{Address, Config};
 use crate::place::Place;
 use crate::policy::pool::{Action, Event, Pool, Reason, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::policy::shares::Shares;
 use crate::report::{Exit, say};
 use crate::slots::Slots;
 use crate::sys::files::Identity;
@@ -74,7 +74,6 @@ use crate::sys::{clock, process};
 use client::Client;
 use commands::Wish;
 use errors::Lines;
-use guests::Guest;
 use leave::Leaving;
 use limited::Limited;
 use listeners::Listeners;
@@ -112,6 +111,10 @@ struct Words {
     #[argh(option, arg_name = "N")]
     given_fd: Vec<i32>,
 
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: String,
@@ -123,6 +126,13 @@ pub fn main(words: &[String]) -> Exit {
         Ok(words) => words,
         Err(exit) => return exit,
     };
+    if words.socket_fd.is_none() {
+        let named = Named::new(words.app.as_ref());
+        if let Err((exit, sentence)) = acting::begin_daemon(&named, words.user.as_deref()) {
+            say(NAME, sentence);
+            return exit;
+        }
+    }
     match Daemon::start(&words) {
         Ok(mut daemon) => daemon.run(),
         Err((exit, sentence)) => {
@@ -142,8 +152,8 @@ struct Daemon {
     /// Ours.
     uid: u32,
     scratch: Scratch,
-    /// Room for what comes of a header, until it is known whose it is.
-    block: Vec<u8>,
+    /// Room for what comes first over a connection.
+    first_read: Vec<u8>,
     listeners: Listeners,
     /// Nobody could start us again, or would: see the pool.
     stays: bool,
@@ -178,8 +188,6 @@ struct Daemon {
     next_ticket: Ticket,
     /// The most descriptors that this process may have.
     most_fds: u64,
-    /// What the guests among the clients hold.
-    shares: Shares<Guest>,
     pool: Pool,
     events: VecDeque<Event>,
     workers: Workers,
@@ -242,7 +250,6 @@ impl Daemon {
         self.servers.clear(&self.poll);
         self.kill_children();
         self.write_last_state();
-        self.told.say_rest();
         ::log::info!(
             "exit: requests={} overloads={}",
             self.requests,
@@ -391,7 +398,6 @@ impl Daemon {
             self.accept_at = None;
         }
         self.watch_limit();
-        self.told.say_counts(now);
         self.keep_up(now);
         if due.is_some_and(|due| due <= now) {
             self.events.push_back(Event::Tick);
@@ -409,7 +415,6 @@ impl Daemon {
             self.upgrade.next_deadline(),
             Some(self.upkeep.next_deadline()),
             self.accept_at,
-            self.told.next_deadline(),
             self.limited.next_deadline(),
             self.unwatched.front().map(|&(due, _)| due),
         ]

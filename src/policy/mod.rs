@@ -7,5 +7,3 @@ pub mod pool;
 pub mod queue;
 pub mod route;
 pub mod server;
-pub mod shares;
-pub mod tally;

@@ -1,8 +1,122 @@
-//! Numbers of users and groups, from /etc/passwd and /etc/group alone: what the C library would ask beside them it
-//! loads at run time, and a static program can't.
+//! Users and groups, from /etc/passwd and /etc/group alone: what the C library would ask beside them it loads at run
+//! time, and a static program can't. And how root becomes one of these users.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{
+    Gid, Uid, getgroups, getresgid, getresuid, setgroups, setresgid, setresuid, setuid,
+};
+
+/// A user of this host, as /etc/passwd has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Account {
+    pub name: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub home: PathBuf,
+}
+
+/// Every line of /etc/passwd that is one.
+pub fn all() -> io::Result<Vec<Account>> {
+    Ok(accounts(&fs::read("/etc/passwd")?))
+}
+
+/// `name:password:uid:gid:comment:home:shell`, passwd(5).
+fn accounts(table: &[u8]) -> Vec<Account> {
+    let lines = table.split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| {
+            let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
+            let [name, _, uid, gid, _, home, ..] = fields[..] else {
+                return None;
+            };
+            let text = |bytes| std::str::from_utf8(bytes).ok();
+            Some(Account {
+                name: text(name).filter(|name| !name.is_empty())?.to_owned(),
+                uid: text(uid)?.parse().ok()?,
+                gid: text(gid)?.parse().ok()?,
+                home: PathBuf::from(OsStr::from_bytes(home)),
+            })
+        })
+        .collect()
+}
+
+/// The groups that name the user as a member; group(5): `name:password:gid:member,member`.
+fn groups_of(table: &[u8], name: &str) -> Vec<u32> {
+    let lines = table.split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| {
+            let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
+            let [_, _, gid, members, ..] = fields[..] else {
+                return None;
+            };
+            let mut members = members.split(|&byte| byte == b',');
+            members.find(|member| *member == name.as_bytes())?;
+            std::str::from_utf8(gid).ok()?.parse().ok()
+        })
+        .collect()
+}
+
+/// Becomes this user for good, with its groups and without any capability; afterwards looks whether that is so.
+pub fn become_user(account: &Account) -> io::Result<()> {
+    let mut groups = groups_of(&fs::read("/etc/group")?, &account.name);
+    groups.push(account.gid);
+    become_ids(account.uid, account.gid, groups)
+}
+
+/// The same of a user whom /etc/passwd does not have, and whose groups are not known: with none but `gid`.
+pub fn become_number(uid: u32, gid: u32) -> io::Result<()> {
+    become_ids(uid, gid, vec![gid])
+}
+
+fn become_ids(uid: u32, gid: u32, mut groups: Vec<u32>) -> io::Result<()> {
+    groups.sort_unstable();
+    groups.dedup();
+    let wanted: Vec<Gid> = groups.into_iter().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&wanted)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    if uid.is_root() {
+        return Ok(());
+    }
+    drop_capabilities()?;
+    let (uids, gids) = (getresuid()?, getresgid()?);
+    let mut has = getgroups()?;
+    has.sort_unstable_by_key(|group| group.as_raw());
+    let is_done = [uids.real, uids.effective, uids.saved] == [uid; 3]
+        && [gids.real, gids.effective, gids.saved] == [gid; 3]
+        && has == wanted
+        && setuid(Uid::from_raw(0)).is_err();
+    // A half-changed user is none.
+    is_done
+        .then_some(())
+        .ok_or_else(|| io::Error::other("the system let some of root's rights stay"))
+}
+
+/// With the uid they usually go by themselves (capabilities(7)); a host can have set that off.
+fn drop_capabilities() -> io::Result<()> {
+    // _LINUX_CAPABILITY_VERSION_3, and this process.
+    let header: [u32; 2] = [0x2008_0522, 0];
+    // Effective, permitted and inheritable, of 32 capabilities and of the next 32.
+    let none = [0_u32; 6];
+    // SAFETY: capset(2) reads a header of two and a body of six numbers of 32 bits, which are there.
+    let done = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    Errno::result(done).map(drop).map_err(io::Error::from)
+}
+
+/// Whether this process is in that group.
+pub fn is_member(gid: u32) -> bool {
+    let gid = Gid::from_raw(gid);
+    Gid::effective() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
+}
 
 /// The number of a user of this host; `None`: /etc/passwd has no such name.
 pub fn user(name: &str) -> io::Result<Option<u32>> {
@@ -38,6 +152,25 @@ mod tests {
         for name in ["", "www", "bad", "odd", "odd2", "x"] {
             assert_eq!(number(table, name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_account_is_a_line_of_passwd() {
+        let table = b"root:x:0:0:root:/root:/bin/sh\n# x\nwww-data:x:33:34:a,b:/var/www:\nbad:x:1\n:x:1:1::/:\n\
+            odd:x:-1:0::/:\nbig:x:4294967296:0::/:\n+::::::\n";
+        let found = accounts(table);
+        let names: Vec<&str> = found.iter().map(|account| &*account.name).collect();
+        assert_eq!(names, ["root", "www-data"]);
+        assert_eq!((found[1].uid, found[1].gid), (33, 34));
+        assert_eq!(found[1].home, PathBuf::from("/var/www"));
+    }
+
+    #[test]
+    fn groups_are_those_that_name_the_user() {
+        let table = b"root:x:0:\nssl:x:7:ann,www-data\nweb:x:8:www-data\nno:x:9:www-datax,www\nbad:x:z:www-data\n";
+        assert_eq!(groups_of(table, "www-data"), [7, 8]);
+        assert_eq!(groups_of(table, "ann"), [7]);
+        assert_eq!(groups_of(table, ""), [0]);
     }
 
     #[test]

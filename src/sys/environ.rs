@@ -1,6 +1,6 @@
 //! What the kernel and the web server handed over at exec: the environment, and the name we were run by.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -46,9 +46,25 @@ pub fn uid() -> u32 {
 pub type Pair = (&'static [u8], &'static [u8]);
 
 /// The environment in its order, borrowed from where it lies. Entries without `=` are left out.
-/// This program never calls setenv(3), so the block stays as it is.
+/// This program never calls setenv(3): only [`replace`] changes the block, and frees nothing.
 pub fn pairs() -> impl Iterator<Item = Pair> + Clone {
     (0..).map_while(entry).filter_map(split)
+}
+
+/// From now on the environment is this, for us and for what we start: for root, who becomes another user. What was
+/// borrowed from the one before stays valid.
+pub fn replace(variables: Vec<CString>) {
+    unsafe extern "C" {
+        static mut environ: *const *const libc::c_char;
+    }
+    let block: Vec<*const libc::c_char> = variables
+        .into_iter()
+        .map(|variable| variable.into_raw().cast_const())
+        .chain([std::ptr::null()])
+        .collect();
+    // SAFETY: this program has one thread, so nobody reads `environ` meanwhile; what it leads to from now on is a
+    // NULL-terminated array of NUL-terminated strings, which are never freed.
+    unsafe { environ = block.leak().as_ptr() };
 }
 
 /// A variable of the environment.

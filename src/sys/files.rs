@@ -1,10 +1,12 @@
 //! Files and directories: identity, ownership, and what kind of file system they are on.
 
+use std::ffi::{CString, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
@@ -13,6 +15,7 @@ use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, stat, umask};
 use nix::sys::statfs::fstatfs;
+use nix::unistd::{AccessFlags, access};
 
 /// What makes a file this file: device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +75,39 @@ pub fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// Who owns what the path leads to.
-pub fn owner(path: &Path) -> Option<u32> {
-    fs::metadata(path).ok().map(|m| m.uid())
+/// Who can change a file or a directory, beside root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Its owner.
+    pub uid: u32,
+    /// Every user may write it; of a directory with the sticky bit, only what is one's own.
+    pub is_open: bool,
+}
+
+/// The same of a link itself.
+pub fn control_of_entry(path: &Path) -> io::Result<Control> {
+    let found = fs::symlink_metadata(path)?;
+    // A link's own mode means nothing.
+    let is_open = !found.is_symlink() && is_open(&found);
+    Ok(Control {
+        uid: found.uid(),
+        is_open,
+    })
+}
+
+/// Of what the path leads to.
+pub fn control(path: &Path) -> io::Result<Control> {
+    let found = fs::metadata(path)?;
+    Ok(Control {
+        uid: found.uid(),
+        is_open: is_open(&found),
+    })
+}
+
+fn is_open(found: &fs::Metadata) -> bool {
+    const STICKY: u32 = 0o1000;
+    let mode = found.permissions().mode();
+    mode & 0o002 != 0 && !(found.is_dir() && mode & STICKY != 0)
 }
 
 /// Why a directory can't be ours.
@@ -95,6 +128,11 @@ pub fn own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
         }
         _ => {}
     }
+    is_own_directory(path, uid)
+}
+
+/// The same without making it: one that is missing is `NotFound`.
+pub fn is_own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
     let directory = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
@@ -105,7 +143,7 @@ pub fn own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
         })?;
     let metadata = directory.metadata().map_err(Unusable::Io)?;
     if metadata.uid() != uid {
-        return Err(Unusable::Squatted("it belongs to somebody else"));
+        return Err(Unusable::Squatted("it belongs to another user"));
     }
     if metadata.permissions().mode() & 0o777 != 0o700 {
         return Err(Unusable::Squatted("its mode is not 0700"));
@@ -153,6 +191,53 @@ pub fn replace_own(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = privately(|| options.open(&new))?;
     file.write_all(text)?;
     fs::rename(new, path)
+}
+
+/// What a regular file of this uid holds, if that is at most `limit` bytes; and the file. It is at the path itself, and
+/// not behind a link; a FIFO or a device is refused, and not waited for.
+pub fn read_own(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8>)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let mut file = options.open(path)?;
+    let found = file.metadata()?;
+    if found.uid() != uid {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    // One more than the limit, which tells: the size may have changed since anyone looked.
+    let most = (limit as u64).saturating_add(1);
+    (&mut file).take(most).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok((file, bytes))
+}
+
+/// Whether this process could make and remove files in the directory; if not, why.
+pub fn can_make_in(directory: &Path) -> io::Result<()> {
+    Ok(access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+/// Whether this process could read and write the file; if not, why.
+pub fn can_change(file: &Path) -> io::Result<()> {
+    Ok(access(file, AccessFlags::R_OK | AccessFlags::W_OK)?)
+}
+
+/// A new directory for ourselves below this one, with a name that could not be foreseen.
+pub fn private_directory(below: &Path, name: &str) -> io::Result<PathBuf> {
+    let template = below.join(format!("{name}.XXXXXX"));
+    let mut path = CString::new(template.into_os_string().into_vec())?.into_bytes_with_nul();
+    // SAFETY: a NUL-terminated string of ours, in which mkdtemp(3) writes over the six letters.
+    let made = unsafe { libc::mkdtemp(path.as_mut_ptr().cast()) };
+    if made.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    path.pop();
+    Ok(PathBuf::from(OsString::from_vec(path)))
 }
 
 /// Reserves the first `len` bytes on the disk, so that no later write to a map of them can fail.
@@ -315,6 +400,41 @@ mod tests {
         assert_eq!(rest(null().unwrap().as_fd()), Some(0));
         let (out, _into) = pipe().unwrap();
         assert_eq!(rest(out.as_fd()), None);
+    }
+
+    #[test]
+    fn what_is_read_is_regular_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = super::super::process::uid();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "12345").unwrap();
+        assert_eq!(read_own(&at("file"), uid, 5).unwrap().1, b"12345");
+        assert!(read_own(&at("file"), uid, 4).is_err(), "too large");
+        assert!(read_own(&at("file"), uid + 1, 5).is_err(), "another's");
+        symlink(at("file"), at("link")).unwrap();
+        assert!(read_own(&at("link"), uid, 5).is_err(), "a link");
+        nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        File::create(at("sparse"))
+            .unwrap()
+            .set_len(1 << 40)
+            .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for name in ["fifo", "device", "folder", "sparse", "socket", "nothing"] {
+            assert!(read_own(&at(name), uid, 1 << 16).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_private_directory_is_ours_and_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = [(); 2].map(|()| private_directory(dir.path(), "x").unwrap());
+        assert_ne!(made[0], made[1]);
+        for path in made {
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
+        }
+        assert!(private_directory(&dir.path().join("no"), "x").is_err());
     }
 
     #[test]

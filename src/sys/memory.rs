@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use super::files;
 
@@ -47,6 +47,21 @@ impl Words {
             file,
             bytes.ok_or(io::ErrorKind::InvalidInput)?,
         )?))
+    }
+
+    /// The same numbers in memory of our own, for one who only looks: what is changed in them is changed for nobody.
+    pub fn copied(bytes: &[u8]) -> io::Result<Words> {
+        let len = NonZeroUsize::new(bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new map at a place of the kernel's choice touches nobody's memory.
+        let at = unsafe { mmap_anonymous(None, len, protection, MapFlags::MAP_PRIVATE) }?;
+        let map = Map { at: at.cast(), len };
+        // SAFETY: the map is as long as `bytes`, new, and known to nobody else.
+        unsafe {
+            map.at
+                .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len())
+        };
+        Ok(Words(map))
     }
 
     /// The number at `index`.

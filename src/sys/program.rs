@@ -214,6 +214,27 @@ pub fn fork_with(
     }
 }
 
+/// Forks a child that leads a session of its own: it has no terminal, and so can't type into ours. `None`: we are it.
+pub fn fork_session() -> io::Result<Option<i32>> {
+    // SAFETY: this program has one thread, so the child may do all that the parent may.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => Ok(Some(child.as_raw())),
+        ForkResult::Child => {
+            setsid()?;
+            Ok(None)
+        }
+    }
+}
+
+/// Has this process end when its parent does, however that ends. A change of the user undoes it (prctl(2)).
+pub fn end_with_parent(parent: i32) {
+    let _ = prctl::set_pdeathsig(Signal::SIGTERM);
+    // It may have ended before.
+    if nix::unistd::getppid().as_raw() != parent {
+        exit_now(1);
+    }
+}
+
 /// The lowest descriptor that no place is arranged for.
 fn first_free(fds: &[BorrowedFd<'_>]) -> RawFd {
     fds.len().max(3) as RawFd
