@@ -8,6 +8,7 @@ use argh::FromArgs;
 
 use crate::config;
 use crate::report::{Exit, say};
+use crate::sys::{files, process};
 
 /// Make symlinks to polycgi in a directory, one for each app: NAME.cgi for NAME.conf.
 #[derive(FromArgs)]
@@ -53,6 +54,10 @@ impl Links {
             say("links", "which apps? usage: polycgi links DIR NAME...");
             return Exit::Usage;
         }
+        if let Err(sentence) = may_link_in(&self.dir) {
+            say("links", sentence);
+            return Exit::NoPermission;
+        }
         let program = installed_program();
         for name in &self.names {
             if !is_app_name("links", name) {
@@ -64,7 +69,10 @@ impl Links {
             } else {
                 format!("{name}.cgi")
             });
-            if fs::read_link(&link).is_ok_and(|to| to == program) {
+            let is_known = fs::read_link(&link).is_ok_and(|to| to == program);
+            let is_ours =
+                files::control_of_entry(&link).is_ok_and(|control| is_trusted(control.uid));
+            if is_known && is_ours {
                 continue;
             }
             if let Err(error) = symlink(&program, &link) {
@@ -128,6 +136,35 @@ impl New {
         }
         Exit::Ok
     }
+}
+
+/// Whether what root puts there stays where it was put: another user who can change a folder on the way could lead it
+/// to any other. Of anybody else it is their own affair.
+fn may_link_in(dir: &Path) -> Result<(), String> {
+    if process::uid() != 0 {
+        return Ok(());
+    }
+    // As it was typed, and as it is: on both ways nothing may be another's. What is missing is said by who makes the link.
+    let typed = std::path::absolute(dir);
+    for way in [typed, fs::canonicalize(dir)].into_iter().flatten() {
+        let mut path = PathBuf::new();
+        for part in way.components() {
+            path.push(part);
+            let is_safe = files::control_of_entry(&path)
+                .map_or(true, |control| is_trusted(control.uid) && !control.is_open);
+            if !is_safe {
+                let (dir, path) = (dir.display(), path.display());
+                let sentence =
+                    format!("another user can change {path}; make the links as that user");
+                return Err(format!("cannot make links in {dir} as root: {sentence}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == process::uid()
 }
 
 /// A name that a file in cgi-bin can have; if not, that is said.
