@@ -26,13 +26,14 @@ endef
 put-all = $(foreach file,$(2),$(call put-each,$(1),$(file),$(3)/$(notdir $(file))))
 
 .DEFAULT_GOAL := build
-.PHONY: help build install uninstall deps check test demo bench clean
+.PHONY: help build install uninstall deps check test test-loaded demo bench clean
 
 help:
 	@echo 'make build      the program, linked statically: $(BINARY)'
 	@echo 'make install    into PREFIX (/usr/local), below DESTDIR; make uninstall takes it away'
 	@echo 'make check      format, lints, unit tests, the rooms of the house'
 	@echo 'make test       installs what the tests need, then check and the tests on real servers'
+	@echo 'make test-loaded   those three times beside busy loops and a disk writer, which it ends'
 	@echo 'make demo       an app served in all three ways; ONCE=1 ends by itself'
 	@echo 'make bench      measures, beside the peers; BENCH="--quick front" chooses (see tests/bench/bench --help)'
 
@@ -80,6 +81,9 @@ check:
 
 test: deps check build
 	tests/run $(TARGET)/hg
+
+test-loaded: deps build
+	tests/loaded $(TARGET)/hg
 
 demo: build
 	ONCE=$(ONCE) packaging/demo/demo

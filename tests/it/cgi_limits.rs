@@ -18,7 +18,7 @@ under_both!(request_timeout starts_by_load);
 /// It is ended with all that it has started.
 fn request_timeout(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
-    cgi_app_file(&site.dir, "max-procs = 2\nrequest-timeout = 1s\n");
+    cgi_app_file(&site.dir, "max-procs = 2\nrequest-timeout = SECOND\n");
     let mut gate = site.dir.gate("gate");
     let mut helpers = site.dir.gate("helper");
     let stuck = site.open("GET", "/stuck?gate=gate&helper=helper", &[], None);
@@ -70,17 +70,14 @@ fn starts_by_load(mpm: Mpm) {
 /// Told to end, it does not: its client has its page at once, its place is taken until it is killed.
 #[test]
 fn a_program_that_does_not_hear_is_killed() {
-    let served = Served::cgi("max-procs = 2\nrequest-timeout = 1s\n");
+    let served = Served::cgi("max-procs = 2\nrequest-timeout = SECOND\n");
     let mut gate = served.dir.gate("gate");
     let began = Instant::now();
     let deaf = served.front("/stuck?deaf=1&gate=gate");
     let child = gate.entered();
     let (response, _) = deaf.answer();
     assert!(response.starts_with("Status: 504 "), "{response}");
-    assert!(
-        began.elapsed() < Duration::from_secs(4),
-        "it was kept waiting"
-    );
+    assert!(is_alive(child), "its client was kept waiting until its end");
     let status = served.dir.status();
     assert!(
         workers(&status).contains(&(child, "stuck".to_owned())),
@@ -98,7 +95,7 @@ fn a_program_that_does_not_hear_is_killed() {
 /// What was said is not added to; what moves is not stuck.
 #[test]
 fn time_limits_after_the_first_byte() {
-    let served = Served::cgi("max-procs = 3\nrequest-timeout = 1s\nrequest-limit = 4s\n");
+    let served = Served::cgi("max-procs = 3\nrequest-timeout = SECOND\nrequest-limit = 4 SECOND\n");
     let late = served.front("/stuck?late=1");
     let mut plain = served.plain("/stuck?late=1");
     let dripping = served.front("/drip?count=9&ms=200");
@@ -110,9 +107,13 @@ fn time_limits_after_the_first_byte() {
         response.ends_with("\r\n\r\n0\n1\n2\n3\n4\n5\n6\n7\n8\n"),
         "{response}{words}"
     );
-    let (response, _) = served.front("/drip?count=100&ms=100").answer();
+    let (response, _) = served.front("/drip?count=1000&ms=100").answer();
     let (_, lines) = response.split_once("\r\n\r\n").expect("a head");
-    assert!((1..60).contains(&lines.lines().count()), "{response}");
+    let most = 15 * served.dir.second.as_millis() / 250;
+    assert!(
+        (1..=most).contains(&(lines.lines().count() as u128)),
+        "{response}"
+    );
     served.is_well();
 }
 
@@ -195,7 +196,7 @@ fn a_gone_client_s_program_hears_of_it_when_it_writes() {
 /// It writes nothing and reads nothing: only its time limit ends it, and until then the place is its.
 #[test]
 fn a_gone_client_s_program_that_never_writes_has_its_time_limit() {
-    let served = Served::cgi("max-procs = 1\nrequest-timeout = 1s\n");
+    let served = Served::cgi("max-procs = 1\nrequest-timeout = SECOND\n");
     let mut gate = served.dir.gate("gate");
     let front = served.front("/stuck?gate=gate");
     let child = gate.entered();
@@ -225,7 +226,7 @@ fn a_daemon_that_is_stopped_finishes_what_runs() {
 /// `graceful-timeout`: a page for who has had nothing, a cut for who has.
 #[test]
 fn a_daemon_that_is_stopped_does_not_wait_for_ever() {
-    let served = Served::cgi("max-procs = 3\ngraceful-timeout = 1s\n");
+    let served = Served::cgi("max-procs = 3\ngraceful-timeout = SECOND\n");
     let mut gate = served.dir.gate("gate");
     let mute = served.front("/stuck?deaf=1&gate=gate");
     let late = served.front("/stuck?deaf=1&late=1&gate=gate");

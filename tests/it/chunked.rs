@@ -163,7 +163,7 @@ fn too_large(mpm: Mpm) {
 
 fn too_slow(mpm: Mpm) {
     for way in ways() {
-        let mut site = site(mpm, way, "request-timeout = 1s\n");
+        let mut site = site(mpm, way, "request-timeout = SECOND\n");
         // What moves is not late, however long it takes.
         let mut moves = post(&site, "/digest");
         for byte in 0..6 {

@@ -257,7 +257,7 @@ fn at_most_max_procs_at_once() {
 #[test]
 fn a_server_that_hangs_is_left_alone() {
     let dir = Dir::new();
-    let app = dir.app_file("app", &format!("{}request-timeout = 1s\n", line(&dir)));
+    let app = dir.app_file("app", &format!("{}request-timeout = SECOND\n", line(&dir)));
     let somebody = Somebody::at_path(&dir);
     let mut gate = dir.gate("gate");
     let hangs = cgi::start_front(&app, "/hang?gate=gate");

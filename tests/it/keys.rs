@@ -60,7 +60,7 @@ fn server_timing() {
 
 #[test]
 fn queue_size_and_queue_timeout() {
-    let site = site("mode = daemon\nmax-procs = 1\nqueue-size = 1\nqueue-timeout = 1s\n");
+    let site = site("mode = daemon\nmax-procs = 1\nqueue-size = 1\nqueue-timeout = SECOND\n");
     let mut gate = site.dir.gate("gate");
     let held = site.open("GET", "/hold?gate=gate", &[], None);
     gate.entered();

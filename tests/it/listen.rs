@@ -210,6 +210,9 @@ fn only_users_who_are_named_come_in() {
         assert_closed(ScgiClient::connect_as(&path, Uid::from_raw(12346)));
         assert_closed(ScgiClient::connect_as(&path, Uid::from_raw(0)));
     }
+    for uid in [12346, 0] {
+        dir.until_logged(&format!("closed: uid {uid} may not connect"));
+    }
     let log = dir.daemon_log();
     for uid in [12346, 0] {
         let line = format!("closed: uid {uid} may not connect");
@@ -262,8 +265,9 @@ fn only_networks_that_are_named_come_in() {
     for _ in 0..3 {
         assert_closed(of("127.0.4.7", &address.to_string()));
     }
-    let log = dir.daemon_log();
     let line = "closed: 127.0.4.7 may not connect";
+    dir.until_logged(line);
+    let log = dir.daemon_log();
     assert_eq!(log.matches(line).count(), 1, "{log}");
 }
 

@@ -91,6 +91,7 @@ fn below_the_script(mpm: Mpm) {
         let outside = "is not below 'mount', /cgi-bin/app/a b";
         if way == "relay" {
             // The daemon has no way to the web server's log then, and says it once in its own.
+            site.dir.until_logged(outside);
             assert_eq!(site.dir.daemon_log().matches(outside).count(), 1);
         } else {
             site.logged(&format!("/cgi-bin/app/A b/dump {outside}"));

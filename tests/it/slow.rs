@@ -330,7 +330,7 @@ fn whoever_hangs_up_in_a_body_frees_everything() {
 #[test]
 fn a_body_that_stalls_is_a_408() {
     const SIZE: usize = 100_000;
-    let served = Served::start("max-procs = 1\nrequest-timeout = 1s\n");
+    let served = Served::start("max-procs = 1\nrequest-timeout = SECOND\n");
     let body = noise(SIZE / 2);
     let mut front = served.posting("/digest", SIZE);
     let mut plain = served.plain_posting("/digest", SIZE);

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -118,13 +118,19 @@ fn a_broken_app_is_tried_again() {
     let (dir, address) = (Dir::new(), free_address());
     dir.file("apps/fragile.py", BROKEN, 0o644);
     configure(&dir, address, "wsgi = fragile:application\n");
+    let began = Instant::now();
     assert!(!dir.polycgi(&["start"]).status.success());
     let serving = dir.daemon();
     dir.until_status_has("state = \"backing-off\"");
     assert_eq!(ask(address, "/hello").status(), 500);
+    dir.until_logged("broken on purpose");
     let log = dir.daemon_log();
-    assert_eq!(log.matches("cannot start the app").count(), 1, "{log}");
-    assert!(log.contains("broken on purpose"), "{log}");
+    let attempts = log.matches("cannot start the app").count();
+    // On a machine so slow that the pause of a second is over by now another attempt is right.
+    assert!(
+        attempts == 1 || began.elapsed() >= Duration::from_secs(1),
+        "{log}"
+    );
 
     let deadline = Deadline::soon();
     while dir.daemon_log().matches("cannot start the app").count() < 3 {
@@ -163,7 +169,7 @@ fn an_upgrade_passes_its_listeners_on() {
         |load| {
             for times in 1..=TIMES {
                 install(&dir, &installed("polycgi"));
-                let deadline = Deadline::after(Duration::from_secs(60));
+                let deadline = Deadline::within(Duration::from_secs(60));
                 while upgrades() < times || dir.starts() <= times {
                     load.assert_goes_on();
                     assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());

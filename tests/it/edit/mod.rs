@@ -118,13 +118,29 @@ impl Edited {
             .to_owned()
     }
 
+    /// Asks until the daemon has logged that so many times: it looks when a request comes, and what it found may be said
+    /// after the answer.
+    #[track_caller]
+    fn ask_until_logged(&self, text: &str, times: usize, version: u32) {
+        let deadline = Deadline::soon();
+        while self.logged(text) < times {
+            assert!(!deadline.left().is_zero(), "{}", self.dir.daemon_log());
+            assert_eq!(self.ask().version, version);
+        }
+    }
+
     fn logged(&self, text: &str) -> usize {
         self.dir.daemon_log().matches(text).count()
     }
 }
 
 fn app_lines(config: &str) -> String {
-    format!("wsgi = edited:application\nmode = daemon\n{config}")
+    // A request waits for an edit at most half of this.
+    let patience = match config.contains("queue-timeout") {
+        true => "",
+        false => "queue-timeout = 10 SECOND\n",
+    };
+    format!("wsgi = edited:application\nmode = daemon\n{patience}{config}")
 }
 
 /// An edit: by a rename, or in place without a moment in which the file is short.

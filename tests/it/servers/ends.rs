@@ -144,7 +144,7 @@ fn a_server_that_exits_after_each_answer_serves_all() {
 
 #[test]
 fn a_stuck_server_is_replaced_and_a_slow_request_is_only_ended() {
-    let own = Own::new("", "request-timeout = 1s\n");
+    let own = Own::new("", "request-timeout = SECOND\n");
     let mut gate = own.dir.gate("gate");
     let first = own.hello();
     let slow = own.front("/slow?gate=gate");

@@ -58,6 +58,7 @@ fn where_the_new_one_fails_the_old_one_goes_on() {
         assert!(!deadline.left().is_zero());
     }
     assert_eq!(own.hello(), first);
+    own.dir.until_logged("exit status 3");
     let log = own.dir.daemon_log();
     assert_eq!(log.matches("exit status 3").count(), 1, "{log}");
     fs::remove_file(own.dir.join("apps/broken")).expect("a file can be removed");

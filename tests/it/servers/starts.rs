@@ -42,7 +42,7 @@ fn a_failed_start_is_said_once_and_tried_again(mpm: Mpm) {
 
 #[test]
 fn a_server_that_takes_no_connection_has_failed_to_start() {
-    let own = Own::new("deaf=deaf", "start-timeout = 1s\n");
+    let own = Own::new("deaf=deaf", "start-timeout = SECOND\n");
     own.dir.file("apps/deaf", "", 0o600);
     let (reply, log) = own.told("/hello");
     assert!([500, 504].contains(&reply.status()), "{}", reply.text());
@@ -101,11 +101,9 @@ fn with_a_cgi_beside_it_a_broken_server_costs_nobody() {
     }
     let daemon = own.dir.daemon();
     // A CGI's answer says nothing of the server.
-    let status = own.dir.status();
-    assert!(
-        status.iter().any(|line| line.contains("exit status 3")),
-        "{status:?}"
-    );
+    own.dir.until_status("its end is known", |status| {
+        status.iter().any(|line| line.contains("exit status 3"))
+    });
     fs::remove_file(own.dir.join("apps/broken")).expect("a file can be removed");
     let deadline = Deadline::soon();
     while own.get("/hello").ok() == "hello by CGI\n" {
@@ -126,11 +124,9 @@ fn with_a_cgi_beside_it_a_missing_server_is_tried_again() {
     let plain = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nhello by CGI\\n'\n";
     own.dir.file("apps/plain", plain, 0o755);
     assert_eq!(own.get("/hello").ok(), "hello by CGI\n");
-    let status = own.dir.status();
-    assert!(
-        status.iter().any(|line| line.contains("No such file")),
-        "{status:?}"
-    );
+    own.dir.until_status("what is missing is known", |status| {
+        status.iter().any(|line| line.contains("No such file"))
+    });
     let later = "#!/bin/sh\nexec python3 scgiserver.py\n";
     own.dir.file("apps/later", later, 0o755);
     let deadline = Deadline::soon();
@@ -147,7 +143,7 @@ fn with_a_cgi_beside_it_a_missing_server_is_tried_again() {
 /// What it was sent and has not read is there for the CGI, all of it.
 #[test]
 fn a_request_that_a_server_never_took_runs_as_a_cgi() {
-    let own = with_cgi("deaf=deaf", "mode = daemon\nstart-timeout = 1s\n");
+    let own = with_cgi("deaf=deaf", "mode = daemon\nstart-timeout = SECOND\n");
     own.dir.file("apps/deaf", "", 0o600);
     let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nsha256sum\n";
     own.dir.file("apps/plain", script, 0o755);
@@ -176,7 +172,7 @@ fn one_that_dies_of_its_first_request_costs_only_that_one() {
 /// It has taken a connection, whatever it does with that and however long.
 #[test]
 fn a_first_request_may_take_longer_than_a_start() {
-    let own = Own::new("", "start-timeout = 1s\n");
+    let own = Own::new("", "start-timeout = SECOND\n");
     own.dir.polycgi(&["start"]).success();
     let mut gate = own.dir.gate("gate");
     // More than the kernel keeps for the server; the daemon has all of it.
@@ -191,7 +187,7 @@ fn a_first_request_may_take_longer_than_a_start() {
 
 #[test]
 fn a_first_client_that_hangs_up_says_nothing_against_a_server() {
-    let own = Own::new("", "start-timeout = 1s\n");
+    let own = Own::new("", "start-timeout = SECOND\n");
     own.dir.polycgi(&["start"]).success();
     let mut gate = own.dir.gate("gate");
     let gone = own.plain("/hold?gate=gate");

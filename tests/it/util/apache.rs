@@ -88,7 +88,10 @@ fn is_about_itself(line: &str) -> bool {
     let notice = line.starts_with('[') && line.contains(":notice] ");
     // The event MPM says so of a connection whose response is over when it is told to stop: by then its pollset is
     // closed, and the connection still to be.
-    notice || line.contains(" AH03092: process_lingering_close: ")
+    // And so of one that was reset: whoever of its threads comes second finds the socket closed.
+    notice
+        || line.contains(" AH03092: process_lingering_close: ")
+        || line.contains("(9)Bad file descriptor: AH00468: error closing socket")
 }
 
 fn config(dir: &Dir, root: &Path, mpm: Mpm, concurrency: u32, address: SocketAddr) -> String {

@@ -1,10 +1,48 @@
 //! The end of every wait: when it is, and how to wait for an event until then. Nothing here sleeps.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What an interpreter's start and end take, at most, where nothing else runs.
+const SPAWN: Duration = Duration::from_millis(40);
+/// How old what is known of that may be.
+const FRESH: Duration = Duration::from_secs(3);
+/// A machine on which a spawn costs more than this many times as much is not waited for any longer.
+const MOST_STRAIN: u32 = 6;
+
+/// How many times longer than on a machine that does nothing else things take at this moment, by what a spawn costs
+/// now: 1 to 6.
+pub(crate) fn strain() -> u32 {
+    static KNOWN: Mutex<Option<(Instant, u32)>> = Mutex::new(None);
+    // Who comes meanwhile waits for the one who measures.
+    let mut known = KNOWN.lock().unwrap_or_else(|poison| poison.into_inner());
+    match *known {
+        Some((at, strain)) if at.elapsed() < FRESH => strain,
+        _ => {
+            let before = known.map_or(1, |(_, strain)| strain);
+            let began = Instant::now();
+            let mut spawn = Command::new("/usr/bin/python3");
+            spawn.args(["-I", "-S", "-c", "pass"]).stdin(Stdio::null());
+            let spawned = spawn.status();
+            assert!(
+                spawned.is_ok_and(|status| status.success()),
+                "no interpreter"
+            );
+            let cost = began.elapsed().as_micros().div_ceil(SPAWN.as_micros());
+            let strain = u32::try_from(cost)
+                .unwrap_or(MOST_STRAIN)
+                .clamp(1, MOST_STRAIN);
+            *known = Some((Instant::now(), strain));
+            // A moment's luck is none for the time that is to come.
+            strain.max(before - 1)
+        }
+    }
+}
 
 /// The moment after which a wait has failed.
 #[derive(Clone, Copy)]
@@ -13,9 +51,15 @@ pub(crate) struct Deadline(Instant);
 impl Deadline {
     /// Long enough for a slow machine that does a lot else, short enough not to hang a run.
     pub(crate) fn soon() -> Self {
-        Self::after(Duration::from_secs(30))
+        Self::within(Duration::from_secs(30))
     }
 
+    /// For what takes so long at most, were this the only thing that the machine does.
+    pub(crate) fn within(wait: Duration) -> Self {
+        Self::after(wait * strain())
+    }
+
+    /// By the clock alone: for what is not to happen until then.
     pub(crate) fn after(wait: Duration) -> Self {
         Self(Instant::now() + wait)
     }

@@ -15,7 +15,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::process::{self, Process};
-use super::{Deadline, Gate, command, installed};
+use super::{Deadline, Gate, command, deadline, installed};
+
+/// A time-out that is to pass is not longer than this many seconds.
+const MOST_SECONDS: u32 = 4;
 
 /// A directory below /tmp that belongs to the tests' user.
 ///
@@ -26,6 +29,9 @@ pub(crate) struct Dir {
     path: PathBuf,
     /// How long what was asked to go may take.
     pub(crate) patience: Duration,
+    /// What `SECOND` is in its app files: a second where nothing else runs, and more on a busy machine. For time-outs
+    /// that a test lets pass, and that what is in time is not to reach.
+    pub(crate) second: Duration,
 }
 
 impl Dir {
@@ -37,6 +43,7 @@ impl Dir {
         let dir = Self {
             path: made.keep(),
             patience: Duration::from_secs(15),
+            second: Duration::from_secs(1) * deadline::strain().min(MOST_SECONDS),
         };
         dir.own(&dir.path, 0o755);
         for (name, mode) in [
@@ -94,14 +101,30 @@ impl Dir {
         path
     }
 
-    /// An app file in cgi-bin with these lines of configuration, and those that keep it in this directory.
+    /// An app file in cgi-bin with these lines of configuration, and those that keep it in this directory. A time may be
+    /// `SECOND`, or `2 SECOND` and so on.
     pub(crate) fn app_file(&self, name: &str, config: &str) -> PathBuf {
         let at = self.path.display();
+        let config = self.with_seconds(config);
         let text = format!(
             "#!{} -\ndirectory = {at}/apps\nruntime-dir = {at}/run\nenv.TMPDIR = {at}/tmp\n{config}\n",
             installed("polycgi").display()
         );
         self.file(&format!("cgi-bin/{name}"), &text, 0o755)
+    }
+
+    fn with_seconds(&self, config: &str) -> String {
+        let in_line = |line: &str| {
+            let (key, value) = line.strip_suffix("SECOND")?.split_once('=')?;
+            let times = match value.trim() {
+                "" => 1,
+                times => times.parse().expect("a number of seconds"),
+            };
+            Some(format!("{key}= {}ms\n", (self.second * times).as_millis()))
+        };
+        let lines = config.lines();
+        let lines = lines.map(|line| in_line(line).unwrap_or_else(|| format!("{line}\n")));
+        lines.collect()
     }
 
     /// A plain CGI in cgi-bin that runs `module:callable` by the standard library's own handler.
@@ -168,7 +191,7 @@ impl Dir {
             // It may have left by itself in this moment.
             let _ = kill(Pid::from_raw(daemon.pid), Signal::SIGTERM);
         }
-        let deadline = Deadline::after(self.patience);
+        let deadline = Deadline::within(self.patience);
         // A process may start another while /proc is read: gone is what two readings did not find.
         let mut found = self.processes();
         while !found.is_empty() && !deadline.left().is_zero() {

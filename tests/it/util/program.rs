@@ -86,7 +86,7 @@ impl Program {
         } else {
             kill(pid, Signal::SIGTERM)
         };
-        if command::wait(&mut child, Deadline::after(Duration::from_secs(15))).is_none() {
+        if command::wait(&mut child, Deadline::within(Duration::from_secs(15))).is_none() {
             // Killed and reaped, so that the failure is about the stop and not about what follows.
             let _ = child.kill();
             let _ = child.wait();
