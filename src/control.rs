@@ -6,7 +6,8 @@ use std::fmt::Write;
 
 use crate::printable;
 
-/// The meta-variable that makes a message to the daemon a command. Only its own uid and root may send one.
+/// The meta-variable of a command to the daemon. Only its own uid and root may send one, over the socket in the app's
+/// place.
 pub const VARIABLE: &str = "POLYCGI_CONTROL";
 
 /// What the daemon is told.
@@ -46,6 +47,17 @@ impl Command {
         COMMANDS
             .into_iter()
             .find(|command| command.word().as_bytes() == word)
+    }
+}
+
+/// The word of a message that is a command: one that consists of nothing else. A request with such a variable in it,
+/// from the environment of a front for one, is a request.
+pub fn word<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
+    match pairs {
+        [(b"CONTENT_LENGTH", b"0"), (b"SCGI", b"1"), (name, word)] => {
+            (*name == VARIABLE.as_bytes()).then_some(word)
+        }
+        _ => None,
     }
 }
 
@@ -345,6 +357,7 @@ fn json_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgi::meta::{Peer, admitted};
 
     fn busy() -> Status {
         Status {
@@ -445,5 +458,35 @@ mod tests {
             assert_eq!(Command::from_word(command.word().as_bytes()), Some(command));
         }
         assert_eq!(Command::from_word(b"statusx"), None);
+    }
+
+    #[test]
+    fn a_command_is_nothing_but_that() {
+        let message = |pairs: &[(&str, &'static str)]| {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+                .collect();
+            word(&pairs).map(<[u8]>::to_vec)
+        };
+        let (length, scgi) = (("CONTENT_LENGTH", "0"), ("SCGI", "1"));
+        let stop = (VARIABLE, "stop");
+        assert_eq!(
+            message(&[length, scgi, stop]).as_deref(),
+            Some(&b"stop"[..])
+        );
+        for pairs in [
+            &[length, scgi, stop, ("REQUEST_METHOD", "GET")][..],
+            &[length, scgi, ("POLYCGI", "1"), stop],
+            &[length, scgi, stop, stop],
+            &[length, stop, scgi],
+            &[("CONTENT_LENGTH", ""), scgi, stop],
+            &[("CONTENT_LENGTH", "4"), scgi, stop],
+            &[length, scgi],
+            &[],
+        ] {
+            assert_eq!(message(pairs), None, "{pairs:?}");
+        }
+        assert!(!admitted(VARIABLE.as_bytes(), Peer::Own));
     }
 }

@@ -21,6 +21,13 @@ pub const VARIABLE: &str = "POLYCGI";
 /// ... the number of this protocol.
 pub const PROTOCOL: &str = "1";
 
+/// The number in a header that a front has begun with [`opening`]: the third pair and no other, since a variable of
+/// this name may stand in the environment of a web server.
+pub fn protocol<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
+    let (name, number) = pairs.get(2)?;
+    (*name == VARIABLE.as_bytes()).then_some(number)
+}
+
 /// The most digits that a CONTENT_LENGTH needs.
 pub const LONGEST_LENGTH: usize = 20;
 
@@ -99,6 +106,13 @@ mod tests {
             let mut expected = Vec::new();
             scgi::message(length.as_bytes(), pairs.into_iter(), &mut expected);
             assert_eq!(message, expected);
+            let Ok(scgi::Decoded::Header { header, .. }) = scgi::decode(&message, 1000) else {
+                panic!("no header");
+            };
+            let mut pairs: Vec<_> = header.pairs().collect();
+            assert_eq!(protocol(&pairs), Some(&b"1"[..]));
+            pairs.rotate_right(1);
+            assert_eq!(protocol(&pairs), None);
         }
     }
 

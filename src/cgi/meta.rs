@@ -18,9 +18,12 @@ pub enum Peer {
 /// (httpoxy).
 pub const HTTP_PROXY: Word = Word::new("HTTP_PROXY");
 
+/// Taken from nobody either: the word of a command to the daemon is no part of a request.
+const CONTROL: Word = Word::new("POLYCGI_CONTROL");
+
 /// Whether a meta-variable of this name is taken from this peer.
 pub fn admitted(name: &[u8], peer: Peer) -> bool {
-    if HTTP_PROXY.says(name) {
+    if HTTP_PROXY.says(name) || CONTROL.says(name) {
         return false;
     }
     match peer {
@@ -106,7 +109,6 @@ mod tests {
             ("LD_PRELOAD", true, false, false),
             ("PATH", true, false, false),
             ("POLYCGI", true, false, false),
-            ("POLYCGI_CONTROL", true, false, false),
             ("PYTHONPATH", true, false, false),
             ("REDIRECT_STATUS", true, false, false),
             ("SCGI", true, false, false),
@@ -116,6 +118,7 @@ mod tests {
             ("", true, false, false),
             // never
             ("HTTP_PROXY", false, false, false),
+            ("POLYCGI_CONTROL", false, false, false),
         ];
         for &(name, own, trusted, stranger) in cases {
             let name = name.as_bytes();

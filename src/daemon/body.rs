@@ -22,14 +22,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use log::Level;
 use smallvec::SmallVec;
 
 use super::Daemon;
 use super::client::{Phase, TURN, Taken};
 use super::watch::End;
+use crate::cgi::meta::Peer;
 use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
+use crate::policy::shares::Stage;
 pub(super) use crate::spool::Ahead;
 use crate::spool::{self, IN_MEMORY, NoRoom, Room};
 use crate::sys::files::{self, Kind};
@@ -41,6 +44,9 @@ use crate::sys::{Errno, clock, is};
 const FAST_BYTES: u64 = 1 << 20;
 /// ... come within this time of the first.
 const FAST_TIME: Duration = Duration::from_millis(100);
+
+/// What a stranger has to send of a body within each `request-timeout`, in bytes.
+const PACE: u64 = 4096;
 
 /// A message-body as it comes in.
 #[derive(Debug)]
@@ -109,6 +115,14 @@ impl Body {
 
     pub(super) fn spooled(&self) -> u64 {
         self.store.spooled()
+    }
+
+    /// Bytes of it that are in memory.
+    pub(super) fn kept(&self) -> usize {
+        match &self.store {
+            Ahead::Memory(bytes) => bytes.len(),
+            Ahead::Nothing | Ahead::Spool { .. } => 0,
+        }
     }
 
     pub(super) fn into_ahead(self) -> Ahead {
@@ -215,9 +229,11 @@ impl Daemon {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
+        self.shares.go_to(ticket, Stage::Slow);
         let Some(request) = client.request.as_deref_mut() else {
             return;
         };
+        let kept = request.header.len();
         let store = std::mem::take(&mut request.ahead);
         let body = if request.to_end {
             Body::to_end(spool::Limits::of(&self.config), store)
@@ -230,6 +246,7 @@ impl Daemon {
         self.limited.insert(ticket, due);
         // If nothing is there yet, its front is told at the end of this turn that we have it.
         self.events.push_back(Event::Announced(ticket));
+        self.keep(ticket, kept);
     }
 
     /// The body of an announced request has come further.
@@ -258,6 +275,10 @@ impl Daemon {
             Some(input) => body.read(input, &mut self.scratch, room, now),
             None => Err(Unread::Io(io::ErrorKind::NotConnected.into())),
         };
+        let kept = match &phase {
+            Phase::Receiving { body } => body.kept() + client.kept(),
+            _ => 0,
+        };
         client.phase = phase;
         self.account(ticket, before);
         match came {
@@ -265,7 +286,8 @@ impl Daemon {
             Ok(Came::Enough) => self.arrive_with_body(ticket),
             Ok(Came::Short) => self.refuse_body(ticket, "the message-body ended early"),
             Ok(Came::Waits { moved }) => {
-                if moved {
+                self.keep(ticket, kept);
+                if moved && self.keeps_pace(ticket) {
                     let due = now + self.config.timeouts.request;
                     self.limited.insert(ticket, due);
                 }
@@ -275,13 +297,30 @@ impl Daemon {
                 self.refuse_body(ticket, &format!("cannot read the body: {error}"));
             }
             Err(Unread::NoRoom(no)) => {
-                ::log::info!("refused: ticket={ticket} {no}");
+                self.note_refused(ticket, Level::Info, &no.to_string(), "", now);
                 if no.is_news() {
                     self.tell_web_server(ticket, &no.to_string());
                 }
                 self.answer(ticket, no.failure(), "");
             }
         }
+    }
+
+    /// Whether a body that has come further has more time: a stranger's only with each block of it, since a byte now
+    /// and then would keep its place for ever.
+    fn keeps_pace(&mut self, ticket: Ticket) -> bool {
+        let Some(client) = self.clients.get_mut(&ticket) else {
+            return false;
+        };
+        let Phase::Receiving { body } = &client.phase else {
+            return true;
+        };
+        let is_stranger = client.peer == Peer::Foreign { trusted: false };
+        if is_stranger && body.len() < client.paced + PACE {
+            return false;
+        }
+        client.paced = body.len();
+        true
     }
 
     /// Whether a body that goes to its end was ended by its client's, and not by its last chunk.
@@ -311,7 +350,7 @@ impl Daemon {
     }
 
     fn refuse_body(&mut self, ticket: Ticket, sentence: &str) {
-        ::log::info!("refused: ticket={ticket} {sentence}");
+        self.note_refused(ticket, Level::Info, sentence, "", clock::now());
         self.tell_web_server(ticket, sentence);
         self.answer(ticket, Failure::BadRequest, "");
     }

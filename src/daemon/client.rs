@@ -39,6 +39,7 @@ use smallvec::SmallVec;
 
 use super::body::{Ahead, Body};
 use super::errors::Errors;
+use super::guests::Guest;
 use super::header::{HeaderReader, measured};
 use super::outgoing::Outgoing;
 use super::watch::{End, Watches};
@@ -70,6 +71,12 @@ pub(super) struct Client {
     front: Option<OwnedFd>,
     /// Whose connection it is.
     pub(super) peer: Peer,
+    /// It shares places with others like it: another user, or an address.
+    pub(super) guest: Option<Guest>,
+    /// It came to the socket in the app's place.
+    pub(super) is_at_place: bool,
+    /// Bytes of its body that had come when it last got more time.
+    pub(super) paced: u64,
     /// None while the header is not whole.
     pub(super) request: Option<Box<Taken>>,
     pub(super) phase: Phase,
@@ -218,12 +225,21 @@ impl Taken {
 }
 
 impl Client {
-    pub(super) fn new(connection: OwnedFd, peer: Peer, pid: i32) -> Client {
+    pub(super) fn new(
+        connection: OwnedFd,
+        peer: Peer,
+        pid: i32,
+        guest: Option<Guest>,
+        is_at_place: bool,
+    ) -> Client {
         Client {
             connection: Some(connection),
             pid,
             front: None,
             peer,
+            guest,
+            is_at_place,
+            paced: 0,
             request: None,
             phase: Phase::Header {
                 reader: HeaderReader::default(),
@@ -323,6 +339,11 @@ impl Client {
                 self.watches.closed(end);
             }
         }
+    }
+
+    /// Bytes of its header.
+    pub(super) fn kept(&self) -> usize {
+        self.request.as_ref().map_or(0, |r| r.header.len())
     }
 
     /// Bytes and files of the spool that it holds.
@@ -532,7 +553,7 @@ mod tests {
     /// A client whose header said so many bytes of message-body, to be read from `input`.
     fn client(input: OwnedFd, length: u64) -> Client {
         let null = || files::null().unwrap();
-        let mut client = Client::new(null(), Peer::Own, 0);
+        let mut client = Client::new(null(), Peer::Own, 0, None, true);
         let passed = Passed {
             input,
             output: null(),

@@ -4,8 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use log::Level;
+
 use super::body;
 use super::client::{Client, HEADER_TIME, Phase, Progress, Taken};
+use super::guests::Guest;
 use super::header::{Asked, Refused, Rules};
 use super::watch::End;
 use super::{Daemon, NAME};
@@ -16,6 +19,7 @@ use crate::config::{App, Handoff};
 use crate::page::{Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
+use crate::policy::shares::Stage;
 use crate::scgi::BadHeader;
 use crate::sys::poll::{Interest, Ready};
 use crate::sys::{clock, socket};
@@ -27,10 +31,20 @@ const SHORT: Duration = Duration::from_millis(20);
 
 impl Daemon {
     /// A new connection: most of the time its header is there already.
-    pub(super) fn take_in(&mut self, connection: OwnedFd, peer: Peer, pid: i32) {
+    pub(super) fn take_in(
+        &mut self,
+        connection: OwnedFd,
+        peer: Peer,
+        pid: i32,
+        guest: Option<Guest>,
+        is_at_place: bool,
+    ) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let client = Client::new(connection, peer, pid);
+        if let Some(guest) = guest {
+            self.enter(ticket, guest, peer);
+        }
+        let client = Client::new(connection, peer, pid, guest, is_at_place);
         self.clients.insert(ticket, client);
         self.read_header(ticket);
     }
@@ -100,6 +114,7 @@ impl Daemon {
             header_limit: self.config.limits.header,
             mount: self.config.mount.as_ref(),
             peer: client.peer,
+            is_at_place: client.is_at_place,
             priority_cookie: self.config.queue.priority_cookie.as_deref(),
             handoff: self.config.handoff,
         };
@@ -108,10 +123,12 @@ impl Daemon {
         else {
             return;
         };
-        match reader.read(connection.as_fd(), rules, &mut self.first_read) {
+        match reader.read(connection.as_fd(), rules, &mut self.block) {
             Ok(None) => {
+                let kept = reader.kept();
                 client.watch(&self.poll, ticket, End::Connection, Interest::Read);
                 self.limited.limit(ticket, clock::now() + HEADER_TIME);
+                self.keep(ticket, kept);
             }
             Ok(Some(Ok(Asked::Control(command)))) => self.obey(ticket, command),
             Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request),
@@ -142,6 +159,7 @@ impl Daemon {
             return;
         };
         self.limited.remove(ticket);
+        self.shares.go_to(ticket, Stage::Served);
         let (length, to_end) = (request.length, request.to_end);
         let missing = length - request.ahead.len();
         client.request = Some(request);
@@ -175,12 +193,14 @@ impl Daemon {
 
     /// From now on the request waits for a worker.
     pub(super) fn arrive(&mut self, ticket: Ticket) {
+        self.shares.go_to(ticket, Stage::Served);
         let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
         let is_known = request.is_some_and(|request| request.is_known);
         self.events.push_back(Event::Arrived { ticket, is_known });
     }
 
     fn refuse_header(&mut self, ticket: Ticket, refused: Refused) {
+        let mut detail = String::new();
         let (failure, sentence) = match refused {
             Refused::Header(BadHeader::TooLarge) => (
                 Failure::HeaderTooLarge,
@@ -188,21 +208,24 @@ impl Daemon {
             ),
             Refused::Header(bad) => (Failure::BadRequest, format!("not an SCGI header: {bad}")),
             Refused::Request(bad, twice) => {
-                let name = twice.map_or(String::new(), |name| format!(": {name}"));
-                let sentence = format!("cannot take the request: {bad}{name}");
-                (Failure::BadRequest, sentence)
+                detail = twice.map_or(detail, |name| format!(": {name}"));
+                (
+                    Failure::BadRequest,
+                    format!("cannot take the request: {bad}"),
+                )
             }
             Refused::Lost | Refused::Protocol => {
                 ::log::warn!("closed: ticket={ticket} reason={refused:?}");
                 self.drop_client(ticket);
                 return;
             }
-            Refused::Stranger => (
+            Refused::Command => (
                 Failure::BadRequest,
-                "a command from another user".to_owned(),
+                "a command that this client may not give".to_owned(),
             ),
         };
-        ::log::error!("refused: {sentence}");
+        self.note_refused(ticket, Level::Error, &sentence, &detail, clock::now());
+        let sentence = format!("{sentence}{detail}");
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };
@@ -379,6 +402,7 @@ impl Daemon {
         }
         .to_cgi_response();
         ::log::debug!("answered: ticket={ticket} status={}", failure.status());
+        self.shares.go_to(ticket, Stage::Served);
         client.phase = Phase::Answering { page, written: 0 };
         client.watch(&self.poll, ticket, End::Input, None);
         self.account(ticket, before);
@@ -408,6 +432,7 @@ impl Daemon {
             // It reads the page's end here, and not in a reset for what it still sends.
             let _ = socket::shut_writing(connection.as_fd());
         }
+        self.shares.go_to(ticket, Stage::Answered);
         self.limited.insert(ticket, clock::now() + DRAIN_TIME);
         self.drain(ticket);
     }
@@ -428,7 +453,7 @@ impl Daemon {
             match self.clients.get(&ticket).map(|client| &client.phase) {
                 Some(Phase::Receiving { .. }) => {
                     let sentence = "the message-body did not come in time";
-                    ::log::info!("refused: ticket={ticket} {sentence}");
+                    self.note_refused(ticket, Level::Info, sentence, "", now);
                     self.tell_web_server(ticket, sentence);
                     self.answer(ticket, Failure::RequestTimeout, "");
                 }
@@ -485,6 +510,7 @@ impl Daemon {
 
     fn forget(&mut self, ticket: Ticket) -> Option<Client> {
         let mut client = self.clients.remove(&ticket)?;
+        self.shares.leave(ticket);
         self.limited.remove(ticket);
         if let Phase::Running { worker, .. } = client.phase {
             self.served_by.remove(&worker);

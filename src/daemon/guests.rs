@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::{Allow, Network};
 use crate::listen;
@@ -36,6 +36,19 @@ impl fmt::Display for Guest {
             Guest::Address(address) => address.fmt(f),
             Guest::Nobody => f.write_str("nobody"),
             Guest::User(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+impl Guest {
+    /// Whose share it has: a host with IPv6 has all the addresses of its /64.
+    pub(super) fn origin(self) -> Guest {
+        match self {
+            Guest::Address(IpAddr::V6(address)) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Guest::Address(Ipv6Addr::from_bits(network).into())
+            }
+            other => other,
         }
     }
 }
@@ -144,6 +157,15 @@ mod tests {
         let sentence = "listen-allow: /etc/passwd has no user no-such-user";
         assert_eq!(unknown, [sentence]);
         assert_eq!(guests.admit(Guest::User(33)), None);
+    }
+
+    #[test]
+    fn addresses_of_one_host_are_one_origin() {
+        let same = |one, other| address(one).origin() == address(other).origin();
+        assert!(same("2001:db8::1", "2001:db8::ffff:1"));
+        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+        assert_eq!(Guest::User(5).origin(), Guest::User(5));
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! How a connection's header comes in, and what it asks for. Of the message-body it reads no more than what comes with
 //! the header in one piece.
+//!
+//! Until its header is whole, a connection is given no more than it has sent: memory for the bytes that have come, and
+//! no descriptor. A front passes its three with the first byte. There is room for descriptors in that one read, and
+//! only where the peer is our own user: what comes at another time, or from another user, the kernel drops before it is
+//! a descriptor of ours.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,6 +35,10 @@ const IS_LOG: u8 = b's';
 /// The first read asks for so many bytes: most headers, and the small body of a form behind them. What is larger is read
 /// to the end of the header and no farther: the rest need not go through us.
 pub(super) const FIRST_READ: usize = 4096;
+/// Room for the largest header that `header-limit` allows, with its length and comma: for all connections together.
+pub(super) const MOST_READ: usize = (128 << 10) + b"131072:,".len();
+/// What a front passes: input, output and errors.
+const PASSED: usize = 3;
 
 /// The names and values of a header.
 type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
@@ -59,8 +68,8 @@ pub(super) enum Refused {
     Protocol,
     /// And the name that came twice, for people.
     Request(BadRequest, Option<String>),
-    /// A command from somebody who may give none.
-    Stranger,
+    /// A command that can't be obeyed: from another user, at another address, or unknown.
+    Command,
 }
 
 /// The web server that a daemon's clients belong to, and what it may do.
@@ -71,13 +80,20 @@ pub(super) struct Rules<'a> {
     pub(super) mount: Option<&'a Mount>,
     /// Whose connection it is.
     pub(super) peer: Peer,
+    /// It came to the socket in the app's place: only there are fronts and commands.
+    pub(super) is_at_place: bool,
     /// Whoever has this cookie is known.
     pub(super) priority_cookie: Option<&'a str>,
     pub(super) handoff: Handoff,
 }
 
 impl HeaderReader {
-    /// Reads what is there. `None`: more is to come. `block`: room for [`FIRST_READ`] bytes.
+    /// Bytes of a header that is not whole.
+    pub(super) fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Reads what is there. `None`: more is to come. `block`: room for [`MOST_READ`] bytes.
     pub(super) fn read(
         &mut self,
         connection: BorrowedFd<'_>,
@@ -85,7 +101,8 @@ impl HeaderReader {
         block: &mut [u8],
     ) -> io::Result<Option<Result<Asked, Refused>>> {
         if self.bytes.is_empty() {
-            let Some(count) = self.receive(connection, block)? else {
+            let Some(count) = self.receive_first(connection, rules, &mut block[..FIRST_READ])?
+            else {
                 return Ok(None);
             };
             match scgi::decode(&block[..count], rules.header_limit) {
@@ -98,7 +115,7 @@ impl HeaderReader {
             }
         }
         let mut bytes = std::mem::take(&mut self.bytes);
-        let read = self.read_to_end(&mut bytes, connection, rules);
+        let read = self.read_to_end(&mut bytes, connection, rules, block);
         self.bytes = bytes;
         read
     }
@@ -109,6 +126,7 @@ impl HeaderReader {
         bytes: &mut Vec<u8>,
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
+        block: &mut [u8],
     ) -> io::Result<Option<Result<Asked, Refused>>> {
         loop {
             let missing = match scgi::decode(bytes, rules.header_limit) {
@@ -118,33 +136,62 @@ impl HeaderReader {
                 Ok(Decoded::Partial { missing }) => missing,
                 Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
             };
-            let had = bytes.len();
-            bytes.resize(had + missing, 0);
-            let received = self.receive(connection, &mut bytes[had..]);
-            let count = received.as_ref().map_or(0, |count| count.unwrap_or(0));
-            bytes.truncate(had + count);
-            if received?.is_none() {
+            // By way of the block: a length of a few digits has announced the rest, and has not sent it.
+            let most = missing.min(block.len());
+            let Some(count) = receive(connection, &mut block[..most])? else {
                 return Ok(None);
-            }
+            };
+            bytes.extend_from_slice(&block[..count]);
         }
     }
 
-    /// How many bytes came; `None`: none yet.
-    fn receive(
+    /// How many bytes came, the first ones; `None`: none yet.
+    fn receive_first(
         &mut self,
         connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
         buffer: &mut [u8],
     ) -> io::Result<Option<usize>> {
+        if rules.peer != Peer::Own {
+            return receive(connection, buffer);
+        }
         match fdpass::receive(connection, buffer) {
             Ok(received) if received.len == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(received) => {
-                self.cut |= received.cut;
-                self.fds.extend(received.fds);
+                let count = received.fds.len();
+                self.cut = received.cut || count != 0 && count != PASSED;
+                if !self.cut {
+                    self.fds = received.fds;
+                }
                 Ok(Some(received.len))
             }
             Err(error) if is(&error, Errno::EAGAIN) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The command that a message is, if it is one.
+    fn control(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+    ) -> Result<Option<Command>, Refused> {
+        let is_own = rules.peer == Peer::Own;
+        let Some(word) = control::word(pairs) else {
+            let names = || pairs.iter().map(|(name, _)| *name);
+            let is_meant = || names().any(|name| name == control::VARIABLE.as_bytes());
+            // To the place of an app another user comes with a command, or with nothing that is ours to serve.
+            return match rules.is_at_place && !is_own && is_meant() {
+                true => Err(Refused::Command),
+                false => Ok(None),
+            };
+        };
+        let is_root = || socket::peer(connection).is_some_and(|peer| peer.uid == 0);
+        let is_bare = self.fds.is_empty() && !self.cut;
+        let may = rules.is_at_place && is_bare && (is_own || is_root());
+        let command = Command::from_word(word).filter(|_| may);
+        command.map(Some).ok_or(Refused::Command)
     }
 
     /// What is known of a request whose header can't be served: where its page can go.
@@ -167,24 +214,22 @@ impl HeaderReader {
         let is_own = rules.peer == Peer::Own;
         // They are looked at often, and found only once.
         let pairs: Pairs<'_> = header.pairs().collect();
-        let value = |name: &str| {
-            let pair = pairs.iter().find(|pair| pair.0 == name.as_bytes());
-            pair.map(|pair| pair.1)
-        };
-        if let Some(word) = value(control::VARIABLE) {
-            let is_root = || socket::peer(connection).is_some_and(|peer| peer.uid == 0);
-            let command = Command::from_word(word).filter(|_| is_own || is_root());
-            return command.map(Asked::Control).ok_or(Refused::Stranger);
+        if let Some(command) = self.control(&pairs, connection, rules)? {
+            return Ok(Asked::Control(command));
         }
-        let protocol = value(handoff::VARIABLE).filter(|_| is_own);
+        let is_front = is_own && rules.is_at_place;
+        let protocol = handoff::protocol(&pairs).filter(|_| is_front);
         let (settled, path, refusal);
         let mut overridden = BTreeSet::new();
         let request = if protocol.is_some() {
             Request::from_meta(pairs.iter().copied(), rules.peer)
         } else {
-            settled = Vec::from_iter(repeated::settled(pairs.iter().copied()));
+            // What is between a front and us is not another client's to say.
+            let is_ours = |name: &[u8]| name == handoff::VARIABLE.as_bytes();
+            let others = || pairs.iter().copied().filter(|(name, _)| !is_ours(name));
+            settled = Vec::from_iter(repeated::settled(others()));
             if settled.len() < pairs.len() {
-                overridden = repeated::overridden(pairs.iter().copied());
+                overridden = repeated::overridden(others());
             }
             let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
             Request::from_scgi_client(pairs, rules.peer)
@@ -216,7 +261,12 @@ impl HeaderReader {
         };
         let divided = path.as_ref().map(|path| request.at(path));
         let request = divided.as_ref().unwrap_or(&request);
-        let mut message = if is_handoff && path.is_none() {
+        // An empty CONTENT_LENGTH is a front's word for none, and the only pair that a request leaves out otherwise.
+        let is_whole = || {
+            let is_empty = pairs.first().is_some_and(|(_, length)| length.is_empty());
+            request.meta().len() + usize::from(is_empty) == pairs.len()
+        };
+        let mut message = if is_handoff && path.is_none() && is_whole() {
             header.raw().to_vec()
         } else {
             let length = request.value("CONTENT_LENGTH").unwrap_or_default();
@@ -265,6 +315,16 @@ impl HeaderReader {
             taken.measure(length);
         }
         Ok(Asked::Request(taken))
+    }
+}
+
+/// How many bytes came, without what may have come beside them; `None`: none yet.
+fn receive(connection: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match socket::receive_now(connection, buffer) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if is(&error, Errno::EAGAIN) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::guests::Guests;
 use super::token::Token;
-use super::{Daemon, Words, setup};
+use super::{Daemon, Words, door, setup};
 use crate::app;
 use crate::config::Address;
 use crate::listen;
@@ -52,6 +52,15 @@ pub(super) struct Listener {
     pub(super) origin: Origin,
 }
 
+/// Which of them accept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Open {
+    /// The one in the app's place.
+    pub(super) own: bool,
+    /// All others.
+    pub(super) guests: bool,
+}
+
 /// Listening sockets that were open when we began.
 #[derive(Debug, Default)]
 pub(super) struct Handed {
@@ -66,7 +75,7 @@ pub(super) struct Handed {
 pub(super) struct Listeners {
     by_number: BTreeMap<u32, Listener>,
     last: u32,
-    pub(super) is_accepting: bool,
+    pub(super) open: Open,
     /// That there is no room for more was said.
     pub(super) silent_until: Duration,
     pub(super) guests: Guests,
@@ -74,6 +83,12 @@ pub(super) struct Listeners {
     wrong_names: Vec<String>,
     /// Why addresses can't be had.
     wrong_addresses: Vec<String>,
+}
+
+impl Open {
+    pub(super) fn accepts(self, is_own: bool) -> bool {
+        if is_own { self.own } else { self.guests }
+    }
 }
 
 impl Handed {
@@ -125,7 +140,7 @@ impl Listeners {
         Listeners {
             by_number: BTreeMap::from([(0, own)]),
             last: 0,
-            is_accepting: false,
+            open: Open::default(),
             silent_until: Duration::ZERO,
             guests,
             wrong_names,
@@ -142,13 +157,14 @@ impl Listeners {
     }
 
     /// Waits for connections, or no longer.
-    pub(super) fn watch(&mut self, poll: &Poll, is_accepting: bool) {
-        self.is_accepting = is_accepting;
+    pub(super) fn watch(&mut self, poll: &Poll, open: Open) {
+        let before = std::mem::replace(&mut self.open, open);
         for (&number, listener) in &self.by_number {
-            if is_accepting {
-                add(poll, number, listener.socket.as_fd());
-            } else {
-                poll.remove(&listener.socket);
+            let is_own = listener.origin == Origin::Own;
+            match (before.accepts(is_own), open.accepts(is_own)) {
+                (false, true) => add(poll, number, listener.socket.as_fd()),
+                (true, false) => poll.remove(&listener.socket),
+                _ => {}
             }
         }
     }
@@ -161,7 +177,7 @@ impl Listeners {
 
     fn add(&mut self, poll: &Poll, socket: OwnedFd, origin: Origin) {
         self.last += 1;
-        if self.is_accepting {
+        if self.open.accepts(origin == Origin::Own) {
             add(poll, self.last, socket.as_fd());
         }
         let listener = Listener { socket, origin };
@@ -372,6 +388,8 @@ impl Daemon {
             }
         }
         self.stays = setup::stays(&self.config, self.is_given_any());
+        self.shares
+            .obey(door::shares_of(&self.config, self.most_fds));
     }
 
     fn is_given_any(&self) -> bool {

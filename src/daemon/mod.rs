@@ -63,6 +63,7 @@ use crate::config::{Address, Config};
 use crate::place::Place;
 use crate::policy::pool::{Action, Event, Pool, Reason, WorkerId};
 use crate::policy::queue::Ticket;
+use crate::policy::shares::Shares;
 use crate::report::{Exit, say};
 use crate::slots::Slots;
 use crate::sys::files::Identity;
@@ -74,6 +75,7 @@ use crate::sys::{clock, process};
 use client::Client;
 use commands::Wish;
 use errors::Lines;
+use guests::Guest;
 use leave::Leaving;
 use limited::Limited;
 use listeners::Listeners;
@@ -152,8 +154,8 @@ struct Daemon {
     /// Ours.
     uid: u32,
     scratch: Scratch,
-    /// Room for what comes first over a connection.
-    first_read: Vec<u8>,
+    /// Room for what comes of a header, until it is known whose it is.
+    block: Vec<u8>,
     listeners: Listeners,
     /// Nobody could start us again, or would: see the pool.
     stays: bool,
@@ -188,6 +190,8 @@ struct Daemon {
     next_ticket: Ticket,
     /// The most descriptors that this process may have.
     most_fds: u64,
+    /// What the guests among the clients hold.
+    shares: Shares<Guest>,
     pool: Pool,
     events: VecDeque<Event>,
     workers: Workers,
@@ -250,6 +254,7 @@ impl Daemon {
         self.servers.clear(&self.poll);
         self.kill_children();
         self.write_last_state();
+        self.told.say_rest();
         ::log::info!(
             "exit: requests={} overloads={}",
             self.requests,
@@ -398,6 +403,7 @@ impl Daemon {
             self.accept_at = None;
         }
         self.watch_limit();
+        self.told.say_counts(now);
         self.keep_up(now);
         if due.is_some_and(|due| due <= now) {
             self.events.push_back(Event::Tick);
@@ -415,6 +421,7 @@ impl Daemon {
             self.upgrade.next_deadline(),
             Some(self.upkeep.next_deadline()),
             self.accept_at,
+            self.told.next_deadline(),
             self.limited.next_deadline(),
             self.unwatched.front().map(|&(due, _)| due),
         ]

@@ -25,6 +25,7 @@ use super::watch::End;
 use crate::answer::DRAIN_TIME;
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
+use crate::policy::shares::Stage;
 use crate::sys::memory::Told;
 use crate::sys::poll::Interest;
 use crate::sys::splice::Scratch;
@@ -373,6 +374,11 @@ impl Daemon {
             // As behind a page of ours: the client reads the response's end here, and then sends no more.
             let _ = socket::shut_writing(connection.as_fd());
         }
+        let stage = match waits(sent) {
+            true => Stage::Slow,
+            false => Stage::Answered,
+        };
+        self.shares.go_to(ticket, stage);
         let writes = waits(sent).then_some(Interest::Write);
         client.watch(&self.poll, ticket, End::Output, writes);
         let reads = waits(read).then_some(Interest::Read);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::errors::Lines;
 use super::guests::Guests;
-use super::header::FIRST_READ;
+use super::header::MOST_READ;
 use super::leave::Leaving;
 use super::limited::Limited;
-use super::listeners::{Handed, Listeners};
+use super::listeners::{Handed, Listeners, Open};
 use super::log::{Log, Spare};
 use super::reload::Reload;
 use super::runs::Runs;
@@ -23,13 +23,14 @@ use super::told::Told;
 use super::upgrade::Upgrade;
 use super::upkeep::Upkeep;
 use super::workers::Workers;
-use super::{Daemon, Words};
+use super::{Daemon, Words, door};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::{Config, Mode};
 use crate::place::Place;
 use crate::policy::pool::{Event, Limits, Pool, Quiet, WorkerId};
 use crate::policy::queue;
+use crate::policy::shares::Shares;
 use crate::report::{self, Exit};
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
@@ -86,7 +87,12 @@ impl Daemon {
         let stays = stays(&config, handed.is_given_any());
         let guests = Guests::new(&config.listen.allow, process::uid());
         let mut listeners = Listeners::new(listener, guests);
-        listeners.watch(&poll, true);
+        let open = Open {
+            own: true,
+            guests: true,
+        };
+        listeners.watch(&poll, open);
+        let most_fds = nofile.map_or(1024, |(_, hard)| hard);
         let workers = Workers::new(nofile).map_err(system)?;
         workers.board().tell_spool(0, config.spool.limit);
         let mut daemon = Daemon {
@@ -94,9 +100,10 @@ impl Daemon {
             stays,
             socket: own_socket(&place),
             scratch: Scratch::new().map_err(system)?,
-            first_read: vec![0; FIRST_READ],
+            block: vec![0; MOST_READ],
             workers,
-            most_fds: nofile.map_or(1024, |(_, hard)| hard),
+            most_fds,
+            shares: Shares::new(door::shares_of(&config, most_fds)),
             listeners,
             accept_at: None,
             clients: BTreeMap::new(),

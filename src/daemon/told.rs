@@ -1,23 +1,88 @@
-//! What is said of requests once: it is the same for each that it concerns, and a log would be full of it.
+//! What is said of requests once, or once in a while: it is the same for each that it concerns, and a log would be full
+//! of it. What another user sends can't roll our log; what our own fronts send is always said.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use log::Level;
 
 use super::Daemon;
+use super::guests::Guest;
 use crate::policy::queue::Ticket;
+use crate::policy::tally::Tally;
 use crate::report::visible;
 
 /// Upper limit for the names that are told of, each once.
 const MOST_NAMES: usize = 64;
 
-/// What was said once, and is the same for each request that it concerns.
+/// What was said, and is not said again.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     overridden: BTreeSet<String>,
     refusal: bool,
     unbelieved: bool,
+    /// What guests did that is worth a line.
+    guests: Tally<Guest>,
+}
+
+impl Told {
+    /// When a number is to be said.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.guests.next_deadline()
+    }
+
+    /// A guest did something that is worth a line: the first time; else it is counted.
+    pub(super) fn note(
+        &mut self,
+        level: Level,
+        reason: &str,
+        detail: &str,
+        guest: Guest,
+        now: Duration,
+    ) {
+        if self.guests.note(reason, guest.origin(), now) {
+            ::log::log!(level, "{reason}{detail} (from {guest})");
+        }
+    }
+
+    /// One more of those who were named before.
+    pub(super) fn count(&mut self, reason: &str, now: Duration) {
+        self.guests.count(reason, now);
+    }
+
+    /// Says the numbers that are due.
+    pub(super) fn say_counts(&mut self, now: Duration) {
+        for (reason, count) in self.guests.due(now) {
+            ::log::warn!("{reason}: {count} more in the last minute");
+        }
+    }
+
+    /// Says what is left to say.
+    pub(super) fn say_rest(&mut self) {
+        for (reason, count) in self.guests.rest() {
+            ::log::warn!("{reason}: {count} more");
+        }
+    }
 }
 
 impl Daemon {
+    /// A request is refused for a reason that its web server can't be told, or not only that.
+    pub(super) fn note_refused(
+        &mut self,
+        ticket: Ticket,
+        level: Level,
+        reason: &str,
+        detail: &str,
+        now: Duration,
+    ) {
+        let guest = self.clients.get(&ticket).and_then(|client| client.guest);
+        let reason = format!("refused: {reason}");
+        match guest {
+            Some(guest) => self.told.note(level, &reason, detail, guest, now),
+            None => ::log::log!(level, "{reason}{detail}: ticket={ticket}"),
+        }
+    }
+
     /// Somebody who may not has said who the user is.
     pub(super) fn note_unbelieved(&mut self, name: &[u8]) {
         if !std::mem::replace(&mut self.told.unbelieved, true) {
@@ -43,8 +108,8 @@ impl Daemon {
             return;
         }
         let level = match std::mem::replace(&mut self.told.refusal, true) {
-            false => ::log::Level::Info,
-            true => ::log::Level::Debug,
+            false => Level::Info,
+            true => Level::Debug,
         };
         ::log::log!(level, "refused: {sentence}");
     }

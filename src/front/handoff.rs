@@ -56,7 +56,10 @@ fn message<'a>(request: &Request<'_>, room: &'a mut [u8], larger: &'a mut Vec<u8
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
     // It is a number of 64 bits: what is cut off are zeros.
     let length = &length[length.len().saturating_sub(handoff::LONGEST_LENGTH)..];
-    let first = |name: &[u8]| matches!(name, b"CONTENT_LENGTH" | b"SCGI");
+    // What the opening says is not said again: the environment may hold the names of the wire.
+    let first = |name: &[u8]| {
+        matches!(name, b"CONTENT_LENGTH" | b"SCGI") || name == handoff::VARIABLE.as_bytes()
+    };
     let pairs = || request.meta().iter().filter(|(name, _)| !first(name));
     let rest = pairs().map(|(name, value)| name.len() + value.len() + 2);
     let rest = rest.sum();
@@ -226,6 +229,8 @@ mod tests {
                 ("HTTP_COOKIE", cookie),
                 ("CONTENT_LENGTH", length),
                 ("HTTP_PROXY", "x"),
+                ("POLYCGI", "2"),
+                ("POLYCGI_CONTROL", "stop"),
                 ("PATH_INFO", ""),
             ];
             let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
@@ -234,7 +239,7 @@ mod tests {
             let message = message(&request, &mut room, &mut larger);
             let mut expected = Vec::new();
             let length = &length[length.len().saturating_sub(20)..];
-            let rest = [pairs[1], pairs[4]];
+            let rest = [pairs[1], pairs[6]];
             let protocol = (handoff::VARIABLE.as_bytes(), handoff::PROTOCOL.as_bytes());
             let rest = [protocol].into_iter().chain(rest);
             scgi::message(length.as_bytes(), rest, &mut expected);

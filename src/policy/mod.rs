@@ -7,3 +7,5 @@ pub mod pool;
 pub mod queue;
 pub mod route;
 pub mod server;
+pub mod shares;
+pub mod tally;

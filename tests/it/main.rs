@@ -17,6 +17,7 @@ mod control;
 mod crowd;
 mod daemon;
 mod edit;
+mod examples;
 #[cfg(target_arch = "x86_64")]
 mod express;
 mod extremes;
@@ -47,6 +48,7 @@ mod silent;
 mod slow;
 mod staying;
 mod stderr;
+mod strangers;
 mod suexec;
 mod util;
 mod weight;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::program::{Program, free_address, is_installed};
 use super::server::Server;
-use super::{Dir, Watch};
+use super::{Dir, Output, Watch, run};
 
 const PROGRAM: &str = "/usr/sbin/apache2";
 const MODULES: &str = "/usr/lib/apache2/modules";
@@ -40,18 +40,32 @@ pub(super) fn command() -> Command {
 /// Apache by a command that ends in becoming it.
 #[track_caller]
 pub(super) fn start_by(
-    mut command: Command,
+    command: Command,
     dir: &Dir,
     folder: &str,
     mpm: Mpm,
     concurrency: u32,
     more: &str,
 ) -> Server {
+    let more = of_cgi_bin(dir) + more;
+    start_bare(command, dir, folder, mpm, concurrency, &more)
+}
+
+/// The same without a path that leads to a CGI, but for those that `own` has.
+#[track_caller]
+pub(super) fn start_bare(
+    mut command: Command,
+    dir: &Dir,
+    folder: &str,
+    mpm: Mpm,
+    concurrency: u32,
+    own: &str,
+) -> Server {
     let address = free_address();
     let root = dir.folder(folder, 0o755);
     let config = dir.file(
         &format!("{folder}/httpd.conf"),
-        &(config(dir, &root, mpm, concurrency, address) + more),
+        &(config(&root, mpm, concurrency, address) + own),
         0o644,
     );
     let watch = Watch::on(&root);
@@ -94,7 +108,34 @@ fn is_about_itself(line: &str) -> bool {
         || line.contains("(9)Bad file descriptor: AH00468: error closing socket")
 }
 
-fn config(dir: &Dir, root: &Path, mpm: Mpm, concurrency: u32, address: SocketAddr) -> String {
+/// What makes CGIs of the files in `cgi-bin`.
+fn of_cgi_bin(dir: &Dir) -> String {
+    format!(
+        "AllowEncodedSlashes On\nSetEnv HTTP_PROXY http://evil.example/\n\
+         ScriptAlias /cgi-bin/ {cgi_bin}/\n\
+         <Directory {cgi_bin}>\nRequire all granted\nAcceptPathInfo On\n</Directory>\n",
+        cgi_bin = dir.join("cgi-bin").display(),
+    )
+}
+
+/// What says without a server that these lines may be in its configuration.
+#[track_caller]
+pub(super) fn check(dir: &Dir, folder: &str, mpm: Mpm, own: &str) -> Output {
+    let root = dir.folder(folder, 0o755);
+    let address = SocketAddr::from(([127, 0, 0, 1], 80));
+    let config = config(&root, mpm, 16, address) + own;
+    let config = dir.file(&format!("{folder}/httpd.conf"), &config, 0o644);
+    let mut command = command();
+    command
+        .arg("-t")
+        .arg("-d")
+        .arg(&root)
+        .arg("-f")
+        .arg(&config);
+    run(&mut command, b"")
+}
+
+fn config(root: &Path, mpm: Mpm, concurrency: u32, address: SocketAddr) -> String {
     let (modules, processes) = match mpm {
         Mpm::Event => (
             ["mpm_event", "cgid"],
@@ -119,10 +160,7 @@ fn config(dir: &Dir, root: &Path, mpm: Mpm, concurrency: u32, address: SocketAdd
     format!(
         "ServerRoot {root}\n{load}{processes}\n\
          PidFile {root}/pid\nDefaultRuntimeDir {root}\nListen {address}\nServerName {address}\nTimeout 30\n\
-         ErrorLog {root}/error.log\nLogLevel notice\nAllowEncodedSlashes On\nSetEnv HTTP_PROXY http://evil.example/\n\
-         ScriptAlias /cgi-bin/ {cgi_bin}/\n\
-         <Directory {cgi_bin}>\nRequire all granted\nAcceptPathInfo On\n</Directory>\n",
+         ErrorLog {root}/error.log\nLogLevel notice\n",
         root = root.display(),
-        cgi_bin = dir.join("cgi-bin").display(),
     )
 }

@@ -2,11 +2,13 @@
 //! lines are about requests.
 
 use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::program::{Program, free_address};
 use super::server::Server;
-use super::{Dir, Watch};
+use super::{Dir, Output, Watch, run};
 
 const PROGRAM: &str = "/usr/sbin/lighttpd";
 
@@ -14,16 +16,7 @@ const PROGRAM: &str = "/usr/sbin/lighttpd";
 #[track_caller]
 pub(super) fn start(dir: &Dir, folder: &str, way: &str, more: &str) -> Server {
     let address = free_address();
-    let root = dir.folder(folder, 0o755);
-    let config = format!(
-        "server.bind = \"{ip}\"\nserver.port = {port}\nserver.document-root = \"{at}\"\n\
-         server.errorlog = \"{root}/error.log\"\nserver.upload-dirs = ( \"{root}\" )\n{way}{more}",
-        ip = address.ip(),
-        port = address.port(),
-        at = dir.path().display(),
-        root = root.display(),
-    );
-    let config = dir.file(&format!("{folder}/lighttpd.conf"), &config, 0o644);
+    let (root, config) = config(dir, folder, address, &(way.to_owned() + more));
     let watch = Watch::on(&root);
     let mut command = Program::command(PROGRAM, "lighttpd");
     command.arg("-D").arg("-f").arg(&config);
@@ -33,6 +26,29 @@ pub(super) fn start(dir: &Dir, folder: &str, way: &str, more: &str) -> Server {
         memchr::memmem::find(&log, b" server started ").is_some()
     });
     Server::new(address, root, vec![program], is_about_itself)
+}
+
+/// What says without a server that these lines may be in its configuration.
+#[track_caller]
+pub(super) fn check(dir: &Dir, folder: &str, own: &str) -> Output {
+    let (_, config) = config(dir, folder, free_address(), own);
+    let mut command = Program::command(PROGRAM, "lighttpd");
+    run(command.arg("-tt").arg("-f").arg(config), b"")
+}
+
+/// Its folder and its configuration, written.
+fn config(dir: &Dir, folder: &str, address: SocketAddr, own: &str) -> (PathBuf, PathBuf) {
+    let root = dir.folder(folder, 0o755);
+    let config = format!(
+        "server.bind = \"{ip}\"\nserver.port = {port}\nserver.document-root = \"{at}\"\n\
+         server.errorlog = \"{root}/error.log\"\nserver.upload-dirs = ( \"{root}\" )\n{own}",
+        ip = address.ip(),
+        port = address.port(),
+        at = dir.path().display(),
+        root = root.display(),
+    );
+    let config = dir.file(&format!("{folder}/lighttpd.conf"), &config, 0o644);
+    (root, config)
 }
 
 /// All of `cgi-bin` are CGIs.

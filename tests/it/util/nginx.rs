@@ -1,12 +1,13 @@
 //! Debian's nginx with nothing of /etc/nginx: scgi_pass, or fastcgi_pass to fcgiwrap, which runs CGIs. It knows its
 //! configuration, and which of its lines are about requests.
 
-use std::path::Path;
-use std::process::Stdio;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use super::program::{Program, free_address};
 use super::server::Server;
-use super::{Dir, Watch, fcgiwrap};
+use super::{Dir, Output, Watch, fcgiwrap, run};
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 
@@ -29,11 +30,37 @@ const NAMES: [(&str, &str); 12] = [
 /// Starts it with this location, and stops the others after it.
 #[track_caller]
 pub(super) fn start(dir: &Dir, folder: &str, location: &str, others: Vec<Program>) -> Server {
+    let address = free_address();
+    let (root, config) = config(dir, folder, address, location);
+    let watch = Watch::on(&root);
+    let mut command = command(&root, &config);
+    let mut nginx = Program::start("nginx", command.stdin(Stdio::null()), &root);
+    // It listens before it writes its pid.
+    nginx.until_up(watch, || root.join("pid").exists());
+    let programs = std::iter::once(nginx).chain(others).collect();
+    Server::new(address, root, programs, is_about_itself)
+}
+
+/// What says without a server that these lines may be in its configuration.
+#[track_caller]
+pub(super) fn check(dir: &Dir, folder: &str, location: &str) -> Output {
+    let (root, config) = config(dir, folder, free_address(), location);
+    run(command(&root, &config).arg("-t"), b"")
+}
+
+fn command(root: &Path, config: &Path) -> Command {
+    let mut command = Program::command(PROGRAM, "nginx");
+    command.arg("-e").arg(root.join("error.log"));
+    command.arg("-p").arg(root).arg("-c").arg(config);
+    command
+}
+
+/// Its folder and its configuration, written.
+fn config(dir: &Dir, folder: &str, address: SocketAddr, location: &str) -> (PathBuf, PathBuf) {
     let root = dir.join(folder);
     if !root.exists() {
         dir.folder(folder, 0o755);
     }
-    let address = free_address();
     let own_folders: String = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"]
         .map(|name| format!("{name}_temp_path {}/{name};\n", root.display()))
         .concat();
@@ -47,24 +74,26 @@ pub(super) fn start(dir: &Dir, folder: &str, location: &str, others: Vec<Program
         at = dir.path().display(),
     );
     let config = dir.file(&format!("{folder}/nginx.conf"), &config, 0o644);
-    let watch = Watch::on(&root);
-    let mut command = Program::command(PROGRAM, "nginx");
-    command.arg("-e").arg(root.join("error.log"));
-    command.arg("-p").arg(&root).arg("-c").arg(&config);
-    let mut nginx = Program::start("nginx", command.stdin(Stdio::null()), &root);
-    // It listens before it writes its pid.
-    nginx.until_up(watch, || root.join("pid").exists());
-    let programs = std::iter::once(nginx).chain(others).collect();
-    Server::new(address, root, programs, is_about_itself)
+    (root, config)
 }
 
 /// With fcgiwrap beside it, for what lies in `cgi-bin`.
 #[track_caller]
 pub(super) fn start_with_fcgiwrap(dir: &Dir, folder: &str, more: &str) -> Server {
+    start_beside_fcgiwrap(dir, folder, |socket| fastcgi(socket, more))
+}
+
+/// With a location that leads to the fcgiwrap behind a socket.
+#[track_caller]
+pub(super) fn start_beside_fcgiwrap(
+    dir: &Dir,
+    folder: &str,
+    location: impl FnOnce(&Path) -> String,
+) -> Server {
     let root = dir.folder(folder, 0o755);
     let socket = root.join("fcgiwrap.sock");
     let fcgiwrap = fcgiwrap::start(&root, &socket);
-    start(dir, folder, &fastcgi(&socket, more), vec![fcgiwrap])
+    start(dir, folder, &location(&socket), vec![fcgiwrap])
 }
 
 fn fastcgi(socket: &Path, more: &str) -> String {

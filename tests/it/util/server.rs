@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::program::Program;
-use super::{Deadline, Dir, Mpm, Watch, apache, busybox, lighttpd, nginx};
+use super::{Deadline, Dir, Mpm, Output, Watch, apache, busybox, lighttpd, nginx};
 
 /// A web server, and how it comes to the app.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +64,76 @@ impl WebServer {
             Self::NginxScgi => "scgi_buffering off;\n",
             _ => "",
         }
+    }
+}
+
+/// A web server whose configuration says nothing of apps but what is in some text, as an operator has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Configured {
+    ApacheEvent,
+    ApachePrefork,
+    Lighttpd,
+    Nginx,
+}
+
+impl Configured {
+    /// Starts it with that text, which is for nginx in a server block. fcgiwrap is beside that, and the text has its
+    /// socket from `/run/fcgiwrap.socket`.
+    #[track_caller]
+    pub(crate) fn start(self, dir: &Dir, text: &str) -> Server {
+        let folder = &self.folder(dir);
+        let apache = |mpm| {
+            let own = Self::apache_modules() + text;
+            apache::start_bare(apache::command(), dir, folder, mpm, 16, &own)
+        };
+        match self {
+            Self::ApacheEvent => apache(Mpm::Event),
+            Self::ApachePrefork => apache(Mpm::Prefork),
+            Self::Lighttpd => lighttpd::start(dir, folder, "server.modules = ()\n", text),
+            Self::Nginx => nginx::start_beside_fcgiwrap(dir, folder, |socket| {
+                text.replace("/run/fcgiwrap.socket", &socket.display().to_string())
+            }),
+        }
+    }
+
+    /// Lets it look at a configuration with that text, and says what it says.
+    #[track_caller]
+    pub(crate) fn check(self, dir: &Dir, text: &str) -> Output {
+        let folder = self.folder(dir);
+        match self {
+            Self::ApacheEvent | Self::ApachePrefork => {
+                let mpm = match self {
+                    Self::ApacheEvent => Mpm::Event,
+                    _ => Mpm::Prefork,
+                };
+                apache::check(dir, &folder, mpm, &(Self::apache_modules() + text))
+            }
+            Self::Lighttpd => {
+                let text = format!("server.modules = ()\n{text}");
+                lighttpd::check(dir, &folder, &text)
+            }
+            Self::Nginx => nginx::check(dir, &folder, text),
+        }
+    }
+
+    /// A name of which there is no folder yet.
+    fn folder(self, dir: &Dir) -> String {
+        let names = (0..).map(|number| format!("{self:?}-{number}").to_lowercase());
+        let mut free = names.filter(|name| !dir.join(name).exists());
+        free.next().expect("numbers don't end")
+    }
+
+    /// What a2enmod enables, beside what is always there.
+    fn apache_modules() -> String {
+        let enabled = [
+            "auth_basic",
+            "authn_core",
+            "authn_file",
+            "authz_user",
+            "proxy",
+            "proxy_scgi",
+        ];
+        apache::load(&enabled)
     }
 }
 

@@ -1,0 +1,198 @@
+//! Our own fronts, and clients that send their requests whole, beside strangers who only hold their connections.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::super::util::process::descriptors;
+use super::super::util::scgi::{ScgiClient, header};
+use super::super::util::strangers::{
+    HERE, NOBODY, can_be_others, connect_many, connect_many_tcp, send_all, until_accepted,
+};
+use super::super::util::{Deadline, cgi};
+use super::{Open, ask_as};
+
+/// What strangers do with their connections.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Habit {
+    /// They say nothing.
+    Idle,
+    /// A header comes, a byte now and then.
+    DripHeader,
+    /// A body does.
+    DripBody,
+    /// They ask for much, and read nothing.
+    Unread,
+    /// What they send is no request, and they stay.
+    Wrong,
+}
+
+impl Habit {
+    /// What they send first, and then now and then.
+    fn words(self) -> (Vec<u8>, &'static [u8]) {
+        match self {
+            Habit::Idle => (Vec::new(), b""),
+            Habit::DripHeader => (b"65000:".to_vec(), b"x"),
+            Habit::DripBody => (header("POST", "/digest", &[], 1_000_000), b"x"),
+            Habit::Unread => (header("GET", "/big?size=600000", &[], 0), b""),
+            Habit::Wrong => (b"GET / HTTP/1.1\r\n".to_vec(), b""),
+        }
+    }
+}
+
+/// The daemon's descriptors, and how many strangers there are: more.
+const FDS: usize = 256;
+const STRANGERS: usize = 300;
+/// So many of them are there whenever a front is started.
+const THERE: usize = 30;
+
+/// Strangers of one habit, who come again when the daemon has closed their connections.
+struct Crowd<'a> {
+    open: &'a Open,
+    habit: Habit,
+    by_tcp: bool,
+    /// The daemon's descriptors without them.
+    before: usize,
+    strangers: Vec<UnixStream>,
+}
+
+impl Crowd<'_> {
+    #[track_caller]
+    fn is_there(&mut self) {
+        let (first, then) = self.habit.words();
+        if descriptors(self.open.daemon) < self.before + THERE {
+            self.strangers.clear();
+            self.strangers = match self.by_tcp {
+                true => connect_many_tcp(self.open.address, STRANGERS),
+                false => connect_many(&self.open.sock(), NOBODY, STRANGERS),
+            };
+            send_all(&self.strangers, &first);
+            until_accepted(self.open.daemon, self.before, THERE);
+        }
+        send_all(&self.strangers, then);
+    }
+}
+
+#[track_caller]
+fn served_beside(habit: Habit, by_tcp: bool) {
+    if !by_tcp && !can_be_others() {
+        return;
+    }
+    let open = Open::limited(Some(FDS), "");
+    let mut crowd = Crowd {
+        open: &open,
+        habit,
+        by_tcp,
+        before: descriptors(open.daemon),
+        strangers: Vec::new(),
+    };
+    for _ in 0..12 {
+        crowd.is_there();
+        open.serves_a_front();
+    }
+    // Many at once have what is kept for them.
+    crowd.is_there();
+    let start = |_| cgi::start_front(&open.app, "/hello");
+    let fronts: Vec<_> = (0..20).map(start).collect();
+    for front in fronts {
+        let hello = front.end().response().ok();
+        assert!(hello.starts_with("hello from "), "{hello}");
+    }
+    assert!(descriptors(open.daemon) <= FDS);
+    // A client that sends its request whole has a place as well: of the same address, or another user.
+    crowd.is_there();
+    if by_tcp {
+        open.serves_by_tcp();
+    } else {
+        ask_as(&open.sock(), 12_345, &header("GET", "/hello", &[], 0)).ok();
+    }
+    drop(crowd);
+    open.is_well();
+}
+
+#[test]
+fn beside_idle_ones() {
+    served_beside(Habit::Idle, false);
+}
+
+#[test]
+fn beside_idle_ones_by_tcp() {
+    served_beside(Habit::Idle, true);
+}
+
+#[test]
+fn beside_those_who_drip_headers() {
+    served_beside(Habit::DripHeader, false);
+}
+
+#[test]
+fn beside_those_who_drip_bodies() {
+    served_beside(Habit::DripBody, false);
+}
+
+#[test]
+fn beside_those_who_drip_bodies_by_tcp() {
+    served_beside(Habit::DripBody, true);
+}
+
+#[test]
+fn beside_those_who_read_nothing() {
+    served_beside(Habit::Unread, false);
+}
+
+#[test]
+fn beside_those_who_send_no_request() {
+    served_beside(Habit::Wrong, false);
+}
+
+/// A web server passes on what its own clients ask, from one address: no share is too small for that.
+#[test]
+fn a_web_server_in_heavy_use_is_never_refused() {
+    const REQUESTS: usize = 1000;
+    let open = Open::start("queue-size = 1000\nqueue-timeout = 60s\nqueue-target = 60s\n");
+    let message = header("GET", "/hello", &[], 0);
+    let connect = |_| {
+        let mut client = ScgiClient::connect_tcp(HERE, open.address);
+        client.send(&message);
+        client
+    };
+    let clients: Vec<ScgiClient> = (0..REQUESTS).map(connect).collect();
+    for mut client in clients {
+        client.reply().ok();
+    }
+    open.is_well();
+}
+
+/// Ends in time, whatever comes: from the connect on, or from the last block.
+#[track_caller]
+fn ends_though_it_drips(first: &[u8], config: &str, status: Option<&str>) {
+    let open = Open::start(config);
+    let mut stranger = connect_many_tcp(open.address, 1).remove(0);
+    send_all(std::slice::from_ref(&stranger), first);
+    let deadline = Deadline::soon();
+    // The stranger's pace.
+    while !Deadline::after(Duration::from_millis(200)).readable(&stranger) {
+        assert!(!deadline.left().is_zero(), "it is kept");
+        send_all(std::slice::from_ref(&stranger), b"x");
+    }
+    let mut said = Vec::new();
+    // What it still sends may reset the connection.
+    let _ = stranger.read_to_end(&mut said);
+    let said = String::from_utf8_lossy(&said);
+    match status {
+        Some(status) => assert!(said.starts_with(status), "{said}"),
+        None => assert_eq!(said, ""),
+    }
+    open.is_well();
+}
+
+#[test]
+fn a_header_that_drips() {
+    ends_though_it_drips(b"65000:", "", None);
+}
+
+#[test]
+fn a_body_that_drips() {
+    let first = header("POST", "/digest", &[], 1_000_000);
+    ends_though_it_drips(&first, "request-timeout = 1s\n", Some("Status: 408 "));
+}
