@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::page::Failure;
 use crate::report::say;
 use crate::spool::{Ahead, IN_MEMORY, Limits, NoRoom, Room};
+use crate::sys::files::Kind;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, clock, files, is, splice};
 
@@ -94,7 +95,9 @@ fn measure(
     };
     if let Some(length) = length {
         let said = request.content_length().is_some();
-        return if length > limits.body {
+        return if request.doubt_of_cgi().is_some() && !has_any(config, input)? {
+            Ok(Some(Measured::new(0)))
+        } else if length > limits.body {
             Err(NoBody::NoRoom(NoRoom::Body))
         } else {
             Ok((!said).then(|| Measured::new(length)))
@@ -116,6 +119,15 @@ fn measure(
     };
     become_input(ahead).map_err(|error| NoBody::NoRoom(NoRoom::Disk(error)))?;
     Ok(Some(Measured::new(len)))
+}
+
+/// Waits for the first byte of a message-body; `false`: its end came before.
+fn has_any(config: &Config, input: BorrowedFd<'_>) -> Result<bool, NoBody> {
+    let is_fed = files::kind(input) != Kind::Other;
+    if is_fed {
+        wait(input, config.timeouts.request)?;
+    }
+    Ok(!is_fed || files::waiting(input).map_err(NoBody::Io)? > 0)
 }
 
 fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result<Ahead, NoBody> {

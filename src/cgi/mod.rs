@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod body;
+mod doubt;
 pub mod edge;
 mod field;
 mod head;
@@ -16,6 +17,7 @@ pub mod unique;
 pub mod uri;
 
 pub use body::Extent;
+pub use doubt::Doubt;
 pub use meta::Peer;
 pub use reader::Reader;
 pub use request::{BadRequest, Request};

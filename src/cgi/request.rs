@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::body::{Extent, is_chunked};
+use super::doubt::{self, Doubt};
 use super::meta::{Peer, admitted};
 use super::script::ScriptPath;
 use super::unique::{Meta, merge_duplicates};
@@ -29,6 +30,7 @@ pub enum BadRequest {
 pub struct Request<'a> {
     meta: Meta<'a>,
     content_length: Option<u64>,
+    doubt: Option<Doubt>,
 }
 
 impl<'a> Request<'a> {
@@ -67,6 +69,7 @@ impl<'a> Request<'a> {
         Ok(Request {
             meta,
             content_length,
+            doubt: None,
         })
     }
 
@@ -110,26 +113,32 @@ impl<'a> Request<'a> {
         Request {
             meta,
             content_length: self.content_length,
+            doubt: self.doubt,
         }
     }
 
     /// nginx with `scgi_request_buffering off` counts in CONTENT_LENGTH what it has got by then, and sends the rest
     /// behind it. The field that it has measured the body by says how much that will be.
     fn count_what_is_still_to_come(&mut self) {
-        let field = find(&self.meta, b"HTTP_CONTENT_LENGTH");
-        let whole = field.and_then(|digits| Some((digits, number(digits).ok()?)));
-        let is_nginx = find(&self.meta, b"DOCUMENT_URI").is_some();
-        let is_coded = find(&self.meta, b"HTTP_TRANSFER_ENCODING").is_some();
-        let Some((digits, length)) = whole.filter(|_| is_nginx && !is_coded) else {
+        if find(&self.meta, b"DOCUMENT_URI").is_none() {
             return;
-        };
-        if self.content_length.is_some_and(|counted| counted < length) {
-            self.content_length = Some(length);
-            for (name, value) in &mut self.meta {
-                if *name == b"CONTENT_LENGTH" {
-                    *value = digits;
+        }
+        let field = find(&self.meta, b"HTTP_CONTENT_LENGTH");
+        let is_coded = find(&self.meta, b"HTTP_TRANSFER_ENCODING").is_some();
+        let whole = field.filter(|_| !is_coded);
+        let whole = whole.and_then(|digits| Some((digits, number(digits).ok()?)));
+        match (self.content_length, whole) {
+            (Some(counted), Some((digits, length))) if counted < length => {
+                self.content_length = Some(length);
+                for (name, value) in &mut self.meta {
+                    if *name == b"CONTENT_LENGTH" {
+                        *value = digits;
+                    }
                 }
+                self.doubt = doubt::of_path(self).filter(|_| counted == 0);
             }
+            (Some(counted), _) => self.doubt = (counted > 0).then_some(Doubt::Counted),
+            (None, _) => {}
         }
     }
 
@@ -159,6 +168,19 @@ impl<'a> Request<'a> {
         self.content_length
     }
 
+    /// Whether the message-body may never come: of a web server's own SCGI module.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    /// The same of a CGI. nginx tells FastCGI, and so fcgiwrap, the length that its client has said, for a subrequest
+    /// without a message-body, too.
+    pub fn doubt_of_cgi(&self) -> Option<Doubt> {
+        let has_body = self.content_length.is_some_and(|length| length > 0);
+        let doubt = has_body.then(|| doubt::of_path(self)).flatten();
+        (doubt == Some(Doubt::Elsewhere)).then_some(Doubt::Cgi)
+    }
+
     /// How far the message-body goes. A length wins: who said it has undone the chunks.
     pub fn extent(&self) -> Extent {
         match (self.content_length, self.value("HTTP_TRANSFER_ENCODING")) {
@@ -177,6 +199,7 @@ impl<'a> Request<'a> {
         Request {
             meta: meta.collect(),
             content_length,
+            doubt: self.doubt.filter(|_| content_length == self.content_length),
         }
     }
 

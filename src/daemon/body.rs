@@ -27,6 +27,7 @@ use smallvec::SmallVec;
 
 use super::Daemon;
 use super::client::{Phase, TURN, Taken};
+use super::doubt;
 use super::watch::End;
 use crate::cgi::meta::Peer;
 use crate::page::Failure;
@@ -234,6 +235,7 @@ impl Daemon {
             return;
         };
         let kept = request.header.len();
+        let due = clock::now() + doubt::patience(request, self.config.timeouts.request);
         let store = std::mem::take(&mut request.ahead);
         let body = if request.to_end {
             Body::to_end(spool::Limits::of(&self.config), store)
@@ -242,7 +244,6 @@ impl Daemon {
         };
         client.phase = Phase::Receiving { body };
         client.watch(&self.poll, ticket, End::Input, Interest::Read);
-        let due = clock::now() + self.config.timeouts.request;
         self.limited.insert(ticket, due);
         // If nothing is there yet, its front is told at the end of this turn that we have it.
         self.events.push_back(Event::Announced(ticket));
@@ -284,10 +285,12 @@ impl Daemon {
         match came {
             Ok(Came::Enough) if self.is_cut(ticket) => self.hang_up(ticket),
             Ok(Came::Enough) => self.arrive_with_body(ticket),
+            Ok(Came::Short) if self.do_without_body(ticket, true) => self.arrive_with_body(ticket),
             Ok(Came::Short) => self.refuse_body(ticket, "the message-body ended early"),
             Ok(Came::Waits { moved }) => {
                 self.keep(ticket, kept);
-                if moved && self.keeps_pace(ticket) {
+                let has_begun = moved && self.has_begun_to_send(ticket);
+                if moved && self.keeps_pace(ticket) || has_begun {
                     let due = now + self.config.timeouts.request;
                     self.limited.insert(ticket, due);
                 }
@@ -333,7 +336,7 @@ impl Daemon {
         })
     }
 
-    fn arrive_with_body(&mut self, ticket: Ticket) {
+    pub(super) fn arrive_with_body(&mut self, ticket: Ticket) {
         let Some(client) = self.clients.get_mut(&ticket) else {
             return;
         };

@@ -5,10 +5,10 @@
 //! | phase | what happens | and then |
 //! | --- | --- | --- |
 //! | Header | the header is there; the body is not needed yet, or all there | Waiting |
-//! | Header | the header is there, and some of the body is not, or nobody knows | Receiving |
+//! | Header | the header is there, and some of the body is not, or that is unknown | Receiving |
 //! | Header | it makes no sense, or is too large | Answering |
 //! | Header | it did not come in time; the connection ends | - |
-//! | Receiving | the body is there, comes fast, or finds no more room | Waiting |
+//! | Receiving | the body is there, comes fast, or finds no more room; or there is none, after all | Waiting |
 //! | Receiving | the body ends early (400), stops coming (408), or only its end would tell its length and it is too large (413) or finds no room (503) | Answering |
 //! | Receiving | the front is gone | - |
 //! | Waiting | a worker is idle | Running |
@@ -44,8 +44,8 @@ use super::header::{HeaderReader, measured};
 use super::outgoing::Outgoing;
 use super::watch::{End, Watches};
 use crate::answer::DRAIN_BYTES;
-use crate::cgi::Reader;
 use crate::cgi::meta::Peer;
+use crate::cgi::{Doubt, Reader};
 use crate::handoff;
 use crate::page::{Failure, Form};
 use crate::policy::pool::WorkerId;
@@ -130,6 +130,8 @@ pub(super) struct Taken {
     pub(super) length: u64,
     /// It goes to its end, which was not seen yet; until then `length` is the largest number.
     pub(super) to_end: bool,
+    /// Nothing of the message-body may come.
+    pub(super) doubt: Option<Doubt>,
     /// The beginning of the message-body.
     pub(super) ahead: Ahead,
     pub(super) form: Form,
@@ -189,6 +191,7 @@ impl Taken {
             header: Vec::new(),
             length,
             to_end: false,
+            doubt: None,
             ahead: Ahead::Nothing,
             form: Form::Text,
             head_only: false,
@@ -211,11 +214,12 @@ impl Taken {
         }
     }
 
-    /// A message-body that goes to its end has turned out to have so many bytes.
+    /// The message-body has turned out to have so many bytes.
     pub(super) fn measure(&mut self, length: u64) {
         self.header = measured(&self.header, length);
         self.length = length;
         self.to_end = false;
+        self.doubt = None;
     }
 
     /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.

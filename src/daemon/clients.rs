@@ -175,12 +175,16 @@ impl Daemon {
         let is_whole = client
             .input()
             .is_none_or(|input| Daemon::has_whole_body(input, missing));
+        let never_has_body = !is_whole && client.never_has_body();
         if let Some((failure, sentence)) = refusal {
             self.note_refusal(ticket, &sentence);
             self.reload_if_edited();
             self.answer(ticket, failure, &sentence);
         } else if to_end {
             self.announce(ticket);
+        } else if never_has_body {
+            self.do_without_body(ticket, false);
+            self.arrive(ticket);
         } else if self.config.limits.body.is_some_and(|limit| length > limit) {
             self.answer(ticket, Failure::BodyTooLarge, "");
         } else if is_whole || self.pool.is_full() {
@@ -451,12 +455,7 @@ impl Daemon {
         while let Some(ticket) = self.limited.pop(now) {
             ::log::debug!("time is over: ticket={ticket}");
             match self.clients.get(&ticket).map(|client| &client.phase) {
-                Some(Phase::Receiving { .. }) => {
-                    let sentence = "the message-body did not come in time";
-                    self.note_refused(ticket, Level::Info, sentence, "", now);
-                    self.tell_web_server(ticket, sentence);
-                    self.answer(ticket, Failure::RequestTimeout, "");
-                }
+                Some(Phase::Receiving { .. }) => self.body_is_late(ticket),
                 Some(Phase::Running { .. }) => self.lose(ticket),
                 _ => self.close(ticket),
             }

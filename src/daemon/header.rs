@@ -282,10 +282,16 @@ impl HeaderReader {
             Extent::None => (0, false),
             Extent::ToEnd => (u64::MAX, true),
         };
+        let doubt = if is_handoff {
+            request.doubt_of_cgi()
+        } else {
+            request.doubt()
+        };
         let mut taken = Box::new(Taken {
             header: message,
             length,
             to_end,
+            doubt,
             ahead: if passed.is_some() {
                 Ahead::Nothing
             } else {
@@ -339,7 +345,7 @@ fn ahead(behind: &[u8], length: u64) -> Ahead {
     }
 }
 
-/// A worker's message, once its message-body was read to its end.
+/// A worker's message, once it is known how long its message-body is. What its client said of that is gone.
 pub(super) fn measured(message: &[u8], length: u64) -> Vec<u8> {
     let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
         return message.to_vec();
@@ -444,8 +450,9 @@ mod tests {
 
     #[test]
     fn a_message_is_measured_and_keeps_the_rest() {
-        let pairs: [(&[u8], &[u8]); 3] = [
+        let pairs: [(&[u8], &[u8]); 4] = [
             (b"POLYCGI", b"1"),
+            (b"HTTP_CONTENT_LENGTH", b"5"),
             (b"HTTP_TRANSFER_ENCODING", b"chunked"),
             (b"HTTP_X", b"y"),
         ];

@@ -23,6 +23,7 @@ mod client;
 mod clients;
 mod commands;
 mod door;
+mod doubt;
 mod errors;
 mod exchange;
 mod exchanges;

@@ -6,6 +6,7 @@ mod overrides;
 mod programs;
 mod requests;
 mod responses;
+mod subrequests;
 
 use crate::util::{Deadline, Hosted, Watch, WebServer};
 

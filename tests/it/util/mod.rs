@@ -14,7 +14,7 @@ mod hosted;
 mod http;
 mod lighttpd;
 mod load;
-mod nginx;
+pub(crate) mod nginx;
 pub(crate) mod patient;
 mod piped;
 pub(crate) mod process;

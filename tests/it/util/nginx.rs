@@ -29,7 +29,7 @@ const NAMES: [(&str, &str); 12] = [
 
 /// Starts it with this location, and stops the others after it.
 #[track_caller]
-pub(super) fn start(dir: &Dir, folder: &str, location: &str, others: Vec<Program>) -> Server {
+pub(crate) fn start(dir: &Dir, folder: &str, location: &str, others: Vec<Program>) -> Server {
     let address = free_address();
     let (root, config) = config(dir, folder, address, location);
     let watch = Watch::on(&root);
@@ -80,12 +80,12 @@ fn config(dir: &Dir, folder: &str, address: SocketAddr, location: &str) -> (Path
 /// With fcgiwrap beside it, for what lies in `cgi-bin`.
 #[track_caller]
 pub(super) fn start_with_fcgiwrap(dir: &Dir, folder: &str, more: &str) -> Server {
-    start_beside_fcgiwrap(dir, folder, |socket| fastcgi(socket, more))
+    start_beside_fcgiwrap(dir, folder, |socket| fastcgi("/cgi-bin/", socket, more))
 }
 
 /// With a location that leads to the fcgiwrap behind a socket.
 #[track_caller]
-pub(super) fn start_beside_fcgiwrap(
+pub(crate) fn start_beside_fcgiwrap(
     dir: &Dir,
     folder: &str,
     location: impl FnOnce(&Path) -> String,
@@ -96,9 +96,10 @@ pub(super) fn start_beside_fcgiwrap(
     start(dir, folder, &location(&socket), vec![fcgiwrap])
 }
 
-fn fastcgi(socket: &Path, more: &str) -> String {
+/// What begins with that path are CGIs.
+pub(crate) fn fastcgi(target: &str, socket: &Path, more: &str) -> String {
     format!(
-        "location /cgi-bin/ {{\nfastcgi_split_path_info ^(/cgi-bin/[^/]+)(/.*)$;\n\
+        "location {target} {{\nfastcgi_split_path_info ^(/cgi-bin/[^/]+)(/.*)$;\n\
          {}fastcgi_param CONTENT_LENGTH $content_length;\nfastcgi_param GATEWAY_INTERFACE CGI/1.1;\nfastcgi_param SERVER_PROTOCOL $server_protocol;\n\
          fastcgi_param SERVER_SOFTWARE nginx/$nginx_version;\nfastcgi_param SERVER_ADDR $server_addr;\n\
          fastcgi_param SCRIPT_NAME $fastcgi_script_name;\nfastcgi_param PATH_INFO $fastcgi_path_info;\n\
@@ -110,7 +111,7 @@ fn fastcgi(socket: &Path, more: &str) -> String {
 }
 
 /// What begins with that path goes to an SCGI server.
-pub(super) fn scgi(target: &str, scgi: &str, more: &str) -> String {
+pub(crate) fn scgi(target: &str, scgi: &str, more: &str) -> String {
     let to = if scgi.starts_with('/') {
         format!("unix:{scgi}")
     } else {
