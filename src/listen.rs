@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::config::{Address, Listen, User};
 use crate::sys::listen::{self, Name};
-use crate::sys::{Errno, accounts, files, is, process, socket};
+use crate::sys::{Errno, accounts, fdpass, files, is, process, socket};
 
 /// Why nobody can be served at an address.
 #[derive(Debug)]
@@ -165,6 +165,8 @@ fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Why> {
         true => Why::Live(0),
         false => Why::System("bind", error),
     })?;
+    // Before others can connect. An older kernel takes them, and we don't receive them.
+    let _ = fdpass::refuse(socket.as_fd());
     if let Err(why) = set_permissions(path, how) {
         // By now it is ours.
         let _ = fs::remove_file(path);

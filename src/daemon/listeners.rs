@@ -25,7 +25,7 @@ use crate::report::plain;
 use crate::start::NameLock;
 use crate::sys::files::{self, Identity};
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::{environ, process, socket};
+use crate::sys::{environ, fdpass, process, socket};
 
 /// systemd's SD_LISTEN_FDS_START.
 const FIRST_GIVEN: RawFd = 3;
@@ -293,6 +293,8 @@ impl Daemon {
             );
             return;
         }
+        // No front comes there. A socket of TCP, or an older kernel, knows nothing of that.
+        let _ = fdpass::refuse(socket.as_fd());
         match &origin {
             Origin::Given => ::log::info!("listening: descriptor={}", socket.as_raw_fd()),
             Origin::Listen { address, .. } => ::log::info!("listening: address={address}"),

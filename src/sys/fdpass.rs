@@ -94,6 +94,27 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     Ok(Received { len, fds, cut })
 }
 
+/// Has the kernel refuse descriptors to all that connect to this listener from now on (SO_PASSRIGHTS, of Linux 6.16).
+///
+/// One that is not received is closed on our behalf, which takes as long as its owner likes if it is a TCP socket that
+/// lingers (socket(7), SO_LINGER). An older kernel can't be asked for that.
+pub fn refuse(listener: BorrowedFd<'_>) -> io::Result<()> {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let off: libc::c_int = 0;
+    // SAFETY: `off` lives until the call returns, is as large as is said, and is only read.
+    let set = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    Errno::result(set)?;
+    Ok(())
+}
+
 /// A message without control data, and its one part, which it does not point to yet.
 fn empty_message(base: *mut u8, len: usize) -> (libc::iovec, libc::msghdr) {
     let part = libc::iovec {
@@ -139,6 +160,24 @@ mod tests {
         assert_eq!(flags & nix::libc::FD_CLOEXEC, nix::libc::FD_CLOEXEC);
         let empty = receive(theirs.as_fd(), &mut buffer).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn descriptors_are_refused_where_the_kernel_can() {
+        use std::os::unix::net::UnixListener;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        if let Err(error) = refuse(listener.as_fd()) {
+            let is_unknown = error.raw_os_error() == Some(Errno::ENOPROTOOPT as i32);
+            assert!(is_unknown, "{error}");
+            return;
+        }
+        let client = UnixStream::connect(&path).unwrap();
+        let error = send(client.as_fd(), b"x", &[client.as_fd()]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::EPERM as i32));
+        assert_eq!(send(client.as_fd(), b"x", &[]).unwrap(), 1);
     }
 
     #[test]

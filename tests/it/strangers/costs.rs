@@ -1,19 +1,25 @@
 //! What a connection costs the daemon: no descriptor but its own, and memory for what has come.
 
 use std::fs::{self, Permissions};
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt};
 
-use super::super::util::Dir;
-use super::super::util::process::descriptors;
+use super::super::util::process::{descriptors, send, stop};
 use super::super::util::scgi::header;
 use super::super::util::strangers::{
-    NOBODY, can_be_others, connect_many, connect_many_tcp, private_memory, send_all,
+    NOBODY, can_be_others, connect_many, connect_many_tcp, pass, private_memory, send_all,
     send_with_descriptors, tests_uid, until_accepted, until_read,
 };
+use super::super::util::{Dir, not_tested};
 use super::Open;
 
 /// Lets all users in where only our own belong. What passes descriptors there is refused by no kernel.
@@ -81,13 +87,57 @@ fn too_many_descriptors_of_our_own_user() {
     }
 }
 
-/// As many strangers as the daemon has room for on this host, up to 4,000.
-fn crowd() -> usize {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit can be read");
-    // It keeps two thirds of its descriptors for others.
-    let guests = usize::try_from(hard / 3).unwrap_or(usize::MAX);
-    guests.saturating_sub(100).min(4000)
+/// To close a TCP socket that lingers takes as long as its owner likes, and what is passed is closed by whom it was
+/// passed to.
+#[test]
+fn a_descriptor_that_lingers_holds_nothing_up() {
+    if !can_be_others() {
+        return;
+    }
+    let open = Open::start("");
+    let (lingering, far) = lingers_for(Duration::from_secs(60));
+    let client = connect_many(&open.sock(), NOBODY, 1).remove(0);
+    stop(open.daemon);
+    let sent = pass(&client, b"x", &[lingering.as_raw_fd()]);
+    // The end of its peer ends its waiting, and is what the daemon must not need.
+    let far = Some(far).filter(|_| sent);
+    drop(lingering);
+    send(open.daemon, Signal::SIGCONT);
+    if sent && is_older_than(6, 16) {
+        not_tested("this kernel can't refuse a descriptor (Linux 6.16): the daemon waits");
+    } else {
+        open.is_well();
+    }
+    drop(far);
 }
+
+/// A connection whose end waits so long for what its peer does not read, and this peer.
+fn lingers_for(time: Duration) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be had");
+    let address = listener.local_addr().expect("it has an address");
+    let mut near = TcpStream::connect(address).expect("it can be connected to");
+    let (far, _) = listener.accept().expect("it has come");
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: time.as_secs() as libc::c_int,
+    };
+    setsockopt(&near, sockopt::Linger, &linger).expect("it can be told to linger");
+    near.set_nonblocking(true)
+        .expect("it can be told not to wait");
+    while near.write(&[0; 65_536]).is_ok() {}
+    (near, far)
+}
+
+fn is_older_than(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split('.')
+        .map_while(|word| word.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) < (Some(major), Some(minor))
+}
+
+/// They are all there within a header's time, and fewer than the daemon has room for.
+const CROWD: usize = 1000;
 
 /// A connection, and what is known of it, in bytes.
 const EACH: u64 = 1536;
@@ -96,24 +146,23 @@ const EACH: u64 = 1536;
 #[track_caller]
 fn memory_of_each(sent: &[u8], by_tcp: bool) -> u64 {
     let open = Open::start("");
-    let count = crowd();
     let (fds, memory) = (descriptors(open.daemon), private_memory(open.daemon));
     let after = if by_tcp {
-        let strangers = connect_many_tcp(open.address, count);
+        let strangers = connect_many_tcp(open.address, CROWD);
         send_all(&strangers, sent);
-        until_accepted(open.daemon, fds, count);
+        until_accepted(open.daemon, fds, CROWD, &strangers);
         // What came before it is read when it is served.
         open.serves_by_tcp();
         private_memory(open.daemon)
     } else {
-        let strangers = connect_many(&open.sock(), NOBODY, count);
+        let strangers = connect_many(&open.sock(), NOBODY, CROWD);
         send_all(&strangers, sent);
-        until_accepted(open.daemon, fds, count);
+        until_accepted(open.daemon, fds, CROWD, &strangers);
         strangers.iter().for_each(until_read);
         private_memory(open.daemon)
     };
     open.is_well();
-    after.saturating_sub(memory) / count as u64
+    after.saturating_sub(memory) / CROWD as u64
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn wrong_ones() -> Vec<(Vec<u8>, &'static str)> {
         let first = [("CONTENT_LENGTH", "0"), ("SCGI", "1")];
         netstring(first.into_iter().chain(more.iter().copied()))
     };
-    let twice = [("REQUEST_URI", "/one"), ("REQUEST_URI", "/other")];
+    let twice = [("HTTP_HOST", "one"), ("HTTP_HOST", "other")];
     vec![
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "begin with its length"),
         (b"3:abcd".to_vec(), "in a comma"),

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -66,8 +67,13 @@ pub(crate) fn send_all(strangers: &[UnixStream], bytes: &[u8]) {
 /// the connection is closed.
 #[track_caller]
 pub(crate) fn send_with_descriptors(stranger: &UnixStream, bytes: &[u8], count: usize) -> bool {
-    let raw: Vec<RawFd> = vec![stranger.as_raw_fd(); count];
-    let rights = [ControlMessage::ScmRights(&raw)];
+    pass(stranger, bytes, &vec![stranger.as_raw_fd(); count])
+}
+
+/// The same with these descriptors.
+#[track_caller]
+pub(crate) fn pass(stranger: &UnixStream, bytes: &[u8], raw: &[RawFd]) -> bool {
+    let rights = [ControlMessage::ScmRights(raw)];
     let flags = MsgFlags::MSG_NOSIGNAL;
     let parts = [IoSlice::new(bytes)];
     match sendmsg::<UnixAddr>(stranger.as_raw_fd(), &parts, &rights, flags, None) {
@@ -93,9 +99,9 @@ pub(crate) fn until_read(stranger: &UnixStream) {
     }
 }
 
-/// Waits until the daemon has accepted that many more connections than it had.
+/// Waits until the daemon has accepted that many more connections than it had. `strangers`: those that are to come in.
 #[track_caller]
-pub(crate) fn until_accepted(daemon: i32, before: usize, more: usize) {
+pub(crate) fn until_accepted(daemon: i32, before: usize, more: usize, strangers: &[UnixStream]) {
     let deadline = Deadline::soon();
     while descriptors(daemon) < before + more {
         assert!(
@@ -103,7 +109,8 @@ pub(crate) fn until_accepted(daemon: i32, before: usize, more: usize) {
             "{} of {more} are accepted",
             descriptors(daemon).saturating_sub(before)
         );
-        thread::yield_now();
+        // Nobody is told of an accept, so this looks again; to look without a pause would slow it down.
+        Deadline::after(Duration::from_millis(10)).readable(&strangers[strangers.len() - 1]);
     }
 }
 
