@@ -11,6 +11,7 @@ use super::listeners::Origin;
 use super::{Daemon, NAME};
 use crate::app::environment;
 use crate::policy::pool::State;
+use crate::policy::queue::Ticket;
 use crate::start;
 use crate::sys::files::{self, Identity};
 use crate::sys::process;
@@ -99,7 +100,7 @@ impl Daemon {
         };
         if self.leaving.has_begun() {
             self.upgrade.wanted = None;
-        } else if self.is_quiet() {
+        } else if self.is_quiet() || wanted.until <= now && self.is_quiet_but_for_idle_guests() {
             self.become_new();
         } else if wanted.until <= now {
             let is_pausing = !wanted.is_pausing && self.can_start();
@@ -134,6 +135,22 @@ impl Daemon {
         nobody && !self.pool.workers().any(|(_, worker)| is_busy(worker.state)) && self.can_start()
     }
 
+    /// At the end of a pause guests that have sent no request, or have their answer, are not waited for: they could
+    /// come again for ever.
+    fn is_quiet_but_for_idle_guests(&mut self) -> bool {
+        if !self.upgrade.wanted.is_some_and(|wanted| wanted.is_pausing) {
+            return false;
+        }
+        let idle: Vec<Ticket> = self.shares.idle().collect();
+        let all = idle.len() == self.clients.len();
+        if all {
+            for ticket in idle {
+                self.drop_client(ticket);
+            }
+        }
+        all && self.is_quiet()
+    }
+
     /// Zygote and workers find the ends of their channels, leave, and are buried by whoever we are then.
     fn become_new(&mut self) {
         self.upgrade.wanted = None;
@@ -146,6 +163,7 @@ impl Daemon {
         let path = self.upgrade.binary.display();
         ::log::info!("upgrade: {path} was replaced");
         self.write_state();
+        self.told.say_rest();
         self.servers.end_all(&self.signals);
         let error = self.exec();
         let path = self.upgrade.binary.display();

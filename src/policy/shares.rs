@@ -151,6 +151,15 @@ impl<O: Copy + Ord> Shares<O> {
         self.guests.len()
     }
 
+    /// Guests that have sent no whole header, or have their answer.
+    pub fn idle(&self) -> impl Iterator<Item = Ticket> {
+        let is_idle = |guest: &Guest<O>| matches!(guest.stage, Stage::Answered | Stage::Unheard);
+        let guests = self.guests.iter();
+        guests
+            .filter(move |(_, guest)| is_idle(guest))
+            .map(|(&ticket, _)| ticket)
+    }
+
     /// There is no place, and no guest gives way.
     pub fn is_full(&self) -> bool {
         self.guests.len() >= self.limits.guests && self.by_count.is_empty()
@@ -305,6 +314,9 @@ mod tests {
         shares.leave(0);
         assert!(!shares.is_full());
         assert_eq!(shares.enter(99, STRANGER, true), None);
+        shares.go_to(1, Stage::Answered);
+        shares.go_to(2, Stage::Slow);
+        assert_eq!(shares.idle().collect::<Vec<_>>(), [1, 99]);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::super::util::scgi::{ScgiClient, header};
 use super::super::util::strangers::{
     HERE, NOBODY, can_be_others, connect_many, connect_many_tcp, send_all, until_accepted,
 };
-use super::super::util::{Deadline, cgi};
+use super::super::util::{Deadline, cgi, free_address, installed};
 use super::{Open, ask_as};
+use crate::leaving::{install, with_own_polycgi};
 
 /// What strangers do with their connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +68,7 @@ impl Crowd<'_> {
                 false => connect_many(&self.open.sock(), NOBODY, STRANGERS),
             };
             send_all(&self.strangers, &first);
-            until_accepted(self.open.daemon, self.before, THERE);
+            until_accepted(self.open.daemon, self.before, THERE, &self.strangers);
         }
         send_all(&self.strangers, then);
     }
@@ -161,6 +162,33 @@ fn a_web_server_in_heavy_use_is_never_refused() {
         client.reply().ok();
     }
     open.is_well();
+}
+
+/// Connections that say nothing, and come again, do not keep a daemon from becoming its new version.
+#[test]
+fn an_upgrade_beside_idle_ones() {
+    let address = free_address();
+    let config = format!(
+        "wsgi = testapp:application\nmode = daemon\nidle-timeout = 10s\nlisten = {address}\n"
+    );
+    let (dir, app) = with_own_polycgi(&config);
+    cgi::start_front(&app, "/hello").end().response().ok();
+    let serving = dir.daemon();
+    let mut idle = connect_many_tcp(address, 3);
+    install(&dir, &installed("polycgi"));
+    let deadline = Deadline::soon();
+    while !dir.daemon_log().contains("info: upgrade: ") {
+        assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
+        // Their pace: one of them is always young, and none is there for a header's time.
+        Deadline::after(Duration::from_millis(500)).readable(&idle[0]);
+        idle.remove(0);
+        idle.push(connect_many_tcp(address, 1).remove(0));
+        // With each request it is looked whether the code is what it was.
+        cgi::start_front(&app, "/hello").end().response().ok();
+    }
+    drop(idle);
+    cgi::start_front(&app, "/hello").end().response().ok();
+    assert_eq!(dir.daemon(), serving);
 }
 
 /// Ends in time, whatever comes: from the connect on, or from the last block.
