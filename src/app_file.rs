@@ -300,7 +300,7 @@ impl fmt::Display for NotAnApp {
             NotAnApp::NoConfig(path, tried) => {
                 let tried: Vec<String> = tried.iter().map(|p| p.display().to_string()).collect();
                 let (path, tried) = (path.display(), tried.join(" nor "));
-                write!(f, "{path} has no configuration: there is no {tried}")
+                write!(f, "{path} has no configuration: there is no file {tried}")
             }
             NotAnApp::NotOurs(path) => {
                 write!(
