@@ -36,15 +36,14 @@
 import faulthandler
 import gc
 import mmap
-from _signal import ITIMER_REAL, SIG_SETMASK, SIGALRM, SIGRTMAX, alarm, getitimer, set_wakeup_fd
+from _signal import SIG_SETMASK, SIGRTMAX, alarm, getitimer, set_wakeup_fd
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD, SO_TYPE, SOCK_DGRAM
-from resource import RLIM_INFINITY, RLIMIT_CPU, getrlimit
+from resource import RLIM_INFINITY, RLIMIT_CPU
 
 faulthandler, gc, mmap = map(copy, (faulthandler, gc, mmap))
 LARGEST = 1 << 20  # bytes of a packet; a send buffer is smaller by default
 ROOM = CMSG_SPACE(12)  # bytes: beside it come three descriptors
 QUIET = 1  # seconds without a request after which a worker needs nobody to end it
-LAST_WORDS = 30  # seconds that a worker has for its atexit handlers and threads
 ATTEMPTS = 5  # at an import during which no file changes
 BOARD = 16384  # bytes: in each part one place for each worker
 MOVED = 4096 // 4  # of its numbers of 32 bits
@@ -81,7 +80,7 @@ def receive(channel, buffer):
                   for fd in memoryview(data).cast('i')]
 
 
-def import_or_exit(target, channel, before=None):
+def import_or_exit(target, channel, begun, before=None):
     """before: what is called before an error is told."""
     try:
         return load(target)
@@ -92,6 +91,7 @@ def import_or_exit(target, channel, before=None):
         flush()
         reason = '%s: %s' % (type(error).__name__, error)
         say(channel, 'failed ' + ' '.join(reason.split())[:500])
+        begun.end_now()
         os._exit(1)
 
 
@@ -122,12 +122,18 @@ class Zygote:
         self.watch = Watch(limits[3:], self.journal)
         self.dropped = mmap.mmap(-1, len(DROPPED))  # shared with the workers: what was told of
         settle(target, directory)
+        try:
+            os.setpgid(0, 0)
+        except OSError:
+            pass  # it leads a session, and so its group
+        self.begun = Begun()
+        self.begun.own(AT_IMPORT | ZYGOTE)
         SourceFileLoader.path_stats = noting_path_stats
         self.app = None
         self.preload = int(preload)  # or which attempt this is
         if self.preload:
             self.began = time.time_ns()
-            self.app = import_or_exit(target, self.daemon, self.failed)
+            self.app = import_or_exit(target, self.daemon, self.begun, self.failed)
             self.check()
             loaded = files(self.began)
             self.retry_if_unstable(loaded)
@@ -153,12 +159,12 @@ class Zygote:
 
     def serve(self):
         """Carries out what the daemon says. In a worker, this returns its index and its ends of
-        channel and stderr."""
+        channel and stderr; in the zygote None, when it is to end."""
         buffer = bytearray(64)
         while True:
             size, fds = receive(self.daemon, buffer)
-            if not size:
-                os._exit(0)
+            if not size or buffer[:size] == b'leave':
+                return self.leave(is_told=size)
             if buffer[:size] == b'look':
                 for words in self.watch.changes():
                     say(self.daemon, words)
@@ -168,6 +174,13 @@ class Zygote:
             self.check(index, fds)
             if self.fork(index, fds):
                 return (index, *fds)
+
+    def leave(self, is_told):
+        """The application's exit handlers are to run, and then what it has started is to end."""
+        signal(SIGTERM, lambda *_: None)
+        if not is_told:
+            self.begun.look_after_orphans(self.switch)
+        self.begun.limit_exit(LAST_WORDS)
 
     def fork(self, index, fds):
         """True in the worker; the zygote closes fds."""
@@ -209,7 +222,9 @@ class Zygote:
         self.start_anew(0)
 
     def start_anew(self, preload):
-        flush()
+        self.begun.end_now()
+        for number in SIGTERM, SIGALRM:
+            signal(number, SIG_DFL)
         for fd in self.fds:
             os.set_inheritable(fd, True)
         try:
@@ -237,6 +252,14 @@ class Zygote:
             except OSError:
                 pass  # not open any more, or not connected
         return None
+
+
+def forget_children():
+    """What multiprocessing has started at the import is the zygote's: at exit it would be ended for all of us."""
+    try:
+        modules['multiprocessing.process']._children.clear()
+    except Exception:
+        pass  # it was not imported
 
 
 def connected(fd):
@@ -349,6 +372,9 @@ class Worker:
         self.max_rss = zygote.max_rss
         limit = getrlimit(RLIMIT_CPU)[0]
         self.max_cpu = None if limit == RLIM_INFINITY else limit * ENOUGH
+        self.begun = zygote.begun
+        self.begun.own(0 if zygote.preload else AT_IMPORT)
+        forget_children()
         self.journal = zygote.journal
         self.dropped = zygote.dropped
         self.daemon = socket(fileno=channel)
@@ -362,6 +388,7 @@ class Worker:
         self.events = poll()
         for fd in channel, self.wake:
             self.events.register(fd, POLLIN)
+        self.handler = self.terminate
         at_fork(self.disown)
         try:
             with open('/proc/self/oom_score_adj', 'w') as file:
@@ -376,11 +403,11 @@ class Worker:
         if not zygote.preload:
             self.seen = None
             self.began = time.time_ns()
-            self.app = import_or_exit(zygote.target, self.daemon, lambda error: note_failure(
+            self.app = import_or_exit(zygote.target, self.daemon, self.begun, lambda error: note_failure(
                 zygote, error, files(self.began)))
+            self.begun.own(0)
             self.note()
         faulthandler.register(SIGRTMAX, 2, all_threads=True, chain=False)
-        self.handler = self.terminate
         self.listen()
         say(self.daemon, 'ready %d' % os.getpid())
 
@@ -412,6 +439,7 @@ class Worker:
 
     def disown(self):
         """In a child that the application forked."""
+        self.begun.disown()
         self.armed = None
         if self.request:
             self.request.disown()
@@ -551,7 +579,9 @@ class Worker:
 
 def run_pool(*words):
     zygote = Zygote(*words)
-    Worker(zygote, *zygote.serve()).serve()
+    worker = zygote.serve()
+    if worker:
+        Worker(zygote, *worker).serve()
 
 
 def try_import(target, directory):

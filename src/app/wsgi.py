@@ -11,8 +11,8 @@
 # that the interpreter has not loaded anyway, and what a plain GET does not need is text until then.
 #
 # This file is what both ways have in common; wsgi.rs puts together what the interpreter gets. A CGI
-# gets this file, with streams.py as the text for later. A pool gets loaded.py, outgoing.py and pool.py
-# behind it, and all of them share one namespace.
+# gets this file, with streams.py as the text for later. A pool gets loaded.py, outgoing.py, begun.py and
+# pool.py behind it, and all of them share one namespace.
 #
 # An application may replace functions of any module and builtins, as gevent does, and have a module of its
 # own of any name. So:
@@ -340,8 +340,10 @@ def settle(target, directory):
 def at_fork(disown):
     """disown: what a child of the application does first."""
     def in_child():
-        disown()
-        pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
+        try:
+            disown()
+        finally:
+            pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
     # A SIGTERM for a child must find the child's disposition, and not ours.
     os.register_at_fork(before=lambda: pthread_sigmask(SIG_BLOCK, (SIGTERM,)), after_in_child=in_child,
                         after_in_parent=lambda: pthread_sigmask(SIG_UNBLOCK, (SIGTERM,)))

@@ -25,9 +25,10 @@ const LATER: &str = include_str!("streams.py");
 /// Where that text goes.
 const LATER_PLACE: &str = "STREAMS";
 /// What only a pool needs, behind the adaptor and in this order.
-const POOL: [&str; 3] = [
+const POOL: [&str; 4] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
+    include_str!("begun.py"),
     include_str!("pool.py"),
 ];
 /// What the dead man's switch of a worker leaves a daemon to end it: for a dump, a tidy end, and a kill.

@@ -96,6 +96,16 @@ impl Process {
         Ok(())
     }
 
+    /// Tells a zygote that it is not wanted any more. The end of its channel alone means that the daemon has died.
+    pub(super) fn say_leave(&self) {
+        if let Some(channel) = &self.channel
+            && let Err(error) = fdpass::send(channel.as_fd(), b"leave", &[])
+        {
+            // One that has ended, or does not listen, is killed when its time is over.
+            ::log::debug!("cannot tell a zygote to leave: {error}");
+        }
+    }
+
     pub(super) fn hang_up(&mut self, poll: &Poll) {
         if let Some(channel) = self.channel.take() {
             poll.remove(&channel);

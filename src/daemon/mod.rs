@@ -72,7 +72,7 @@ use crate::sys::lock::Shared;
 use crate::sys::poll::{Poll, Ready};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::splice::Scratch;
-use crate::sys::{clock, process};
+use crate::sys::{clock, mark, process};
 use client::Client;
 use commands::Wish;
 use errors::Lines;
@@ -243,6 +243,7 @@ impl Daemon {
                 self.workers.kill_all();
                 self.servers.kill_all();
                 self.kill_children();
+                mark::kill_left(None);
                 return Exit::OsError;
             }
             for &event in &ready {
@@ -254,6 +255,7 @@ impl Daemon {
         self.servers.kill_all();
         self.servers.clear(&self.poll);
         self.kill_children();
+        mark::kill_left(None);
         self.write_last_state();
         self.told.say_rest();
         ::log::info!(
@@ -398,6 +400,7 @@ impl Daemon {
         self.watch_the_long(now);
         self.look_at_runs(now);
         self.keep_servers(now);
+        self.workers.release_zygotes(now, &self.poll);
         self.workers.kill_overdue(now);
         self.leave_further(now);
         if self.accept_at.is_some_and(|at| at <= now) {

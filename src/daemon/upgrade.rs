@@ -165,6 +165,7 @@ impl Daemon {
         self.write_state();
         self.told.say_rest();
         self.servers.end_all(&self.signals);
+        self.workers.say_leave();
         let error = self.exec();
         let path = self.upgrade.binary.display();
         ::log::error!("cannot upgrade: cannot run {path}: {error}");

@@ -1,7 +1,7 @@
 //! Zygotes and workers as processes: started, talked to, listened to, buried. Carries out what the pool says,
 //! and knows nothing of clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +18,7 @@ use crate::sys::memory::{Board, Told};
 use crate::sys::poll::Poll;
 use crate::sys::process::{self, End};
 use crate::sys::signal::Signal;
-use crate::sys::{fdpass, files, socket};
+use crate::sys::{fdpass, files, mark, socket};
 
 /// A worker that was told to leave and does not is killed after this long.
 const RETIRE_TIME: Duration = Duration::from_secs(5);
@@ -47,6 +47,8 @@ pub(super) struct Workers {
     /// What was imported, in the zygotes' own words: one file for all of them.
     loaded: File,
     zygotes: BTreeMap<Generation, Process>,
+    /// Zygotes that leave when the last of their workers has gone: these may need what the import has started.
+    retired: BTreeSet<Generation>,
     workers: BTreeMap<WorkerId, Process>,
     /// Which zygote each worker is from. This and the next outlive it: its death is told with them.
     generations: BTreeMap<WorkerId, Generation>,
@@ -62,6 +64,7 @@ impl Workers {
             board: Board::new()?,
             loaded: files::in_memory(c"polycgi-loaded", false)?,
             zygotes: BTreeMap::new(),
+            retired: BTreeSet::new(),
             workers: BTreeMap::new(),
             generations: BTreeMap::new(),
             given: BTreeMap::new(),
@@ -228,11 +231,30 @@ impl Workers {
         }
     }
 
-    /// Lets a zygote go.
+    /// Lets a zygote go, once its workers are gone.
     pub(super) fn retire_zygote(&mut self, generation: Generation, now: Duration, poll: &Poll) {
-        if let Some(zygote) = self.zygotes.get_mut(&generation) {
-            zygote.hang_up(poll);
-            zygote.kill_at = Some(now + RETIRE_TIME);
+        self.retired.insert(generation);
+        self.release_zygotes(now, poll);
+    }
+
+    /// Tells retired zygotes to leave whose last worker has gone.
+    pub(super) fn release_zygotes(&mut self, now: Duration, poll: &Poll) {
+        for generation in std::mem::take(&mut self.retired) {
+            let mut workers = self.workers.keys();
+            if workers.any(|id| self.generations.get(id) == Some(&generation)) {
+                self.retired.insert(generation);
+            } else if let Some(zygote) = self.zygotes.get_mut(&generation) {
+                zygote.say_leave();
+                zygote.hang_up(poll);
+                zygote.kill_at = Some(now + RETIRE_TIME);
+            }
+        }
+    }
+
+    /// Tells all of them that the end of their channels is not our end: the next version of this program has our pid.
+    pub(super) fn say_leave(&self) {
+        for zygote in self.zygotes.values() {
+            zygote.say_leave();
         }
     }
 
@@ -251,7 +273,7 @@ impl Workers {
         }
     }
 
-    /// Ends a zygote. What it has begun is nobody's.
+    /// Ends a zygote. What its application has started is ended at its burial.
     pub(super) fn kill_zygote(&self, generation: Generation) {
         if let Some(pid) = self.zygotes.get(&generation).and_then(|zygote| zygote.pid) {
             process::signal(pid, Signal::SIGKILL);
@@ -364,7 +386,8 @@ impl Workers {
         worker.map_or(Who::Orphan, |(&id, _)| Who::Worker(id))
     }
 
-    /// Buries a dead worker: first its group is killed, while its pid still can't be anybody else's.
+    /// Buries the dead. First the group of a worker or zygote is killed, while its pid still can't be another's, and
+    /// what else its application has started, if it did not come to that itself.
     pub(super) fn bury(&mut self, pid: i32, who: Who, poll: &Poll) -> Option<End> {
         match who {
             Who::Orphan => {}
@@ -372,9 +395,16 @@ impl Workers {
                 process::signal_group(pid, Signal::SIGKILL);
                 self.forget(id, poll);
             }
-            Who::Zygote(generation) => self.forget_zygote(generation, poll),
+            Who::Zygote(generation) => {
+                process::signal_group(pid, Signal::SIGKILL);
+                self.forget_zygote(generation, poll);
+            }
         }
-        process::bury(pid)
+        let end = process::bury(pid);
+        if who != Who::Orphan && matches!(end, Some(End::Killed(_))) {
+            mark::kill_left(Some(pid));
+        }
+        end
     }
 
     /// Forgets a worker that is no more, or never was.

@@ -9,6 +9,7 @@ pub mod files;
 pub mod listen;
 pub mod load;
 pub mod lock;
+pub mod mark;
 pub mod memory;
 pub mod named;
 pub mod poll;

@@ -26,7 +26,7 @@ def source(name):
 
 
 CGI_SOURCE = source('wsgi').replace('STREAMS', source('streams'))
-SOURCE = CGI_SOURCE + ''.join(map(source, ('loaded', 'outgoing', 'pool')))
+SOURCE = CGI_SOURCE + ''.join(map(source, ('loaded', 'outgoing', 'begun', 'pool')))
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
 DEADLINE = 60  # seconds for any one test where nothing else runs
 BOARD = 16384
@@ -440,6 +440,10 @@ class Pool:
             self.turn.join()
         for worker in self.workers:
             worker.close()
+        try:
+            self.channel.send(b'leave')
+        except OSError:
+            pass  # it has ended, or the test has closed it
         self.channel.close()
         try:
             self.process.wait(5)

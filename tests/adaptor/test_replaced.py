@@ -8,7 +8,7 @@ import tempfile
 
 import peer
 
-PARTS = 'wsgi', 'streams', 'loaded', 'outgoing', 'pool'
+PARTS = 'wsgi', 'streams', 'loaded', 'outgoing', 'begun', 'pool'
 SHADOW = """
 import %s
 

@@ -1,0 +1,120 @@
+# What an application has started and left running, and its end. It knows marks of processes and signals; it refuses
+# to know requests and the daemon's channel.
+#
+# Theory of operation. What a generation began ends with it. All that an application starts inherits a mark, also what
+# makes a session of its own or loses its parent: the soft value of RLIMIT_LOCKS, a resource limit to which the kernel
+# has given no meaning since 2.4. It says under which daemon and by which zygote or worker, the owner, a process was
+# started, and whether at the import. When the owner ends, all that was started at the import ends with it, and so does
+# what a request has started, unless that made a session of its own (`git gc --auto`, a mail job): SIGTERM, and SIGKILL
+# a second later. This comes last at exit, after the application's own exit handlers.
+#
+# Where the owner dies without a word, the daemon does that. Where the daemon dies, its zygotes do it for everything
+# that has its mark, once the workers are gone.
+
+from _signal import ITIMER_REAL, SIGALRM, SIGKILL, setitimer
+from resource import getrlimit, prlimit, setrlimit
+
+LOCKS = 10  # RLIMIT_LOCKS, for which the module has no name
+PID = (1 << 24) - 1
+AT_IMPORT, ZYGOTE = 1 << 48, 1 << 49
+GRACE = 1  # seconds between the two signals
+EXIT_TIME = 2  # seconds that exit handlers have before another import, or after one that failed
+LAST_WORDS = 30  # seconds that a zygote or worker has for its exit handlers and threads
+run_exit_handlers = atexit._run_exitfuncs
+
+
+class Begun:
+    owner = None  # nothing is ours to end
+    is_ending = False
+    is_orphaned = False  # the daemon is dead
+
+    def __init__(self):
+        self.daemon = os.getppid()
+        self.session = os.getsid(0)
+        atexit.register(self.end)
+
+    def own(self, flags):
+        """From now on this process answers for what is started from it."""
+        self.owner = os.getpid()
+        try:
+            setrlimit(LOCKS, (flags | self.daemon << 24 | self.owner, getrlimit(LOCKS)[1]))
+        except (OSError, ValueError):
+            pass  # the hard limit is lower: only the process group tells then what is ours
+
+    def disown(self):
+        """In a child of the application."""
+        self.owner = None
+
+    def found(self):
+        """(pid, flags, owner, session) of each other process that runs and has a mark of our daemon."""
+        for name in os.listdir('/proc'):
+            if not name.isdigit() or int(name) == self.owner:
+                continue
+            try:
+                mark = prlimit(int(name), LOCKS)[0]
+                if mark >> 24 & PID != self.daemon:
+                    continue
+                with open('/proc/%s/stat' % name, 'rb') as file:
+                    state, _, _, session = file.read().rpartition(b')')[2].split()[:4]
+            except OSError:
+                continue  # it has ended, or is another user's
+            if state not in b'ZX':
+                yield int(name), mark, mark & PID, int(session)
+
+    def victims(self):
+        for pid, flags, owner, session in self.found():
+            is_ours = owner == self.owner or self.is_orphaned
+            if is_ours and not (pid == owner and flags & ZYGOTE) and (flags & AT_IMPORT or session == self.session):
+                yield pid
+
+    def end(self):
+        if self.owner != os.getpid():
+            return
+        self.is_ending = True
+        for number in SIGTERM, SIGKILL:
+            until = time.monotonic() + GRACE
+            pids = list(self.victims())
+            for pid in pids:
+                try:
+                    os.kill(pid, number)
+                except OSError:
+                    pass  # it has ended, or become another user's
+            while pids and time.monotonic() < until:
+                time.sleep(0.01)
+                pids = list(self.victims())
+            if not pids:
+                break
+
+    def has_workers(self):
+        return any(pid == owner and not flags & ZYGOTE for pid, flags, owner, _ in self.found())
+
+    def look_after_orphans(self, seconds):
+        """In a zygote that was not told to leave: the daemon is dead, unless it became another version."""
+        until = time.monotonic() + GRACE
+        while os.getppid() == self.daemon and time.monotonic() < until:
+            time.sleep(0.01)  # its descriptors are closed before its children are told
+        self.is_orphaned = os.getppid() != self.daemon
+        until = time.monotonic() + seconds
+        while self.is_orphaned and self.has_workers() and time.monotonic() < until:
+            time.sleep(0.2)
+
+    def limit_exit(self, seconds):
+        """An exit handler, or a thread, that then still runs gets SystemExit, and so does each one behind it."""
+        signal(SIGALRM, self.give_up)
+        setitimer(ITIMER_REAL, seconds, 1)
+
+    def give_up(self, *_):
+        if not self.is_ending:
+            raise SystemExit
+
+    def end_now(self):
+        """Does what Python's exit would, but for threads, and goes on."""
+        try:
+            self.limit_exit(EXIT_TIME)
+            run_exit_handlers()
+        except BaseException:
+            pass  # Python before 3.10 raises the last one's error; it was shown
+        self.end()  # in case that the application has unregistered everything
+        setitimer(ITIMER_REAL, 0)
+        self.is_ending = False
+        flush()
