@@ -23,7 +23,11 @@ pub fn kill_left(owner: Option<i32>) {
     };
     let session = getsid(None);
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         let Some(mark) = mark_of(pid) else {

@@ -5,6 +5,7 @@
 
 mod apache;
 mod apps;
+mod begun;
 mod binary;
 mod broken_import;
 mod cgi_daemon;

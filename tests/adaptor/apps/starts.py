@@ -55,5 +55,12 @@ def application(environ, start_response):
         subprocess.Popen(SLEEP, preexec_fn=os.setpgrp)
     if environ['PATH_INFO'] == '/session':
         block = b'%d' % subprocess.Popen(SLEEP, start_new_session=True).pid
+    if environ['PATH_INFO'] == '/held':
+        with open('gate.entered', 'w') as entered, open('gate.go') as go:
+            entered.write('%d\n' % os.getpid())
+            entered.flush()
+            go.readline()
+        shared['key'] = b'held'
+        block = shared['key']
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [block]
