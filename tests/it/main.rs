@@ -28,6 +28,7 @@ mod forms;
 mod gone;
 mod handoff;
 mod harness;
+mod heads;
 mod hg;
 mod keys;
 mod killed;
