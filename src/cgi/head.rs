@@ -125,7 +125,7 @@ fn without_spaces_behind(value: &[u8]) -> &[u8] {
 }
 
 /// The status code: what C's atoi() makes of it. Three characters and a space are sent as they are; of anything else
-/// the number has to be one of a status.
+/// the number has to be one for which Apache has words.
 fn code(value: &[u8]) -> Result<i64, BadHead> {
     let (is_negative, digits) = match value {
         [b'-', digits @ ..] => (true, digits),
@@ -146,7 +146,10 @@ fn code(value: &[u8]) -> Result<i64, BadHead> {
     let number = i64::from(number as i32);
     let size = value.len() - digits.len() + count;
     let is_line = count > 0 && size == 3 && value.get(3).is_none_or(|&byte| is_space(byte));
-    if is_line || (100..=599).contains(&number) {
+    let has_words = matches!(number,
+        100..=103 | 200..=208 | 226 | 300..=305 | 307 | 308 | 400..=417 | 421..=424 | 426 | 428 | 429 | 431 | 451
+        | 500..=508 | 510 | 511);
+    if is_line || has_words {
         Ok(number)
     } else {
         Err(BadHead::Status)
@@ -189,6 +192,8 @@ mod tests {
             b"Status: 200\nStatus: 200\n\n",
             b"Status: OK\nStatus: 200\n\n",
             b"Status: 200OK\n\n",
+            b"Status: 451x\n\n",
+            b"Status: 399\tx\n\n",
             b"Status: 200\tOK\n\n",
             b"Status: +200\n\n",
             b"Status: 200.5\n\n",
@@ -230,6 +235,7 @@ mod tests {
             (b"Status: 99\n\n", Status),
             (b"Status: 1000\n\n", Status),
             (b"Status: 600x\n\n", Status),
+            (b"Status: 399x\n\n", Status),
             (b"Status: -200\n\n", Status),
             (b"Status: 200\nStatus: OK\n\n", Status),
             (b"Status: 0x200\n\n", Status),

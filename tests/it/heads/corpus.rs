@@ -56,6 +56,7 @@ impl Case {
     pub(super) fn status(&self) -> Option<u16> {
         let (lines, _) = self.lines();
         let mut values = lines.iter().filter_map(|line| {
+            let line = line.strip_prefix(b"\r").unwrap_or(line);
             let (name, value) = line.split_at_checked(7)?;
             name.eq_ignore_ascii_case(b"Status:").then_some(value)
         });
@@ -113,7 +114,7 @@ pub(super) const FIELDS: [&str; 20] = [
     "WWW-Authenticate: Basic realm=\"a\"",
     "Vary: a",
 ];
-pub(super) const STATUSES: [&[u8]; 60] = [
+pub(super) const STATUSES: [&[u8]; 61] = [
     b"200",
     b"200 OK",
     b"200OK",
@@ -145,6 +146,7 @@ pub(super) const STATUSES: [&[u8]; 60] = [
     b"304",
     b"304 Not Modified",
     b"399",
+    b"399x",
     b"400",
     b"404",
     b"404 a\tb",
