@@ -2,7 +2,7 @@
 //! a file without a name. Knows bytes and the room for them; who sends them, and until when, is not asked.
 //!
 //! # Theory of operation
-//! Room is reserved before bytes are written, in large pieces. Where the length of a body is known, room comes even
+//! Room is reserved before bytes are written, in pieces that grow with what has come. Where the length of a body is known, room comes even
 //! before the read: what has none stays where it is, and the client waits. Where it is not ([`Ahead::take`]), nobody
 //! could be told the length before the end is there, so a body that finds no room is refused.
 
@@ -18,7 +18,7 @@ use crate::sys::{Errno, files, is};
 
 /// Bytes that are kept in memory.
 pub const IN_MEMORY: usize = 65_536;
-/// Room is reserved in pieces of so many bytes.
+/// The largest piece in which room is reserved, in bytes.
 const PIECE: u64 = 1 << 20;
 /// In seconds, for whoever found no room: others are done by then, or some of them.
 const RETRY_AFTER: u32 = 10;
@@ -177,7 +177,9 @@ impl Ahead {
         }
         let least = len + more - reserved;
         let rest = length.map_or(PIECE, |length| length - reserved);
-        let piece = PIECE.min(rest).min(room.left).max(least);
+        // No more than has come: who sends little keeps no room from others.
+        let piece = PIECE.min(len.max(IN_MEMORY as u64));
+        let piece = piece.min(rest).min(room.left).max(least);
         if piece > room.left {
             return Err(NoRoom::Others);
         }
@@ -318,6 +320,23 @@ mod tests {
         assert!(no.is_news() && no.to_string().contains("No such file"));
         assert_eq!(no.failure().status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(NoRoom::Spool.failure(), Failure::BodyTooLarge);
+    }
+
+    #[test]
+    fn room_grows_with_what_has_come() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = Room {
+            directory: directory.path(),
+            left: 1 << 30,
+        };
+        let mut ahead = Ahead::Nothing;
+        for _ in 0..100 {
+            ahead.make_room(30_000, 1 << 30, room).unwrap();
+            ahead.push(&[1; 30_000]).unwrap();
+            let (len, reserved) = (ahead.len(), ahead.spooled());
+            assert!(reserved <= 2 * len && reserved <= len + PIECE, "{reserved}");
+        }
+        assert!(ahead.spooled() >= ahead.len());
     }
 
     proptest! {
