@@ -406,7 +406,8 @@ impl Daemon {
         }
         .to_cgi_response();
         ::log::debug!("answered: ticket={ticket} status={}", failure.status());
-        self.shares.go_to(ticket, Stage::Served);
+        self.shares.go_to(ticket, Stage::Answered);
+        self.shares.keep(ticket, 0);
         client.phase = Phase::Answering { page, written: 0 };
         client.watch(&self.poll, ticket, End::Input, None);
         self.account(ticket, before);
@@ -422,7 +423,13 @@ impl Daemon {
         match client.write_page(&mut self.scratch) {
             Progress::Finished => self.start_draining(ticket),
             Progress::Lost => self.finish(ticket),
-            Progress::Waits(_) => client.watch(&self.poll, ticket, End::Output, Interest::Write),
+            Progress::Waits(_) => {
+                client.watch(&self.poll, ticket, End::Output, Interest::Write);
+                if let Phase::Answering { page, .. } = &client.phase {
+                    let kept = page.len();
+                    self.keep(ticket, kept);
+                }
+            }
         }
     }
 
@@ -436,7 +443,7 @@ impl Daemon {
             // It reads the page's end here, and not in a reset for what it still sends.
             let _ = socket::shut_writing(connection.as_fd());
         }
-        self.shares.go_to(ticket, Stage::Answered);
+        self.shares.keep(ticket, 0);
         self.limited.insert(ticket, clock::now() + DRAIN_TIME);
         self.drain(ticket);
     }

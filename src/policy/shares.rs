@@ -17,8 +17,8 @@
 //! lose a place to clients that only connect, and is refused none. When no guest gives way, guests are not accepted:
 //! they wait in the backlog of their listener. Fronts have another.
 //!
-//! What guests have sent of headers and bodies that are not whole is counted as well, and the same ones give way when it
-//! is too much.
+//! What is kept of headers and bodies that are not whole, and of pages that are not taken, is counted as well, and the
+//! same ones give way when it is too much.
 //!
 //! Only strangers have shares of slow places; a guest that `listen-allow` names keeps its place while it is slow.
 
@@ -33,7 +33,7 @@ const FDS: usize = 3;
 /// The largest share of slow places, of one stranger and of all.
 const MOST_SLOW_EACH: usize = 512;
 const MOST_SLOW: usize = 1024;
-/// Bytes of headers and bodies that are not whole.
+/// Bytes of headers and bodies that are not whole, and of pages that are not taken.
 const MOST_BYTES: usize = 64 << 20;
 
 /// How much there is for guests.
@@ -45,7 +45,7 @@ pub struct Limits {
     pub slow: usize,
     /// The same for one stranger.
     pub slow_each: usize,
-    /// Bytes of headers and bodies that are not whole.
+    /// Bytes that are kept for them before a worker has their request, and after.
     pub bytes: usize,
 }
 
@@ -74,7 +74,7 @@ pub struct Shares<O> {
     by_bytes: BTreeSet<Rank<O>>,
     /// Places that strangers keep while they are slow.
     slow: usize,
-    /// Of headers and bodies that are not whole.
+    /// What is kept for all.
     bytes: usize,
 }
 
@@ -98,9 +98,9 @@ struct Held {
     slow: usize,
     /// Those that give way: the first is the oldest.
     yielding: BTreeSet<Ticket>,
-    /// Those of them that have sent something.
+    /// Those of them for which something is kept.
     with_bytes: BTreeSet<Ticket>,
-    /// What these have sent.
+    /// What is kept for these.
     bytes: usize,
 }
 
@@ -194,13 +194,13 @@ impl<O: Copy + Ord> Shares<O> {
             guest.has_share = stage == Stage::Slow && (has_room || !guest.is_stranger);
             held.slow += usize::from(guest.has_share);
             guest.stage = stage;
-            if matches!(stage, Stage::Answered | Stage::Served) {
+            if stage == Stage::Served {
                 guest.bytes = 0;
             }
         });
     }
 
-    /// So many bytes of a guest's header or body are kept. The one that has to leave, if that is too much in all; then
+    /// So many bytes are kept for a guest. The one that has to leave, if that is too much in all; then
     /// this is to be asked again.
     pub fn keep(&mut self, ticket: Ticket, bytes: usize) -> Option<Ticket> {
         self.change(ticket, |guest, _| guest.bytes = bytes);
@@ -373,6 +373,10 @@ mod tests {
         assert_eq!(shares.keep(1, 200), None);
         shares.go_to(4, Stage::Served);
         assert_eq!(shares.keep(1, 500), None);
+        assert_eq!(shares.keep(1, 100), None);
+        shares.go_to(4, Stage::Answered);
+        assert_eq!(shares.keep(4, 600), Some(4), "a page that it does not take");
+        shares.leave(4);
         assert_eq!(shares.keep(77, 5000), None, "no guest");
     }
 
