@@ -1,7 +1,7 @@
 //! What a connection costs the daemon: no descriptor but its own, and memory for what has come.
 
 use std::fs::{self, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ use super::super::util::strangers::{
     NOBODY, can_be_others, connect_many, connect_many_tcp, pass, private_memory, send_all,
     send_with_descriptors, tests_uid, until_accepted, until_read,
 };
-use super::super::util::{Dir, not_tested};
+use super::super::util::{Deadline, Dir, cgi, not_tested};
 use super::Open;
 
 /// Lets all users in where only our own belong. What passes descriptors there is refused by no kernel.
@@ -180,6 +180,77 @@ fn a_length_reserves_nothing() {
 fn a_length_reserves_nothing_by_tcp() {
     let each = memory_of_each(b"65000:", true);
     assert!(each < EACH, "{each} bytes");
+}
+
+/// Pages of ours that strangers don't take: all of them together are 200 MB.
+#[test]
+fn pages_that_are_not_read_have_a_limit() {
+    const PAGE: usize = 4 << 20;
+    const STRANGERS: usize = 50;
+    if !can_be_others() {
+        return;
+    }
+    let page = format!("<!DOCTYPE html><p>{}", "x".repeat(PAGE));
+    let dir = Dir::new();
+    let path = dir.file("page.html", &page, 0o644);
+    let config = format!(
+        "overload-page = {}\nqueue-size = 1\nqueue-timeout = 60s\n",
+        path.display()
+    );
+    let open = Open::in_dir(dir, None, &config);
+    let mut gate = open.dir.gate("gate");
+    let held: Vec<_> = (0..3)
+        .map(|_| cgi::start_front(&open.app, "/hold?gate=gate"))
+        .collect();
+    for _ in 0..2 {
+        gate.entered();
+    }
+    open.dir.until_status_has("queue = 1");
+    let before = private_memory(open.daemon);
+    let strangers = connect_many(&open.sock(), NOBODY, STRANGERS);
+    send_all(
+        &strangers,
+        &header("GET", "/hello", &[("Accept", "text/html")], 0),
+    );
+    for stranger in &strangers {
+        assert!(Deadline::soon().readable(stranger), "it is not answered");
+    }
+    let grown = private_memory(open.daemon).saturating_sub(before);
+    assert!(grown < 100 << 20, "{grown} bytes");
+    let mut start = Vec::new();
+    let last = strangers.last().expect("there are some");
+    last.take(20)
+        .read_to_end(&mut start)
+        .expect("it can be read");
+    assert_eq!(String::from_utf8_lossy(&start), "Status: 503 Service ");
+    drop(strangers);
+    gate.open(3);
+    for front in held {
+        front.end().response().ok();
+    }
+    open.is_well();
+}
+
+/// Bodies of which a little more has come than is kept in memory: the spool is others' as well.
+#[test]
+fn a_body_s_length_reserves_no_spool() {
+    const STRANGERS: usize = 40;
+    let open = Open::start("");
+    let mut sent = header("POST", "/digest", &[], 50_000_000);
+    sent.extend_from_slice(&[b'x'; 70_000]);
+    let strangers = connect_many_tcp(open.address, STRANGERS);
+    send_all(&strangers, &sent);
+    let mut spooled = 0;
+    open.dir.until_status("all of them", |status| {
+        let line = status
+            .iter()
+            .find_map(|line| line.strip_prefix("spooled = "));
+        spooled = line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+        spooled >= STRANGERS * 70_000
+    });
+    assert!(spooled <= STRANGERS * 3 * 70_000, "{spooled} bytes");
+    drop(strangers);
+    open.is_well();
 }
 
 /// Of the body one byte has come.

@@ -36,7 +36,12 @@ impl Open {
     /// Its processes may have so many descriptors each.
     #[track_caller]
     fn limited(nofile: Option<usize>, config: &str) -> Self {
-        let dir = Dir::new();
+        Self::in_dir(Dir::new(), nofile, config)
+    }
+
+    /// The same in a directory that was prepared.
+    #[track_caller]
+    fn in_dir(dir: Dir, nofile: Option<usize>, config: &str) -> Self {
         let (at, address) = (dir.path().display(), free_address());
         let text = format!("{CONFIG}listen = {at}/sock {address}\n{config}");
         let app = dir.app_file("app", &text);
