@@ -3,9 +3,9 @@
 //! the command then does is its own.
 //!
 //! # Whose an app is
-//! Who can change an app's file, its folder or the link to it decides what the app is, and a web server runs it as its
-//! own user, or as the owner of the file (suEXEC). So these are the candidates: whoever owns one of those files, and
-//! the accounts of the web servers in /etc/passwd. No other user's place is ever looked at. A single candidate is the
+//! Who can change an app's file, a folder above it or a link to it decides what the app is, and a web server runs it as
+//! its own user, or as the owner of the file (suEXEC). So these are the candidates: whoever owns one of those, and the
+//! accounts of the web servers in /etc/passwd. No other user's place is ever looked at. A single candidate is the
 //! app's user. Of several that one is whose own place of the app has a daemon, or else the only one with such a place:
 //! only that user can have made it, which each candidate's question shows, asked as that candidate. Where this proves
 //! none, a person has to say `--user`. Root itself is the app's user where no other can be, where a daemon of root's own
@@ -207,17 +207,16 @@ struct Subject {
 }
 
 impl Subject {
-    /// By what the system says of the files; none is opened.
+    /// By what the system says of the files and of the folders above them; none is opened.
     fn of(named: &Named) -> Subject {
         let mut subject = Subject::default();
         for file in named.files() {
-            let folder = file.parent().unwrap_or(Path::new("/"));
-            let found = [
-                files::control_of_entry(&file),
-                files::control(&file),
-                files::control(folder),
-            ];
-            for control in found.into_iter().flatten() {
+            // As it was named, and where links have led.
+            let led = std::fs::canonicalize(&file).ok();
+            let ways = file
+                .ancestors()
+                .chain(led.iter().flat_map(|led| led.ancestors()));
+            for control in ways.filter_map(|path| files::control(path).ok()) {
                 subject.is_open |= control.is_open;
                 if control.uid != 0 && !subject.owners.contains(&control.uid) {
                     subject.owners.push(control.uid);

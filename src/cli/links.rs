@@ -70,8 +70,7 @@ impl Links {
                 format!("{name}.cgi")
             });
             let is_known = fs::read_link(&link).is_ok_and(|to| to == program);
-            let is_ours =
-                files::control_of_entry(&link).is_ok_and(|control| is_trusted(control.uid));
+            let is_ours = files::control(&link).is_ok_and(|control| is_trusted(control.uid));
             if is_known && is_ours {
                 continue;
             }
@@ -150,7 +149,7 @@ fn may_link_in(dir: &Path) -> Result<(), String> {
         let mut path = PathBuf::new();
         for part in way.components() {
             path.push(part);
-            let is_safe = files::control_of_entry(&path)
+            let is_safe = files::control(&path)
                 .map_or(true, |control| is_trusted(control.uid) && !control.is_open);
             if !is_safe {
                 let (dir, path) = (dir.display(), path.display());

@@ -66,7 +66,11 @@ fn groups_of(table: &[u8], name: &str) -> Vec<u32> {
 
 /// Becomes this user for good, with its groups and without any capability; afterwards looks whether that is so.
 pub fn become_user(account: &Account) -> io::Result<()> {
-    let mut groups = groups_of(&fs::read("/etc/group")?, &account.name);
+    let table = match fs::read("/etc/group") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        table => table?,
+    };
+    let mut groups = groups_of(&table, &account.name);
     groups.push(account.gid);
     become_ids(account.uid, account.gid, groups)
 }

@@ -84,23 +84,14 @@ pub struct Control {
     pub is_open: bool,
 }
 
-/// The same of a link itself.
-pub fn control_of_entry(path: &Path) -> io::Result<Control> {
+/// Of what is at the path, a link not being followed.
+pub fn control(path: &Path) -> io::Result<Control> {
     let found = fs::symlink_metadata(path)?;
     // A link's own mode means nothing.
     let is_open = !found.is_symlink() && is_open(&found);
     Ok(Control {
         uid: found.uid(),
         is_open,
-    })
-}
-
-/// Of what the path leads to.
-pub fn control(path: &Path) -> io::Result<Control> {
-    let found = fs::metadata(path)?;
-    Ok(Control {
-        uid: found.uid(),
-        is_open: is_open(&found),
     })
 }
 

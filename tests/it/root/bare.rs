@@ -8,7 +8,7 @@ use super::*;
 fn every_user_speaks_for_themselves_only() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
-    world.root(&["start", &app]).success();
+    world.polycgi(WWW_DATA, &["start", &app]).success();
     let daemon = world.dir.daemon();
     world.make_run();
     let base = "/tmp/polycgi-65534";
@@ -120,7 +120,7 @@ fn shown(output: &Output) -> String {
 fn many_users_are_asked_side_by_side() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
-    world.root(&["start", &app]).success();
+    world.polycgi(WWW_DATA, &["start", &app]).success();
     let own = format!("www-data: {app}: up (pid {})", world.dir.daemon());
     let squatters: Vec<_> = (100_000..100_080)
         .map(|uid| {

@@ -38,7 +38,7 @@ const FILES: [&str; 8] = [
 fn the_real_daemon_obeys_whatever_was_squatted() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
-    world.root(&["start", &app]).success();
+    world.polycgi(WWW_DATA, &["start", &app]).success();
     let name = place_in(&world, "/tmp/polycgi-33");
     // Squats there, too, come before the real place.
     world.make_run();

@@ -133,6 +133,15 @@ fn what_every_user_can_change_is_nobodys() {
     chown(&folder, Some(NOBODY), None).expect("root can give a folder away");
     assert_code(&world.root(&["check", &app]), 77, "nobody or www-data");
     chown(&folder, Some(0), None).expect("root can take a folder");
+    // And so can who owns one above it.
+    let above = world.dir.path();
+    chown(above, Some(NOBODY), None).expect("root can give a folder away");
+    assert_code(
+        &world.root(&["check", &app]),
+        77,
+        "nobody or www-data; say which: --user NAME",
+    );
+    chown(above, Some(0), None).expect("root can take a folder");
     // A link of another user's to root's file is theirs.
     let link = folder.join("link.cgi");
     symlink(&app, &link).expect("a link can be made");
@@ -207,6 +216,8 @@ raise SystemExit(3)
 #[test]
 fn root_may_be_the_apps_user() {
     let Some(world) = World::new() else { return };
+    // Nobody else can change it.
+    chown(world.dir.path(), Some(0), None).expect("root can take a folder");
     let app = text_of(&world.app("app.cgi", CONFIG));
     world.root(&["start", "--user", "root", &app]).success();
     let serving = world.dir.daemon();
