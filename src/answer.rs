@@ -49,23 +49,34 @@ pub fn answer(
     reason: Option<&str>,
     html: Option<&str>,
 ) {
+    let page = page(failure, request, reason, html);
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    if splice::write_all(stdout.as_fd(), &page).is_ok() {
+        drain(
+            stdin.as_fd(),
+            request.map_or_else(said_length, most_of_body),
+        );
+    }
+}
+
+/// What [`answer`] writes.
+pub fn page(
+    failure: Failure,
+    request: Option<&Request<'_>>,
+    reason: Option<&str>,
+    html: Option<&str>,
+) -> Vec<u8> {
     let form = request.map_or(Form::Text, |r| Form::from_accept(r.accept()));
     let head_only = request.is_some_and(Request::is_head);
-    let page = Answer {
+    Answer {
         failure,
         form,
         head_only,
         refreshes: request.is_some_and(|request| request.method() == b"GET"),
         reason,
         html,
-    };
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    if splice::write_all(stdout.as_fd(), &page.to_cgi_response()).is_ok() {
-        drain(
-            stdin.as_fd(),
-            request.map_or_else(said_length, most_of_body),
-        );
     }
+    .to_cgi_response()
 }
 
 /// What a request that makes no sense says of its message-body, if that much makes sense.

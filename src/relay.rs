@@ -3,10 +3,11 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use crate::sys::poll::{self, Interest};
 use crate::sys::splice::Scratch;
-use crate::sys::{Errno, is, socket};
+use crate::sys::{Errno, clock, is, socket};
 
 const BLOCK: usize = 65_536;
 
@@ -17,8 +18,30 @@ pub struct Relayed {
     pub body: u64,
     /// Bytes of the response that the client got.
     pub response: u64,
-    /// The server closed the connection after that; if not, the client is gone.
+    /// The server closed the connection after that; if not, the client is gone, or it has taken too long.
     pub complete: bool,
+    /// It has taken too long.
+    pub late: Option<Late>,
+}
+
+/// What has taken too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// All of it.
+    All,
+    /// The client, which has sent nothing of what is still to come.
+    Body,
+    /// Nothing has moved.
+    Still,
+}
+
+/// How long it may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Without a block that moves.
+    pub still: Option<Duration>,
+    /// In all, from now on.
+    pub all: Option<Duration>,
 }
 
 /// One direction: at most one block that was read and not yet written.
@@ -53,19 +76,20 @@ impl Way {
 /// Pumps `length` bytes from `body` to the server, and what the server says to `client`, until the server closes.
 /// A body that ends before is said to: the server would wait for the rest, and we for the server. Of a body without a
 /// length, which has the largest number here, that is the end; unless the client is gone, and cut it.
-/// `early`: bytes of the response that were read already.
 pub fn relay(
     server: BorrowedFd<'_>,
     body: BorrowedFd<'_>,
     length: u64,
     client: BorrowedFd<'_>,
-    early: &[u8],
+    limits: Limits,
 ) -> io::Result<Relayed> {
+    let began = clock::now();
+    let until = limits.all.map(|all| began.saturating_add(all));
+    let mut moved_at = began;
     let mut scratch = Scratch::new()?;
     let mut relayed = Relayed::default();
     let (mut up, mut down) = (Way::new(), Way::new());
     let mut left = length;
-    down.block.extend_from_slice(early);
     loop {
         if down.ended && down.is_empty() {
             relayed.complete = true;
@@ -87,7 +111,26 @@ pub fn relay(
                 wanted.push((fd, interest));
             }
         }
-        let ready = poll::wait_any(&wanted, None)?;
+        let due = [
+            until,
+            limits.still.map(|still| moved_at.saturating_add(still)),
+        ];
+        let due = due.into_iter().flatten().min();
+        let patience = due.map(|due| due.saturating_sub(clock::now()));
+        let ready = poll::wait_any(&wanted, patience)?;
+        let now = clock::now();
+        if ready.contains(&true) {
+            moved_at = now;
+        }
+        let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
+        if is_over(until) || !ready.contains(&true) && is_over(due) {
+            relayed.late = Some(match from_body {
+                _ if is_over(until) => Late::All,
+                true => Late::Body,
+                false => Late::Still,
+            });
+            return Ok(relayed);
+        }
         let is_ready = |fd: BorrowedFd<'_>, interest| {
             use std::os::fd::AsRawFd;
             wanted.iter().zip(&ready).any(|(&(polled, what), &ready)| {
@@ -195,13 +238,13 @@ mod tests {
             body.as_fd(),
             LEN as u64,
             client.as_fd(),
-            b"early",
+            Limits::default(),
         )
         .unwrap();
         drop((client, body));
         assert!(relayed.complete);
-        assert_eq!(relayed.response, LEN as u64 + 5);
-        assert_eq!(read.join().unwrap(), LEN + 5);
+        assert_eq!(relayed.response, LEN as u64);
+        assert_eq!(read.join().unwrap(), LEN);
         echo.join().unwrap();
         feed.join().unwrap();
     }
@@ -218,7 +261,14 @@ mod tests {
             theirs.read_to_end(&mut read).unwrap();
             theirs.write_all(&read).unwrap();
         });
-        let relayed = relay(server.as_fd(), body.as_fd(), 8, client.as_fd(), b"").unwrap();
+        let relayed = relay(
+            server.as_fd(),
+            body.as_fd(),
+            8,
+            client.as_fd(),
+            Limits::default(),
+        )
+        .unwrap();
         serve.join().unwrap();
         drop(client);
         let mut read = String::new();
@@ -233,7 +283,14 @@ mod tests {
         let (out, client) = files::pipe().unwrap();
         into_body.write_all(b"half").unwrap();
         drop((out, into_body));
-        let relayed = relay(server.as_fd(), body.as_fd(), u64::MAX, client.as_fd(), b"").unwrap();
+        let relayed = relay(
+            server.as_fd(),
+            body.as_fd(),
+            u64::MAX,
+            client.as_fd(),
+            Limits::default(),
+        )
+        .unwrap();
         assert!(!relayed.complete && relayed.body == 4, "{relayed:?}");
         // Nor does the server see an end before the connection is closed.
         theirs.set_nonblocking(true).unwrap();
@@ -252,7 +309,14 @@ mod tests {
             .write_all(b"Status: 413 Content Too Large\r\n\r\n")
             .unwrap();
         drop(theirs);
-        let relayed = relay(server.as_fd(), body.as_fd(), 1 << 40, client.as_fd(), b"").unwrap();
+        let relayed = relay(
+            server.as_fd(),
+            body.as_fd(),
+            1 << 40,
+            client.as_fd(),
+            Limits::default(),
+        )
+        .unwrap();
         assert!(relayed.complete && relayed.body == 0);
         drop((client, out));
     }

@@ -13,8 +13,8 @@ use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::handoff;
 use crate::scgi::{self, Decoded};
-use crate::sys::process;
 use crate::sys::program::Program;
+use crate::sys::{process, signal};
 
 /// What GATEWAY_INTERFACE says where the client does not.
 const INTERFACE: &[u8] = b"CGI/1.1";
@@ -76,6 +76,9 @@ pub(super) fn become_cgi(
     let variables = meta.map(|(name, value)| (name.to_vec(), value.to_vec()));
     match Run::new(app, config, command, variables.collect()) {
         Ok(run) => {
+            // `request-timeout` can't be kept here: only the program knows what moves.
+            let limit = config.timeouts.request_limit;
+            let _alarm = limit.map(signal::ring_after);
             let error = run.program().exec();
             run.blame(error)
         }

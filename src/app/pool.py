@@ -33,14 +33,13 @@
 #
 # The C modules _signal and _socket, since signal and socket take 6 ms to import.
 
-import faulthandler
 import gc
 import mmap
 from _signal import SIG_SETMASK, SIGRTMAX, alarm, getitimer, set_wakeup_fd
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD, SO_TYPE, SOCK_DGRAM
 from resource import RLIM_INFINITY, RLIMIT_CPU
 
-faulthandler, gc, mmap = map(copy, (faulthandler, gc, mmap))
+gc, mmap = map(copy, (gc, mmap))
 LARGEST = 1 << 20  # bytes of a packet; a send buffer is smaller by default
 ROOM = CMSG_SPACE(12)  # bytes: beside it come three descriptors
 QUIET = 1  # seconds without a request after which a worker needs nobody to end it

@@ -58,6 +58,7 @@ class Body(io.RawIOBase):
         # Whoever fills a pipe or socket may wait for us; behind a file nobody waits.
         self.fed = stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK)
         self.full = False  # there is no room for more than what is kept
+        self.waiting = False  # for the client
 
     def readable(self):
         return True
@@ -86,11 +87,14 @@ class Body(io.RawIOBase):
         """Reads from fd into view; 0 at the end."""
         if not self.left:
             return 0
+        self.waiting = True
         try:
             size = os.readv(self.fd, [view[:self.left]])
         except BlockingIOError:  # the web server left it so
             ready(None, (self.fd, POLLIN))
             return self.take(view)
+        finally:
+            self.waiting = False
         self.left -= size
         if not size:
             self.missing, self.left = self.left, 0
@@ -187,19 +191,23 @@ def unlinked():
     raise last
 
 
-def put_beside(out, data, body, empty):
+def put_beside(out, data, body, empty, moved=None):
     """Writes all of data to out. A web server that reads no response before all of the message-body
     is taken would wait for us, and we for it: so what would block reads the body beside."""
     waits = body and body.waits()
     if empty and (waits or len(data) > 65536):
         waits = not fits(out, len(data)) and waits
     view = memoryview(data)
+    # What is written at once counts as one block, which a client may take slowly.
+    most = len(view) if empty or not moved else 1 << 18
     while view:
         try:
-            size = beside(out, view, body) if waits else os.write(out, view)
+            size = beside(out, view, body) if waits else os.write(out, view[:most])
         except BlockingIOError:  # the web server left it so
             size = beside(out, view, body)
         view = view[size:]
+        if moved:
+            moved()
         waits = waits and body.waits()
 
 
@@ -299,7 +307,7 @@ def fail(request, error):
     """Says so to the operator, and to the client if the response has not begun."""
     # A client that hung up is nobody's mistake, and of one that waited too long the stack was told.
     if not (request.gone and isinstance(error, ConnectionError)
-            or request.overdue and isinstance(error, SystemExit)):
+            or request.overdue and isinstance(error, (SystemExit, BrokenPipeError))):
         show(error)
     if request.begun:
         return
@@ -310,3 +318,78 @@ def fail(request, error):
         request.begin(b'' if request.environ.get('REQUEST_METHOD') == 'HEAD' else text)
     except OSError:
         pass  # the client is gone; the operator has the traceback
+
+
+def oversee(request):
+    """Ends a request that takes too long, from a thread of its own: says where it is stuck, answers for it if nothing
+    was sent, interrupts it, and ends the process 5 s later. What never lets Python go on, in C, is ended by the
+    kernel's alarm."""
+    while request.is_limited:
+        due = request.moved_at + request.timeout
+        left = (min(due, request.until) if request.until else due) - time.monotonic()
+        if left <= 0:
+            break
+        if request.has_alarm():
+            seconds = int(left) + GRACE
+            request.rings = time.monotonic() + seconds
+            alarm(seconds)
+        time.sleep(left)
+    else:
+        return
+    key = b'request-limit' if request.until and request.until <= time.monotonic() else b'request-timeout'
+    waiting = request.body and request.body.waiting
+    request.overdue = True
+    is_ours = request.claim.acquire(False)
+    lines = [b'polycgi: wsgi: %s: the app did not answer in time\n' % key]
+    for ident, frame in sys._current_frames().items():
+        if ident != get_ident():
+            lines += stack(frame)
+    try:
+        os.write(2, b''.join(lines))
+    except OSError:
+        pass  # closed by the application; nobody to tell
+    if is_ours:
+        request.begun = True
+        try:
+            os.write(request.out, request.pages[1 if waiting else 0])
+        except OSError:
+            pass  # the client is gone
+    for _ in range(50):
+        # Python loses one that comes just before a system call that waits, until that is over.
+        pthread_kill(request.main, INTERRUPT)
+        time.sleep(0.1)
+        if not request.is_limited:
+            return
+    if is_ours and request.body:
+        leave_some(request.body)
+    os._exit(not is_ours)
+
+
+def interrupted(request):
+    """In the application, once: it is to end. Nothing is written any more."""
+    if request.put != cut:
+        request.put = cut
+        request.leave_body = lambda: leave_some(request.body)
+        raise SystemExit('the request has taken too long')
+
+
+def cut(*_):
+    raise BrokenPipeError('the request has taken too long')
+
+
+def leave_some(body):
+    """Reads what is there: its client may send no more, and some web servers lose the response for what is left."""
+    view = memoryview(bytearray(IN_MEMORY))
+    while ready(0, (body.fd, POLLIN)) and body.take(view):
+        pass
+
+
+def stack(frame):
+    """As faulthandler has it."""
+    yield b'Thread (most recent call first):\n'
+    while frame:
+        code = frame.f_code
+        yield b'  File "%s", line %d in %s\n' % (
+            code.co_filename.encode('ascii', 'backslashreplace'), frame.f_lineno or 0,
+            code.co_name.encode('ascii', 'backslashreplace'))
+        frame = frame.f_back

@@ -34,6 +34,7 @@ OURS = sys.path[:] = sorted(PATH, key=lambda place: not place.startswith(LIBRARY
 
 import atexit
 import builtins
+import faulthandler
 import io
 import posix
 import stat
@@ -41,7 +42,9 @@ import time
 import _imp
 from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
-from _signal import SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGTERM, getsignal, pthread_sigmask, signal
+from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM, SIGRTMAX, SIGTERM, alarm
+from _signal import getitimer, getsignal, pthread_kill, pthread_sigmask, signal
+from _thread import allocate_lock, get_ident, start_new_thread
 
 
 def copy(module):
@@ -50,7 +53,7 @@ def copy(module):
     return copied
 
 
-imp, io, os, stat, time = map(copy, (_imp, io, posix, stat, time))
+faulthandler, imp, io, os, stat, time = map(copy, (faulthandler, _imp, io, posix, stat, time))
 __builtins__ = copy(builtins).__dict__  # of the functions that are defined from here on
 excepthook = sys.__excepthook__
 
@@ -63,11 +66,13 @@ ONE_WRITE = 1 << 20  # bytes: without privilege a pipe grows no larger
 YOUNG = 2  # seconds: as coarse as some file systems' times, and a .pyc has whole ones
 KNOWN = {}  # names of header fields that an application has sent before: in lower case
 LATER = r'''STREAMS'''
+ONE = allocate_lock()
 
 
 def later():
-    if 'Body' not in globals():
-        exec(LATER, globals())
+    with ONE:
+        if 'Body' not in globals():
+            exec(LATER, globals())
 
 
 def file_wrapper(filelike, blksize=8192):
@@ -102,6 +107,8 @@ class Request:
     length = None  # Content-Length of the response
     sent = 0  # bytes that the application gave
     gone = False  # the client takes nothing any more
+    moved = None  # called for each block
+    claim = None  # a lock for who begins the response, if that may be somebody else
     forked = False  # this is a process of the application's own
     body = None
 
@@ -253,6 +260,8 @@ class Request:
 
     def begin(self, block):
         """The header fields and the first block, in one write unless that is too large anyway."""
+        if self.claim and not self.claim.acquire(False):
+            raise SystemExit  # answered by oversee()
         self.begun = True
         if self.bare or self.length == self.sent:
             self.complete()
@@ -277,7 +286,9 @@ class Request:
                 pass  # the web server left it so
             if size < len(data):
                 later()
-                put_beside(self.out, data[size:], self.body, empty and not size)
+                put_beside(self.out, data[size:], self.body, empty and not size, self.moved)
+            if self.moved:
+                self.moved()
         except OSError:
             self.gone = True
             raise
@@ -351,7 +362,51 @@ def at_fork(disown):
 
 class OnlyRequest(Request):
     """What a CGI is run for. Where the web server has all of the response it may send us SIGTERM, as Apache does. A
-    worker takes that for no reason to cut what the application still does, and so do we."""
+    worker takes that for no reason to cut what the application still does, and so do we.
+
+    A thread of ours keeps its time, for nobody else is there to; see oversee(). It waits, and most requests are over
+    before it has to do anything."""
+
+    is_limited = False  # until its end
+
+    def limit(self, timeout, limit, pages):
+        """timeout: seconds without progress; limit: seconds in all, or None; pages: for a response that is not in
+        time, and for a message-body."""
+        self.timeout, self.pages, self.main = timeout, pages, get_ident()
+        self.moved()
+        self.until = limit and self.moved_at + limit
+        self.claim, self.is_limited = allocate_lock(), True
+        if self.body:
+            self.body.moved = self.moved
+        first = min(timeout, limit or timeout)
+        signal(INTERRUPT, self.interrupt)
+        # In C: it shows the stack wherever Python is, and then does what the signal does.
+        faulthandler.register(SIGALRM, 2, all_threads=True, chain=True)
+        self.rings = int(first) + GRACE
+        alarm(self.rings)
+        self.rings += self.moved_at
+        try:
+            start_new_thread(watch, (self, min(first, 1)))
+        except RuntimeError:
+            pass  # no room for it: the alarm ends us
+
+    def moved(self):
+        self.moved_at = time.monotonic()
+
+    def interrupt(self, *_):
+        interrupted(self)
+
+    def has_alarm(self):
+        """The signal is the application's if it takes it."""
+        return getsignal(SIGALRM) == SIG_DFL and abs(
+            self.rings - time.monotonic() - getitimer(ITIMER_REAL)[0]) < 0.5
+
+    def close(self):
+        Request.close(self)
+        if self.is_limited and not self.forked:
+            self.is_limited = False  # the thread is not woken for that
+            if self.has_alarm():
+                alarm(0)
 
     def complete(self):
         try:
@@ -368,12 +423,29 @@ class OnlyRequest(Request):
         Request.disown(self)
 
 
-def run_cgi(target, directory, fd, since=''):
-    """since: when it was decided to start us; empty if nobody is to know."""
+INTERRUPT = SIGRTMAX - 1
+GRACE = 10  # seconds: for what ends a request that is overdue, before the alarm ends the process
+
+
+def watch(request, seconds):
+    pthread_sigmask(SIG_BLOCK, range(1, 32))  # they are for the application's threads
+    time.sleep(seconds)
+    if request.is_limited:
+        later()
+        oversee(request)
+
+
+def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
+    """since: when it was decided to start us; empty if nobody is to know. timeout, limit: in seconds. size: of the
+    first of two pages that lie behind the header."""
     with open(int(fd), 'rb') as file:
-        meta = file.read()
-    meta = meta[meta.index(b':') + 1:-1].decode('latin-1')
-    request = OnlyRequest(meta, above(0), above(1))
+        data = file.read()
+    start = data.index(b':') + 1
+    end = start + int(data[:start - 1])
+    request = OnlyRequest(data[start:end].decode('latin-1'), above(0), above(1))
+    if timeout:
+        size = end + 1 + int(size)
+        request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
     if since:
         request.way, request.since = b'cgi', float(since)
     os.dup2(2, 1)

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{CannotRun, directory, environment};
+use crate::answer;
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::config::{Config, Python, Reload, Target};
+use crate::page::Failure;
 use crate::scgi;
-use crate::sys::process;
 use crate::sys::program::Program;
-use crate::sys::{clock, files};
+use crate::sys::{clock, files, process, signal};
 
 /// What both ways have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
@@ -33,6 +34,9 @@ const POOL: [&str; 4] = [
 ];
 /// What the dead man's switch of a worker leaves a daemon to end it: for a dump, a tidy end, and a kill.
 const SWITCH_GRACE: Duration = Duration::from_secs(15);
+
+/// What the kernel leaves an interpreter beyond a request's time, until the adaptor keeps that.
+const START_GRACE: Duration = Duration::from_secs(10);
 
 /// What a CGI needs of the adaptor.
 fn cgi_part() -> String {
@@ -104,7 +108,9 @@ pub(super) fn become_cgi(
     target: &Target,
     request: &Request<'_>,
 ) -> CannotRun {
-    let header = match header_file(request) {
+    let timed_out = answer::page(Failure::TimedOut, Some(request), None, None);
+    let no_body = answer::page(Failure::RequestTimeout, Some(request), None, None);
+    let header = match header_file(request, &[&timed_out, &no_body]) {
         Ok(header) => header,
         Err(error) => return CannotRun::new("pass the request to", &app.path, error),
     };
@@ -117,13 +123,25 @@ pub(super) fn become_cgi(
     let since = config
         .server_timing
         .then(|| clock::now().as_secs_f64().to_string());
+    let seconds = |time: Duration| time.as_secs_f64().to_string();
+    let limit = config.timeouts.request_limit;
     let argv = argv(
         &interpreter,
         &cgi_part(),
         &["cgi", &name(target)],
         directory,
-        &[&fd, since.as_deref().unwrap_or_default()],
+        &[
+            &fd,
+            since.as_deref().unwrap_or_default(),
+            &seconds(config.timeouts.request),
+            &limit.map(seconds).unwrap_or_default(),
+            &timed_out.len().to_string(),
+        ],
     );
+    let time = limit.map_or(config.timeouts.request, |limit| {
+        limit.min(config.timeouts.request)
+    });
+    let _alarm = signal::ring_after(time.saturating_add(START_GRACE));
     let error = Program {
         path: &interpreter.path,
         argv: &argv,
@@ -247,10 +265,14 @@ fn blame(interpreter: &Interpreter, directory: &Path, error: io::Error) -> Canno
     }
 }
 
-fn header_file(request: &Request<'_>) -> io::Result<File> {
+/// `pages`: what comes behind it.
+fn header_file(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<File> {
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
     let mut message = Vec::new();
     scgi::encode::message(length, request.meta().iter().copied(), &mut message);
+    for page in pages {
+        message.extend_from_slice(page);
+    }
     let mut file = files::in_memory(c"polycgi-request", true)?;
     file.write_all(&message)?;
     file.rewind()?;

@@ -306,7 +306,13 @@ impl Request {
             let length = message.len() as u64;
             // An errno is small enough for an exit status.
             process::leave(
-                match relay::relay(server.as_fd(), input, length, output, b"") {
+                match relay::relay(
+                    server.as_fd(),
+                    input,
+                    length,
+                    output,
+                    relay::Limits::default(),
+                ) {
                     Ok(_) => 0,
                     Err(error) => error.raw_os_error().unwrap_or(255) as u8,
                 },

@@ -10,7 +10,7 @@ use crate::answer::{answer, drain, most_of_body};
 use crate::cgi::request::Request;
 use crate::handoff::{self, ACK_LEN, Ack};
 use crate::page::Failure;
-use crate::relay;
+use crate::relay::{self, Limits};
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, fdpass, is, load, process, socket};
 
@@ -199,7 +199,7 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     let length = most_of_body(request);
     let [body, client, _] = process::standard();
-    let relayed = relay::relay(connection.as_fd(), body, length, client, b"");
+    let relayed = relay::relay(connection.as_fd(), body, length, client, Limits::default());
     match relayed {
         // Not sent again: here nobody says when the app begins.
         Ok(relayed) if relayed.response == 0 && relayed.complete => {

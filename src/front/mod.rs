@@ -344,7 +344,7 @@ impl Front {
 
     fn become_app(&self, config: &Config, request: &Request<'_>) -> Exit {
         if let App::Connect(address) = &config.app {
-            if let Err((failure, sentence)) = straight::relay(address, request) {
+            if let Err((failure, sentence)) = straight::relay(address, config.timeouts, request) {
                 say(NAME, &sentence);
                 return self.refuse_because(config, failure, &sentence);
             }

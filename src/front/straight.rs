@@ -9,12 +9,12 @@ use super::NAME;
 use crate::answer::drain;
 use crate::app::scgi;
 use crate::cgi::request::Request;
-use crate::config::Address;
+use crate::config::{Address, Timeouts};
 use crate::page::Failure;
-use crate::relay;
+use crate::relay::{self, Late, Limits, Relayed};
 use crate::report::say;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{Errno, is, socket};
+use crate::sys::{Errno, clock, is, socket};
 
 /// How long a server may take to read a block of the header.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_AFTER: u32 = 2;
 
 /// Asks the server and passes its answer on; an error says what the client is to get, and why.
-pub(super) fn relay(address: &Address, request: &Request<'_>) -> Result<(), (Failure, String)> {
+pub(super) fn relay(
+    address: &Address,
+    timeouts: Timeouts,
+    request: &Request<'_>,
+) -> Result<(), (Failure, String)> {
+    let began = clock::now();
     let unreached = |reason: String| {
         let retry_after = RETRY_AFTER;
         (Failure::Away { retry_after }, reason)
@@ -40,7 +45,28 @@ pub(super) fn relay(address: &Address, request: &Request<'_>) -> Result<(), (Fai
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let length = length.unwrap_or(0);
     let (body, client) = (stdin.as_fd(), stdout.as_fd());
-    match relay::relay(server.as_fd(), body, length, client, b"") {
+    let limits = Limits {
+        still: Some(timeouts.request),
+        all: timeouts
+            .request_limit
+            .map(|limit| limit.saturating_sub(clock::now() - began)),
+    };
+    let relayed = relay::relay(server.as_fd(), body, length, client, limits);
+    if let Ok(Relayed {
+        response,
+        late: Some(late),
+        ..
+    }) = relayed
+    {
+        let (failure, sentence) = late_words(late, address);
+        if response == 0 {
+            return Err((failure, sentence));
+        }
+        // Nothing is added to what the client has.
+        say(NAME, sentence);
+        return Ok(());
+    }
+    match relayed {
         Ok(relayed) if relayed.complete && relayed.response == 0 => {
             let sentence = format!("{address} has ended the connection without an answer");
             return Err((Failure::BadGateway, sentence));
@@ -53,6 +79,22 @@ pub(super) fn relay(address: &Address, request: &Request<'_>) -> Result<(), (Fai
         Err(error) => say(NAME, format_args!("cannot relay to {address}: {error}")),
     }
     Ok(())
+}
+
+/// What the client gets, and what the operator reads.
+fn late_words(late: Late, address: &Address) -> (Failure, String) {
+    let no_answer = |key: &str| {
+        let sentence = format!("{key}: {address} did not answer in time");
+        (Failure::TimedOut, sentence)
+    };
+    match late {
+        Late::All => no_answer("request-limit"),
+        Late::Body => {
+            let sentence = "the message-body did not come in time";
+            (Failure::RequestTimeout, sentence.to_owned())
+        }
+        Late::Still => no_answer("request-timeout"),
+    }
 }
 
 fn send(server: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {

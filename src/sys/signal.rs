@@ -77,6 +77,14 @@ impl Alarm {
     }
 }
 
+/// Rings once, whatever this process becomes until then: an alarm outlives an exec, and by default it ends the process.
+/// Dropped, it does not ring.
+pub fn ring_after(time: Duration) -> io::Result<Alarm> {
+    // A shorter time than a microsecond would be none.
+    arm(time.max(Duration::from_millis(1)), Duration::ZERO)?;
+    Ok(Alarm(()))
+}
+
 impl Drop for Alarm {
     fn drop(&mut self) {
         // A timer that was set can be stopped; if not, the next ring finds a handler that does no harm.

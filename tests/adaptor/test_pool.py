@@ -34,7 +34,7 @@ class Imports(peer.Case):
         response = self.ask(self.cgi('bare:application'))
         seen = ast.literal_eval(response.body.decode())
         # Both are built in, and cost no look at a file.
-        self.assertEqual(set(seen) - set(ast.literal_eval(plain.stdout.decode())), {'atexit', 'bare'})
+        self.assertEqual(set(seen) - set(ast.literal_eval(plain.stdout.decode())), {'atexit', 'bare', 'faulthandler'})
 
     def test_import_fails(self):
         for target, reason in (

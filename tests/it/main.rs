@@ -11,6 +11,7 @@ mod broken_import;
 mod cgi_daemon;
 mod cgi_limits;
 mod cgi_slow;
+mod cgi_time;
 mod chunked;
 mod cli;
 mod connect;
