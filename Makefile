@@ -93,4 +93,4 @@ bench: build
 
 clean:
 	$(CARGO) clean
-	rm -rf $(TARGET)/hg
+	rm -rf $(TARGET)/hg $(TARGET)/green

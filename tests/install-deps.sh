@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what the tests need and this machine lacks: Debian's packages by apt, Mercurial from PyPI into a
-# virtual environment. Where all is there, neither apt nor pip is run.
+# virtual environment, gevent and eventlet into another beside it, `green`. Where all is there, neither apt nor pip is
+# run.
 # usage: install-deps.sh FOLDER-OF-THE-VIRTUAL-ENVIRONMENT
 set -eu
 
@@ -49,4 +50,18 @@ if ! "$environment/bin/python3" "$environment/bin/hg" --version >/dev/null 2>&1;
     # Thrown away, for the tests copy the rest.
     "$environment/bin/python3" -m pip uninstall --quiet --yes setuptools pip
     "$environment/bin/python3" "$environment/bin/hg" --version --quiet
+fi
+
+# Of these versions: what they replace differs from one to the next.
+green=$(dirname "$environment")/green
+versions='gevent==26.9.0 eventlet==0.41.3 greenlet==3.5.6'
+if [ "$(cat "$green/versions" 2>/dev/null)" != "$versions" ]; then
+    rm -rf "$green"
+    /usr/bin/python3 -m venv "$green"
+    # Split into words.
+    "$green/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: $versions ||
+        { echo "install-deps.sh: cannot install gevent and eventlet from PyPI (is there a network?)" >&2; exit 69; }
+    "$green/bin/python3" -m pip uninstall --quiet --yes setuptools pip
+    "$green/bin/python3" -c 'import eventlet, gevent'
+    echo "$versions" >"$green/versions"
 fi

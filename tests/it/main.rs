@@ -27,6 +27,7 @@ mod faults;
 mod files;
 mod forms;
 mod gone;
+mod green;
 mod handoff;
 mod harness;
 mod heads;
