@@ -179,7 +179,7 @@ fn too_slow(mpm: Mpm) {
             site.dir.until_status(sentence, is_told);
         } else {
             // The client's pace, and three times as long as it has: mod_cgi reads no errors before the body is sent.
-            pause(Duration::from_secs(3));
+            pause(3 * site.dir.second);
         }
         // Apache reads no response before it has all of the body.
         let reply = stalls.end();

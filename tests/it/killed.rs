@@ -107,7 +107,7 @@ fn a_killed_zygote_is_replaced(mpm: Mpm) {
 #[test]
 fn a_zygote_that_hangs_is_replaced() {
     let dir = Dir::new();
-    let patience = "queue-target = 30s\nqueue-timeout = 30s\n";
+    let patience = "queue-target = 30 SECOND\nqueue-timeout = 30 SECOND\n";
     let config = format!("{CONFIG}{patience}min-idle = 0\nstart-timeout = 3 SECOND\n");
     let app = dir.app_file("app", &config);
     let mut gate = dir.gate("gate");
