@@ -25,7 +25,8 @@
 //! generation, a zygote beside the one before. An app of another kind has no such workers: for each request the loop
 //! starts its program, or asks its SCGI server, and passes the response on, once its head is one. Web servers that
 //! speak SCGI may come without a front, at the addresses of [`listen`]. People talk to all of it through [`cli`],
-//! whose words [`args`] reads, and to a daemon in the words of [`control`].
+//! whose words [`args`] reads, and to a daemon in the words of [`control`]; root does so as the user whom [`acting`]
+//! finds. What others wrote is [`printable`] before a terminal gets it.
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the

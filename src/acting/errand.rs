@@ -1,0 +1,104 @@
+//! Errands: what root wants to know of other users is found out by processes that are theirs, side by side, and heard
+//! with an end in bytes and in time. Knows processes and pipes; what is looked for is not asked.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::users::{become_user, find, table};
+use crate::sys::poll::{Interest, wait_any};
+use crate::sys::signal::Signal;
+use crate::sys::{clock, files, process, program, socket};
+
+/// A process that root has sent to look for it, as another user.
+#[derive(Debug)]
+pub struct Errand {
+    child: i32,
+    said: File,
+}
+
+impl Errand {
+    /// Sends one that finds out something with the rights of this user, and says it in bytes. What goes wrong there is
+    /// an answer of no bytes.
+    pub fn start(uid: u32, look: impl FnOnce() -> Vec<u8>) -> io::Result<Errand> {
+        let account = table().ok().and_then(|table| find(uid, &table).cloned());
+        let null = files::null()?;
+        let (said, say) = files::pipe()?;
+        let child = program::fork_with(null.as_fd(), say.as_fd(), || {
+            if become_user(uid, account.as_ref()).is_ok() {
+                let bytes = look();
+                // Root has waited long enough if nobody reads.
+                let _ = io::stdout()
+                    .write_all(&bytes)
+                    .and_then(|()| io::stdout().flush());
+            }
+        })?;
+        socket::set_nonblocking(said.as_fd())?;
+        let said = File::from(said);
+        Ok(Errand { child, said })
+    }
+
+    /// Adds what it has said to `bytes`, at most `limit` in all; whether that is all.
+    fn hear(&mut self, bytes: &mut Vec<u8>, limit: usize) -> bool {
+        let mut block = [0; 4096];
+        loop {
+            match self.said.read(&mut block) {
+                Ok(0) => return true,
+                Ok(count) => bytes.extend_from_slice(&block[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+            }
+            if bytes.len() > limit {
+                bytes.truncate(limit);
+                return true;
+            }
+        }
+    }
+
+    /// It has said what it had to, or has had its time.
+    fn end(self) {
+        process::signal(self.child, Signal::SIGKILL);
+        process::wait(self.child);
+    }
+}
+
+/// What errands say, at most `limit` bytes each: to `each` as soon as one has ended. When the time is over those that
+/// have not count as having said nothing.
+pub fn collect(
+    errands: Vec<Option<Errand>>,
+    limit: usize,
+    patience: Duration,
+    mut each: impl FnMut(usize, &[u8]),
+) {
+    let deadline = clock::now() + patience;
+    let mut waiting: Vec<(usize, Errand, Vec<u8>)> = errands
+        .into_iter()
+        .enumerate()
+        .filter_map(|(nth, errand)| Some((nth, errand?, Vec::new())))
+        .collect();
+    while !waiting.is_empty() {
+        let left = deadline.saturating_sub(clock::now());
+        let fds = waiting
+            .iter()
+            .map(|(_, errand, _)| (errand.said.as_fd(), Interest::Read));
+        let fds: Vec<_> = fds.collect();
+        // Interrupted, it looks at all of them.
+        let _ = wait_any(&fds, Some(left));
+        for at in (0..waiting.len()).rev() {
+            let (_, errand, said) = &mut waiting[at];
+            if errand.hear(said, limit) {
+                let (nth, errand, said) = waiting.remove(at);
+                errand.end();
+                each(nth, &said);
+            }
+        }
+        if left.is_zero() {
+            break;
+        }
+    }
+    for (nth, errand, _) in waiting {
+        errand.end();
+        each(nth, &[]);
+    }
+}

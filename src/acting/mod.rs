@@ -1,0 +1,174 @@
+//! As which user a person's command acts. Root becomes the app's user for good before anything of the app is touched,
+//! or leaves it: from there on only the ordinary rules hold. What the command then does is its own.
+
+mod errand;
+mod users;
+mod whose;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use errand::{Errand, collect};
+pub use users::{Refused, is_named, is_of_host, user_name};
+use users::{account, become_user, name, table, web_servers};
+pub use whose::Deed;
+use whose::{Chosen, Subject, candidates, choose};
+
+use crate::app_file::Named;
+use crate::report::Exit;
+use crate::sys::accounts::Account;
+use crate::sys::poll::{Interest, wait_any};
+use crate::sys::program::{self, Program};
+use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::{environ, process};
+
+/// Acts as the app's user from now on, if root has started us. `Err`: not; `Ok(Some(users))`: there is nothing to ask
+/// for, since none of these users has a place of the app.
+///
+/// Root's process goes no further than this: it waits for another, which is that user's, and ends as that does.
+pub fn begin(
+    named: &Named,
+    user: Option<&str>,
+    deed: Deed,
+) -> Result<Option<Vec<String>>, Refused> {
+    if process::uid() != 0 {
+        return check_own(user).map(|()| None);
+    }
+    let chosen = match user {
+        Some(word) => Chosen::User(account(word)?),
+        None => choose(named, deed)?,
+    };
+    match chosen {
+        Chosen::None(users) => Ok(Some(users)),
+        Chosen::User(account) if account.uid == 0 => Ok(None),
+        Chosen::User(account) => {
+            hand_over(&account)?;
+            Ok(None)
+        }
+    }
+}
+
+/// The same for a daemon in the foreground: it becomes itself anew as that user, with this pid, which LISTEN_PID may
+/// name. Comes back where it may go on as it is, or not at all.
+pub fn begin_daemon(named: &Named, user: Option<&str>) -> Result<(), Refused> {
+    if process::uid() != 0 {
+        return check_own(user);
+    }
+    let account = match user {
+        Some(word) => account(word)?,
+        None => match choose(named, Deed::Run)? {
+            Chosen::User(account) => account,
+            Chosen::None(_) => return Ok(()),
+        },
+    };
+    if account.uid == 0 {
+        return Ok(());
+    }
+    let refused = cannot_become(&account);
+    let listen = environ::pairs().filter(|(name, _)| name.starts_with(b"LISTEN_"));
+    let listen: Vec<_> = listen.collect();
+    become_user(account.uid, Some(&account)).map_err(&refused)?;
+    let environ = environ::pairs().chain(listen);
+    let environ: Vec<CString> = environ
+        .map(|(name, value)| process::c_string(&[name, b"=", value].concat()))
+        .collect();
+    let app = named.to_bytes();
+    let program = Program {
+        path: process::own_program(),
+        argv: &[c"scgi-daemon".to_owned(), process::c_string(&app)],
+        environ: &environ,
+        directory: None,
+    };
+    Err(refused(program.exec()))
+}
+
+fn cannot_become(account: &Account) -> impl Fn(io::Error) -> Refused {
+    let name = account.name.clone();
+    move |error| {
+        let sentence = format!("cannot become {name}: {error}");
+        (Exit::NoPermission, sentence)
+    }
+}
+
+/// Only root can act as another.
+fn check_own(user: Option<&str>) -> Result<(), Refused> {
+    let Some(word) = user else { return Ok(()) };
+    let uid = process::uid();
+    if word.parse() == Ok(uid) || account(word)?.uid == uid {
+        return Ok(());
+    }
+    let sentence = format!("cannot act as {word}: only root can act as another user");
+    Err((Exit::NoPermission, sentence))
+}
+
+/// Whether an ordinary user may make a `runtime-dir` for the app: it then belongs to that user, and no other can use
+/// it. So only who is certain to be the app's user.
+pub fn may_make(named: &Named, runtime_dir: &Path, user: Option<&str>) -> Result<(), Refused> {
+    let uid = process::uid();
+    // Root has said so, or has become who it is.
+    if user.is_some() || uid == 0 || HAS_BECOME.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    if runtime_dir.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let table = table()?;
+    let candidates = candidates(&Subject::of(named), &table);
+    if candidates == [uid] || web_servers(&table).any(|server| server == uid) {
+        return Ok(());
+    }
+    let own = name(uid, &table);
+    let dir = runtime_dir.display();
+    let sentence = format!(
+        "cannot make {dir}: it would be {own}'s, and another user could not run {named} in a daemon; make it as the \
+         user whom the web server runs the app as, or say --user {own}"
+    );
+    Err((Exit::NoPermission, sentence))
+}
+
+/// Root's process ends here: another goes on, as this user.
+fn hand_over(account: &Account) -> Result<(), Refused> {
+    let refused = cannot_become(account);
+    let watched = [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+    ];
+    let parent = process::pid();
+    let Some(child) = program::fork_session().map_err(&refused)? else {
+        become_user(account.uid, Some(account)).map_err(&refused)?;
+        program::end_with_parent(parent);
+        HAS_BECOME.store(true, Ordering::Relaxed);
+        return Ok(());
+    };
+    let signals = SignalPipe::new(&watched);
+    let ended = process::open(child);
+    while let (Ok(signals), Ok(ended)) = (&signals, &ended) {
+        // It has no terminal: what that says to us is for it.
+        for signal in signals.take() {
+            process::signal_group(child, signal);
+        }
+        let fds = [signals.as_fd(), ended.as_fd()].map(|fd| (fd, Interest::Read));
+        if wait_any(&fds, None).is_ok_and(|ready| ready[1]) {
+            break;
+        }
+    }
+    process::leave(match process::wait(child) {
+        Some(process::End::Exited(status)) => status as u8,
+        Some(process::End::Killed(signal)) => 128_u8.saturating_add(signal as u8),
+        None => Exit::OsError as u8,
+    })
+}
+
+/// This process was root's and is now that of an app's user.
+static HAS_BECOME: AtomicBool = AtomicBool::new(false);
+
+/// Whose rights this process has taken on, if it was root's.
+pub fn acts_as() -> Option<String> {
+    let has_become = HAS_BECOME.load(Ordering::Relaxed);
+    has_become.then(|| user_name(process::uid()))
+}
