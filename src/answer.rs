@@ -54,7 +54,7 @@ pub fn answer(
     if splice::write_all(stdout.as_fd(), &page).is_ok() {
         drain(
             stdin.as_fd(),
-            request.map_or_else(said_length, most_of_body),
+            request.map_or_else(said_length, most_of_input),
         );
     }
 }
@@ -87,7 +87,16 @@ fn said_length() -> u64 {
     digits.map_or(0, |digits| digits.parse().unwrap_or(0))
 }
 
-/// The most bytes that a request's message-body may have: that of one without a length ends where it ends.
+/// The most bytes that may come as a request's message-body, or behind it: that of one without a length ends where it
+/// ends.
+pub fn most_of_input(request: &Request<'_>) -> u64 {
+    match request.may_exceed_its_length() {
+        true => u64::MAX,
+        false => most_of_body(request),
+    }
+}
+
+/// The most bytes that a request's message-body may have.
 pub fn most_of_body(request: &Request<'_>) -> u64 {
     match request.extent() {
         Extent::Length(length) => length,

@@ -44,6 +44,17 @@ pub struct Limits {
     pub all: Option<Duration>,
 }
 
+/// The message-body of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    /// Where it comes from.
+    pub input: BorrowedFd<'a>,
+    /// In bytes. The largest number: as far as it goes.
+    pub length: u64,
+    /// What comes behind that is read and thrown away: its sender may read nothing before.
+    pub may_exceed: bool,
+}
+
 /// One direction: at most one block that was read and not yet written.
 struct Way {
     block: Vec<u8>,
@@ -73,13 +84,12 @@ impl Way {
     }
 }
 
-/// Pumps `length` bytes from `body` to the server, and what the server says to `client`, until the server closes.
+/// Pumps the body to the server, and what the server says to `client`, until the server closes.
 /// A body that ends before is said to: the server would wait for the rest, and we for the server. Of a body without a
 /// length, which has the largest number here, that is the end; unless the client is gone, and cut it.
 pub fn relay(
     server: BorrowedFd<'_>,
-    body: BorrowedFd<'_>,
-    length: u64,
+    body: Body<'_>,
     client: BorrowedFd<'_>,
     limits: Limits,
 ) -> io::Result<Relayed> {
@@ -89,6 +99,9 @@ pub fn relay(
     let mut scratch = Scratch::new()?;
     let mut relayed = Relayed::default();
     let (mut up, mut down) = (Way::new(), Way::new());
+    let Body { length, .. } = body;
+    let mut may_exceed = body.may_exceed;
+    let body = body.input;
     let mut left = length;
     loop {
         if down.ended && down.is_empty() {
@@ -96,7 +109,8 @@ pub fn relay(
             return Ok(relayed);
         }
         up.ended = up.ended || left == 0;
-        let from_body = up.is_empty() && !up.ended;
+        let behind = left == 0 && may_exceed;
+        let from_body = up.is_empty() && !up.ended || behind;
         let from_server = down.is_empty() && !down.ended;
         let to_server = !up.is_empty();
         let to_client = !down.is_empty();
@@ -124,7 +138,7 @@ pub fn relay(
         }
         let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
         if is_over(until) || !ready.contains(&true) && is_over(due) {
-            relayed.late = Some(match from_body {
+            relayed.late = Some(match from_body && !behind {
                 _ if is_over(until) => Late::All,
                 true => Late::Body,
                 false => Late::Still,
@@ -151,7 +165,13 @@ pub fn relay(
                 Err(_) => return Ok(relayed),
             }
         }
-        if from_body && is_ready(body, Interest::Read) {
+        if behind && is_ready(body, Interest::Read) {
+            match scratch.discard_now(body, BLOCK) {
+                Ok(count) if count > 0 => {}
+                Err(error) if is(&error, Errno::EAGAIN) => {}
+                Ok(_) | Err(_) => may_exceed = false,
+            }
+        } else if from_body && is_ready(body, Interest::Read) {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK);
             fill(&mut up, body, most)?;
             left -= up.block.len() as u64;
@@ -212,6 +232,43 @@ mod tests {
     use super::*;
     use crate::sys::files;
 
+    fn to(input: &impl AsFd, length: u64) -> Body<'_> {
+        Body {
+            input: input.as_fd(),
+            length,
+            may_exceed: false,
+        }
+    }
+
+    #[test]
+    fn what_comes_behind_the_body_holds_nothing_up() {
+        const LEN: usize = 3_000_000;
+        let (server, mut theirs) = UnixStream::pair().unwrap();
+        let (body, mut into_body) = UnixStream::pair().unwrap();
+        let (out, client) = files::pipe().unwrap();
+        // A web server that reads no response before all of the body is taken.
+        let web_server = std::thread::spawn(move || {
+            into_body.write_all(&vec![b'x'; LEN]).unwrap();
+            drop(into_body);
+            let mut all = Vec::new();
+            std::fs::File::from(out).read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let serve = std::thread::spawn(move || {
+            theirs.read_exact(&mut [0; 10]).unwrap();
+            theirs.write_all(&vec![b'y'; LEN]).unwrap();
+        });
+        let body = Body {
+            may_exceed: true,
+            ..to(&body, 10)
+        };
+        let relayed = relay(server.as_fd(), body, client.as_fd(), Limits::default()).unwrap();
+        drop(client);
+        assert!(relayed.complete && relayed.body == 10, "{relayed:?}");
+        serve.join().unwrap();
+        assert_eq!(web_server.join().unwrap(), LEN);
+    }
+
     #[test]
     fn an_echo_larger_than_every_buffer_goes_both_ways_at_once() {
         const LEN: usize = 3_000_000;
@@ -235,8 +292,7 @@ mod tests {
         });
         let relayed = relay(
             server.as_fd(),
-            body.as_fd(),
-            LEN as u64,
+            to(&body, LEN as u64),
             client.as_fd(),
             Limits::default(),
         )
@@ -263,8 +319,7 @@ mod tests {
         });
         let relayed = relay(
             server.as_fd(),
-            body.as_fd(),
-            8,
+            to(&body, 8),
             client.as_fd(),
             Limits::default(),
         )
@@ -285,8 +340,7 @@ mod tests {
         drop((out, into_body));
         let relayed = relay(
             server.as_fd(),
-            body.as_fd(),
-            u64::MAX,
+            to(&body, u64::MAX),
             client.as_fd(),
             Limits::default(),
         )
@@ -311,8 +365,7 @@ mod tests {
         drop(theirs);
         let relayed = relay(
             server.as_fd(),
-            body.as_fd(),
-            1 << 40,
+            to(&body, 1 << 40),
             client.as_fd(),
             Limits::default(),
         )

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::refuse;
+use crate::answer::{drain, most_of_input};
 use crate::app_file::AppFile;
 use crate::cgi::Extent;
 use crate::cgi::body::Measured;
@@ -87,6 +88,12 @@ fn measure(
     output: BorrowedFd<'_>,
 ) -> Result<Option<Measured>, NoBody> {
     let limits = Limits::of(config);
+    if request.is_error_page() {
+        // The program would not read it, and Apache lose its response.
+        drain(input, most_of_input(request));
+        let nothing = files::null().and_then(|null| files::become_input(null.as_fd()));
+        return nothing.map(|()| None).map_err(NoBody::Io);
+    }
     let length = match request.extent() {
         Extent::None => return Ok(None),
         Extent::Length(length) => Some(length),

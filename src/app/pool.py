@@ -283,10 +283,11 @@ class Served(Request):
     running = False
     outgoing = None  # until the client does not take everything at once
 
-    def __init__(self, worker, meta, source, out, ahead, shared):
-        """shared: as Outgoing has it."""
+    def __init__(self, worker, meta, source, out, ahead, letters):
+        """letters: what else is to be known."""
         Request.__init__(self, meta, source, out, ahead, worker.moved)
-        self.worker, self.shared = worker, shared
+        self.worker = worker
+        self.shared, self.for_error = 's' in letters, 'e' in letters  # as Outgoing has it; as Request has
 
     def run(self, app):
         self.running = True
@@ -570,7 +571,7 @@ class Worker:
             self.arm()
         self.began = time.time_ns()
         self.request = Served(self, words[words.index(':') + 1:end], source, out, ahead,
-                              's' in words[end:])
+                              words[end:])
         if ahead and not self.request.body:
             os.close(ahead)
         return True

@@ -38,6 +38,7 @@ def library(name):
 select = own('select')
 POLLIN, POLLOUT, poll = select.POLLIN, select.POLLOUT, select.poll
 IN_MEMORY = 65536  # bytes of a message-body that wait for the application in memory
+EXCESS, EXCESS_TIME = 64 << 20, 10  # bytes and seconds: the most that is read only to be thrown away
 FOLDERS = '/var/tmp', '/tmp'  # where files without a name may be; /tmp is often memory
 
 
@@ -45,8 +46,9 @@ class Body(io.RawIOBase):
     """The message-body: CONTENT_LENGTH bytes of fd. What had to be read before the application asks
     for it waits in memory, and what is more than that in an unlinked file."""
 
-    def __init__(self, fd, length, ahead=None, moved=None):
-        """ahead: a file that holds what was read of fd before. moved: called for each block."""
+    def __init__(self, fd, length, ahead=None, moved=None, exceeds=False):
+        """ahead: a file that holds what was read of fd before. moved: called for each block. exceeds: more
+        may come than that, up to an end."""
         self.fd = fd
         self.moved = moved
         self.ahead, self.at = ahead, 0  # comes first; from where on
@@ -59,6 +61,7 @@ class Body(io.RawIOBase):
         self.fed = stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK)
         self.full = False  # there is no room for more than what is kept
         self.waiting = False  # for the client
+        self.behind = EXCESS if exceeds and self.fed else 0  # bytes that may come behind it, and are nobody's
 
     def readable(self):
         return True
@@ -102,10 +105,13 @@ class Body(io.RawIOBase):
 
     def waits(self):
         """Whether somebody may be waiting for us to read."""
-        return self.fed and not self.full and self.left
+        return self.fed and (self.left and not self.full or not self.left and self.behind)
 
     def keep(self):
         """Reads some of the message-body ahead of the application."""
+        if not self.left:
+            self.skip()
+            return
         room = IN_MEMORY - len(self.kept) if self.head == self.tail else 0
         block = bytearray(min(self.left, room or IN_MEMORY))
         if self.moved:
@@ -133,7 +139,21 @@ class Body(io.RawIOBase):
             while self.take(view):
                 pass
         except OSError:
-            pass  # the client is gone; nobody waits
+            return  # the client is gone; nobody waits
+        until = time.monotonic() + EXCESS_TIME
+        while self.behind and ready(max(until - time.monotonic(), 0), (self.fd, POLLIN)):
+            self.skip()
+
+    def skip(self):
+        """Throws away some of what came behind the message-body: an input filter of Apache's (mod_deflate)
+        makes more of it than Content-Length said, and Apache loses the response if that is not read."""
+        try:
+            size = len(os.read(self.fd, IN_MEMORY))
+        except BlockingIOError:  # the web server left it so
+            return
+        except OSError:
+            size = 0
+        self.behind = max(self.behind - size, 0) if size else 0
 
     def close(self):
         self.fd = -1  # not ours
@@ -280,6 +300,17 @@ def drop(request, name):
                              % name)
     except Exception:
         pass  # closed by the application; nobody to tell
+
+
+def is_apache(environ):
+    software = environ.get('SERVER_SOFTWARE', '')
+    return software == 'Apache' or software.startswith('Apache/')
+
+
+def is_for_error(environ):
+    """Whether Apache has redirected the request to a page for an error. That may have been redirected, too."""
+    return environ['REDIRECT_STATUS'] != '' and any(
+        name.replace('REDIRECT_', '') == 'REQUEST_METHOD' != name for name in environ)
 
 
 def name_server(environ, secure):

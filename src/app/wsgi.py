@@ -110,6 +110,7 @@ class Request:
     moved = None  # called for each block
     claim = None  # a lock for who begins the response, if that may be somebody else
     forked = False  # this is a process of the application's own
+    for_error = False  # Apache asks for its ErrorDocument
     body = None
 
     def __init__(self, meta, source, out, ahead=None, moved=None):
@@ -135,7 +136,7 @@ class Request:
         self.out, self.fds = out, (out,) if source is None else (source, out)
         if length:
             later()
-            self.body = Body(source, length, ahead, moved)
+            self.body = Body(source, length, ahead, moved, is_apache(environ))
         environ.update(SAME)
         environ['wsgi.url_scheme'] = 'https' if secure else 'http'
         environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if length else io.BytesIO()
@@ -210,7 +211,7 @@ class Request:
         if exc_info or self.head:
             later()
             start_again(self, exc_info)
-        lines = ['Status: ' + status]
+        lines = []
         if not (status[3:4] == ' ' and status[:3].isdigit() and 99 < int(status[:3]) < 600):
             raise ValueError('status is not three digits, a space and a reason: %r' % status)
         length = None
@@ -225,6 +226,9 @@ class Request:
                 if length is not None or not value.isdigit():
                     raise ValueError('Content-Length is no number or there twice: %r' % value)
                 length = int(value)
+        # A page for an error has its status by saying none: 200 is what the application says of any page.
+        if not (self.for_error and lines and status[:3] == '200'):
+            lines.insert(0, 'Status: ' + status)
         for line in lines:
             if not line.isprintable() and len(line.translate(CONTROLS)) < len(line):
                 raise ValueError('a control character in a header field: %r' % line)
@@ -446,6 +450,9 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
     if timeout:
         size = end + 1 + int(size)
         request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
+    if request.environ.get('REDIRECT_STATUS', '200') != '200':
+        later()
+        request.for_error = is_for_error(request.environ)
     if since:
         request.way, request.since = b'cgi', float(since)
     os.dup2(2, 1)

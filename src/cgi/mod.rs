@@ -8,6 +8,7 @@ mod field;
 mod head;
 pub mod meta;
 pub mod reader;
+mod redirect;
 pub mod repeated;
 pub mod request;
 pub mod response;

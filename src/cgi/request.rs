@@ -6,6 +6,7 @@ use std::fmt;
 use super::body::{Extent, is_chunked};
 use super::doubt::{self, Doubt};
 use super::meta::{Peer, admitted};
+use super::redirect::{self, Redirect};
 use super::script::ScriptPath;
 use super::unique::{Meta, merge_duplicates};
 
@@ -31,6 +32,7 @@ pub struct Request<'a> {
     meta: Meta<'a>,
     content_length: Option<u64>,
     doubt: Option<Doubt>,
+    is_error_page: bool,
 }
 
 impl<'a> Request<'a> {
@@ -56,20 +58,27 @@ impl<'a> Request<'a> {
         peer: Peer,
     ) -> Result<Request<'a>, BadRequest> {
         let mut meta = Meta::new();
+        let mut redirect = Redirect::default();
         for (name, value) in pairs {
             check(name, value)?;
+            redirect.note(name, value);
             if admitted(name, peer) {
                 meta.push((name, value));
             }
         }
         merge_duplicates(&mut meta)?;
+        let is_error_page = redirect.is_to_error_page();
         meta.retain(|pair| *pair != (b"CONTENT_LENGTH", b""));
+        if is_error_page {
+            meta.retain(|(name, _)| !redirect::BODY.contains(name));
+        }
         let digits = find(&meta, b"CONTENT_LENGTH");
         let content_length = digits.map(number).transpose()?;
         Ok(Request {
             meta,
             content_length,
             doubt: None,
+            is_error_page,
         })
     }
 
@@ -114,6 +123,7 @@ impl<'a> Request<'a> {
             meta,
             content_length: self.content_length,
             doubt: self.doubt,
+            is_error_page: self.is_error_page,
         }
     }
 
@@ -168,6 +178,20 @@ impl<'a> Request<'a> {
         self.content_length
     }
 
+    /// Whether Apache asks for its ErrorDocument. It is asked for with GET, and with the length of the body that the
+    /// client has sent for something else: of that it has no part, and what comes of it is to be read and thrown away.
+    pub fn is_error_page(&self) -> bool {
+        self.is_error_page
+    }
+
+    /// Whether more may come than the length says: Apache measures a body before its input filters (mod_deflate) have
+    /// made another of it.
+    pub fn may_exceed_its_length(&self) -> bool {
+        let software = self.value("SERVER_SOFTWARE").unwrap_or_default();
+        let has_body = self.is_error_page || self.content_length.is_some_and(|length| length > 0);
+        has_body && (software == b"Apache" || software.starts_with(b"Apache/"))
+    }
+
     /// Whether the message-body may never come: of a web server's own SCGI module.
     pub fn doubt(&self) -> Option<Doubt> {
         self.doubt
@@ -200,6 +224,7 @@ impl<'a> Request<'a> {
             meta: meta.collect(),
             content_length,
             doubt: self.doubt.filter(|_| content_length == self.content_length),
+            is_error_page: self.is_error_page,
         }
     }
 

@@ -303,16 +303,14 @@ impl Request {
         let (out, into) = files::pipe().map_err(system("make a pipe"))?;
         let pump = program::fork_with(input.as_fd(), into.as_fd(), || {
             let [input, output, _] = process::standard();
-            let length = message.len() as u64;
+            let body = relay::Body {
+                input,
+                length: message.len() as u64,
+                may_exceed: false,
+            };
             // An errno is small enough for an exit status.
             process::leave(
-                match relay::relay(
-                    server.as_fd(),
-                    input,
-                    length,
-                    output,
-                    relay::Limits::default(),
-                ) {
+                match relay::relay(server.as_fd(), body, output, relay::Limits::default()) {
                     Ok(_) => 0,
                     Err(error) => error.raw_os_error().unwrap_or(255) as u8,
                 },

@@ -132,6 +132,8 @@ pub(super) struct Taken {
     pub(super) to_end: bool,
     /// Nothing of the message-body may come.
     pub(super) doubt: Option<Doubt>,
+    /// More may come than that.
+    pub(super) may_exceed: bool,
     /// The beginning of the message-body.
     pub(super) ahead: Ahead,
     pub(super) form: Form,
@@ -192,6 +194,7 @@ impl Taken {
             length,
             to_end: false,
             doubt: None,
+            may_exceed: false,
             ahead: Ahead::Nothing,
             form: Form::Text,
             head_only: false,
@@ -475,7 +478,10 @@ impl Client {
     }
 
     pub(super) fn begin_draining(&mut self) {
-        let length = |request: &Taken| request.length - request.ahead.len();
+        let length = |request: &Taken| match request.may_exceed {
+            true => u64::MAX,
+            false => request.length - request.ahead.len(),
+        };
         // Behind a file nobody waits; nor would it ever tell us that there is more.
         let is_file = self
             .input()

@@ -31,6 +31,8 @@ use crate::sys::{Errno, fdpass, is, socket};
 
 /// Behind the header for a worker: the output is the web server's error log as well.
 const IS_LOG: u8 = b's';
+/// The same: Apache asks for its ErrorDocument, which a stranger's meta-variables do not say.
+const IS_ERROR_PAGE: u8 = b'e';
 
 /// The first read asks for so many bytes: most headers, and the small body of a form behind them. What is larger is read
 /// to the end of the header and no farther: the rest need not go through us.
@@ -277,6 +279,9 @@ impl HeaderReader {
         if output.is_some_and(|output| output.is_log) {
             message.push(IS_LOG);
         }
+        if request.is_error_page() {
+            message.push(IS_ERROR_PAGE);
+        }
         let (length, to_end) = match request.extent() {
             Extent::Length(length) => (length, false),
             Extent::None => (0, false),
@@ -292,6 +297,7 @@ impl HeaderReader {
             length,
             to_end,
             doubt,
+            may_exceed: request.may_exceed_its_length(),
             ahead: if passed.is_some() {
                 Ahead::Nothing
             } else {

@@ -22,7 +22,7 @@ use std::os::unix::fs::FileExt;
 use super::Daemon;
 use super::client::{Client, Phase, Progress, TURN};
 use super::watch::End;
-use crate::answer::DRAIN_TIME;
+use crate::answer::{DRAIN_BYTES, DRAIN_TIME};
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
 use crate::policy::shares::Stage;
@@ -244,10 +244,13 @@ impl Daemon {
             return;
         };
         let phase = std::mem::replace(&mut client.phase, Phase::Waiting);
+        let may_exceed = client.request.as_ref().is_some_and(|r| r.may_exceed);
         if let Phase::Running {
             outgoing, unread, ..
         } = phase
         {
+            let behind = if may_exceed { DRAIN_BYTES } else { 0 };
+            let unread = unread.saturating_add(behind);
             client.phase = Phase::Finishing { outgoing, unread };
         }
         self.finish_off(ticket);

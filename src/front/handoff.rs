@@ -10,7 +10,7 @@ use crate::answer::{answer, drain, most_of_body};
 use crate::cgi::request::Request;
 use crate::handoff::{self, ACK_LEN, Ack};
 use crate::page::Failure;
-use crate::relay::{self, Limits};
+use crate::relay::{self, Limits, Relayed};
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, fdpass, is, load, process, socket};
 
@@ -197,20 +197,33 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// The daemon can't use our descriptors: this process copies.
 fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
-    let length = most_of_body(request);
-    let [body, client, _] = process::standard();
-    let relayed = relay::relay(connection.as_fd(), body, length, client, Limits::default());
+    let [input, client, _] = process::standard();
+    let body = relay::Body {
+        input,
+        length: most_of_body(request),
+        may_exceed: request.may_exceed_its_length(),
+    };
+    let relayed = relay::relay(connection.as_fd(), body, client, Limits::default());
     match relayed {
         // Not sent again: here nobody says when the app begins.
         Ok(relayed) if relayed.response == 0 && relayed.complete => {
             answer(Failure::BadGateway, Some(request), None, None);
         }
         // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
-        Ok(relayed) if relayed.complete => drain(body, length - relayed.body),
+        Ok(relayed) if relayed.complete => drain_behind(body, relayed),
         // There is nobody to have a response.
         _ => {}
     }
     Outcome::Served
+}
+
+/// Reads and throws away what is left of a body, and what may come behind it, within limits.
+pub(super) fn drain_behind(body: relay::Body<'_>, relayed: Relayed) {
+    let left = match body.may_exceed {
+        true => u64::MAX,
+        false => body.length - relayed.body,
+    };
+    drain(body.input, left);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::NAME;
-use crate::answer::drain;
+use super::handoff::drain_behind;
 use crate::app::scgi;
 use crate::cgi::request::Request;
 use crate::config::{Address, Timeouts};
@@ -44,14 +44,19 @@ pub(super) fn relay(
     send(&server, &header).map_err(cut)?;
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let length = length.unwrap_or(0);
-    let (body, client) = (stdin.as_fd(), stdout.as_fd());
+    let (input, client) = (stdin.as_fd(), stdout.as_fd());
+    let body = relay::Body {
+        input,
+        length,
+        may_exceed: request.may_exceed_its_length(),
+    };
     let limits = Limits {
         still: Some(timeouts.request),
         all: timeouts
             .request_limit
             .map(|limit| limit.saturating_sub(clock::now() - began)),
     };
-    let relayed = relay::relay(server.as_fd(), body, length, client, limits);
+    let relayed = relay::relay(server.as_fd(), body, client, limits);
     if let Ok(Relayed {
         response,
         late: Some(late),
@@ -72,7 +77,7 @@ pub(super) fn relay(
             return Err((Failure::BadGateway, sentence));
         }
         // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
-        Ok(relayed) if relayed.complete => drain(body, length - relayed.body),
+        Ok(relayed) if relayed.complete => drain_behind(body, relayed),
         // The client is gone.
         Ok(_) => {}
         // It may have had something of the response: nothing is added.

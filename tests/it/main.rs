@@ -19,6 +19,7 @@ mod control;
 mod crowd;
 mod daemon;
 mod edit;
+mod error_pages;
 mod examples;
 #[cfg(target_arch = "x86_64")]
 mod express;
@@ -32,6 +33,7 @@ mod handoff;
 mod harness;
 mod heads;
 mod hg;
+mod inflated;
 mod keys;
 mod killed;
 mod last_words;
