@@ -18,8 +18,7 @@ pub fn main() -> Exit {
         Ok(app) => app,
         Err(not_an_app) => {
             say(NAME, &not_an_app);
-            answer(Failure::NotAnApp, Some(&request), None, None);
-            return Exit::Usage;
+            return app::without_file(&not_an_app, &request);
         }
     };
     match app.load() {
@@ -40,9 +39,9 @@ pub fn main() -> Exit {
                 Some(path) => app::become_cgi(&app, &config, &settled.at(path)),
                 None => app::become_cgi(&app, &config, &settled),
             };
-            let cannot = cannot.to_string();
             say(NAME, &cannot);
-            app::refuse(&app, &config, &request, Failure::Misconfigured, &cannot);
+            let failure = app::failure_of(&cannot);
+            app::refuse(&app, &config, &request, failure, &cannot.to_string());
         }
         Err(error) => {
             say(NAME, error.sentence());

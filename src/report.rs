@@ -62,6 +62,11 @@ pub fn printable(line: &[u8]) -> String {
 
 /// Untrusted bytes for a log: visible ASCII, others as `?`, cut at 100.
 pub fn visible(bytes: &[u8]) -> String {
+    visible_up_to(100, bytes)
+}
+
+/// The same, cut later: for a sentence that is ours but for a path or a word.
+pub fn visible_up_to(most: usize, bytes: &[u8]) -> String {
     let shown = |&byte: &u8| {
         if (b' '..=b'~').contains(&byte) {
             byte as char
@@ -69,8 +74,8 @@ pub fn visible(bytes: &[u8]) -> String {
             '?'
         }
     };
-    let mut text: String = bytes.iter().take(100).map(shown).collect();
-    if bytes.len() > 100 {
+    let mut text: String = bytes.iter().take(most).map(shown).collect();
+    if bytes.len() > most {
         text.push_str("...");
     }
     text

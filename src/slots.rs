@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::sys::{files, load, lock, process};
 const BOOT: usize = 0;
 const ATTEMPTS: usize = 1;
 const ATTEMPTED_AT: usize = 2;
-const BROKEN: usize = 3;
+const VERDICT: usize = 3;
 const HELD_UNTIL: usize = 4;
 const ARRIVALS: usize = 5;
 const LEFT_AT: usize = 6;
@@ -24,6 +25,9 @@ const STOPPED: usize = 15;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
 const WORDS: usize = RING + RING_LEN;
+
+/// In the place of the verdict.
+const REFUSED: u64 = 2;
 
 /// The locked bytes lie far behind the end of the file: locks need no bytes to stand on.
 const FIRST_SLOT: u64 = 1 << 32;
@@ -46,8 +50,19 @@ pub struct Attempt {
     pub attempts: u32,
     /// How long ago the last one began.
     pub since: Duration,
-    /// It got as far as to find that the app can't be imported.
-    pub broken: bool,
+    /// How it came to its end.
+    pub verdict: Verdict,
+}
+
+/// What a daemon that could not be started has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The app can't be imported: it raised, or ended the interpreter.
+    Broken,
+    /// The host refused something, which was said to the operator.
+    Refused,
+    /// Not a word: it is starting, or was killed.
+    Unsaid,
 }
 
 impl Slots {
@@ -149,18 +164,29 @@ impl Slots {
     /// Notes that a start begins: one that dies without a word counts too.
     pub fn note_attempt(&self, now: Duration) {
         self.words.at(ATTEMPTED_AT).store(millis(now), SeqCst);
-        self.words.at(BROKEN).store(0, SeqCst);
+        self.words.at(VERDICT).store(0, SeqCst);
         self.words.at(ATTEMPTS).fetch_add(1, SeqCst);
     }
 
     /// Notes why the start failed: the app itself.
     pub fn note_broken(&self) {
-        self.words.at(BROKEN).store(1, SeqCst);
+        self.words.at(VERDICT).store(1, SeqCst);
+    }
+
+    /// Notes why the start failed: the host, and that was said.
+    pub fn note_refused(&self) {
+        self.words.at(VERDICT).store(REFUSED, SeqCst);
+    }
+
+    /// The same in a file that could not be opened and mapped.
+    pub fn note_refused_in(path: &Path) -> io::Result<()> {
+        let file = files::open_own(path)?;
+        file.write_all_at(&REFUSED.to_ne_bytes(), VERDICT as u64 * 8)
     }
 
     /// The app is ready: there is nothing to hold against the next start.
     pub fn clear_attempts(&self) {
-        self.words.at(BROKEN).store(0, SeqCst);
+        self.words.at(VERDICT).store(0, SeqCst);
         self.words.at(ATTEMPTS).store(0, SeqCst);
     }
 
@@ -171,7 +197,11 @@ impl Slots {
         (attempts > 0).then(|| Attempt {
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             since: Duration::from_millis(millis(now).saturating_sub(at)),
-            broken: self.words.at(BROKEN).load(SeqCst) != 0,
+            verdict: match self.words.at(VERDICT).load(SeqCst) {
+                1 => Verdict::Broken,
+                REFUSED => Verdict::Refused,
+                _ => Verdict::Unsaid,
+            },
         })
     }
 
@@ -313,16 +343,24 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_until_one_succeeds() {
-        let (_dir, slots) = slots();
+        let (dir, slots) = slots();
         assert_eq!(slots.attempt(S(5)), None);
         slots.note_attempt(S(5));
         slots.note_attempt(S(7));
         slots.note_broken();
         let attempt = slots.attempt(S(8)).unwrap();
         assert_eq!(
-            (attempt.attempts, attempt.since, attempt.broken),
-            (2, S(1), true)
+            (attempt.attempts, attempt.since, attempt.verdict),
+            (2, S(1), Verdict::Broken)
         );
+        slots.note_attempt(S(8));
+        let verdict = || slots.attempt(S(8)).unwrap().verdict;
+        assert_eq!(verdict(), Verdict::Unsaid);
+        slots.note_refused();
+        assert_eq!(verdict(), Verdict::Refused);
+        slots.note_attempt(S(8));
+        Slots::note_refused_in(&dir.path().join("slots")).unwrap();
+        assert_eq!(verdict(), Verdict::Refused);
         slots.clear_attempts();
         assert_eq!(slots.attempt(S(9)), None);
     }

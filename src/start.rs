@@ -18,7 +18,7 @@ use crate::policy::route::Reach;
 use crate::slots::Slots;
 use crate::sys::files::Identity;
 use crate::sys::process;
-use crate::sys::program::Program;
+use crate::sys::program::{NotStarted, Program};
 use crate::sys::{Errno, clock, files, is, lock, socket};
 
 /// How long anybody waits for the lock: its holder does a handful of system calls.
@@ -40,13 +40,20 @@ pub const FOREGROUND_SWITCH: &str = "--foreground";
 
 /// Asks the daemon of the app for a connection, without waiting.
 pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
-    match socket::unconnected() {
-        Ok(connection) => match reach(&connection, &place.socket(), process::uid()) {
-            (reach, Some(_)) => (reach, Some(connection)),
-            (reach, None) => (reach, None),
-        },
+    match try_connect(place) {
+        Ok(Some(connection)) => (Reach::Answers, Some(connection)),
+        Ok(None) => (Reach::Absent, None),
         Err(error) => (unreached(&error), None),
     }
+}
+
+/// The same, with the reason of a failure; `None`: whoever listens there is not the app's daemon.
+pub fn try_connect(place: &Place) -> io::Result<Option<OwnedFd>> {
+    let connection = socket::unconnected()?;
+    let path = place.socket();
+    socket::connect_this(connection.as_fd(), &path)?;
+    let is_its = peer_of_app(&connection, &path, process::uid()).is_some();
+    Ok(is_its.then_some(connection))
 }
 
 /// Connects to a daemon of this uid, where one listens at this path; its pid. Allocates nothing. A socket that has
@@ -55,13 +62,16 @@ pub fn reach(connection: &OwnedFd, path: &Path, uid: u32) -> (Reach, Option<i32>
     if let Err(error) = socket::connect_this(connection.as_fd(), path) {
         return (unreached(&error), None);
     }
-    match socket::peer(connection.as_fd()) {
-        Some(peer) if peer.uid == uid && is_of_app(connection.as_fd(), path) => {
-            (Reach::Answers, Some(peer.pid))
-        }
+    match peer_of_app(connection, path, uid) {
+        Some(pid) => (Reach::Answers, Some(pid)),
         // A squat is a lost place, and never more.
-        _ => (Reach::Absent, None),
+        None => (Reach::Absent, None),
     }
+}
+
+fn peer_of_app(connection: &OwnedFd, path: &Path, uid: u32) -> Option<i32> {
+    let peer = socket::peer(connection.as_fd()).filter(|peer| peer.uid == uid)?;
+    is_of_app(connection.as_fd(), path).then_some(peer.pid)
 }
 
 /// Whether who listens there is the daemon of the app that was asked for. In a squatted place a link can lead to
@@ -76,7 +86,7 @@ pub fn is_of_app(connection: BorrowedFd<'_>, path: &Path) -> bool {
 
 /// What a connect that failed says of the daemon. Where the system had no room it says nothing of it: one that is
 /// taken for absent loses its name to another.
-fn unreached(error: &io::Error) -> Reach {
+pub fn unreached(error: &io::Error) -> Reach {
     const NO_ROOM: [Errno; 6] = [
         Errno::EAGAIN,
         Errno::EINTR,
@@ -179,6 +189,8 @@ pub enum StartError {
     Locked(PathBuf),
     /// The last start failed a moment ago: look at the record again.
     BackingOff,
+    /// The host has refused what it takes to make the daemon's process.
+    NotSpawned(PathBuf, NotStarted),
     /// The system says no: to what, and why.
     System(&'static str, PathBuf, io::Error),
 }
@@ -194,6 +206,9 @@ impl fmt::Display for StartError {
             ),
             StartError::BackingOff => {
                 f.write_str("cannot start the daemon: its last start failed a moment ago")
+            }
+            StartError::NotSpawned(app, not) => {
+                write!(f, "cannot start the daemon of {}: {not}", app.display())
             }
             StartError::System(verb, object, error) => {
                 write!(f, "cannot {verb} {}: {error}", object.display())
@@ -232,21 +247,12 @@ pub fn start(
 ) -> Result<OwnedFd, StartError> {
     let Here { place, slots } = here;
     let lock = NameLock::wait(place)?;
-    match connect(place) {
-        (_, Some(connection)) => return Ok(connection),
-        (Reach::Absent, None) => {}
-        (reach, None) => {
-            let errno = if reach == Reach::Full {
-                Errno::EAGAIN
-            } else {
-                Errno::EACCES
-            };
-            return Err(StartError::System(
-                "connect to",
-                place.socket(),
-                errno.into(),
-            ));
+    match try_connect(place) {
+        Ok(Some(connection)) => return Ok(connection),
+        Err(error) if unreached(&error) != Reach::Absent => {
+            return Err(StartError::System("connect to", place.socket(), error));
         }
+        Ok(None) | Err(_) => {}
     }
     // The one who held the lock before us may have failed just now.
     let now = clock::now();
@@ -257,24 +263,48 @@ pub fn start(
     let listener = lock.listen(place, backlog)?;
     // Before the daemon is there: one that finds that it can't start the app leaves at once, and this way finds us
     // waiting and can say why.
-    let (_, Some(connection)) = connect(place) else {
-        let refused = Errno::ECONNREFUSED.into();
-        return Err(StartError::System("connect to", place.socket(), refused));
-    };
+    let connection = socket::unconnected().and_then(|connection| {
+        socket::connect_this(connection.as_fd(), &place.socket())?;
+        Ok(connection)
+    });
+    let connection = connection.map_err(|error| {
+        let _ = fs::remove_file(place.socket());
+        StartError::System("connect to", place.socket(), error)
+    })?;
     slots.note_attempt(now);
     slots.clear_silent();
-    spawn_daemon(app, &listener, environ)
-        .map_err(|error| StartError::System("start the daemon of", app.path.clone(), error))?;
+    spawn_daemon(app, &listener, environ).map_err(|not| {
+        slots.note_refused();
+        // Under the lock it is ours, and the next front would find nobody behind it.
+        let _ = fs::remove_file(place.socket());
+        StartError::NotSpawned(app.path.clone(), not)
+    })?;
     // A copy of the listener that outlived the daemon would make every later request hang.
     drop(listener);
     drop(lock);
     Ok(connection)
 }
 
-/// Nothing of the request or the web server goes with it: no descriptor, session, signal or meta-variable.
-fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> io::Result<()> {
-    let null = files::null()?;
+/// Takes away the name of a daemon that died before it could do so: fronts that come find nobody behind it. Where the
+/// lock is held, its holder sees to that.
+pub fn tidy(place: &Place) {
+    if let Ok(Some(_lock)) = NameLock::take(place)
+        && let (Reach::Absent, None) = connect(place)
+    {
+        // One that stays is removed by the next start.
+        let _ = fs::remove_file(place.socket());
+    }
+}
+
+/// Nothing of the request or the web server goes with it: no session, signal or meta-variable, and of descriptors only
+/// standard error, on which the daemon says why it can't be set up, and which it gives up when it is.
+fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> Result<(), NotStarted> {
+    let null = files::null().map_err(|error| NotStarted {
+        call: "open /dev/null",
+        error,
+    })?;
     let null = null.as_fd();
+    let [_, _, errors] = process::standard();
     let argv = [
         c"scgi-daemon".to_owned(),
         process::c_string(SOCKET_OPTION.as_bytes()),
@@ -287,7 +317,7 @@ fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> io::R
         environ,
         directory: Some(Path::new("/")),
     }
-    .spawn_detached(&[null, null, null, listener.as_fd()])
+    .spawn_detached(&[null, null, errors, listener.as_fd()])
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ pub fn begin_daemon(named: &Named, user: Option<&str>) -> Result<(), Refused> {
         environ: &environ,
         directory: None,
     };
-    Err(refused(program.exec()))
+    Err(refused(program.exec().into()))
 }
 
 fn cannot_become(account: &Account) -> impl Fn(io::Error) -> Refused {

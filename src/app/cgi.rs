@@ -54,15 +54,6 @@ impl Run {
             directory: Some(&self.directory),
         }
     }
-
-    /// An exec that fails may mean the directory or the program.
-    fn blame(self, error: io::Error) -> CannotRun {
-        if self.directory.is_dir() {
-            CannotRun::new("run", self.path, error)
-        } else {
-            CannotRun::new("change to", self.directory, error)
-        }
-    }
 }
 
 /// Becomes the command, with everything that the web server set and what the operator sets over it.
@@ -79,8 +70,8 @@ pub(super) fn become_cgi(
             // `request-timeout` can't be kept here: only the program knows what moves.
             let limit = config.timeouts.request_limit;
             let _alarm = limit.map(signal::ring_after);
-            let error = run.program().exec();
-            run.blame(error)
+            let not = run.program().exec();
+            CannotRun::not_started(&run.path, &run.directory, not)
         }
         Err(cannot) => cannot,
     }
@@ -98,16 +89,19 @@ pub fn spawn(
 ) -> Result<i32, CannotRun> {
     let run = Run::new(app, config, command, variables(header))?;
     let started = run.program().spawn_leader(&fds, nofile);
-    started.map_err(|error| run.blame(error))
+    started.map_err(|not| CannotRun::not_started(&run.path, &run.directory, not))
 }
 
 /// Whether the command could be run now.
 pub fn check(app: &AppFile, config: &Config, command: &[String]) -> Result<(), CannotRun> {
     let run = Run::new(app, config, command, environment::of_host().collect())?;
     match std::fs::metadata(&run.directory) {
-        Ok(metadata) if !metadata.is_dir() => Err(run.blame(io::ErrorKind::NotADirectory.into())),
+        Ok(metadata) if !metadata.is_dir() => {
+            let error = io::ErrorKind::NotADirectory.into();
+            Err(CannotRun::new("change to", run.directory, error))
+        }
         Ok(_) => Ok(()),
-        Err(error) => Err(run.blame(error)),
+        Err(error) => Err(CannotRun::new("change to", run.directory, error)),
     }
 }
 

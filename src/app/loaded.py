@@ -90,6 +90,54 @@ def suspects(error, directory):
     return {path: signature(path) for path in paths if path[:1] != '<'}
 
 
+# EPERM, EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE, EFBIG, ENOSPC, ENOSYS, ENOBUFS, EDQUOT
+OF_HOST = 1, 4, 11, 12, 23, 24, 27, 28, 38, 105, 122
+
+
+def is_host_s(error):
+    """Whether an import has failed because the host refused something: then it may succeed elsewhere, or the
+    next time. What is not sure counts as such, since a plain CGI then tells."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno in OF_HOST:
+            return True
+        if isinstance(error, (FileNotFoundError, PermissionError)) and is_there(error.filename):
+            return True
+        if isinstance(error, ImportError) and (
+                any(os.strerror(number) in str(error) for number in OF_HOST) or can_be_found(error.name)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def is_there(path):
+    """Whether a file of Python can be read that could not be a moment ago. With others it is not known what for
+    the application has opened them."""
+    if not isinstance(path, str) or not path.endswith(('.py', '.pyc', '.so')):
+        return False
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def can_be_found(name):
+    """Whether a module that was missing is not: its folder could not be read, which the import takes for
+    an empty one."""
+    if not name or name in modules:
+        return False
+    parent = modules.get(name.rpartition('.')[0])
+    try:
+        for finder in sys.meta_path:
+            getattr(finder, 'invalidate_caches', int)()
+        path = getattr(parent, '__path__', None)
+        return any(finder.find_spec(name, path) for finder in sys.meta_path)
+    except Exception:
+        return False
+
+
 class Journal:
     """Records of `OWNER MARK SIGNATURE PATH`, each with a NUL at its end. OWNER is the pid of the
     zygote, MARK tells whether its generation failed."""

@@ -13,22 +13,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::answer::answer;
-use crate::app_file::AppFile;
+use crate::app_file::{AppFile, NotAnApp};
 use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount, Reload};
 use crate::page::Failure;
-use crate::report::visible;
+use crate::report::{Exit, visible};
+use crate::sys::program::NotStarted;
 use crate::sys::{Errno, is, load, named};
 
 /// The most bytes of an `overload-page`: each client that finds no room gets one.
 const LONGEST_PAGE: usize = 16 << 20;
+
+/// In seconds, where the host has nothing to spare: about what a request takes.
+const RETRY_AFTER: u32 = 2;
 
 /// The app can't be run, and why.
 #[derive(Debug)]
 pub struct CannotRun {
     verb: &'static str,
     object: PathBuf,
+    /// The system call that the host has refused, where the error alone would not tell.
+    call: Option<&'static str>,
     error: io::Error,
 }
 
@@ -38,8 +44,47 @@ impl CannotRun {
         CannotRun {
             verb,
             object: object.into(),
+            call: None,
             error,
         }
+    }
+
+    /// The same, because the host has refused a system call of ours.
+    pub fn refused(
+        verb: &'static str,
+        object: impl Into<PathBuf>,
+        call: &'static str,
+        error: io::Error,
+    ) -> CannotRun {
+        CannotRun {
+            call: Some(call),
+            ..CannotRun::new(verb, object, error)
+        }
+    }
+
+    /// A program could not be started: its directory is wrong, it is itself, or the host has refused what that takes.
+    pub fn not_started(path: &Path, directory: &Path, not: NotStarted) -> CannotRun {
+        match not.call {
+            "chdir" => CannotRun::new("change to", directory, not.error),
+            "execve" => CannotRun::new("run", path, not.error),
+            call => CannotRun::refused("run", path, call, not.error),
+        }
+    }
+
+    /// The host is the trouble, and not what the operator has written or installed.
+    pub fn is_refusal(&self) -> bool {
+        const OF_PATHS: [Errno; 8] = [
+            Errno::EACCES,
+            Errno::EISDIR,
+            Errno::ELOOP,
+            Errno::ENAMETOOLONG,
+            Errno::ENOENT,
+            Errno::ENOEXEC,
+            Errno::ENOTDIR,
+            Errno::ETXTBSY,
+        ];
+        let is_of_path = OF_PATHS.iter().any(|&errno| is(&self.error, errno));
+        self.call.is_some() || (self.error.raw_os_error().is_some() && !is_of_path)
     }
 
     /// The host has no process, descriptor or memory to spare now: no fault of the app.
@@ -52,13 +97,11 @@ impl CannotRun {
 
 impl fmt::Display for CannotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot {} {}: {}",
-            self.verb,
-            self.object.display(),
-            self.error
-        )
+        write!(f, "cannot {} {}: ", self.verb, self.object.display())?;
+        if let Some(call) = self.call {
+            write!(f, "{call}: ")?;
+        }
+        self.error.fmt(f)
     }
 }
 
@@ -187,6 +230,27 @@ pub fn can_run(app: &AppFile, config: &Config) -> Result<(), CannotRun> {
             scgi: Some(command),
         } => cgi::check(app, config, command),
         App::Commands { .. } | App::Connect(_) | App::Wsgi(_) => Ok(()),
+    }
+}
+
+/// Answers where not even the app file can be had.
+pub fn without_file(not_an_app: &NotAnApp, request: &Request<'_>) -> Exit {
+    let (failure, exit) = match not_an_app {
+        NotAnApp::Unreadable(..) => (Failure::Misconfigured, Exit::Ok),
+        _ => (Failure::NotAnApp, Exit::Usage),
+    };
+    answer(failure, Some(request), None, None);
+    exit
+}
+
+/// What the client gets where the app could not be run.
+pub fn failure_of(cannot: &CannotRun) -> Failure {
+    if cannot.is_shortage() {
+        Failure::Overloaded {
+            retry_after: RETRY_AFTER,
+        }
+    } else {
+        Failure::Misconfigured
     }
 }
 

@@ -8,7 +8,9 @@
 # `unsafe` and starts itself anew as one that imports nothing; each worker then imports for itself,
 # and says `born` before, so that the daemon knows whom to end if the import never does. It also starts
 # anew if a file changed while it was imported, up to ATTEMPTS times; which one this is stands in the
-# command line, where PRELOAD was. On `look` the zygote looks whether what was imported is still the
+# command line, where PRELOAD was. Between `importing` and `imported` the application's own code runs: how
+# the process ends is its doing then, and the host's otherwise. An exception that tells of the host makes it
+# `refused` and not `failed`. On `look` the zygote looks whether what was imported is still the
 # same.
 #
 # SIGTERM ends an idle worker at once and a busy one after its request, and a request is neither
@@ -42,6 +44,7 @@ from resource import RLIM_INFINITY, RLIMIT_CPU
 gc, mmap = map(copy, (gc, mmap))
 LARGEST = 1 << 20  # bytes of a packet; a send buffer is smaller by default
 ROOM = CMSG_SPACE(12)  # bytes: beside it come three descriptors
+TRIES = 3  # of a call that the host has refused, where nothing can go on without
 QUIET = 1  # seconds without a request after which a worker needs nobody to end it
 ATTEMPTS = 5  # at an import during which no file changes
 BOARD = 16384  # bytes: in each part one place for each worker
@@ -60,18 +63,30 @@ AS_LIMITED = -8
 
 def say(channel, words):
     """words: bytes, or any text."""
-    try:
-        channel.send(words if isinstance(words, bytes) else words.encode('ascii', 'backslashreplace'))
-    except OSError:
-        pass  # the daemon is gone, as the next receive() will find
+    if not isinstance(words, bytes):
+        words = words.encode('ascii', 'backslashreplace')
+    for _ in range(TRIES):
+        try:
+            channel.send(words)
+            return
+        except ConnectionError:
+            return  # the daemon is gone, as the next receive() will find
+        except OSError:
+            pass  # the host has refused it: the daemon would wait for it
+    os._exit(71)  # and is told by our end; EX_OSERR
 
 
 def receive(channel, buffer):
     """The size of the next packet, 0 when the other end is gone, and its descriptors."""
-    try:
-        size, ancillary, flags, _ = channel.recvmsg_into([buffer], ROOM, MSG_CMSG_CLOEXEC)
-    except ConnectionError:
-        return 0, []
+    for left in reversed(range(TRIES)):
+        try:
+            size, ancillary, flags, _ = channel.recvmsg_into([buffer], ROOM, MSG_CMSG_CLOEXEC)
+            break
+        except ConnectionError:
+            return 0, []
+        except OSError:
+            if not left:
+                raise  # what the host does not let us have is still there
     if flags & (MSG_CTRUNC | MSG_TRUNC):
         raise OSError('a message from the daemon was cut: too many open descriptors')
     return size, [fd for level, kind, data in ancillary
@@ -81,15 +96,19 @@ def receive(channel, buffer):
 
 def import_or_exit(target, channel, begun, before=None):
     """before: what is called before an error is told."""
+    say(channel, b'importing')
     try:
-        return load(target)
+        found = load(target)
+        say(channel, b'imported')
+        return found
     except BaseException as error:
         if before:
             before(error)
         show(error)
         flush()
         reason = '%s: %s' % (type(error).__name__, error)
-        say(channel, 'failed ' + ' '.join(reason.split())[:500])
+        word = 'refused ' if is_host_s(error) else 'failed '
+        say(channel, word + ' '.join(reason.split())[:500])
         begun.end_now()
         os._exit(1)
 
@@ -192,7 +211,10 @@ class Zygote:
                 if child:
                     os._exit(0)
                 os.close(held)
-                os.read(gate, 1)  # until our parent is the daemon, and fds are ours alone
+                try:
+                    os.read(gate, 1)  # until our parent is the daemon, and fds are ours alone
+                except OSError:
+                    pass  # it will be in a moment
                 os.close(gate)
                 return True
             status = os.waitpid(child, 0)[1]
@@ -224,6 +246,7 @@ class Zygote:
         self.begun.end_now()
         for number in SIGTERM, SIGALRM:
             signal(number, SIG_DFL)
+        say(self.daemon, b'imported')  # until the next one imports
         for fd in self.fds:
             os.set_inheritable(fd, True)
         try:
@@ -318,8 +341,10 @@ class Served(Request):
                 try:
                     data = data[os.write(self.out, data):]
                     worker.moved()
-                except BlockingIOError:
-                    pass  # the web server left it so
+                except ConnectionError:
+                    raise
+                except OSError:
+                    pass  # the web server left it so, or the host refuses it: once more
             if data:
                 if not self.outgoing:
                     self.outgoing = Outgoing(self.out, self.shared, self.body, worker)
@@ -543,7 +568,10 @@ class Worker:
             left = None
             if self.armed:  # for QUIET, but not until it strikes
                 left = min(self.armed + self.switch * 3 / 4 - time.monotonic(), QUIET)
-            events = self.events.poll(left and 1000 * max(left, 0))
+            try:
+                events = self.events.poll(left and 1000 * max(left, 0))
+            except OSError:
+                break  # refused: receive() waits as well, if a SIGTERM has to wait with it
             if not events:
                 self.disarm()
             elif self.wake not in dict(events):

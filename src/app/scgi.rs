@@ -55,7 +55,7 @@ pub fn spawn(
     };
     let fds = [listener, output, output, listener];
     let spawned = program.spawn_server(&fds, nofile);
-    spawned.map_err(|error| CannotRun::new("run", path, error))
+    spawned.map_err(|not| CannotRun::not_started(&path, &directory, not))
 }
 
 fn with_socket(word: &str, socket: &Path) -> Vec<u8> {

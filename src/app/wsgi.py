@@ -165,8 +165,13 @@ class Request:
         except BaseException as error:
             if self.forked:
                 raise
-            later()
-            fail(self, error)
+            try:
+                later()
+                fail(self, error)
+            except BaseException:
+                if not self.begun:
+                    apologize(self.out)
+                raise
             leave = isinstance(error, (SystemExit, KeyboardInterrupt))
         if self.forked:
             raise SystemExit
@@ -286,8 +291,10 @@ class Request:
             try:
                 if not self.body and len(data) <= 65536:
                     size = os.write(self.out, data)
-            except BlockingIOError:
-                pass  # the web server left it so
+            except ConnectionError:
+                raise
+            except OSError:
+                pass  # the web server left it so, or the host refuses it: once more
             if size < len(data):
                 later()
                 put_beside(self.out, data[size:], self.body, empty and not size, self.moved)
@@ -331,13 +338,34 @@ def load(target):
     return app
 
 
+def apologize(out):
+    """What a client gets where not even a proper answer can be made."""
+    try:
+        os.write(out, b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
+                      b'Content-Type: text/plain\r\n\r\nThe application could not answer this request.\n')
+    except OSError:
+        pass  # the client is gone; the operator has the traceback
+
+
 def above(fd):
     """A close-on-exec copy of fd above 2; fd itself goes to /dev/null."""
     copy = os.dup(fd)
-    null = os.open('/dev/null', os.O_RDWR)
+    try:
+        null = os.open('/dev/null', os.O_RDWR)
+    except OSError:  # none there: a pipe with nobody at its other end
+        null, other = os.pipe()
+        os.close(other)
     os.dup2(null, fd)
     os.close(null)
     return copy if copy > 2 else above(copy)
+
+
+def aside(fd):
+    """above(), or fd itself where the host has no descriptor for another."""
+    try:
+        return above(fd)
+    except OSError:
+        return fd
 
 
 def settle(target, directory):
@@ -442,22 +470,37 @@ def watch(request, seconds):
 def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
     """since: when it was decided to start us; empty if nobody is to know. timeout, limit: in seconds. size: of the
     first of two pages that lie behind the header."""
-    with open(int(fd), 'rb') as file:
-        data = file.read()
-    start = data.index(b':') + 1
-    end = start + int(data[:start - 1])
-    request = OnlyRequest(data[start:end].decode('latin-1'), above(0), above(1))
-    if timeout:
-        size = end + 1 + int(size)
-        request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
-    if request.environ.get('REDIRECT_STATUS', '200') != '200':
-        later()
-        request.for_error = is_for_error(request.environ)
-    if since:
-        request.way, request.since = b'cgi', float(since)
-    os.dup2(2, 1)
-    at_fork(request.disown)
-    settle(target, directory)
+    out = 1
+    try:
+        with open(int(fd), 'rb') as file:
+            data = file.read()
+        start = data.index(b':') + 1
+        end = start + int(data[:start - 1])
+        source = aside(0)
+        out = aside(1)
+        request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
+        if timeout:
+            size = end + 1 + int(size)
+            try:
+                request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
+            except OSError:
+                request.is_limited = False  # refused by the host; our front has set an alarm
+        if request.environ.get('REDIRECT_STATUS', '200') != '200':
+            later()
+            request.for_error = is_for_error(request.environ)
+        if since:
+            request.way, request.since = b'cgi', float(since)
+        try:
+            if out == 1:
+                raise OSError('there is no other descriptor for the response')
+            os.dup2(2, 1)
+        except OSError:
+            sys.stdout = sys.stderr  # what is printed does not end up in the response
+        at_fork(request.disown)
+        settle(target, directory)
+    except BaseException:
+        apologize(out)
+        raise
     request.serve(lambda: load(target))
 
 

@@ -2,9 +2,8 @@
 //! `wsgi.py` and the other files in Python beside it, carried in this binary.
 
 use std::ffi::CString;
-use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -142,14 +141,14 @@ pub(super) fn become_cgi(
         limit.min(config.timeouts.request)
     });
     let _alarm = signal::ring_after(time.saturating_add(START_GRACE));
-    let error = Program {
+    let not = Program {
         path: &interpreter.path,
         argv: &argv,
         environ: &interpreter.environ,
         directory: Some(directory),
     }
     .exec();
-    blame(&interpreter, directory, error)
+    CannotRun::not_started(&interpreter.path, directory, not)
 }
 
 /// Starts the zygote, the process that imports the application and forks the workers; its pid. `channel` is its end
@@ -206,7 +205,7 @@ pub fn spawn_zygote(
         &[null.as_fd(), stderr, stderr, channel, board, loaded],
         nofile,
     )
-    .map_err(|error| blame(&interpreter, directory, error))
+    .map_err(|not| CannotRun::not_started(&interpreter.path, directory, not))
 }
 
 /// After so long without progress a worker ends itself. A daemon may take twice `request-timeout` to see that nothing
@@ -256,27 +255,20 @@ fn argv(
         .collect()
 }
 
-/// An exec that fails may mean the directory or the program.
-fn blame(interpreter: &Interpreter, directory: &Path, error: io::Error) -> CannotRun {
-    if directory.is_dir() {
-        CannotRun::new("run", &interpreter.path, error)
-    } else {
-        CannotRun::new("change to", directory, error)
-    }
-}
-
-/// `pages`: what comes behind it.
-fn header_file(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<File> {
+/// In a file, or where the host allows none to be made or written, in a pipe. `pages`: what comes behind it.
+fn header_file(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
     let mut message = Vec::new();
     scgi::encode::message(length, request.meta().iter().copied(), &mut message);
     for page in pages {
         message.extend_from_slice(page);
     }
-    let mut file = files::in_memory(c"polycgi-request", true)?;
-    file.write_all(&message)?;
-    file.rewind()?;
-    Ok(file)
+    let written = files::in_memory(c"polycgi-request", true).and_then(|mut file| {
+        file.write_all(&message)?;
+        file.rewind()?;
+        Ok(OwnedFd::from(file))
+    });
+    written.or_else(|error| files::pipe_holding(&message).map_err(|_| error))
 }
 
 #[cfg(test)]

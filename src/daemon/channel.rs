@@ -15,6 +15,9 @@ use crate::sys::{Errno, fdpass, is, splice};
 /// What a pipe holds, in bytes, unless somebody made it larger.
 const PIPE: usize = 65_536;
 
+/// So often a packet that the host does not let us have is tried again.
+const REFUSALS: u32 = 3;
+
 /// A process that talks over a channel of packets, and has a pipe for what else it says.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -23,6 +26,8 @@ pub(super) struct Process {
     pub(super) channel: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     pub(super) kill_at: Option<Duration>,
+    /// The app's own code has been running since it said so: how it ends is the app's.
+    pub(super) is_importing: bool,
 }
 
 /// What a process said over its channel.
@@ -40,6 +45,10 @@ pub(super) enum Said {
         worker: WorkerId,
         errno: i32,
     },
+    /// What ends from here on is not the app's doing.
+    Imported,
+    /// From here on the app's own code runs.
+    Importing,
     Looked,
     /// The spool has no room for more: the worker waits until what is in its file was sent.
     Full,
@@ -48,6 +57,8 @@ pub(super) enum Said {
         tail: Option<u64>,
     },
     Ready,
+    /// The host has refused something: no fault of the app's.
+    Refused(String),
     /// A file has come, with what the client does not take yet of the response; up to here.
     Spooled {
         tail: Option<u64>,
@@ -81,6 +92,7 @@ impl Process {
             channel: Some(channel),
             stderr: Some(stderr),
             kill_at: None,
+            is_importing: false,
         }
     }
 
@@ -125,6 +137,7 @@ impl Process {
         let Some(channel) = &self.channel else {
             return heard;
         };
+        let mut refusals = 0;
         loop {
             match fdpass::receive(channel.as_fd(), packet) {
                 Ok(received) if received.len > 0 => {
@@ -137,6 +150,11 @@ impl Process {
                         let said = || pid.parse().ok().filter(|&pid| pid > 1);
                         self.pid = self.pid.or_else(said);
                     }
+                    match said {
+                        Some(Said::Born | Said::Importing) => self.is_importing = true,
+                        Some(Said::Imported | Said::Ready) => self.is_importing = false,
+                        _ => {}
+                    }
                     let is_done = matches!(said, Some(Said::Done { .. }));
                     let file = received.fds.into_iter().next();
                     heard.said.extend(said.map(|said| (said, file)));
@@ -145,7 +163,18 @@ impl Process {
                     }
                 }
                 Err(error) if is(&error, Errno::EAGAIN) => return heard,
-                Ok(_) | Err(_) => {
+                // A packet that could not be had is still there.
+                Err(error) if refusals < REFUSALS && !is(&error, Errno::ECONNRESET) => {
+                    ::log::warn!("cannot hear a process of the app: recvmsg: {error}");
+                    refusals += 1;
+                }
+                Ok(_) => {
+                    heard.ended = true;
+                    return heard;
+                }
+                // That it ends is our doing.
+                Err(_) => {
+                    self.is_importing = false;
                     heard.ended = true;
                     return heard;
                 }
@@ -199,12 +228,15 @@ impl Said {
                 let (worker, errno) = (worker.parse().ok()?, errno.parse().ok()?);
                 Some(Said::ForkFailed { worker, errno })
             }
+            "imported" => Some(Said::Imported),
+            "importing" => Some(Said::Importing),
             "looked" => Some(Said::Looked),
             "full" => Some(Said::Full),
             "more" => Some(Said::More {
                 tail: rest.parse().ok(),
             }),
             "ready" => Some(Said::Ready),
+            "refused" => Some(Said::Refused(rest.to_owned())),
             "spooled" => Some(Said::Spooled {
                 tail: rest.parse().ok(),
             }),
@@ -241,8 +273,28 @@ mod tests {
     }
 
     #[test]
+    fn whose_end_it_is_shows_in_what_was_said() {
+        let (ours, theirs) = socket::packet_pair().unwrap();
+        let (stderr, _) = files::pipe().unwrap();
+        let mut process = Process::new(Some(7), ours, stderr);
+        let mut said = |words: &str| {
+            fdpass::send(theirs.as_fd(), words.as_bytes(), &[]).unwrap();
+            process.hear(&mut [0; 64]);
+            process.is_importing
+        };
+        assert!(said("importing"));
+        assert!(!said("imported"));
+        assert!(said("importing") && !said("ready"));
+        assert!(said("born 7") && !said("ready 7"));
+    }
+
+    #[test]
     fn the_words_of_the_adaptor() {
         assert_eq!(Said::parse("born 123"), Some(Said::Born));
+        assert_eq!(Said::parse("imported"), Some(Said::Imported));
+        assert_eq!(Said::parse("importing"), Some(Said::Importing));
+        let refused = Said::Refused("MemoryError: ".to_owned());
+        assert_eq!(Said::parse("refused MemoryError: "), Some(refused));
         assert_eq!(Said::parse("done"), Some(Said::Done { last: false }));
         assert_eq!(Said::parse("done last"), Some(Said::Done { last: true }));
         assert_eq!(Said::parse("ready 123"), Some(Said::Ready));

@@ -362,14 +362,44 @@ impl Daemon {
         if matches!(refusal, Refusal::Overloaded { .. }) {
             self.overloads += 1;
         }
+        if matches!(refusal, Refusal::HostRefused { .. }) && self.can_go(ticket) {
+            self.send_off(ticket);
+            return;
+        }
         let reason = match refusal {
-            Refusal::Broken | Refusal::StartTimedOut => {
+            Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {
                 self.tell_last_words(ticket);
                 self.last_failure.clone().unwrap_or_default()
             }
             Refusal::Overloaded { .. } => String::new(),
         };
         self.answer(ticket, failure(refusal), &reason);
+    }
+
+    /// A front that can run the app itself, and has a request that is untouched.
+    fn can_go(&self, ticket: Ticket) -> bool {
+        let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
+        self.config.app.runs_as_cgi() && request.is_some_and(|request| request.can_go_elsewhere())
+    }
+
+    /// No worker can be had: fronts that wait run the app themselves.
+    pub(super) fn let_go(&mut self) {
+        let waits = |client: &Client| matches!(client.phase, Phase::Waiting);
+        let waiting = self.clients.iter().filter(|(_, client)| waits(client));
+        for ticket in waiting.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
+            if self.can_go(ticket) {
+                self.send_off(ticket);
+            }
+        }
+    }
+
+    /// Lets a front go on by itself; its web server is told why, if it is the first.
+    fn send_off(&mut self, ticket: Ticket) {
+        if !self.has_proved_itself() {
+            self.slots.note_refused();
+        }
+        self.tell_last_words(ticket);
+        self.hang_up(ticket);
     }
 
     /// Answers with a page of ours; then reads what the client still sends.
@@ -547,6 +577,9 @@ fn failure(refusal: Refusal) -> crate::page::Failure {
     use crate::page::{Failure, whole_seconds};
     match refusal {
         Refusal::Broken => Failure::AppBroken,
+        Refusal::HostRefused { retry_after } => Failure::Overloaded {
+            retry_after: crate::page::whole_seconds(retry_after),
+        },
         Refusal::Overloaded { retry_after } => Failure::Overloaded {
             retry_after: whole_seconds(retry_after),
         },

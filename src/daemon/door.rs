@@ -166,7 +166,13 @@ impl Daemon {
                 );
             }
         }
-        self.listeners.watch(&self.poll, open);
+        if self.listeners.watch(&self.poll, open).is_err() {
+            // Nobody may be accepted now: tried again, as after an accept that failed.
+            let _ = self
+                .listeners
+                .watch(&self.poll, super::listeners::Open::default());
+            self.accept_at = Some(now + ACCEPT_PAUSE);
+        }
     }
 }
 

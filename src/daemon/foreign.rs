@@ -11,7 +11,6 @@
 //! | `Look` | a look at the few files that are watched; `Looked` |
 
 use super::Daemon;
-use super::token::Source;
 use crate::app::{self, CannotRun};
 use crate::config::App;
 use crate::policy::pool::{Event, Generation, WorkerId};
@@ -34,10 +33,7 @@ impl Daemon {
         self.note_generation(generation, watched);
         match self.prepare_foreign() {
             Ok(()) => self.events.push_back(Event::ZygoteReady(generation)),
-            Err(cannot) => {
-                self.start_failed(Source::Zygote(generation), &cannot.to_string());
-                self.events.push_back(Event::ZygoteGone(generation));
-            }
+            Err(cannot) => self.cannot_begin(generation, &cannot),
         }
     }
 

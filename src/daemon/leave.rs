@@ -2,6 +2,7 @@
 //! away whom nobody has touched, finish the others.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use super::Daemon;
@@ -14,6 +15,8 @@ use crate::sys::{clock, files};
 
 /// Whoever holds the lock holds it for a handful of system calls: look again then.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// After the lock was refused: not a line in the log for each turn.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// How long answers of ours may still be on their way when all workers are gone.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
@@ -44,7 +47,7 @@ impl Leaving {
         self.has_left
             && self
                 .reason
-                .is_none_or(|reason| matches!(reason, Reason::Idle | Reason::Quiet))
+                .is_none_or(|reason| !matches!(reason, Reason::Broken | Reason::StartTimedOut))
             && request.can_go_elsewhere()
     }
 
@@ -69,6 +72,7 @@ impl Leaving {
     pub(super) fn exit(&self) -> Exit {
         match self.reason {
             Some(Reason::Broken) => Exit::Config,
+            Some(Reason::HostRefused) => Exit::OsError,
             Some(Reason::StartTimedOut) => Exit::TempFail,
             Some(Reason::Idle | Reason::Quiet) | None => Exit::Ok,
         }
@@ -139,10 +143,15 @@ impl Daemon {
         match NameLock::take(&self.place) {
             Ok(Some(lock)) => self.stop_listening(Some(lock)),
             Ok(None) => self.leaving.retry_at = Some(clock::now() + LOCK_PAUSE),
-            Err(error) => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // The directory is gone, and with it everything that the lock guards.
                 ::log::warn!("cannot lock {}: {error}", self.place.lock().display());
                 self.stop_listening(None);
+            }
+            // Refused by the host: as if it were held.
+            Err(error) => {
+                ::log::warn!("cannot lock {}: {error}", self.place.lock().display());
+                self.leaving.retry_at = Some(clock::now() + REFUSED_PAUSE);
             }
         }
     }

@@ -12,6 +12,7 @@
 //! A daemon that becomes another version passes all of them on.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -157,16 +158,20 @@ impl Listeners {
     }
 
     /// Waits for connections, or no longer.
-    pub(super) fn watch(&mut self, poll: &Poll, open: Open) {
+    pub(super) fn watch(&mut self, poll: &Poll, open: Open) -> io::Result<()> {
         let before = std::mem::replace(&mut self.open, open);
+        let mut watched = Ok(());
         for (&number, listener) in &self.by_number {
             let is_own = listener.origin == Origin::Own;
             match (before.accepts(is_own), open.accepts(is_own)) {
-                (false, true) => add(poll, number, listener.socket.as_fd()),
+                (false, true) => {
+                    watched = watched.and(add(poll, number, listener.socket.as_fd()));
+                }
                 (true, false) => poll.remove(&listener.socket),
                 _ => {}
             }
         }
+        watched
     }
 
     /// What `status` is to say, if anything is wrong.
@@ -178,7 +183,8 @@ impl Listeners {
     fn add(&mut self, poll: &Poll, socket: OwnedFd, origin: Origin) {
         self.last += 1;
         if self.open.accepts(origin == Origin::Own) {
-            add(poll, self.last, socket.as_fd());
+            // It was said; at the next change of what is accepted it is tried again.
+            let _ = add(poll, self.last, socket.as_fd());
         }
         let listener = Listener { socket, origin };
         self.by_number.insert(self.last, listener);
@@ -202,11 +208,12 @@ impl Listeners {
     }
 }
 
-fn add(poll: &Poll, number: u32, socket: BorrowedFd<'_>) {
-    if let Err(error) = poll.add(socket, Token::Listener(number).into(), Interest::Read) {
+fn add(poll: &Poll, number: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    let added = poll.add(socket, Token::Listener(number).into(), Interest::Read);
+    added.inspect_err(|error| {
         let fd = socket.as_raw_fd();
-        ::log::error!("cannot listen on descriptor {fd}: {error}");
-    }
+        ::log::error!("cannot listen on descriptor {fd}: epoll_ctl: {error}");
+    })
 }
 
 impl Listener {

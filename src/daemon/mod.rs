@@ -52,6 +52,7 @@ mod watch;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::time::Duration;
 
 use argh::FromArgs;
@@ -93,6 +94,8 @@ use upkeep::Upkeep;
 use workers::Workers;
 
 const NAME: &str = "scgi-daemon";
+/// Without a wait for events there is nothing to go on with: so often it is tried again.
+const WAITS: u32 = 8;
 
 /// Serve an app's requests from a pool of workers until it is idle. Fronts start this by themselves; by hand it stays
 /// in the foreground and says on standard error what it does.
@@ -138,10 +141,7 @@ pub fn main(words: &[String]) -> Exit {
     }
     match Daemon::start(&words) {
         Ok(mut daemon) => daemon.run(),
-        Err((exit, sentence)) => {
-            say(NAME, sentence);
-            exit
-        }
+        Err(exit) => exit,
     }
 }
 
@@ -238,8 +238,8 @@ impl Daemon {
             let patience = self
                 .next_deadline(due)
                 .map(|at| at.saturating_sub(clock::now()));
-            if let Err(error) = self.poll.wait(&mut ready, patience) {
-                ::log::error!("cannot wait for events: {error}");
+            if let Err(error) = self.wait(&mut ready, patience) {
+                ::log::error!("cannot wait for events: epoll_wait: {error}");
                 self.workers.kill_all();
                 self.servers.kill_all();
                 self.kill_children();
@@ -264,6 +264,21 @@ impl Daemon {
             self.overloads
         );
         self.leaving.exit()
+    }
+
+    /// What was refused once may be granted the next time: then nothing was ready.
+    fn wait(&self, ready: &mut Vec<Ready>, patience: Option<Duration>) -> io::Result<()> {
+        let refused = match self.poll.wait(ready, patience) {
+            Err(error) => error,
+            waited => return waited,
+        };
+        ::log::warn!("cannot wait for events: epoll_wait: {refused}");
+        for _ in 0..WAITS {
+            if self.poll.wait(ready, Some(Duration::ZERO)).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(refused)
     }
 
     fn on(&mut self, ready: Ready) {
@@ -336,6 +351,7 @@ impl Daemon {
             Action::Interrupt(worker) => self.interrupt(worker),
             Action::Kill(worker) => self.kill(worker),
             Action::Leave(reason) => self.leave_because(reason),
+            Action::LetGo => self.let_go(),
             Action::Look(generation) => self.look(generation),
             Action::Refuse { ticket, refusal } => self.refuse_waiting(ticket, refusal),
             Action::Retire(worker) if self.is_foreign() => {
@@ -359,6 +375,7 @@ impl Daemon {
     fn leave_because(&mut self, reason: Reason) {
         match reason {
             Reason::Broken => self.slots.note_broken(),
+            Reason::HostRefused => self.slots.note_refused(),
             Reason::Idle | Reason::Quiet => {
                 let why = if reason == Reason::Idle {
                     "idle"
@@ -376,7 +393,7 @@ impl Daemon {
     /// What [`Daemon::leave_because`] is for a daemon that stays.
     fn rest_because(&mut self, reason: Reason) {
         match reason {
-            Reason::Broken => {}
+            Reason::Broken | Reason::HostRefused => {}
             Reason::Idle | Reason::Quiet => {
                 ::log::info!("asleep: the next request starts the app again");
                 self.reload.note_asleep();

@@ -7,17 +7,19 @@ use super::channel::Said;
 use super::token::Source;
 use super::workers::Who;
 use super::{Daemon, NAME};
-use crate::app;
+use crate::app::{self, CannotRun};
 use crate::config::App;
 use crate::page::Failure;
 use crate::policy::pool::{Event, Generation, State, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::report::{plain, visible};
+use crate::report::{plain, visible, visible_up_to};
 use crate::sys::clock;
 use crate::sys::process::{self, End};
 
 /// What the next generation says before it serves is kept up to this size, in bytes.
 const LAST_WORDS: usize = 65_536;
+/// As long as a path and what was wrong with it: why the app can't be started is cut behind so many bytes.
+const REASON: usize = 300;
 
 impl Daemon {
     pub(super) fn start_zygote(&mut self, generation: Generation) {
@@ -41,16 +43,27 @@ impl Daemon {
             .start_zygote(generation, app, config, target, &watched, poll);
         self.note_generation(generation, watched);
         if let Err(cannot) = started {
-            self.start_failed(Source::Zygote(generation), &cannot.to_string());
-            self.events.push_back(Event::ZygoteGone(generation));
+            self.cannot_begin(generation, &cannot);
         }
+    }
+
+    /// A generation ends before it has begun.
+    pub(super) fn cannot_begin(&mut self, generation: Generation, cannot: &CannotRun) {
+        if cannot.is_refusal() {
+            self.events.push_back(Event::HostRefused(generation));
+        }
+        self.start_failed(Source::Zygote(generation), &cannot.to_string());
+        self.events.push_back(Event::ZygoteGone(generation));
     }
 
     pub(super) fn spawn(&mut self, worker: WorkerId, generation: Generation) {
         if self.is_foreign() {
             self.spawn_foreign(worker, generation);
         } else if let Err(error) = self.workers.spawn(worker, generation, &self.poll) {
-            ::log::warn!("cannot ask for a worker: {error}");
+            let sentence = plain(&format!("cannot ask for a worker: {error}"));
+            ::log::warn!("{sentence}");
+            self.is_untold |= self.last_failure.as_ref() != Some(&sentence);
+            self.fail(sentence);
             self.events.push_back(Event::ForkFailed(worker));
         }
     }
@@ -119,6 +132,7 @@ impl Daemon {
             self.hear(Source::Zygote(self.workers.generation(id)));
             if self.workers.was_never_born(id) {
                 // The zygote died, or this one in its hands: no fault of the app, which is imported.
+                ::log::warn!("a worker has ended before it was ready: worker={id}");
                 self.workers.forget(id, &self.poll);
                 self.events.push_back(Event::ForkFailed(id));
             }
@@ -127,7 +141,7 @@ impl Daemon {
 
     fn on_said(&mut self, source: Source, said: Said, file: Option<OwnedFd>) {
         match (source, said) {
-            (Source::Worker(_), Said::Born) => {}
+            (Source::Worker(_), Said::Born) | (_, Said::Imported | Said::Importing) => {}
             (Source::Zygote(generation), Said::Ready) => {
                 self.compare_with_zygote(generation);
                 self.events.push_back(Event::ZygoteReady(generation));
@@ -144,11 +158,13 @@ impl Daemon {
                 let error = std::io::Error::from_raw_os_error(errno);
                 let sentence = plain(&format!("cannot fork a worker: {error}"));
                 ::log::warn!("{sentence}");
+                self.is_untold |= self.last_failure.as_ref() != Some(&sentence);
                 self.fail(sentence);
                 self.workers.forget(worker, &self.poll);
                 self.events.push_back(Event::ForkFailed(worker));
             }
             (source, Said::Failed(reason)) => self.start_failed(source, &reason),
+            (source, Said::Refused(reason)) => self.start_refused(source, &reason),
             (Source::Worker(id), Said::Ready) => {
                 if let Some(pid) = self.workers.pid(id) {
                     // The kernel, short of memory, is to take a worker and not the web server.
@@ -202,7 +218,10 @@ impl Daemon {
         self.note_failed(generation);
         let sentence = plain(reason);
         if self.is_news(&sentence) {
-            ::log::error!("cannot start the app: {}", visible(reason.as_bytes()));
+            ::log::error!(
+                "cannot start the app: {}",
+                visible_up_to(REASON, reason.as_bytes())
+            );
             if self.reload.keeps_words {
                 let words = self.last_words.clone();
                 self.log_words(source, &words);
@@ -217,6 +236,13 @@ impl Daemon {
         }
     }
 
+    /// The same, where the host is the trouble: fronts run the app themselves.
+    fn start_refused(&mut self, source: Source, reason: &str) {
+        let generation = self.generation_of(source);
+        self.events.push_back(Event::HostRefused(generation));
+        self.start_failed(source, reason);
+    }
+
     /// Tells one web server, and nobody after it, why the app could not be started.
     pub(super) fn tell_last_words(&mut self, ticket: Ticket) {
         if !self.is_untold {
@@ -229,8 +255,10 @@ impl Daemon {
             // A traceback says why by itself; a server's last words may have nothing to do with its end.
             let is_ours = matches!(self.config.app, App::Wsgi(_));
             let why = match &self.last_failure {
-                Some(reason) if words.is_empty() => visible(reason.as_bytes()),
-                Some(reason) if !is_ours => format!("{}; it said:", visible(reason.as_bytes())),
+                Some(reason) if words.is_empty() => visible_up_to(REASON, reason.as_bytes()),
+                Some(reason) if !is_ours => {
+                    format!("{}; it said:", visible_up_to(REASON, reason.as_bytes()))
+                }
                 _ => "it said:".to_owned(),
             };
             let app = self.app.path.display();
@@ -317,14 +345,19 @@ impl Daemon {
                 Who::Worker(id) => self.hear_last(Source::Worker(id)),
                 Who::Zygote(generation) => self.hear_last(Source::Zygote(generation)),
             }
+            let is_importing = match who {
+                Who::Orphan => false,
+                Who::Worker(id) => self.workers.is_importing(Source::Worker(id)),
+                Who::Zygote(number) => self.workers.is_importing(Source::Zygote(number)),
+            };
             let end = self.workers.bury(pid, who, &self.poll);
             match (who, end) {
                 (_, None) => return,
                 (Who::Orphan, Some(end)) => ::log::debug!("orphan gone: pid={pid} end={end}"),
-                (Who::Worker(id), Some(end)) => self.worker_died(id, pid, end),
+                (Who::Worker(id), Some(end)) => self.worker_died(id, pid, end, is_importing),
                 (Who::Zygote(generation), Some(end)) => {
                     ::log::debug!("zygote gone: pid={pid} end={end}");
-                    self.may_have_failed(Source::Zygote(generation), end);
+                    self.may_have_failed(Source::Zygote(generation), end, is_importing);
                     self.events.push_back(Event::ZygoteGone(generation));
                 }
             }
@@ -332,7 +365,9 @@ impl Daemon {
     }
 
     /// A process of a generation that does not serve has ended: if it has not said why, that is all there is to say.
-    fn may_have_failed(&mut self, source: Source, end: End) {
+    /// `is_importing`: the app's own code has run in it. What ends by a signal is ended by the host (out of memory, most
+    /// often), or has done what no import does on purpose: as a plain CGI it may come further.
+    fn may_have_failed(&mut self, source: Source, end: End, is_importing: bool) {
         let generation = self.generation_of(source);
         let is_next = generation > self.pool.generation() && !self.leaving.has_begun();
         let was_ready = |event: &Event| match *event {
@@ -341,7 +376,11 @@ impl Daemon {
         };
         if is_next && !self.reload.has_failed(generation) && !self.events.iter().any(was_ready) {
             let reason = format!("the interpreter ended before the app was imported: {end}");
-            self.start_failed(source, &reason);
+            if is_importing && matches!(end, End::Exited(_)) {
+                self.start_failed(source, &reason);
+            } else {
+                self.start_refused(source, &reason);
+            }
         }
     }
 
@@ -353,7 +392,7 @@ impl Daemon {
     }
 
     /// The worker is dead, its group killed: only now does its byte tell what its client can still have.
-    fn worker_died(&mut self, id: WorkerId, pid: i32, end: End) {
+    fn worker_died(&mut self, id: WorkerId, pid: i32, end: End, is_importing: bool) {
         if let Some(ticket) = self.ticket_of(id) {
             let has_written = self.workers.has_written(id);
             ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
@@ -368,7 +407,7 @@ impl Daemon {
             }
         } else {
             ::log::debug!("worker gone: worker={id} pid={pid} end={end}");
-            self.may_have_failed(Source::Worker(id), end);
+            self.may_have_failed(Source::Worker(id), end, is_importing);
         }
         self.workers.is_done(id);
         self.events.push_back(Event::WorkerGone(id));

@@ -16,14 +16,14 @@ use super::log::{Log, Spare};
 use super::reload::Reload;
 use super::runs::Runs;
 use super::servers::Servers;
-use super::status::StateFile;
+use super::status::{self, StateFile};
 use super::supervise::Supervision;
 use super::token::Token;
 use super::told::Told;
 use super::upgrade::Upgrade;
 use super::upkeep::Upkeep;
 use super::workers::Workers;
-use super::{Daemon, Words, door};
+use super::{Daemon, NAME, Words, door};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::{Config, Mode};
@@ -31,7 +31,7 @@ use crate::place::Place;
 use crate::policy::pool::{Event, Limits, Pool, Quiet, WorkerId};
 use crate::policy::queue;
 use crate::policy::shares::Shares;
-use crate::report::{self, Exit};
+use crate::report::{self, Exit, say};
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
 use crate::sys::files::Identity;
@@ -43,10 +43,25 @@ use crate::sys::{clock, files, load, lock, process, socket};
 /// How old what is known of the app's files may be when a request comes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Its own, a zygote's and a worker's, and those of a few clients.
+const LEAST_DESCRIPTORS: u64 = 40;
+
 type CannotStart = (Exit, String);
 
 impl Daemon {
-    pub(super) fn start(words: &Words) -> Result<Daemon, CannotStart> {
+    /// What fails goes to our starter's standard error, and once there is a place to the log and to `state`, too.
+    pub(super) fn start(words: &Words) -> Result<Daemon, Exit> {
+        let mut own = None;
+        Daemon::set_up(words, &mut own).map_err(|(exit, sentence)| {
+            say(NAME, sentence);
+            // Only now: a front that waits at it finds all said when it is let go.
+            drop(own);
+            exit
+        })
+    }
+
+    /// `own`: where our listening socket is kept until there is a daemon to have it.
+    fn set_up(words: &Words, own: &mut Option<OwnedFd>) -> Result<Daemon, CannotStart> {
         let handed = Handed::adopt(words);
         let app =
             AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
@@ -57,49 +72,52 @@ impl Daemon {
             .map_err(|no| (Exit::CantCreate, no.to_string()))?;
         let is_background = words.socket_fd.is_some() && !words.foreground;
         let log = start_log(&app, &config, &place, is_background);
-        let system = |error: io::Error| (Exit::OsError, format!("cannot start: {error}"));
-        let slots = Slots::open(&place.slots()).map_err(system)?;
-        let listener = match words.socket_fd {
-            Some(fd) => {
-                let listener = process::adopt(fd).map_err(system)?;
-                socket::take_over(listener.as_fd(), app::backlog(&config)).map_err(system)?;
-                listener
+        let begun = begin(words, &place, &config, is_background, own);
+        let (slots, means) = begun.inspect_err(|(_, sentence)| {
+            if is_background {
+                give_up(&app, &place, sentence);
             }
-            None => listen(&place, &config)?,
-        };
-        socket::set_nonblocking(listener.as_fd()).map_err(system)?;
-        process::become_subreaper().map_err(system)?;
-        let nofile = load::raise_limits();
-        let watched = [
-            Signal::SIGCHLD,
-            Signal::SIGHUP,
-            Signal::SIGINT,
-            Signal::SIGTERM,
-        ];
-        let signals = SignalPipe::new(&watched).map_err(system)?;
-        // Those that came while another version of us became this one.
-        signal::unblock_all();
-        let poll = Poll::new().map_err(system)?;
-        poll.add(&signals, Token::Signals.into(), Interest::Read)
-            .map_err(system)?;
+        })?;
+        let Means {
+            nofile,
+            signals,
+            poll,
+            workers,
+            scratch,
+            name,
+        } = means;
         place.link_from_default(&app);
-        let directory = std::fs::File::open(&place.dir).and_then(lock::share).ok();
+        let directory = std::fs::File::open(&place.dir).and_then(lock::share);
+        let directory = directory.inspect_err(|error| {
+            let dir = place.dir.display();
+            ::log::warn!("cannot lock {dir} (flock), a cleaner of old files may take it: {error}");
+        });
+        let directory = directory.ok();
         let stays = stays(&config, handed.is_given_any());
         let guests = Guests::new(&config.listen.allow, process::uid());
+        let listener = own
+            .take()
+            .ok_or_else(|| refused("listen")(io::ErrorKind::NotFound.into()))?;
         let mut listeners = Listeners::new(listener, guests);
         let open = Open {
             own: true,
             guests: true,
         };
-        listeners.watch(&poll, open);
         let most_fds = nofile.map_or(1024, |(_, hard)| hard);
-        let workers = Workers::new(nofile).map_err(system)?;
+        let watched = listeners.watch(&poll, open);
+        watched
+            .map_err(refused("epoll_ctl"))
+            .inspect_err(|(_, sentence)| {
+                if is_background {
+                    give_up(&app, &place, sentence);
+                }
+            })?;
         workers.board().tell_spool(0, config.spool.limit);
         let mut daemon = Daemon {
             pool: Pool::new(limits(&config, stays), clock::now()),
             stays,
-            socket: own_socket(&place),
-            scratch: Scratch::new().map_err(system)?,
+            socket: Some(name),
+            scratch,
             block: vec![0; MOST_READ],
             workers,
             most_fds,
@@ -151,6 +169,101 @@ impl Daemon {
     }
 }
 
+/// What the loop needs of the system.
+struct Means {
+    nofile: Option<(u64, u64)>,
+    signals: SignalPipe,
+    poll: Poll,
+    workers: Workers,
+    scratch: Scratch,
+    /// The listener's name.
+    name: Identity,
+}
+
+impl Means {
+    fn gather(
+        words: &Words,
+        place: &Place,
+        config: &Config,
+        own: &mut Option<OwnedFd>,
+    ) -> Result<Means, CannotStart> {
+        let listener = match words.socket_fd {
+            Some(fd) => process::adopt(fd).map_err(refused("fcntl"))?,
+            None => listen(place, config)?,
+        };
+        let listener = own.insert(listener);
+        if words.socket_fd.is_some() {
+            socket::take_over(listener.as_fd(), app::backlog(config)).map_err(refused("listen"))?;
+        }
+        socket::set_nonblocking(listener.as_fd()).map_err(refused("fcntl"))?;
+        process::become_subreaper().map_err(refused("prctl"))?;
+        let nofile = load::raise_limits();
+        let most = nofile.map_or(u64::MAX, |(_, hard)| hard);
+        if most < LEAST_DESCRIPTORS {
+            // Nobody could be accepted, or their descriptors be had.
+            let least = format!("a daemon needs {LEAST_DESCRIPTORS}");
+            let sentence = format!("cannot start the daemon: RLIMIT_NOFILE is {most}, and {least}");
+            return Err((Exit::OsError, sentence));
+        }
+        let watched = [
+            Signal::SIGCHLD,
+            Signal::SIGHUP,
+            Signal::SIGINT,
+            Signal::SIGTERM,
+        ];
+        let signals = SignalPipe::new(&watched).map_err(refused("pipe2, sigaction"))?;
+        // Those that came while another version of us became this one.
+        signal::unblock_all();
+        let poll = Poll::new().map_err(refused("epoll_create1"))?;
+        poll.add(&signals, Token::Signals.into(), Interest::Read)
+            .map_err(refused("epoll_ctl"))?;
+        // A host that refuses these says so now, while fronts can still serve without us.
+        poll.wait(&mut Vec::new(), Some(Duration::ZERO))
+            .map_err(refused("epoll_wait"))?;
+        process::look_for_dead().map_err(refused("waitid"))?;
+        Ok(Means {
+            nofile,
+            signals,
+            poll,
+            workers: Workers::new(nofile).map_err(refused("memfd_create, mmap"))?,
+            scratch: Scratch::new().map_err(refused("pipe2"))?,
+            name: own_socket(place).map_err(refused("stat"))?,
+        })
+    }
+}
+
+/// The host has refused this system call.
+fn refused(call: &'static str) -> impl Fn(io::Error) -> CannotStart {
+    move |error| {
+        let sentence = report::plain(&format!("cannot start the daemon: {call}: {error}"));
+        (Exit::OsError, sentence)
+    }
+}
+
+/// Makes what the daemon has of the host; the last thing that is said to our starter's standard error is why it can't.
+fn begin(
+    words: &Words,
+    place: &Place,
+    config: &Config,
+    is_background: bool,
+    own: &mut Option<OwnedFd>,
+) -> Result<(Slots, Means), CannotStart> {
+    let slots = Slots::open(&place.slots()).map_err(refused("open, fallocate, mmap"))?;
+    let means = Means::gather(words, place, config, own)?;
+    if is_background {
+        process::silence().map_err(refused("dup2"))?;
+    }
+    Ok((slots, means))
+}
+
+/// A start that has failed: for the log and for `status`. The front that waits takes the name away.
+fn give_up(app: &AppFile, place: &Place, sentence: &str) {
+    ::log::error!("{sentence}");
+    status::leave_failure(app, place, sentence);
+    // Without it our starter says once more that we have ended.
+    let _ = Slots::note_refused_in(&place.slots());
+}
+
 /// Whoever connects by another way than our own socket can't start us again.
 pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
     is_given_any || !config.listen.addresses.is_empty()
@@ -193,22 +306,22 @@ fn quiet(config: &Config) -> Option<Quiet> {
     })
 }
 
-/// In the foreground the log is standard error, unless `log-file` says otherwise.
 /// Our socket by its path. Where one was set aside, as a daemon's that is stopped, only a connection tells whose it is.
-fn own_socket(place: &Place) -> Option<Identity> {
+fn own_socket(place: &Place) -> io::Result<Identity> {
     let (path, aside) = (place.socket(), place.silent_socket());
     if !aside.exists() {
-        return files::identity(&path).ok();
+        return files::identity(&path);
     }
     let is_own = |path: &PathBuf| {
         let connection = socket::connect_now(path).ok();
         let peer = connection.and_then(|connection| socket::peer(connection.as_fd()));
         peer.is_some_and(|peer| peer.pid == process::pid())
     };
-    let own = [path, aside].into_iter().find(is_own)?;
-    files::identity(&own).ok()
+    let own = [path, aside].into_iter().find(is_own);
+    files::identity(&own.ok_or(io::ErrorKind::NotFound)?)
 }
 
+/// In the foreground the log is standard error, unless `log-file` says otherwise.
 fn start_log(app: &AppFile, config: &Config, place: &Place, is_background: bool) -> Option<Log> {
     let path = app::log_file(app, config).or_else(|| is_background.then(|| place.log()));
     let spare = match is_background {

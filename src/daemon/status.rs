@@ -1,7 +1,9 @@
 //! What the daemon says of itself: to `status`, and to whoever comes after it.
 
 use super::Daemon;
+use crate::app_file::AppFile;
 use crate::control::{Server, State, Status, Worker};
+use crate::place::Place;
 use crate::policy::pool;
 use crate::sys::{clock, files, process};
 
@@ -10,6 +12,18 @@ use crate::sys::{clock, files, process};
 pub(super) struct StateFile {
     text: String,
     is_failing: bool,
+}
+
+/// Why a daemon could not be set up, for `status`; what else lies in `state` stays.
+pub(super) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
+    let text = std::fs::read_to_string(place.state()).unwrap_or_default();
+    let status = Status {
+        app: app.path.display().to_string(),
+        last_failure: Some(sentence.to_owned()),
+        ..Status::from_lines(&text)
+    };
+    // The log has it as well.
+    let _ = files::replace_own(&place.state(), status.to_lines().as_bytes());
 }
 
 impl Daemon {
@@ -73,7 +87,7 @@ impl Daemon {
         self.write_state();
     }
 
-    /// What outlives us, if it has changed: written new, then renamed. Nothing depends on it.
+    /// What outlives us, if it has changed. Nothing depends on it.
     pub(super) fn write_state(&mut self) {
         let status = Status {
             state: Default::default(),

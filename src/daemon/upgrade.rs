@@ -204,5 +204,6 @@ impl Daemon {
             directory: None,
         }
         .exec_held()
+        .into()
     }
 }

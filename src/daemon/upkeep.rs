@@ -1,6 +1,7 @@
 //! What the daemon looks at from time to time, whether or not anything happens: is its name still its own, is its
 //! program still the same, how much processor time is left to it. Changes nothing by itself.
 
+use std::io;
 use std::time::Duration;
 
 use super::Daemon;
@@ -98,9 +99,16 @@ impl Daemon {
         false
     }
 
-    /// The name leads to our socket.
+    /// The name leads to our socket, as far as can be seen.
     pub(super) fn has_name(&self) -> bool {
-        self.socket.is_some() && files::identity(&self.place.socket()).ok() == self.socket
+        let found = files::identity(&self.place.socket());
+        let is_unseen = found.as_ref().is_err_and(|error| {
+            !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            )
+        });
+        self.socket.is_some() && (is_unseen || found.ok() == self.socket)
     }
 
     fn is_worn_out(&self) -> bool {

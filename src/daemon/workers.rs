@@ -83,10 +83,11 @@ impl Workers {
         watched: &[PathBuf],
         poll: &Poll,
     ) -> Result<(), CannotRun> {
-        let cannot = |error| CannotRun::new("start the zygote of", &app.path, error);
-        let (ours, theirs) = socket::packet_pair().map_err(cannot)?;
-        let (stderr, write) = files::pipe().map_err(cannot)?;
-        socket::set_nonblocking(stderr.as_fd()).map_err(cannot)?;
+        let cannot =
+            |call| move |error| CannotRun::refused("start the zygote of", &app.path, call, error);
+        let (ours, theirs) = socket::packet_pair().map_err(cannot("socketpair"))?;
+        let (stderr, write) = files::pipe().map_err(cannot("pipe2"))?;
+        socket::set_nonblocking(stderr.as_fd()).map_err(cannot("fcntl"))?;
         let (theirs, board) = (theirs.as_fd(), self.board.as_fd());
         let pid = wsgi::spawn_zygote(
             app,
@@ -102,7 +103,7 @@ impl Workers {
         let zygote = Process::new(Some(pid), ours, stderr);
         zygote
             .watch(poll, Source::Zygote(generation))
-            .map_err(cannot)?;
+            .map_err(cannot("epoll_ctl"))?;
         self.zygotes.insert(generation, zygote);
         Ok(())
     }
@@ -157,7 +158,12 @@ impl Workers {
             .and_then(|worker| worker.channel.as_ref());
         let channel = channel.ok_or(io::ErrorKind::NotConnected)?;
         self.board.clear(id);
-        fdpass::send(channel.as_fd(), header, fds)?;
+        let send = || fdpass::send(channel.as_fd(), header, fds);
+        // The front can't take it back any more: what was refused once may be granted the next time.
+        send().or_else(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::WouldBlock => Err(error),
+            _ => send(),
+        })?;
         let given = Given {
             since: now,
             moved: (self.board.moved(id), 0),
@@ -362,6 +368,12 @@ impl Workers {
         self.workers
             .get(&id)
             .is_some_and(|worker| worker.pid.is_none())
+    }
+
+    /// The app's own code runs there: how the process ends is the app's.
+    pub(super) fn is_importing(&mut self, source: Source) -> bool {
+        self.process(source)
+            .is_some_and(|process| process.is_importing)
     }
 
     /// Workers that have not said their pid yet.

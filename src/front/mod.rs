@@ -23,8 +23,9 @@ use crate::page::Failure;
 use crate::policy::backoff;
 use crate::policy::route::{self, Facts, Reach, Route, Start};
 use crate::report::{Exit, say};
+use crate::slots::Verdict;
 use crate::start::{self, Here, NameLock, StartError};
-use crate::sys::{clock, environ, load, process, signal, socket};
+use crate::sys::{Errno, clock, environ, is, load, process, signal, socket};
 use handoff::{Heard, Outcome};
 
 pub use left::leave;
@@ -74,8 +75,7 @@ fn serve_otherwise(request: Request<'static>, asked: Asked) -> Exit {
         Ok(app) => app,
         Err(not_an_app) => {
             say(NAME, &not_an_app);
-            answer(Failure::NotAnApp, Some(&request), None, None);
-            return Exit::Usage;
+            return app::without_file(&not_an_app, &request);
         }
     };
     let mut front = Front {
@@ -237,16 +237,20 @@ impl Front {
             if let Some(here) = &here
                 && self.asked.forwards < MOST_FORWARDS
             {
-                let (answer, connection) = start::connect(&here.place);
-                reach = answer;
-                if reach == Reach::Forbidden {
-                    let socket = here.place.socket();
-                    let sentence = format!("permission denied; {}", without_daemon(config));
-                    say(
-                        NAME,
-                        format_args!("cannot connect to {}: {sentence}", socket.display()),
-                    );
-                }
+                let connection = start::try_connect(&here.place).unwrap_or_else(|error| {
+                    reach = start::unreached(&error);
+                    // A full backlog is how a crowd shows, and no trouble.
+                    let is_crowd = is(&error, Errno::EAGAIN);
+                    if reach == Reach::Forbidden || reach == Reach::Full && !is_crowd {
+                        let socket = here.place.socket().display().to_string();
+                        let otherwise = without_daemon(config);
+                        say(
+                            NAME,
+                            format_args!("cannot connect to {socket}: {error}; {otherwise}"),
+                        );
+                    }
+                    None
+                });
                 match connection {
                     // It has kept its name, and would keep us waiting.
                     Some(connection) if self.asked.is_silent(&connection) => reach = Reach::Full,
@@ -296,7 +300,10 @@ impl Front {
         match start::start(&self.app, here, backlog, &environ) {
             Ok(connection) if self.asked.is_silent(&connection) => Next::RunCgi,
             Ok(connection) => match self.forward(connection) {
-                Outcome::NotTaken => Next::LookAgain,
+                Outcome::NotTaken => {
+                    self.note_lost_start(config, here);
+                    Next::LookAgain
+                }
                 Outcome::Served => Next::Served,
                 Outcome::Silent => {
                     self.set_silent_aside(config, here);
@@ -310,6 +317,22 @@ impl Front {
                 Next::RunCgi
             }
         }
+    }
+
+    /// The daemon that we have started has let the request go. What it could say of that it has said to our standard
+    /// error.
+    fn note_lost_start(&self, config: &Config, here: &Here) {
+        let failed = here.slots.attempt(clock::now());
+        if failed.is_some_and(|attempt| attempt.verdict == Verdict::Unsaid) {
+            let app = self.app.path.display();
+            let sentence = "has ended, or does not answer, and has taken no request";
+            let otherwise = without_daemon(config);
+            say(
+                NAME,
+                format_args!("the daemon of {app} {sentence}; {otherwise}"),
+            );
+        }
+        start::tidy(&here.place);
     }
 
     /// Waits for a message-body without a length, takes a slot, and becomes the app, or asks the server that somebody
@@ -352,7 +375,7 @@ impl Front {
         }
         let cannot = app::become_cgi(&self.app, config, request);
         say(NAME, &cannot);
-        self.refuse_because(config, Failure::Misconfigured, &cannot.to_string())
+        self.refuse_because(config, app::failure_of(&cannot), &cannot.to_string())
     }
 
     fn overload(&self, config: &Config, retry_after: Duration) -> Exit {
@@ -398,7 +421,7 @@ fn started(here: &Here, now: Duration) -> Start {
     match left {
         _ if here.slots.is_held(now) => Start::Held,
         Some((attempt, left)) => Start::BackingOff {
-            broken: attempt.broken,
+            broken: attempt.verdict == Verdict::Broken,
             left,
         },
         None => match here.slots.silence(now) {

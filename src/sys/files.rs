@@ -5,15 +5,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, OFlag, fallocate, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, lstat, stat, umask};
+use nix::sys::stat::{FileStat, SFlag, fstat, lstat, stat};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::{AccessFlags, access};
 
@@ -233,30 +233,87 @@ pub fn private_directory(below: &Path, name: &str) -> io::Result<PathBuf> {
 
 /// Reserves the first `len` bytes on the disk, so that no later write to a map of them can fail.
 pub fn reserve(file: &File, len: u64) -> io::Result<()> {
-    Ok(fallocate(
-        file,
-        FallocateFlags::empty(),
-        0,
-        len as libc::off_t,
-    )?)
+    match fallocate(file, FallocateFlags::empty(), 0, len as libc::off_t) {
+        Ok(()) => Ok(()),
+        Err(errno @ (Errno::EDQUOT | Errno::EFBIG | Errno::ENOSPC)) => Err(errno.into()),
+        // A file system that can't, or a host that refuses the call: what is not there yet is written.
+        Err(_) => {
+            let size = file.metadata()?.len();
+            let missing = usize::try_from(len.saturating_sub(size)).unwrap_or(usize::MAX);
+            file.write_all_at(&vec![0; missing], size)
+        }
+    }
 }
 
-/// A file in memory, without a name; `inherit`: an exec'd program keeps it.
+/// Where files without a name are made when the kernel refuses one in memory.
+const FOLDERS: [&str; 3] = ["/dev/shm", "/tmp", "/var/tmp"];
+
+/// A file in memory, without a name; `inherit`: an exec'd program keeps it. Where memfd_create(2) is refused, the file
+/// lies in a folder for temporary files, and has no name there either.
 pub fn in_memory(name: &std::ffi::CStr, inherit: bool) -> io::Result<File> {
     let flags = if inherit {
         MFdFlags::empty()
     } else {
         MFdFlags::MFD_CLOEXEC
     };
-    Ok(File::from(memfd_create(name, flags)?))
+    match memfd_create(name, flags) {
+        Ok(fd) => Ok(File::from(fd)),
+        Err(errno) => {
+            let file = on_disk().ok_or(errno)?;
+            if inherit {
+                fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            }
+            Ok(file)
+        }
+    }
+}
+
+/// The same, of `len` bytes that can be mapped: no touch of them can fail.
+pub fn in_memory_of(name: &std::ffi::CStr, len: u64) -> io::Result<File> {
+    let made = memfd_create(name, MFdFlags::MFD_CLOEXEC)
+        .map_err(io::Error::from)
+        .and_then(|fd| {
+            let file = File::from(fd);
+            file.set_len(len)?;
+            Ok(file)
+        });
+    made.or_else(|error| {
+        let file = on_disk().ok_or(error)?;
+        reserve(&file, len)?;
+        Ok(file)
+    })
+}
+
+fn on_disk() -> Option<File> {
+    FOLDERS
+        .iter()
+        .find_map(|folder| unnamed(Path::new(folder)).ok())
+}
+
+/// A pipe that holds these bytes, and then ends. An exec'd program keeps it.
+pub fn pipe_holding(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let (out, into) = pipe()?;
+    if let Ok(len) = libc::c_int::try_from(bytes.len()) {
+        // A pipe that can't be made larger may be large enough.
+        let _ = fcntl(&into, FcntlArg::F_SETPIPE_SZ(len));
+    }
+    // There is no reader yet that could make room.
+    fcntl(&into, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if nix::unistd::write(&into, bytes)? < bytes.len() {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    fcntl(&out, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(out)
 }
 
 /// Runs `make` while new files of this process are nobody's but its owner's. The umask is then what it was: it is
 /// the app's as well.
 pub fn privately<T>(make: impl FnOnce() -> T) -> T {
-    let before = umask(Mode::from_bits_truncate(0o077));
+    // SAFETY: it takes and gives a number. Not nix's, which panics where the host refuses the call.
+    let before = unsafe { libc::umask(0o077) };
     let made = make();
-    umask(before);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
     made
 }
 
@@ -322,8 +379,8 @@ pub fn unnamed(directory: &Path) -> io::Result<File> {
         unnamed.custom_flags(libc::O_TMPFILE).open(directory)
     });
     match opened {
-        // A file system that knows no files without a name.
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+        // A file system, or a kernel, that knows no files without a name.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let nth = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = directory.join(format!(".polycgi-{}-{nth}", std::process::id()));
@@ -359,10 +416,12 @@ pub fn become_input(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(fd)?)
 }
 
-/// /dev/null, for reading and writing.
+/// /dev/null, for reading and writing. Where there is none, a pipe that has nobody at its other end: reading finds the
+/// end, and writing fails.
 pub fn null() -> io::Result<OwnedFd> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     null.map(OwnedFd::from)
+        .or_else(|error| pipe().map(|(out, _)| out).map_err(|_| error))
 }
 
 /// A pipe: what is written to the second comes out of the first.
@@ -404,7 +463,7 @@ mod tests {
         assert!(read_own(&at("file"), uid + 1, 5).is_err(), "another's");
         symlink(at("file"), at("link")).unwrap();
         assert!(read_own(&at("link"), uid, 5).is_err(), "a link");
-        nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         symlink("/dev/zero", at("device")).unwrap();
         fs::create_dir(at("folder")).unwrap();
         File::create(at("sparse"))
@@ -426,6 +485,26 @@ mod tests {
             assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
         }
         assert!(private_directory(&dir.path().join("no"), "x").is_err());
+    }
+
+    #[test]
+    fn a_pipe_holds_what_it_was_given_or_is_none() {
+        use std::io::Read;
+        let bytes = vec![b'x'; 200_000];
+        let mut read = Vec::new();
+        let mut pipe = File::from(pipe_holding(&bytes).unwrap());
+        pipe.read_to_end(&mut read).unwrap();
+        assert!(read == bytes);
+        // More than an unprivileged user gets, and root's limit is not far above.
+        assert!(pipe_holding(&vec![0; 1 << 31]).is_err());
+    }
+
+    #[test]
+    fn what_no_memory_is_given_for_lies_on_a_disk() {
+        let file = on_disk().unwrap();
+        reserve(&file, 16_384).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 16_384);
+        assert_eq!(file.metadata().unwrap().nlink(), 0, "it has no name");
     }
 
     #[test]

@@ -110,8 +110,7 @@ impl Board {
 
     /// A new board.
     pub fn new() -> io::Result<Board> {
-        let file = files::in_memory(c"polycgi-workers", false)?;
-        file.set_len(Board::LEN as u64)?;
+        let file = files::in_memory_of(c"polycgi-workers", Board::LEN as u64)?;
         let len = NonZeroUsize::new(Board::LEN).ok_or(io::ErrorKind::InvalidInput)?;
         let map = Map::new(&file, len)?;
         Ok(Board { map, file })

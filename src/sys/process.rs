@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use nix::sys::signal::{kill, killpg};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
 
+use super::files;
 use super::signal::{self, Signal};
 
 /// The effective uid: what the kernel checks, and what SO_PEERCRED shows.
@@ -37,23 +38,38 @@ pub fn is_stopped(pid: i32) -> bool {
 }
 
 /// What Rust's runtime does before its `main`, for all that a mode of ours may rely on: descriptors 0 to 2 are open,
-/// and a reader that is gone is an error of the write and not a signal.
+/// and a reader that is gone, or a file that may not grow, is an error of the write and not a signal.
 pub fn prepare() {
     open_standard();
-    signal::ignore_pipe();
+    signal::ignore_failed_writes();
 }
 
 /// Opens /dev/null on any of 0 to 2 that is closed. What is opened next would take its number, and be taken for what it
 /// is not.
 pub(super) fn open_standard() {
     for fd in 0..=2 {
-        // SAFETY: fcntl takes any number.
-        if unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1 {
+        // SAFETY: fcntl takes any number. What else it may refuse than a closed descriptor says nothing of that.
+        let is_open = || unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1;
+        if is_open() || Errno::last() != Errno::EBADF {
             continue;
         }
-        // It gets this number: those below are open.
+        // Each gets this number, since those below are open.
         // SAFETY: the path is NUL-terminated.
-        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } != fd {
+        if unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } == fd {
+            continue;
+        }
+        // There is no /dev/null: a pipe without another end. pipe2(2) would do, but for its second descriptor, which
+        // is another one to be filled.
+        if let Ok(null) = files::null().and_then(|null| keep_over_exec(null.as_fd()).map(|()| null))
+            && null.as_raw_fd() == fd
+        {
+            std::mem::forget(null);
+            continue;
+        }
+        // What the web server has left open, the response first. An app may miss what was closed, and does not find
+        // what is opened next in its place.
+        // SAFETY: dup2 takes any numbers.
+        if !(1..=2).any(|open| unsafe { libc::dup2(open, fd) } == fd) {
             std::process::abort();
         }
     }
@@ -63,6 +79,12 @@ pub(super) fn open_standard() {
 pub fn standard() -> [BorrowedFd<'static>; 3] {
     // SAFETY: nobody here closes them.
     [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Standard error goes where standard input comes from: for a daemon, whose is /dev/null, and whose starter was to hear
+/// no more than why it could not start.
+pub fn silence() -> io::Result<()> {
+    Ok(nix::unistd::dup2_stderr(standard()[0])?)
 }
 
 /// Ends this process at once. Nothing is to be given back that the kernel does not take by itself.
@@ -120,15 +142,28 @@ pub fn can_execute(path: &Path) -> io::Result<()> {
 
 /// A child that has ended and is not yet buried: its pid can't be reused before [`bury`].
 pub fn dead_child() -> Option<i32> {
+    // What was refused once may be granted the next time.
+    (0..TRIES).find_map(|_| look_for_dead().ok()).flatten()
+}
+
+/// So often a call is made that has no reason to fail.
+const TRIES: u32 = 3;
+
+/// The same, once.
+pub fn look_for_dead() -> io::Result<Option<i32>> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: all zeros are a siginfo_t, which waitid(2) fills in or leaves so. Not nix's waitid: to it a child that a
     // real-time signal has killed is an error.
     let pid = unsafe {
         let mut found: libc::siginfo_t = std::mem::zeroed();
-        let result = libc::waitid(libc::P_ALL, 0, &raw mut found, flags);
-        if result == 0 { found.si_pid() } else { 0 }
+        match Errno::result(libc::waitid(libc::P_ALL, 0, &raw mut found, flags)) {
+            Ok(_) => found.si_pid(),
+            // There is no child at all.
+            Err(Errno::ECHILD) => 0,
+            Err(errno) => return Err(errno.into()),
+        }
     };
-    (pid > 0).then_some(pid)
+    Ok((pid > 0).then_some(pid))
 }
 
 /// A descriptor of a process, ready to read once it has ended (pidfd_open(2)), whether its parent knows yet or not.
@@ -164,8 +199,9 @@ impl std::fmt::Display for End {
 /// Takes the dead child away, and says how it ended.
 pub fn bury(pid: i32) -> Option<End> {
     let mut status = 0;
-    // SAFETY: waitpid(2) writes one int. Not nix's, as in `dead_child`.
-    let buried = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid;
+    // SAFETY: waitpid(2) writes one int. Not nix's, as in `look_for_dead`.
+    let mut bury = || unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid;
+    let buried = (0..TRIES).any(|_| bury());
     if buried && libc::WIFEXITED(status) {
         Some(End::Exited(libc::WEXITSTATUS(status)))
     } else if buried && libc::WIFSIGNALED(status) {
@@ -229,9 +265,6 @@ pub fn c_string(bytes: &[u8]) -> CString {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
-    use super::super::files;
     use super::super::program::Program;
     use super::*;
 

@@ -1,6 +1,7 @@
 //! Starting programs: what they are given, and what they must not inherit.
 
 use std::ffi::CString;
+use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, Pid, fork, setpgid, setsid};
 
@@ -31,6 +32,39 @@ pub struct Program<'a> {
     pub directory: Option<&'a Path>,
 }
 
+/// Why a program does not run.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// The system call that failed.
+    pub call: &'static str,
+    /// How.
+    pub error: io::Error,
+}
+
+impl NotStarted {
+    fn by(call: &'static str) -> impl Fn(Errno) -> NotStarted {
+        move |errno| NotStarted {
+            call,
+            error: errno.into(),
+        }
+    }
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.call, self.error)
+    }
+}
+
+impl From<NotStarted> for io::Error {
+    fn from(not: NotStarted) -> io::Error {
+        not.error
+    }
+}
+
+/// The calls that a child makes before it is another program, in the order of their numbers in its report.
+const CALLS: [&str; 6] = ["chdir", "dup2", "execve", "fcntl", "fork", "setsid"];
+
 /// What a program that is started is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinship {
@@ -45,34 +79,38 @@ enum Kinship {
 impl Program<'_> {
     /// Becomes the program; comes back only to say why not. Signals get their default actions and are unblocked
     /// (Rust ignores SIGPIPE, and an exec'd program would inherit that).
-    pub fn exec(&self) -> io::Error {
+    pub fn exec(&self) -> NotStarted {
         self.exec_after(signal::reset_all)
     }
 
     /// Becomes another version of ourselves, which unblocks signals when it can take them: until then they wait. So it
     /// is, too, for us, if this comes back.
-    pub fn exec_held(&self) -> io::Error {
+    pub fn exec_held(&self) -> NotStarted {
         self.exec_after(signal::hold_all)
     }
 
-    fn exec_after(&self, set_signals: fn()) -> io::Error {
+    fn exec_after(&self, set_signals: fn()) -> NotStarted {
         if let Some(directory) = self.directory
             && let Err(errno) = nix::unistd::chdir(directory)
         {
-            return errno.into();
+            return NotStarted::by("chdir")(errno);
         }
-        let path = match CString::new(self.path.as_os_str().as_bytes()) {
-            Ok(path) => path,
-            Err(error) => return error.into(),
+        let refused = NotStarted::by("execve");
+        let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
+            return refused(Errno::EINVAL);
         };
         set_signals();
         let Err(errno) = nix::unistd::execve(&path, self.argv, self.environ);
-        signal::ignore_pipe();
-        errno.into()
+        signal::ignore_failed_writes();
+        refused(errno)
     }
 
     /// Starts the program as our child with these descriptors, in our session; its pid.
-    pub fn spawn(&self, fds: &[BorrowedFd<'_>], nofile: Option<(u64, u64)>) -> io::Result<i32> {
+    pub fn spawn(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        nofile: Option<(u64, u64)>,
+    ) -> Result<i32, NotStarted> {
         self.start(fds, nofile, Kinship::Child)
     }
 
@@ -82,7 +120,7 @@ impl Program<'_> {
         &self,
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
-    ) -> io::Result<i32> {
+    ) -> Result<i32, NotStarted> {
         self.start(fds, nofile, Kinship::Leader)
     }
 
@@ -92,19 +130,18 @@ impl Program<'_> {
         &self,
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
-    ) -> io::Result<i32> {
+    ) -> Result<i32, NotStarted> {
         self.start(fds, nofile, Kinship::Server)
     }
 
     /// Starts the program as nobody's child, in a session of its own, with these descriptors. Comes back when
     /// the exec has succeeded.
-    pub fn spawn_detached(&self, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub fn spawn_detached(&self, fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
         let child = self.start(fds, None, Kinship::Nobody)?;
         match nix::sys::wait::waitpid(Pid::from_raw(child), None) {
             // Some web servers leave us with SIGCHLD ignored: the kernel has reaped it. What fails, `start` knows.
-            Ok(WaitStatus::Exited(_, 0)) | Err(Errno::ECHILD) => Ok(()),
-            Ok(_) => Err(io::ErrorKind::OutOfMemory.into()),
-            Err(errno) => Err(errno.into()),
+            Ok(WaitStatus::Exited(_, 0)) | Err(_) => Ok(()),
+            Ok(_) => Err(NotStarted::by("fork")(Errno::ENOMEM)),
         }
     }
 
@@ -114,29 +151,38 @@ impl Program<'_> {
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
         kinship: Kinship,
-    ) -> io::Result<i32> {
-        let (report, low) = files::pipe()?;
-        let tell = duplicate_above(low.as_fd(), first_free(fds))?;
+    ) -> Result<i32, NotStarted> {
+        let (report, low) = files::pipe().map_err(|error| NotStarted {
+            call: "pipe2",
+            error,
+        })?;
+        let tell =
+            duplicate_above(low.as_fd(), first_free(fds)).map_err(NotStarted::by("fcntl"))?;
         drop(low);
         // SAFETY: this program has one thread, so the child may do all that the parent may.
-        match unsafe { fork() }? {
+        match unsafe { fork() }.map_err(NotStarted::by("fork"))? {
             ForkResult::Parent { child } => {
                 drop(tell);
-                let mut errno = [0; 4];
-                match std::fs::File::from(report).read_exact(&mut errno) {
+                let mut told = [0; 5];
+                match std::fs::File::from(report).read_exact(&mut told) {
                     Ok(()) => {
                         // Its exit says no more than the errno did.
                         let _ = nix::sys::wait::waitpid(child, None);
-                        Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+                        let [call, errno @ ..] = told;
+                        Err(NotStarted {
+                            call: CALLS.get(usize::from(call)).unwrap_or(&"execve"),
+                            error: io::Error::from_raw_os_error(i32::from_ne_bytes(errno)),
+                        })
                     }
                     Err(_) => Ok(child.as_raw()),
                 }
             }
             ForkResult::Child => {
-                let error = self.become_child(fds, nofile, kinship);
-                let errno = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
+                let NotStarted { call, error } = self.become_child(fds, nofile, kinship);
+                let [a, b, c, d] = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
+                let call = CALLS.iter().position(|known| *known == call).unwrap_or(0);
                 // The parent is gone if nobody reads this, and then nobody wants to know.
-                let _ = nix::unistd::write(&tell, &errno);
+                let _ = nix::unistd::write(&tell, &[call as u8, a, b, c, d]);
                 exit_now(1)
             }
         }
@@ -147,7 +193,7 @@ impl Program<'_> {
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
         kinship: Kinship,
-    ) -> io::Error {
+    ) -> NotStarted {
         match kinship {
             Kinship::Child => {}
             Kinship::Leader => {
@@ -158,24 +204,28 @@ impl Program<'_> {
             Kinship::Nobody => {
                 // A session of its own, so that signals to the web server's group miss it, and not its leader, so
                 // that it never gets a terminal.
-                // SAFETY: as in `start`.
-                match setsid().and_then(|_| unsafe { fork() }) {
+                let forked = match setsid() {
+                    // SAFETY: as in `start`.
+                    Ok(_) => unsafe { fork() }.map_err(NotStarted::by("fork")),
+                    Err(errno) => return NotStarted::by("setsid")(errno),
+                };
+                match forked {
                     Ok(ForkResult::Parent { .. }) => exit_now(0),
                     Ok(ForkResult::Child) => {}
-                    Err(errno) => return errno.into(),
+                    Err(not) => return not,
                 }
             }
             Kinship::Server => {
                 if let Err(errno) = setsid() {
-                    return errno.into();
+                    return NotStarted::by("setsid")(errno);
                 }
                 // Of a daemon that is killed nothing else would tell it.
                 let _ = prctl::set_pdeathsig(Signal::SIGTERM);
                 let _ = std::fs::write("/proc/self/oom_score_adj", "500");
             }
         }
-        if let Err(error) = arrange(fds) {
-            return error;
+        if let Err(not) = arrange(fds) {
+            return not;
         }
         if let Some((soft, hard)) = nofile {
             // What can't be lowered again stays as it is.
@@ -240,24 +290,36 @@ fn first_free(fds: &[BorrowedFd<'_>]) -> RawFd {
     fds.len().max(3) as RawFd
 }
 
-fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> nix::Result<OwnedFd> {
     let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Puts `fds` at 0, 1, 2 ...; all others close at the exec.
-fn arrange(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn arrange(fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
     // First above every place that is to be filled, or one would be overwritten before it is moved.
     let above = first_free(fds);
     let high: Vec<OwnedFd> = fds
         .iter()
         .map(|&fd| duplicate_above(fd, above))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, _>>()
+        .map_err(NotStarted::by("fcntl"))?;
     for (place, fd) in high.iter().enumerate() {
         // SAFETY: plain dup2 of open descriptors onto places that nothing in this child still uses.
-        Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place as RawFd) })?;
+        let placed = Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place as RawFd) });
+        placed.map_err(NotStarted::by("dup2"))?;
     }
+    mark_from(above);
+    for place in fds.len()..above as usize {
+        // SAFETY: a place that was not given is to be closed; nothing in this child uses it.
+        unsafe { libc::close(place as RawFd) };
+    }
+    Ok(())
+}
+
+/// Has all descriptors from this one on closed at the exec.
+fn mark_from(above: RawFd) {
     // SAFETY: marks descriptors, closes none now; after the exec nobody knows them.
     let marked = unsafe {
         libc::syscall(
@@ -267,13 +329,31 @@ fn arrange(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC,
         )
     };
-    Errno::result(marked).map(drop)?;
-    for place in fds.len()..above as usize {
-        // SAFETY: a place that was not given is to be closed; nothing in this child uses it.
-        unsafe { libc::close(place as RawFd) };
+    // The flag is of Linux 5.11, and a filter may refuse the call.
+    if marked == -1 {
+        mark_one_by_one(above);
     }
-    Ok(())
 }
+
+/// The same, by the list of /proc; where that is missing, as far as numbers go.
+fn mark_one_by_one(above: RawFd) {
+    let mark = |fd: RawFd| {
+        // SAFETY: it takes any number. One that is not open needs no mark.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    };
+    if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let open = names.filter_map(|name| name.to_str()?.parse().ok());
+        open.filter(|&fd| fd >= above).for_each(mark);
+    } else {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_MARKED, MOST_MARKED));
+        // A container's limit may be a thousand million: as far as anybody has descriptors.
+        (above..soft.min(MOST_MARKED) as RawFd).for_each(mark);
+    }
+}
+
+/// How far descriptors are looked for one by one.
+const MOST_MARKED: u64 = 1 << 20;
 
 /// Ends this process at once, without the exit handlers that belong to the one it was forked from.
 fn exit_now(status: i32) -> ! {
@@ -321,6 +401,17 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_are_marked_without_close_range_as_well() {
+        let (one, _) = files::pipe().unwrap();
+        let kept = |fd: &OwnedFd| fcntl(fd, FcntlArg::F_GETFD).unwrap() == 0;
+        fcntl(&one, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        mark_one_by_one(one.as_raw_fd() + 1);
+        assert!(kept(&one), "it is below");
+        mark_one_by_one(one.as_raw_fd());
+        assert!(!kept(&one));
+    }
+
+    #[test]
     fn a_server_is_told_its_own_pid_and_leads_its_session() {
         let null = files::null().unwrap();
         let (out, into) = files::pipe().unwrap();
@@ -356,8 +447,18 @@ mod tests {
         };
         let null = files::null().unwrap();
         let error = program.spawn(&[null.as_fd()], None).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.error.kind(), io::ErrorKind::NotFound);
         let error = program.spawn_detached(&[null.as_fd()]).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.call, "execve");
+        assert_eq!(error.error.kind(), io::ErrorKind::NotFound);
+        let nowhere = Some(Path::new("/no/such/folder"));
+        let program = Program {
+            directory: nowhere,
+            ..program
+        };
+        assert_eq!(
+            program.spawn(&[null.as_fd()], None).unwrap_err().call,
+            "chdir"
+        );
     }
 }

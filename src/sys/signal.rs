@@ -44,11 +44,14 @@ pub fn unblock_all() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// A reader that is gone is an error of the write and not a signal, as the Rust runtime sets it.
-pub fn ignore_pipe() {
+/// A reader that is gone is an error of the write and not a signal, as the Rust runtime sets it; so is a file that may
+/// not grow (RLIMIT_FSIZE).
+pub fn ignore_failed_writes() {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: ignoring runs no code of ours.
-    let _ = unsafe { sigaction(Signal::SIGPIPE, &ignore) };
+    for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+        // SAFETY: ignoring runs no code of ours.
+        let _ = unsafe { sigaction(signal, &ignore) };
+    }
 }
 
 static RUNG: AtomicBool = AtomicBool::new(false);
@@ -136,9 +139,12 @@ impl SignalPipe {
         extern "C" fn note(signal: libc::c_int) {
             let errno = Errno::last_raw();
             let byte = signal as u8;
+            let pipe = PIPE.load(Ordering::Relaxed);
             // SAFETY: write(2) is async-signal-safe, and the byte lives for the call. A full pipe loses nothing
             // that matters: it wakes the loop, which then looks at everything.
-            unsafe { libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+            let write = || unsafe { libc::write(pipe, (&raw const byte).cast(), 1) } == 1;
+            // Where the call is refused, and not for want of room, the signal would be lost.
+            let _ = (0..3).any(|_| write() || Errno::last() == Errno::EAGAIN);
             Errno::set_raw(errno);
         }
         let action = SigAction::new(

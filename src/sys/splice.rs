@@ -37,7 +37,8 @@ impl Scratch {
     /// A user who has many pipes gets small ones (pipe(7), pipe-user-pages-soft), and a write of more than a pipe
     /// holds would wait for ever: we are its only reader.
     fn of(out: OwnedFd, into: OwnedFd) -> io::Result<Scratch> {
-        let room = fcntl(&into, FcntlArg::F_GETPIPE_SZ)?;
+        // PIPE_BUF, the least that a pipe holds.
+        let room = fcntl(&into, FcntlArg::F_GETPIPE_SZ).unwrap_or(4096);
         Ok(Scratch {
             out: File::from(out),
             into: File::from(into),
@@ -133,7 +134,11 @@ impl Scratch {
         match files::kind(fd) {
             Kind::Fifo => {
                 let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
-                Ok(splice(fd, None, &self.null, None, most, flags)?)
+                match splice(fd, None, &self.null, None, most, flags) {
+                    // There is no /dev/null: see `files::null`.
+                    Err(Errno::EBADF) => self.read_now(fd, &mut vec![0; most.min(BLOCK)]),
+                    other => Ok(other?),
+                }
             }
             Kind::Other => {
                 let mut buffer = vec![0; most.min(BLOCK)];

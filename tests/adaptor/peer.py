@@ -188,6 +188,14 @@ class Cgi:
             self.stderr.close()
 
 
+def next_word(channel):
+    """Whose doing an end would be is left out."""
+    while True:
+        word = channel.recv(4096).decode() or None
+        if word not in ('importing', 'imported'):
+            return word
+
+
 class Worker:
     """The daemon's ends of one worker."""
 
@@ -203,7 +211,7 @@ class Worker:
 
     def hear(self):
         """The next message; None at the end."""
-        return self.channel.recv(4096).decode() or None
+        return next_word(self.channel)
 
     def ready(self):
         word = self.hear()
@@ -362,7 +370,7 @@ class Pool:
         self.turn = None
 
     def hear(self):
-        return self.channel.recv(4096).decode() or None
+        return next_word(self.channel)
 
     def up(self):
         word = self.hear()

@@ -46,6 +46,7 @@ mod mount;
 mod overload;
 mod places;
 mod races;
+mod refusals;
 mod roads;
 mod root;
 mod scgi;

@@ -142,10 +142,10 @@ import resource
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [b'never']
+    return [b'by a plain CGI']
 ";
     let dir = Dir::new();
-    assert_eq!(status_of(&dir, POOR, "start-timeout = SECOND\n"), 504);
+    assert_eq!(status_of(&dir, POOR, "start-timeout = SECOND\n"), 200);
     assert!(dir.daemon_log().contains("cannot fork a worker"));
 }
 

@@ -80,6 +80,8 @@ pub(super) struct Generations {
     pub(super) failures: u32,
     /// ... and before it, as long as nobody knows whether it was taken for ready rightly.
     pub(super) doubted: u32,
+    /// The generation that the host is the trouble of.
+    pub(super) host_refused: Option<Generation>,
     /// `Looked` has not come yet.
     pub(super) is_looking: bool,
     /// Until when it is waited for: a zygote that takes longer hangs.
@@ -106,6 +108,7 @@ impl Default for Generations {
             is_outdated: false,
             failures: 0,
             doubted: 0,
+            host_refused: None,
             is_looking: false,
             look_due: Duration::ZERO,
             last_look: Duration::ZERO,
@@ -236,7 +239,7 @@ impl Pool {
         actions: &mut Vec<Action>,
     ) {
         if self.code.next.generation() == Some(generation) {
-            self.next_failed(Reason::Broken, now, actions);
+            self.next_failed(self.blamed(generation), now, actions);
         } else if self.code.current == Some(generation) && self.code.can_fork {
             self.code.can_fork = false;
             // What it was asked it won't answer any more.
@@ -287,11 +290,20 @@ impl Pool {
         actions: &mut Vec<Action>,
     ) -> bool {
         let was_first = self.code.first_worker() == Some(id);
-        if was_first {
+        if was_first && let Some(generation) = self.code.next.generation() {
             self.retire_next(actions);
-            self.next_failed(Reason::Broken, now, actions);
+            self.next_failed(self.blamed(generation), now, actions);
         }
         was_first
+    }
+
+    /// Why a generation that has ended before it served could not be had.
+    pub(super) fn blamed(&self, generation: Generation) -> Reason {
+        if self.code.host_refused == Some(generation) {
+            Reason::HostRefused
+        } else {
+            Reason::Broken
+        }
     }
 
     /// The host had no process left for it. That is not the app's fault, and may be over soon.

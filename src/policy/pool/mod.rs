@@ -17,14 +17,14 @@
 //! | wanted | importing | `StartZygote`, at once |
 //! | importing | imported | `ZygoteReady` |
 //! | imported | proving | `Spawn` of its first worker; without room the coldest idle one gets `Retire` first |
-//! | proving | imported | `ForkFailed`: the host's fault; again after a pause |
+//! | proving | imported | `ForkFailed`: the host's fault; again after a pause. Meanwhile `LetGo` |
 //! | proving | unwanted | `WorkerReady`: the switch; `RetireZygote` and `Retire` for what is older |
 //! | importing, imported, proving | failed | `ZygoteGone`, `WorkerGone` of the first, `start-timeout` |
 //! | unwanted | failed | `Broken`: `current` only seemed to be ready |
 //! | any | asleep | a pool that stays has nothing to do: `Retire` and `RetireZygote` for all there is |
 //!
 //! A change that is found while one is under way is remembered, and another follows. As long as there is no `current`,
-//! a failure is the app's end: all are refused, and we leave. Later it only means that the old code goes on. A worker
+//! a failure is the app's end: all are refused, and we leave. `HostRefused` before it says whose fault that is. Later it only means that the old code goes on. A worker
 //! that is no process is ready before anything has been tried; if the app can't be started after all, that is `Broken`,
 //! and its end too.
 //!
@@ -117,7 +117,7 @@ impl Pause {
 }
 
 /// What one is told who waits for a worker that the host has no process for.
-const NO_PROCESS: Refusal = Refusal::Overloaded {
+const NO_PROCESS: Refusal = Refusal::HostRefused {
     retry_after: Duration::from_secs(2),
 };
 
@@ -148,6 +148,7 @@ impl Pool {
         self.dispatch(now, actions);
         self.shed(now, actions);
         self.staff(now, actions);
+        self.let_go(now, actions);
         self.part(now, actions);
     }
 
@@ -217,6 +218,7 @@ impl Pool {
             Event::Arrived { ticket, is_known } => self.arrived(ticket, is_known, now, actions),
             Event::Broken => self.broken(now, actions),
             Event::ForkFailed(worker) => self.fork_failed(worker, now),
+            Event::HostRefused(generation) => self.code.host_refused = Some(generation),
             Event::HungUp(ticket) => {
                 self.announced.remove(&ticket);
                 self.queue.remove(ticket);
@@ -372,7 +374,9 @@ impl Pool {
             return;
         }
         if worker.state == State::Starting && Some(worker.generation) == self.code.current {
-            self.spawning.lengthen(Refusal::Broken, now);
+            let reason = self.blamed(worker.generation);
+            self.spawning
+                .lengthen(reason.refusal().unwrap_or(Refusal::Broken), now);
         }
     }
 
@@ -460,6 +464,15 @@ impl Pool {
             && due <= now
         {
             self.crew.retire(id, actions);
+        }
+    }
+
+    /// Where none works, and the host gives no process for another, nobody waits who need not.
+    fn let_go(&self, now: Duration, actions: &mut Vec<Action>) {
+        let is_refused = matches!(self.spawning.trouble, Some(Refusal::HostRefused { .. }));
+        let is_alone = self.staying() == 0 && self.spawning.not_before > now;
+        if is_refused && is_alone && !self.queue.is_empty() {
+            actions.push(Action::LetGo);
         }
     }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::policy::queue::{self, Ticket};
 
+/// After a refusal of the host's: the next start may be tried by then.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// A worker, by its place in the shared page.
 pub type WorkerId = u16;
 
@@ -58,6 +61,8 @@ pub enum Event {
     Broken,
     /// The zygote could not fork this worker, or died before it had.
     ForkFailed(WorkerId),
+    /// The host, and not the app, is why this generation can't be had; its end comes next.
+    HostRefused(Generation),
     /// The client of a waiting request is gone, or was sent elsewhere.
     HungUp(Ticket),
     /// The name is given up: nobody new can find us.
@@ -109,6 +114,8 @@ pub enum Action {
     Kill(WorkerId),
     /// Give up the name, for this reason; then [`Event::Left`].
     Leave(Reason),
+    /// The host gives no process for the requests that wait: those that can be served otherwise are to go.
+    LetGo,
     /// Ask the zygote whether the code that it imported is still what lies there; [`Event::Looked`] follows.
     Look(Generation),
     /// Answer for the app.
@@ -135,6 +142,11 @@ pub enum Action {
 pub enum Refusal {
     /// The app cannot be started.
     Broken,
+    /// The host refuses what the app needs to be started here; otherwise it may be served.
+    HostRefused {
+        /// When it is tried again.
+        retry_after: Duration,
+    },
     /// The queue is full, or it waited too long.
     Overloaded { retry_after: Duration },
     /// The app was not ready within `start-timeout`.
@@ -146,6 +158,8 @@ pub enum Refusal {
 pub enum Reason {
     /// The app cannot be started.
     Broken,
+    /// The host refuses something; the app may be whole.
+    HostRefused,
     /// Nobody asked for `idle-timeout`.
     Idle,
     /// Few asked for `quiet-timeout`.
@@ -176,6 +190,9 @@ impl Reason {
     pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
             Reason::Broken => Some(Refusal::Broken),
+            Reason::HostRefused => Some(Refusal::HostRefused {
+                retry_after: RETRY_AFTER,
+            }),
             Reason::Idle | Reason::Quiet => None,
             Reason::StartTimedOut => Some(Refusal::StartTimedOut),
         }

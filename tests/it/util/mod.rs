@@ -19,6 +19,7 @@ pub(crate) mod patient;
 mod piped;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod refused;
 pub(crate) mod scgi;
 pub(crate) mod served;
 mod server;

@@ -87,11 +87,14 @@ impl Alone {
                 self.end(worker);
             }
             Action::Leave(_) => self.tell(Event::Left),
+            // As one that can't go elsewhere.
+            Action::LetGo => {}
             Action::Look(_) => self.soon(Later::Looked, 10_000),
             Action::Refuse { ticket, refusal } => {
                 assert_eq!(self.asked, Some((ticket, None)));
                 match refusal {
                     Refusal::Broken => self.answered("broken"),
+                    Refusal::HostRefused { .. } => self.answered("refused by the host"),
                     Refusal::Overloaded { .. } => panic!("alone, and a crowd: {self:#?}"),
                     Refusal::StartTimedOut => self.answered("too slow"),
                 }

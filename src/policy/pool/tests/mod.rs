@@ -7,6 +7,7 @@ mod admission;
 mod alone;
 mod broken;
 mod generations;
+mod host;
 mod hysteresis;
 mod leaving;
 mod looking;

@@ -116,6 +116,15 @@ impl World {
                 assert!(!self.leave_asked && !self.limits.stays);
                 self.leave_asked = true;
             }
+            Action::LetGo => {
+                let all_leave = self.workers.values().all(|w| w.1 == Doing::Leaving);
+                assert!(all_leave && !self.waiting.is_empty(), "somebody serves");
+                if self.dice.one_in(2) {
+                    let ticket = self.waiting.pop_first()?;
+                    self.answered.push(ticket);
+                    return Some(Event::HungUp(ticket));
+                }
+            }
             Action::Look(generation) => {
                 assert_eq!(self.zygotes.get(&generation), Some(&true), "nobody to look");
                 assert_eq!(self.looks, None, "looks already");
@@ -131,7 +140,8 @@ impl World {
             Action::Rest(reason) => {
                 assert!(self.limits.stays && !self.leave_asked);
                 let nothing = self.zygotes.is_empty() && self.looks.is_none();
-                assert!(nothing || reason == Reason::Broken, "rests with a zygote");
+                let is_failed = matches!(reason, Reason::Broken | Reason::HostRefused);
+                assert!(nothing || is_failed, "rests with a zygote");
                 assert!(!self.pool.has_code());
             }
             Action::Retire(worker) => {
@@ -271,6 +281,9 @@ impl World {
                 self.tell(Event::ForkFailed(worker));
             }
         }
+        if self.dice.one_in(2) {
+            self.tell(Event::HostRefused(generation));
+        }
         self.tell(Event::ZygoteGone(generation));
     }
 
@@ -311,6 +324,9 @@ impl World {
         if was == Doing::Starting && self.dice.one_in(2) {
             self.tell(Event::ForkFailed(worker));
         } else {
+            if self.dice.one_in(4) {
+                self.tell(Event::HostRefused(self.newest));
+            }
             self.tell(Event::WorkerGone(worker));
         }
     }

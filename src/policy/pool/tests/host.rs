@@ -1,0 +1,80 @@
+//! What the host refuses is not the app's fault, and keeps nobody waiting who need not.
+
+use super::*;
+
+fn refused_by_host(ticket: Ticket) -> Action {
+    let retry_after = S(2);
+    let refusal = Refusal::HostRefused { retry_after };
+    Action::Refuse { ticket, refusal }
+}
+
+#[test]
+fn a_start_that_the_host_refuses_is_nobody_s_fault() {
+    let mut pool = Pool::new(limits(), S(0));
+    told(&mut pool, arrived(1), S(0));
+    assert_eq!(told(&mut pool, Event::HostRefused(1), S(1)), []);
+    let leave = Action::Leave(Reason::HostRefused);
+    let actions = told(&mut pool, Event::ZygoteGone(1), S(1));
+    assert_eq!(actions, [refused_by_host(1), leave]);
+    assert_eq!(told(&mut pool, arrived(2), S(1)), [refused_by_host(2)]);
+    assert_eq!(told(&mut pool, Event::Left, S(1)), [Action::Exit]);
+}
+
+#[test]
+fn nor_is_that_of_the_first_worker() {
+    let mut pool = Pool::new(limits(), S(0));
+    told(&mut pool, arrived(1), S(0));
+    assert_eq!(told(&mut pool, Event::ZygoteReady(1), S(1)), [spawn(0, 1)]);
+    told(&mut pool, Event::HostRefused(1), S(1));
+    let actions = told(&mut pool, Event::WorkerGone(0), S(1));
+    let leave = Action::Leave(Reason::HostRefused);
+    let retire = Action::RetireZygote(1);
+    assert_eq!(actions, [retire, refused_by_host(1), leave]);
+}
+
+/// It was another one's.
+#[test]
+fn the_next_generation_may_be_broken_again() {
+    let mut pool = Pool::new(
+        Limits {
+            stays: true,
+            ..limits()
+        },
+        S(0),
+    );
+    told(&mut pool, arrived(1), S(0));
+    told(&mut pool, Event::HostRefused(1), S(0));
+    let rest = Action::Rest(Reason::HostRefused);
+    let actions = told(&mut pool, Event::ZygoteGone(1), S(0));
+    assert_eq!(actions, [refused_by_host(1), rest]);
+    assert_eq!(told(&mut pool, arrived(2), S(0)), [refused_by_host(2)]);
+    assert_eq!(
+        told(&mut pool, arrived(3), S(2)),
+        [Action::StartZygote(2)],
+        "the pause is over"
+    );
+    let broken = Action::Refuse {
+        ticket: 3,
+        refusal: Refusal::Broken,
+    };
+    let actions = told(&mut pool, Event::ZygoteGone(2), S(2));
+    assert_eq!(actions, [broken, Action::Rest(Reason::Broken)]);
+}
+
+#[test]
+fn without_a_process_to_be_had_nobody_waits_who_need_not() {
+    let mut pool = Pool::new(limits(), S(0));
+    told(&mut pool, arrived(1), S(0));
+    told(&mut pool, Event::ZygoteReady(1), S(0));
+    let actions = told(&mut pool, Event::ForkFailed(0), S(0));
+    assert_eq!(actions, [Action::LetGo]);
+    // One that can't go waits, and nobody who comes meanwhile.
+    assert_eq!(told(&mut pool, arrived(2), S(0)), [Action::LetGo]);
+    told(&mut pool, Event::HungUp(2), S(0));
+    assert_eq!(told(&mut pool, Event::Tick, S(1)), [spawn(0, 1)]);
+    let ready = told(&mut pool, Event::WorkerReady(0), S(1));
+    assert_eq!(ready, [dispatch(1, 0), spawn(1, 1)]);
+    // And where there are others that serve, all wait for them.
+    assert_eq!(told(&mut pool, Event::ForkFailed(1), S(1)), []);
+    assert_eq!(told(&mut pool, arrived(3), S(1)), []);
+}
