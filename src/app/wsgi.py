@@ -216,7 +216,7 @@ class Request:
         if exc_info or self.head:
             later()
             start_again(self, exc_info)
-        lines = []
+        lines = ['Status: ' + status]
         if not (status[3:4] == ' ' and status[:3].isdigit() and 99 < int(status[:3]) < 600):
             raise ValueError('status is not three digits, a space and a reason: %r' % status)
         length = None
@@ -232,8 +232,8 @@ class Request:
                     raise ValueError('Content-Length is no number or there twice: %r' % value)
                 length = int(value)
         # A page for an error has its status by saying none: 200 is what the application says of any page.
-        if not (self.for_error and lines and status[:3] == '200'):
-            lines.insert(0, 'Status: ' + status)
+        if self.for_error and len(lines) > 1 and status[:3] == '200':
+            del lines[0]
         for line in lines:
             if not line.isprintable() and len(line.translate(CONTROLS)) < len(line):
                 raise ValueError('a control character in a header field: %r' % line)
