@@ -4,6 +4,7 @@
 mod limits;
 mod named;
 mod setup;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
