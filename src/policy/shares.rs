@@ -67,7 +67,7 @@ pub enum Stage {
 pub struct Shares<O> {
     limits: Limits,
     guests: BTreeMap<Ticket, Guest<O>>,
-    origins: BTreeMap<O, Held>,
+    origins: BTreeMap<Key<O>, Held>,
     /// The origins by how many of theirs give way.
     by_count: BTreeSet<Rank<O>>,
     /// The same by the bytes of those.
@@ -78,7 +78,11 @@ pub struct Shares<O> {
     bytes: usize,
 }
 
-/// Whether it is a stranger, what it has of something, and which origin it is. The highest loses something first.
+/// Whether it is a stranger, and which origin it is: a new `listen-allow` makes strangers of those who connect from then
+/// on, or no longer, and those who are there keep their places as what they were.
+type Key<O> = (bool, O);
+
+/// The same with what it has of something in between. The highest loses something first.
 type Rank<O> = (bool, usize, O);
 
 #[derive(Debug)]
@@ -117,7 +121,11 @@ impl Limits {
     }
 }
 
-impl<O> Guest<O> {
+impl<O: Copy> Guest<O> {
+    fn key(&self) -> Key<O> {
+        (self.is_stranger, self.origin)
+    }
+
     fn gives_way(&self) -> bool {
         match self.stage {
             Stage::Answered | Stage::Unheard => true,
@@ -178,8 +186,8 @@ impl<O: Copy + Ord> Shares<O> {
             has_share: false,
             bytes: 0,
         };
+        self.origins.entry(guest.key()).or_default().count += 1;
         self.guests.insert(ticket, guest);
-        self.origins.entry(origin).or_default().count += 1;
         self.go_to(ticket, Stage::Unheard);
         other
     }
@@ -214,11 +222,11 @@ impl<O: Copy + Ord> Shares<O> {
     pub fn leave(&mut self, ticket: Ticket) {
         self.go_to(ticket, Stage::Served);
         if let Some(guest) = self.guests.remove(&ticket)
-            && let Some(held) = self.origins.get_mut(&guest.origin)
+            && let Some(held) = self.origins.get_mut(&guest.key())
         {
             held.count -= 1;
             if held.count == 0 {
-                self.origins.remove(&guest.origin);
+                self.origins.remove(&guest.key());
             }
         }
     }
@@ -229,8 +237,9 @@ impl<O: Copy + Ord> Shares<O> {
         ranks: &BTreeSet<Rank<O>>,
         which: impl Fn(&Held) -> &BTreeSet<Ticket>,
     ) -> Option<Ticket> {
-        let (_, _, origin) = ranks.last()?;
-        which(self.origins.get(origin)?).first().copied()
+        let &(is_stranger, _, origin) = ranks.last()?;
+        let held = self.origins.get(&(is_stranger, origin))?;
+        which(held).first().copied()
     }
 
     /// Changes a guest, and keeps what is known of its origin, and of all, in step.
@@ -238,7 +247,7 @@ impl<O: Copy + Ord> Shares<O> {
         let Some(guest) = self.guests.get_mut(&ticket) else {
             return;
         };
-        let Some(held) = self.origins.get_mut(&guest.origin) else {
+        let Some(held) = self.origins.get_mut(&guest.key()) else {
             return;
         };
         let before = (held.yielding.len(), held.bytes, held.slow, guest.bytes);
@@ -381,6 +390,17 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_that_is_named_meanwhile_leaves_nothing_behind() {
+        let mut shares = shares();
+        shares.enter(0, NGINX, true);
+        shares.enter(1, NGINX, false);
+        shares.leave(0);
+        shares.leave(1);
+        fill(&mut shares, 2..10, NGINX, Stage::Served);
+        assert!(shares.is_full(), "all are served");
+    }
+
+    #[test]
     fn limits_leave_room_for_fronts() {
         for fds in [0, 1, 10, 100, 1000, 100_000, 1_000_000] {
             let limits = Limits::new(fds, 100);
@@ -398,7 +418,8 @@ mod tests {
                 let origin = ['a', 'b', 'c'][ticket as usize % 3];
                 let is_there = shares.guests.contains_key(&ticket);
                 let other = match what {
-                    0 if !is_there => shares.enter(ticket, origin, origin != 'c'),
+                    // An origin may have both kinds for a while.
+                    0 if !is_there => shares.enter(ticket, origin, bytes % 3 != 0),
                     1 => Some(ticket),
                     2 => shares.keep(ticket, bytes),
                     _ => {
