@@ -40,8 +40,13 @@ impl Told {
         guest: Guest,
         now: Duration,
     ) {
-        if self.guests.note(reason, guest.origin(), now) {
-            ::log::log!(level, "{reason}{detail} (from {guest})");
+        if !self.guests.note(reason, guest.origin(), now) {
+            return;
+        }
+        match guest {
+            // Of which it is not known.
+            Guest::Nobody => ::log::log!(level, "{reason}{detail}"),
+            guest => ::log::log!(level, "{reason}{detail} (from {guest})"),
         }
     }
 
