@@ -2,9 +2,9 @@
 //! a file without a name. Knows bytes and the room for them; who sends them, and until when, is not asked.
 //!
 //! # Theory of operation
-//! Room is reserved before bytes are written, in pieces that grow with what has come. Where the length of a body is known, room comes even
-//! before the read: what has none stays where it is, and the client waits. Where it is not ([`Ahead::take`]), nobody
-//! could be told the length before the end is there, so a body that finds no room is refused.
+//! Room is reserved before bytes are written, in pieces that grow with what has come. Where the length of a body is
+//! known, room comes even before the read: what has none stays where it is, and the client waits. Where it is not
+//! ([`Ahead::take`]), nobody could be told the length before the end is there, so a body that finds no room is refused.
 
 use std::fmt;
 use std::fs::File;

@@ -26,6 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Descriptors that are not clients': our own, and some to spare.
 const OURS: usize = 32;
 const SPARE: usize = 16;
+
 /// How much there is for guests, of this many descriptors in all.
 pub(super) fn shares_of(config: &Config, most_fds: u64) -> Limits {
     let workers = config.pool.max_procs as usize;
