@@ -23,6 +23,9 @@ use crate::sys::{Errno, clock, files, is, lock, socket};
 
 /// How long anybody waits for the lock: its holder does a handful of system calls.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// A front waits 2 s for a daemon's first word, and then 5 s for the lock: it has not asked the daemon of a younger
+/// socket.
+const SETTLED: Duration = Duration::from_secs(8);
 /// The byte of the file `lock` that stands for the socket's name.
 const NAME: u64 = 0;
 
@@ -54,6 +57,18 @@ pub fn try_connect(place: &Place) -> io::Result<Option<OwnedFd>> {
     socket::connect_this(connection.as_fd(), &path)?;
     let is_its = peer_of_app(&connection, &path, process::uid()).is_some();
     Ok(is_its.then_some(connection))
+}
+
+/// The same of the daemon that has lost its name, since it did not answer a front in time.
+pub fn connect_silent(place: &Place) -> (Reach, Option<OwnedFd>) {
+    match socket::connect_now(&place.silent_socket()) {
+        // It knows the name that it had.
+        Ok(connection) => match peer_of_app(&connection, &place.socket(), process::uid()) {
+            Some(_) => (Reach::Answers, Some(connection)),
+            None => (Reach::Absent, None),
+        },
+        Err(error) => (unreached(&error), None),
+    }
 }
 
 /// Connects to a daemon of this uid, where one listens at this path; its pid. Allocates nothing. A socket that has
@@ -142,8 +157,9 @@ impl NameLock {
                 }
                 Some(connection)
             }
-            // Its backlog is full of those who wait for it.
-            Err(error) if is(&error, Errno::EAGAIN) => None,
+            // Its backlog is full, of requests that wait for it. That does not say who it is: another daemon may have the
+            // name by now, and be full for a moment.
+            Err(error) if is(&error, Errno::EAGAIN) && is_settled(&path) => None,
             Err(_) => return Ok(false),
         };
         fs::rename(&path, place.silent_socket())?;
@@ -173,6 +189,13 @@ impl NameLock {
         files::privately(|| socket::listen_at(&path, backlog))
             .map_err(|error| StartError::System("listen on", path, error))
     }
+}
+
+/// Whether the socket at this path was bound before a front that has waited in vain for its daemon connected.
+fn is_settled(path: &Path) -> bool {
+    let bound = fs::symlink_metadata(path).and_then(|found| found.modified());
+    // Of a time to come nothing is known.
+    bound.is_ok_and(|bound| bound.elapsed().map_or(true, |age| age >= SETTLED))
 }
 
 impl Drop for NameLock {
@@ -323,6 +346,43 @@ fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_backlog_does_not_show_that_it_is_the_silent_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().to_path_buf();
+        let place = Place { dir };
+        let lock = NameLock::take(&place).unwrap().unwrap();
+        let _listener = lock.listen(&place, 0).unwrap();
+        let path = place.socket();
+        let mut waiting = Vec::new();
+        while let Ok(connection) = socket::connect_now(&path) {
+            waiting.push(connection);
+        }
+        assert!(!lock.set_aside(&place, 1).unwrap(), "bound a moment ago");
+        assert!(path.exists());
+        let mut touch = std::process::Command::new("touch");
+        let touched = touch.args(["-h", "-d", "@1000"]).arg(&path).status();
+        assert!(touched.unwrap().success());
+        assert!(lock.set_aside(&place, 1).unwrap());
+        assert!(!path.exists() && place.silent_socket().exists());
+        let (reach, _) = connect_silent(&place);
+        assert_eq!(reach, Reach::Full);
+        waiting.clear();
+    }
+
+    #[test]
+    fn a_daemon_that_lost_its_name_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path().to_path_buf();
+        let place = Place { dir };
+        assert_eq!(connect_silent(&place).0, Reach::Absent);
+        let lock = NameLock::take(&place).unwrap().unwrap();
+        let _listener = lock.listen(&place, 4).unwrap();
+        assert!(lock.set_aside(&place, process::pid()).unwrap());
+        assert_eq!(connect(&place).0, Reach::Absent);
+        assert!(matches!(connect_silent(&place), (Reach::Answers, Some(_))));
+    }
 
     #[test]
     fn only_a_refusal_means_that_nobody_is_there() {

@@ -44,7 +44,12 @@ pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
 }
 
 fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
-    let why = match start::connect(place) {
+    let reached = match start::connect(place) {
+        // Stopped or slow, it may still be there.
+        (Reach::Absent, _) => start::connect_silent(place),
+        reached => reached,
+    };
+    let why = match reached {
         (Reach::Full, _) => "too many requests wait there",
         (Reach::Forbidden, _) => "the system forbids it",
         (_, connection) => return Ok(connection),

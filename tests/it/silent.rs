@@ -195,6 +195,25 @@ fn the_queue_of_one_that_is_stopped_is_served_once() {
     silenced.until_run(&names);
 }
 
+/// A person's command reaches one that has lost its name: `stop` does not say that there is none.
+#[test]
+fn one_that_is_stopped_is_found_by_commands() {
+    let silenced = Silenced::new(WSGI);
+    let front = silenced.ask("x0");
+    silenced.until_run(&names("x", 1));
+    for command in ["stop", "status"] {
+        let output = silenced.dir.polycgi(&[command]);
+        assert_eq!(output.status.code(), Some(69), "{command}");
+        let said = "the daemon does not answer within 10 s";
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+    send(silenced.daemon, Signal::SIGCONT);
+    body(front);
+    // It has heard the first `stop`.
+    assert!(Deadline::soon().ended(silenced.daemon));
+    silenced.end();
+}
+
 /// Once the silence is forgotten there is another daemon, and nothing is left of the one that died without its name.
 #[test]
 fn one_that_is_stopped_and_killed_is_replaced() {
