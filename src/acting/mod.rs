@@ -7,7 +7,7 @@ mod whose;
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,8 +52,9 @@ pub fn begin(
 }
 
 /// The same for a daemon in the foreground: it becomes itself anew as that user, with this pid, which LISTEN_PID may
-/// name. Comes back where it may go on as it is, or not at all.
-pub fn begin_daemon(named: &Named, user: Option<&str>) -> Result<(), Refused> {
+/// name. Of root's descriptors it has those below `kept`, of LISTEN_FDS. Comes back where it may go on as it is, or not
+/// at all.
+pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<(), Refused> {
     if process::uid() != 0 {
         return check_own(user);
     }
@@ -70,6 +71,8 @@ pub fn begin_daemon(named: &Named, user: Option<&str>) -> Result<(), Refused> {
     let refused = cannot_become(&account);
     let listen = environ::pairs().filter(|(name, _)| name.starts_with(b"LISTEN_"));
     let listen: Vec<_> = listen.collect();
+    // What another user's process inherits, it can use.
+    program::mark_from(kept);
     become_user(account.uid, Some(&account)).map_err(&refused)?;
     let environ = environ::pairs().chain(listen);
     let environ: Vec<CString> = environ

@@ -22,7 +22,7 @@ use crate::place::Place;
 use crate::policy::route::Reach;
 use crate::report::Exit;
 use crate::start;
-use crate::sys::accounts::Account;
+use crate::sys::accounts::{self, Account};
 use crate::sys::{environ, files};
 
 /// How long a candidate may take to show what it has; a file system of its own can hold it up.
@@ -89,6 +89,7 @@ fn is_in_home(named: &Named) -> bool {
 fn undecided(named: &Named, candidates: &[u32], is_open: bool, table: &[Account]) -> Refused {
     let names: Vec<String> = candidates.iter().map(|&uid| name(uid, table)).collect();
     let names = match &names[..] {
+        [] if !is_open => "any member of a group that can change it".to_owned(),
         [] => "none of the users that web servers have".to_owned(),
         names => names.join(" or "),
     };
@@ -108,6 +109,8 @@ pub(super) struct Subject {
     owners: Vec<u32>,
     /// Every user can.
     is_open: bool,
+    /// The members of a group can.
+    is_shared: bool,
 }
 
 impl Subject {
@@ -122,6 +125,7 @@ impl Subject {
                 .chain(led.iter().flat_map(|led| led.ancestors()));
             for control in ways.filter_map(|path| files::control(path).ok()) {
                 subject.is_open |= control.is_open;
+                subject.is_shared |= control.group.is_some_and(accounts::has_members);
                 if control.uid != 0 && !subject.owners.contains(&control.uid) {
                     subject.owners.push(control.uid);
                 }
@@ -132,7 +136,7 @@ impl Subject {
 
     /// Nobody but root can change it.
     fn is_roots(&self) -> bool {
-        self.owners.is_empty() && !self.is_open
+        self.owners.is_empty() && !self.is_open && !self.is_shared
     }
 }
 

@@ -8,7 +8,8 @@ use argh::FromArgs;
 
 use crate::config;
 use crate::report::{Exit, say};
-use crate::sys::{files, process};
+use crate::sys::files::Control;
+use crate::sys::{accounts, files, process};
 
 /// Make symlinks to polycgi in a directory, one for each app: NAME.cgi for NAME.conf.
 #[derive(FromArgs)]
@@ -143,14 +144,16 @@ fn may_link_in(dir: &Path) -> Result<(), String> {
     if process::uid() != 0 {
         return Ok(());
     }
-    // As it was typed, and as it is: on both ways nothing may be another's. What is missing is said by who makes the link.
+    // As it was typed, and as it is: on both ways nothing may be another's. What is missing is said by the one that makes
+    // the link.
     let typed = std::path::absolute(dir);
     for way in [typed, fs::canonicalize(dir)].into_iter().flatten() {
         let mut path = PathBuf::new();
         for part in way.components() {
             path.push(part);
-            let is_safe = files::control(&path)
-                .map_or(true, |control| is_trusted(control.uid) && !control.is_open);
+            let is_safe = files::control(&path).map_or(true, |control| {
+                is_trusted(control.uid) && !is_shared(control)
+            });
             if !is_safe {
                 let (dir, path) = (dir.display(), path.display());
                 let sentence =
@@ -160,6 +163,10 @@ fn may_link_in(dir: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn is_shared(control: Control) -> bool {
+    control.is_open || control.group.is_some_and(accounts::has_members)
 }
 
 fn is_trusted(uid: u32) -> bool {

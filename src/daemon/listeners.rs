@@ -131,6 +131,11 @@ fn count_given() -> RawFd {
     number("LISTEN_FDS").unwrap_or(0).clamp(0, MOST_GIVEN)
 }
 
+/// The first descriptor behind the standard ones and those of LISTEN_FDS.
+pub(super) fn end_of_given() -> RawFd {
+    FIRST_GIVEN + count_given()
+}
+
 impl Listeners {
     pub(super) fn new(own: OwnedFd, guests: (Guests, Vec<String>)) -> Listeners {
         let own = Listener {

@@ -134,7 +134,8 @@ pub fn main(words: &[String]) -> Exit {
     };
     if words.socket_fd.is_none() {
         let named = Named::new(words.app.as_ref());
-        if let Err((exit, sentence)) = acting::begin_daemon(&named, words.user.as_deref()) {
+        let kept = listeners::end_of_given();
+        if let Err((exit, sentence)) = acting::begin_daemon(&named, words.user.as_deref(), kept) {
             say(NAME, sentence);
             return exit;
         }

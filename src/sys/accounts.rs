@@ -64,6 +64,27 @@ fn groups_of(table: &[u8], name: &str) -> Vec<u32> {
         .collect()
 }
 
+/// Whether a group has a member beside root; so it is taken, where that can't be read.
+pub fn has_members(gid: u32) -> bool {
+    let (Ok(users), Ok(groups)) = (all(), fs::read("/etc/group")) else {
+        return true;
+    };
+    let is_first = users.iter().any(|user| user.gid == gid && user.uid != 0);
+    is_first || has_named(&groups, gid)
+}
+
+fn has_named(table: &[u8], gid: u32) -> bool {
+    let gid = gid.to_string();
+    table.split(|&byte| byte == b'\n').any(|line| {
+        let fields: Vec<&[u8]> = line.split(|&byte| byte == b':').collect();
+        let [_, _, number, members, ..] = fields[..] else {
+            return false;
+        };
+        let mut members = members.split(|&byte| byte == b',');
+        number == gid.as_bytes() && members.any(|member| !matches!(member, b"" | b"root"))
+    })
+}
+
 /// Becomes this user for good, with its groups and without any capability; afterwards looks whether that is so.
 pub fn become_user(account: &Account) -> io::Result<()> {
     let table = match fs::read("/etc/group") {
@@ -175,6 +196,9 @@ mod tests {
         assert_eq!(groups_of(table, "www-data"), [7, 8]);
         assert_eq!(groups_of(table, "ann"), [7]);
         assert_eq!(groups_of(table, ""), [0]);
+        let table = b"root:x:0:\nssl:x:7:root\nweb:x:8:root,ann\nx:x:9";
+        let has = [0, 7, 8, 9, 10].map(|gid| has_named(table, gid));
+        assert_eq!(has, [false, false, true, false, false]);
     }
 
     #[test]

@@ -82,23 +82,23 @@ pub struct Control {
     pub uid: u32,
     /// Every user may write it; of a directory with the sticky bit, only what is one's own.
     pub is_open: bool,
+    /// The members of this group may, if it is not root's.
+    pub group: Option<u32>,
 }
 
 /// Of what is at the path, a link not being followed.
 pub fn control(path: &Path) -> io::Result<Control> {
     let found = fs::symlink_metadata(path)?;
-    // A link's own mode means nothing.
-    let is_open = !found.is_symlink() && is_open(&found);
-    Ok(Control {
-        uid: found.uid(),
-        is_open,
-    })
-}
-
-fn is_open(found: &fs::Metadata) -> bool {
     const STICKY: u32 = 0o1000;
     let mode = found.permissions().mode();
-    mode & 0o002 != 0 && !(found.is_dir() && mode & STICKY != 0)
+    let is_sticky = found.is_dir() && mode & STICKY != 0;
+    // A link's own mode means nothing.
+    let may_change = |bit| !found.is_symlink() && !is_sticky && mode & bit != 0;
+    Ok(Control {
+        uid: found.uid(),
+        is_open: may_change(0o002),
+        group: (may_change(0o020) && found.gid() != 0).then_some(found.gid()),
+    })
 }
 
 /// Why a directory can't be ours.

@@ -319,7 +319,7 @@ fn arrange(fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
 }
 
 /// Has all descriptors from this one on closed at the exec.
-fn mark_from(above: RawFd) {
+pub fn mark_from(above: RawFd) {
     // SAFETY: marks descriptors, closes none now; after the exec nobody knows them.
     let marked = unsafe {
         libc::syscall(

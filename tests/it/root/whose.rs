@@ -236,8 +236,11 @@ fn root_may_be_the_apps_user() {
 fn a_daemon_in_the_foreground_is_the_apps_users() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
-    let mut command = world.command(0, installed("scgi-daemon"));
-    let running = super::super::util::Running::start(command.arg(&app), b"");
+    let daemon = installed("scgi-daemon");
+    // A descriptor of what root alone can read.
+    let script = format!("exec 9</etc/shadow; exec {} {app}", daemon.display());
+    let mut command = world.command(0, "/bin/sh");
+    let running = super::super::util::Running::start(command.args(["-c", &script]), b"");
     // A worker is there by the first request.
     let up = "state = \"up\"".to_owned();
     let deadline = Deadline::soon();
@@ -246,6 +249,12 @@ fn a_daemon_in_the_foreground_is_the_apps_users() {
     }
     assert_eq!(world.users_of_apps(), [WWW_DATA]);
     assert_eq!(world.dir.daemon(), running.pid());
+    let open = fs::read_dir(format!("/proc/{}/fd", running.pid())).expect("it runs");
+    let open = open
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok());
+    let open: Vec<_> = open.collect();
+    assert!(open.iter().all(|to| !to.ends_with("shadow")), "{open:?}");
     world.root(&["stop", &app]).success();
     assert!(running.end().status.success());
 }
@@ -334,8 +343,16 @@ fn links_are_made_in_folders_of_roots_only() {
     let open = world.at("/run/open");
     fs::create_dir(&open).expect("a folder can be made");
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("a mode can be set");
+    // One of a group that has members, and one of a group that has none.
+    for (name, gid) in [("shared", WWW_DATA), ("alone", 54_321)] {
+        let path = world.at(&format!("/run/{name}"));
+        fs::create_dir(&path).expect("a folder can be made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o775)).expect("a mode can be set");
+        chown(&path, Some(0), Some(gid)).expect("root can give a folder");
+    }
     let before = world.listing();
     for (folder, code, said) in [
+        ("/run/shared", 77, "another user can change /run/shared"),
         ("/tmp/theirs", 77, "another user can change /tmp/theirs"),
         (
             "/tmp/theirs/deep",
@@ -352,7 +369,7 @@ fn links_are_made_in_folders_of_roots_only() {
         assert_code(&world.root(&["links", "/tmp", name]), 73, "File exists");
     }
     world::assert_same(&before, &world.listing(), "none was made");
-    for folder in ["/tmp", "/run"] {
+    for folder in ["/tmp", "/run", "/run/alone"] {
         world.root(&["links", folder, "app"]).success();
         assert!(world.at(&format!("{folder}/app.cgi")).is_symlink());
     }
