@@ -1,0 +1,265 @@
+//! The queue by the clock of the test: who is let in, who is shed, and when something is due.
+
+use super::*;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn limits(size: usize) -> Limits {
+    Limits {
+        size,
+        target: S(1),
+        timeout: S(10),
+        turn: 0,
+    }
+}
+
+/// A queue that has been served from the beginning.
+fn queue(size: usize) -> Queue {
+    let mut queue = Queue::new(limits(size));
+    queue.start_clock(S(0));
+    queue.pass(true, S(0));
+    queue
+}
+
+fn other(ticket: Ticket, since: Duration) -> Waiting {
+    Waiting {
+        ticket,
+        is_known: false,
+        since,
+    }
+}
+
+fn known(ticket: Ticket, since: Duration) -> Waiting {
+    let is_known = true;
+    Waiting {
+        is_known,
+        ..other(ticket, since)
+    }
+}
+
+/// All workers have a request.
+const BUSY: Room = Room {
+    free: 0,
+    is_idle: false,
+    start_patience: Duration::from_secs(45),
+};
+
+/// Whom others keep from a worker for too long.
+fn expired(queue: &mut Queue, now: Duration) -> Option<Ticket> {
+    queue.pop_expired(BUSY, now).map(|expired| match expired {
+        Expired::Crowd(ticket) => ticket,
+        Expired::Start(ticket) => panic!("{ticket} waits for others"),
+    })
+}
+
+fn pop(queue: &mut Queue) -> Option<Ticket> {
+    queue.pop(true).map(|request| request.ticket)
+}
+
+#[test]
+fn is_bounded_and_first_in_first_out() {
+    let mut queue = queue(2);
+    assert_eq!(queue.push(other(1, S(0)), 0), None);
+    assert_eq!(queue.push(known(2, S(1)), 0), None);
+    assert!(queue.is_full(0));
+    assert_eq!(queue.push(other(3, S(2)), 0), Some(3));
+    assert_eq!(
+        (pop(&mut queue), pop(&mut queue), pop(&mut queue)),
+        (Some(1), Some(2), None)
+    );
+}
+
+#[test]
+fn a_known_one_takes_the_place_of_the_one_whose_turn_is_farthest() {
+    let mut queue = queue(3);
+    for ticket in 1..=3 {
+        queue.push(other(ticket, S(0)), 0);
+    }
+    assert_eq!(queue.push(known(4, S(0)), 0), Some(3), "calm: the newest");
+    queue.pass(true, S(2));
+    assert_eq!(
+        queue.push(known(5, S(2)), 0),
+        Some(1),
+        "overloaded: the oldest"
+    );
+    assert_eq!(queue.push(known(6, S(2)), 0), Some(2));
+    assert_eq!(queue.push(known(7, S(2)), 0), Some(7), "all are known");
+}
+
+#[test]
+fn waiting_counts_only_from_the_first_ready_worker() {
+    let mut queue = Queue::new(limits(9));
+    queue.push(other(1, S(0)), 0);
+    assert_eq!(queue.next_deadline(BUSY), None);
+    assert_eq!(expired(&mut queue, S(1000)), None);
+    queue.start_clock(S(1000));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(1010)));
+    assert_eq!(expired(&mut queue, S(1009)), None);
+    queue.push(other(2, S(1005)), 0);
+    assert_eq!(expired(&mut queue, S(1010)), Some(1));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(1015)));
+}
+
+#[test]
+fn one_that_hung_up_leaves() {
+    let mut queue = queue(9);
+    for ticket in 1..=3 {
+        queue.push(other(ticket, S(0)), 0);
+    }
+    assert!(queue.remove(2) && !queue.remove(2));
+    assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(1), Some(3)));
+}
+
+#[test]
+fn one_that_is_put_back_has_its_old_place() {
+    let mut queue = queue(9);
+    for ticket in 1..=3 {
+        queue.push(other(ticket, S(ticket)), 0);
+    }
+    let first = queue.pop(true).unwrap();
+    queue.put_back(first);
+    assert_eq!(pop(&mut queue), Some(1));
+}
+
+#[test]
+fn a_standing_delay_turns_the_order_round_and_sheds_the_oldest() {
+    let mut queue = queue(9);
+    queue.push(other(1, S(0)), 0);
+    queue.push(other(2, MS(1500)), 0);
+    assert_eq!(queue.next_deadline(BUSY), Some(S(2)), "twice the target");
+    queue.pass(true, MS(1999));
+    assert_eq!(expired(&mut queue, MS(1999)), None);
+    queue.pass(true, S(2));
+    assert_eq!(expired(&mut queue, S(2)), Some(1));
+    queue.pass(true, S(2));
+    // What is left is younger than the target.
+    queue.push(other(3, S(2)), 0);
+    assert_eq!(pop(&mut queue), Some(2));
+}
+
+#[test]
+fn overload_lasts_until_the_oldest_waits_less_than_the_target() {
+    let mut queue = queue(9);
+    for (ticket, since) in [(1, S(0)), (2, MS(500)), (3, S(2))] {
+        queue.push(other(ticket, since), 0);
+    }
+    queue.pass(true, S(2));
+    assert_eq!(pop(&mut queue), Some(3), "the newest");
+    assert_eq!(expired(&mut queue, S(2)), Some(1));
+    queue.pass(true, S(2));
+    queue.push(other(4, S(2)), 0);
+    assert_eq!(queue.next_deadline(BUSY), Some(MS(2500)), "2 is shed then");
+    assert_eq!(pop(&mut queue), Some(4));
+    queue.push(other(5, S(2)), 0);
+    queue.pass(true, MS(2500));
+    assert_eq!(expired(&mut queue, MS(2500)), Some(2));
+    queue.push(other(6, MS(2500)), 0);
+    queue.pass(true, MS(2500));
+    assert_eq!(pop(&mut queue), Some(5), "calm: the oldest");
+}
+
+#[test]
+fn what_the_workers_take_in_one_turn_only_waits() {
+    let mut queue = queue(9);
+    queue.obey(Limits {
+        turn: 2,
+        ..limits(9)
+    });
+    queue.push(other(1, S(0)), 0);
+    queue.push(other(2, S(0)), 0);
+    queue.pass(true, S(5));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(10)), "the time-out");
+    assert_eq!(expired(&mut queue, S(5)), None);
+    // A third makes it a queue that stands, from now on.
+    queue.push(other(3, S(5)), 0);
+    assert_eq!(queue.next_deadline(BUSY), Some(S(6)));
+    queue.pass(true, S(6));
+    assert_eq!(expired(&mut queue, S(6)), Some(1));
+    queue.pass(true, S(6));
+    assert_eq!(expired(&mut queue, S(9)), None);
+    assert_eq!(pop(&mut queue), Some(2), "calm: the oldest");
+}
+
+#[test]
+fn a_delay_that_does_not_stand_is_no_overload() {
+    let mut queue = queue(9);
+    queue.push(other(1, S(0)), 0);
+    queue.push(other(2, S(1)), 0);
+    queue.pass(true, MS(1900));
+    assert_eq!(pop(&mut queue), Some(1));
+    // 2 is the oldest now, and has not waited for the target: it counts anew.
+    queue.pass(true, MS(1900));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(3)));
+    queue.push(other(3, S(2)), 0);
+    queue.pass(true, MS(2900));
+    assert_eq!(pop(&mut queue), Some(2));
+}
+
+#[test]
+fn the_known_are_shed_last_and_served_first_if_they_may() {
+    let mut queue = queue(9);
+    queue.push(known(1, S(0)), 0);
+    queue.push(known(2, S(0)), 0);
+    queue.push(other(3, S(0)), 0);
+    queue.push(other(4, S(1)), 0);
+    queue.pass(true, S(2));
+    assert_eq!(expired(&mut queue, S(2)), Some(3));
+    assert_eq!(expired(&mut queue, S(2)), None, "another one waits");
+    let others_turn = queue.pop(false).map(|request| request.ticket);
+    assert_eq!((pop(&mut queue), others_turn), (Some(2), Some(4)));
+    queue.pass(true, S(2));
+    assert_eq!(expired(&mut queue, S(2)), Some(1));
+}
+
+#[test]
+fn nobody_is_shed_for_a_time_without_anybody_who_serves() {
+    let mut queue = queue(9);
+    queue.push(other(1, S(0)), 0);
+    queue.pass(false, S(1));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(10)));
+    queue.pass(true, S(5));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(7)));
+    queue.pass(true, S(6));
+    assert_eq!(expired(&mut queue, S(6)), None);
+}
+
+/// Two workers, none of which has a request.
+const IDLE: Room = Room {
+    free: 2,
+    is_idle: true,
+    start_patience: Duration::from_secs(45),
+};
+
+#[test]
+fn who_may_have_a_worker_is_taken_in_however_small_the_queue_is() {
+    let mut queue = queue(0);
+    assert_eq!(queue.push(other(1, S(0)), 2), None);
+    assert_eq!(queue.push(other(2, S(0)), 2), None);
+    assert_eq!(queue.push(other(3, S(0)), 2), Some(3));
+    assert_eq!(pop(&mut queue), Some(1));
+    assert_eq!(queue.push(other(4, S(0)), 1), Some(4), "one has a worker");
+}
+
+#[test]
+fn a_start_is_waited_for_longer_than_others_are() {
+    let mut queue = queue(9);
+    queue.obey(Limits {
+        turn: 3,
+        ..limits(9)
+    });
+    for ticket in 1..=3 {
+        queue.push(other(ticket, S(0)), 2);
+    }
+    assert_eq!(queue.next_deadline(IDLE), Some(S(10)));
+    assert_eq!(queue.pop_expired(IDLE, S(10)), Some(Expired::Crowd(3)));
+    assert_eq!(queue.pop_expired(IDLE, S(44)), None);
+    assert_eq!(queue.next_deadline(IDLE), Some(S(45)));
+    let failed = Room {
+        start_patience: S(0),
+        ..IDLE
+    };
+    assert_eq!(queue.next_deadline(failed), Some(S(10)));
+    assert_eq!(queue.pop_expired(failed, S(10)), Some(Expired::Start(1)));
+    assert_eq!(queue.pop_expired(BUSY, S(10)), Some(Expired::Crowd(2)));
+}
