@@ -1,0 +1,108 @@
+//! How many workers there are, may be and should be: whom to start, whom to send away for want of work, and what those
+//! who wait can hope for. Whose request is next is not asked here.
+
+use std::time::Duration;
+
+use super::crew::Worker;
+use super::parting::Phase;
+use super::words::{Action, Refusal, State, WorkerId};
+use super::{Pool, Room};
+
+impl Pool {
+    /// Workers that have no request, or may still be started.
+    pub(super) fn free(&self) -> usize {
+        let most = usize::from(self.limits.max_procs);
+        most.saturating_sub(self.crew.count(Worker::has_request))
+    }
+
+    pub(super) fn room(&self) -> Room {
+        let start_patience = match self.trouble() {
+            Some(_) => Duration::ZERO,
+            None => self.limits.start_timeout,
+        };
+        Room {
+            free: self.free(),
+            is_idle: !self.crew.any_runs(),
+            start_patience,
+        }
+    }
+
+    /// Why there is no worker, if the last one that was tried has failed.
+    pub(super) fn trouble(&self) -> Option<Refusal> {
+        self.spawning.trouble.or(self.code.trouble)
+    }
+
+    /// Whether those who wait do so for others who are served.
+    pub(super) fn is_served(&self) -> bool {
+        let serves = |worker: &Worker| {
+            Some(worker.generation) == self.code.current
+                && !matches!(worker.state, State::Retiring | State::Starting)
+        };
+        !self.is_held() && self.crew.count(serves) > 0
+    }
+
+    /// Sees to it that there are as many workers as needed.
+    pub(super) fn staff(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(current) = self.code.current
+            && self.spawning.not_before <= now
+        {
+            for _ in 0..self.missing() {
+                self.crew.spawn(current, &self.limits, now, actions);
+            }
+        }
+        while let Some((id, due)) = self.coldest_spare()
+            && due <= now
+        {
+            self.crew.retire(id, actions);
+        }
+    }
+
+    /// Where none works, and the host gives no process for another, nobody waits who need not.
+    pub(super) fn let_go(&self, now: Duration, actions: &mut Vec<Action>) {
+        let is_refused = matches!(self.spawning.trouble, Some(Refusal::HostRefused { .. }));
+        let is_alone = self.staying() == 0 && self.spawning.not_before > now;
+        if is_refused && is_alone && !self.queue.is_empty() {
+            actions.push(Action::LetGo);
+        }
+    }
+
+    /// Workers of `current` to spawn now: one for each who waits, and the spare ones, within `max-procs`.
+    pub(super) fn missing(&self) -> usize {
+        if !self.code.can_fork || self.is_held() {
+            return 0;
+        }
+        let (least, spare) = match self.phase {
+            Phase::Serving => (self.limits.min_procs.into(), self.limits.min_idle.into()),
+            _ => (0, 0),
+        };
+        let ours = |worker: &Worker| Some(worker.generation) == self.code.current;
+        let starting = |worker: &Worker| ours(worker) && worker.state == State::Starting;
+        let coming = self.crew.count(starting) + self.crew.idle();
+        let for_need = (self.queue.len() + spare).saturating_sub(coming);
+        let for_least = usize::saturating_sub(least, self.crew.count(ours));
+        let room = usize::from(self.limits.max_procs).saturating_sub(self.crew.len());
+        for_need.max(for_least).min(room)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.crew.len() < usize::from(self.limits.max_procs)
+    }
+
+    /// Workers that were not told to leave.
+    pub(super) fn staying(&self) -> usize {
+        self.crew.count(|worker| worker.state != State::Retiring)
+    }
+
+    /// The idle worker that nobody will miss, and when its time is over.
+    pub(super) fn coldest_spare(&self) -> Option<(WorkerId, Duration)> {
+        let limits = &self.limits;
+        if self.crew.idle() <= usize::from(limits.min_idle)
+            || self.crew.len() <= usize::from(limits.min_procs)
+        {
+            return None;
+        }
+        let (id, since) = self.crew.coldest()?;
+        let is_needed = self.is_last_hope(id);
+        (!is_needed).then(|| (id, since.saturating_add(limits.worker_idle_timeout)))
+    }
+}
