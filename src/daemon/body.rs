@@ -26,8 +26,9 @@ use log::Level;
 use smallvec::SmallVec;
 
 use super::Daemon;
-use super::client::{Phase, TURN, Taken};
+use super::client::{Phase, TURN};
 use super::doubt;
+use super::taken::Taken;
 use super::watch::End;
 use crate::cgi::meta::Peer;
 use crate::page::Failure;

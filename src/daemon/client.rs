@@ -37,17 +37,16 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::body::{Ahead, Body};
+use super::body::Body;
 use super::errors::Errors;
 use super::guests::Guest;
-use super::header::{HeaderReader, measured};
+use super::header::HeaderReader;
 use super::outgoing::Outgoing;
+use super::taken::{Said, Taken};
 use super::watch::{End, Watches};
 use crate::answer::DRAIN_BYTES;
 use crate::cgi::meta::Peer;
-use crate::cgi::{Doubt, Reader};
 use crate::handoff;
-use crate::page::{Failure, Form};
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
 use crate::sys::files::{self, Kind};
@@ -117,118 +116,6 @@ pub(super) enum Phase {
     },
     /// It waits for a worker.
     Waiting,
-}
-
-/// A request with everything that is needed to serve it.
-#[derive(Debug)]
-pub(super) struct Taken {
-    /// The header as a worker gets it: what its client may send, with the path divided as the app is to see it.
-    pub(super) header: Vec<u8>,
-    /// Where the message-body comes from, and the response goes; none: the connection.
-    pub(super) passed: Option<Passed>,
-    /// Bytes of the message-body.
-    pub(super) length: u64,
-    /// It goes to its end, which was not seen yet; until then `length` is the largest number.
-    pub(super) to_end: bool,
-    /// Nothing of the message-body may come.
-    pub(super) doubt: Option<Doubt>,
-    /// More may come than that.
-    pub(super) may_exceed: bool,
-    /// The beginning of the message-body.
-    pub(super) ahead: Ahead,
-    pub(super) form: Form,
-    pub(super) head_only: bool,
-    pub(super) refreshes: bool,
-    pub(super) client_address: Vec<u8>,
-    pub(super) leaves_early: bool,
-    /// Of the response.
-    pub(super) reader: Reader,
-    /// Of somebody whom the site knows: it is shed last.
-    pub(super) is_known: bool,
-    /// From a process of our own uid: what it says may be believed.
-    pub(super) is_own: bool,
-    /// A name that its client may not say, and has said.
-    pub(super) unbelieved: Option<Vec<u8>>,
-    /// Names that its web server was told to give several values, for people.
-    pub(super) overridden: Vec<String>,
-    /// It is none for the app: what its client gets, and what the operator reads.
-    pub(super) refusal: Option<(Failure, String)>,
-    pub(super) said: Said,
-}
-
-/// The web server's own descriptors, from the front.
-#[derive(Debug)]
-pub(super) struct Passed {
-    pub(super) input: OwnedFd,
-    pub(super) output: OwnedFd,
-    pub(super) errors: OwnedFd,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Said {
-    Nothing,
-    Queued,
-    Taken,
-    Done,
-}
-
-impl Passed {
-    pub(super) fn from_fds(fds: &mut SmallVec<[OwnedFd; 4]>) -> Option<Passed> {
-        if fds.len() != 3 {
-            return None;
-        }
-        let (errors, output, input) = (fds.pop()?, fds.pop()?, fds.pop()?);
-        Some(Passed {
-            input,
-            output,
-            errors,
-        })
-    }
-}
-
-impl Taken {
-    /// A request of which nothing is known but where its page can go, and how much is still to be read.
-    pub(super) fn unserved(passed: Option<Passed>, length: u64) -> Taken {
-        Taken {
-            header: Vec::new(),
-            length,
-            to_end: false,
-            doubt: None,
-            may_exceed: false,
-            ahead: Ahead::Nothing,
-            form: Form::Text,
-            head_only: false,
-            refreshes: false,
-            client_address: Vec::new(),
-            leaves_early: false,
-            reader: Reader::Other,
-            is_known: false,
-            is_own: false,
-            unbelieved: None,
-            overridden: Vec::new(),
-            refusal: None,
-            // A plain SCGI client, and a front that relays, hear nothing but the response.
-            said: if passed.is_some() {
-                Said::Nothing
-            } else {
-                Said::Done
-            },
-            passed,
-        }
-    }
-
-    /// The message-body has turned out to have so many bytes.
-    pub(super) fn measure(&mut self, length: u64) {
-        self.header = measured(&self.header, length);
-        self.length = length;
-        self.to_end = false;
-        self.doubt = None;
-    }
-
-    /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
-    pub(super) fn can_go_elsewhere(&self) -> bool {
-        self.said < Said::Taken
-    }
 }
 
 impl Client {
@@ -557,6 +444,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use super::super::taken::Passed;
     use super::*;
     use crate::sys::splice;
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use log::Level;
 
 use super::body;
-use super::client::{Client, HEADER_TIME, Phase, Progress, Taken};
+use super::client::{Client, HEADER_TIME, Phase, Progress};
 use super::guests::Guest;
 use super::header::{Asked, Refused, Rules};
+use super::taken::Taken;
 use super::watch::End;
 use super::{Daemon, NAME};
 use crate::answer::DRAIN_TIME;

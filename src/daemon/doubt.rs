@@ -6,7 +6,8 @@ use std::time::Duration;
 use log::Level;
 
 use super::Daemon;
-use super::client::{Client, Phase, Taken};
+use super::client::{Client, Phase};
+use super::taken::Taken;
 use crate::cgi::Doubt;
 use crate::page::Failure;
 use crate::policy::queue::Ticket;

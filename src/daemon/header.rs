@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use smallvec::SmallVec;
 
 use super::body::Ahead;
-use super::client::{Passed, Said, Taken};
+use super::taken::{Passed, Said, Taken};
 use crate::app;
 use crate::cgi::body::{self, Measured};
 use crate::cgi::edge;

@@ -6,7 +6,8 @@ use std::io;
 use std::time::Duration;
 
 use super::Daemon;
-use super::client::{Client, Phase, Taken};
+use super::client::{Client, Phase};
+use super::taken::Taken;
 use crate::policy::pool::{Event, Reason, Refusal};
 use crate::policy::queue::Ticket;
 use crate::report::Exit;

@@ -44,6 +44,7 @@ mod servers;
 mod setup;
 mod status;
 mod supervise;
+mod taken;
 mod token;
 mod told;
 mod upgrade;
