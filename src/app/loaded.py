@@ -12,6 +12,11 @@
 # be imported, what it had loaded and where the mistake may be: the generation before it serves on, and
 # is the one that will see it mended. POSIX locks guard it, which the kernel takes from the dead.
 
+later('streams')
+later('late')
+BEFORE = set(modules)
+sys.path[:] = OURS  # for the imports of the files behind this one
+
 TICK = 20000000  # ns: two writes within one tick of the kernel's coarse clock can't be told apart
 ENCODING = sys.getfilesystemencoding()  # of paths
 UNSETTLED = ()  # no file's signature

@@ -17,8 +17,6 @@
 from _socket import AF_UNIX, MSG_DONTWAIT, SCM_RIGHTS, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
 from sys import byteorder
 
-later()
-
 PATIENCE, LITTLE_PATIENCE = 0.02, 0.002  # seconds: as a rule, and while others wait for a worker
 ENOUGH_TAKEN = 65536  # bytes
 AT_ONCE = 4096  # bytes: PIPE_BUF, the least that an empty pipe takes

@@ -37,10 +37,12 @@
 
 import gc
 import mmap
-from _signal import SIG_SETMASK, SIGRTMAX, alarm, getitimer, set_wakeup_fd
+from _signal import set_wakeup_fd
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_TRUNC, SHUT_RD, SO_TYPE, SOCK_DGRAM
 from resource import RLIM_INFINITY, RLIMIT_CPU
 
+for name in modules.keys() - BEFORE - set(sys.builtin_module_names):
+    del modules[name]  # the application imports its own
 gc, mmap = map(copy, (gc, mmap))
 LARGEST = 1 << 20  # bytes of a packet; a send buffer is smaller by default
 ROOM = CMSG_SPACE(12)  # bytes: beside it come three descriptors
@@ -432,7 +434,7 @@ class Worker:
                 zygote, error, files(self.began)))
             self.begun.own(0)
             self.note()
-        faulthandler.register(SIGRTMAX, 2, all_threads=True, chain=False)
+        register(SIGRTMAX, 2, all_threads=True, chain=False)
         self.listen()
         say(self.daemon, 'ready %d' % os.getpid())
 
@@ -624,4 +626,4 @@ def try_import(target, directory):
         raise SystemExit(1)
 
 
-begin(run_pool if sys.argv[1] == 'pool' else try_import, *sys.argv[2:])
+call_from_elsewhere(run_pool if sys.argv[1] == 'pool' else try_import, *sys.argv[2:])

@@ -1,7 +1,9 @@
-# What a request with a message-body needs, or a response that is large or goes wrong. It knows
-# descriptors; it refuses to know the daemon.
+# What a request with a message-body needs, or a response that does not go out at once, as text until then. It shares
+# the names of wsgi.py. It knows descriptors; it refuses to know the daemon.
 
 OWN = {}  # name: module
+LIBRARY = (LIBRARY or '').rpartition('/')[0]
+OURS = sorted(PATH, key=lambda place: not place.startswith(LIBRARY))  # the standard library comes first
 
 
 def own(name):
@@ -164,6 +166,18 @@ class Body(io.RawIOBase):
         self.given = self.head = self.tail = 0
 
 
+def is_apache(environ):
+    software = environ.get('SERVER_SOFTWARE', '')
+    return software == 'Apache' or software.startswith('Apache/')
+
+
+def give_body(request, source, ahead, moved):
+    request.environ.pop('HTTP_TRANSFER_ENCODING', None)  # undone, but nginx still says so to fcgiwrap
+    length = int(request.environ['CONTENT_LENGTH'])
+    if length:
+        request.body = Body(source, length, ahead, moved, is_apache(request.environ))
+
+
 class FileWrapper:
     """wsgi.file_wrapper. No sendfile(): the fileno() of a GzipFile, or of a file that was read from
     or written to, is not what the application meant."""
@@ -264,15 +278,6 @@ def fits(out, size):
     return size <= room
 
 
-def show(error):
-    """The traceback to stderr, without our own frames at its top."""
-    trace = error.__traceback__
-    while trace and trace.tb_frame.f_globals is globals():
-        trace = trace.tb_next
-    error.__traceback__ = trace
-    excepthook(type(error), error, trace)
-
-
 def complain(request, result):
     """To the operator, of a length that is wrong. A file that is cut is a range, and meant."""
     if request.sent > request.length and isinstance(result, FileWrapper):
@@ -282,145 +287,3 @@ def complain(request, result):
                          % (request.sent, request.length))
     except Exception:
         pass  # closed by the application; nobody to tell
-
-
-SAID = set()  # fields that were dropped, in lower case
-
-
-def drop(request, name):
-    """A field of the response that is the web server's to send: how the message-body is framed, what becomes of
-    the connection."""
-    lower = name.lower()
-    if lower in SAID:
-        return
-    SAID.add(lower)
-    try:
-        if request.is_first(DROPPED.index(lower)):
-            sys.stderr.write('polycgi: wsgi: dropped a header field that is not for an application to send: %s\n'
-                             % name)
-    except Exception:
-        pass  # closed by the application; nobody to tell
-
-
-def is_apache(environ):
-    software = environ.get('SERVER_SOFTWARE', '')
-    return software == 'Apache' or software.startswith('Apache/')
-
-
-def is_for_error(environ):
-    """Whether Apache has redirected the request to a page for an error. That may have been redirected, too."""
-    return environ['REDIRECT_STATUS'] != '' and any(
-        name.replace('REDIRECT_', '') == 'REQUEST_METHOD' != name for name in environ)
-
-
-def name_server(environ, secure):
-    """SERVER_NAME and SERVER_PORT from what the client asked for: PEP 3333 wants both, never empty."""
-    host = environ.get('HTTP_HOST', '')
-    name, colon, port = host.rpartition(':')
-    if not colon or not port.isdecimal():
-        name, port = host, ''
-    environ['SERVER_NAME'] = environ.get('SERVER_NAME') or name or 'localhost'
-    environ['SERVER_PORT'] = environ.get('SERVER_PORT') or port or ('443' if secure else '80')
-
-
-def start_again(request, exc_info):
-    """start_response() when it was called before, or because of an error."""
-    try:
-        if not exc_info:
-            raise RuntimeError('start_response() was called before')
-        if request.begun:
-            raise exc_info[1].with_traceback(exc_info[2])
-    finally:
-        exc_info = None  # a traceback must not hold its own frame
-
-
-def fail(request, error):
-    """Says so to the operator, and to the client if the response has not begun."""
-    # A client that hung up is nobody's mistake, and of one that waited too long the stack was told.
-    if not (request.gone and isinstance(error, ConnectionError)
-            or request.overdue and isinstance(error, (SystemExit, BrokenPipeError))):
-        show(error)
-    if request.begun:
-        return
-    text = b'The application could not answer this request.\n'
-    request.head = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
-                    b'Content-Type: text/plain\r\nContent-Length: %d\r\n' % len(text))
-    try:
-        request.begin(b'' if request.environ.get('REQUEST_METHOD') == 'HEAD' else text)
-    except OSError:
-        pass  # the client is gone; the operator has the traceback
-
-
-def oversee(request):
-    """Ends a request that takes too long, from a thread of its own: says where it is stuck, answers for it if nothing
-    was sent, interrupts it, and ends the process 5 s later. What never lets Python go on, in C, is ended by the
-    kernel's alarm."""
-    while request.is_limited:
-        due = request.moved_at + request.timeout
-        left = (min(due, request.until) if request.until else due) - time.monotonic()
-        if left <= 0:
-            break
-        if request.has_alarm():
-            seconds = int(left) + GRACE
-            request.rings = time.monotonic() + seconds
-            alarm(seconds)
-        time.sleep(left)
-    else:
-        return
-    key = b'request-limit' if request.until and request.until <= time.monotonic() else b'request-timeout'
-    waiting = request.body and request.body.waiting
-    request.overdue = True
-    is_ours = request.claim.acquire(False)
-    lines = [b'polycgi: wsgi: %s: the app did not answer in time\n' % key]
-    for ident, frame in sys._current_frames().items():
-        if ident != get_ident():
-            lines += stack(frame)
-    try:
-        os.write(2, b''.join(lines))
-    except OSError:
-        pass  # closed by the application; nobody to tell
-    if is_ours:
-        request.begun = True
-        try:
-            os.write(request.out, request.pages[1 if waiting else 0])
-        except OSError:
-            pass  # the client is gone
-    for _ in range(50):
-        # Python loses one that comes just before a system call that waits, until that is over.
-        pthread_kill(request.main, INTERRUPT)
-        time.sleep(0.1)
-        if not request.is_limited:
-            return
-    if is_ours and request.body:
-        leave_some(request.body)
-    os._exit(not is_ours)
-
-
-def interrupted(request):
-    """In the application, once: it is to end. Nothing is written any more."""
-    if request.put != cut:
-        request.put = cut
-        request.leave_body = lambda: leave_some(request.body)
-        raise SystemExit('the request has taken too long')
-
-
-def cut(*_):
-    raise BrokenPipeError('the request has taken too long')
-
-
-def leave_some(body):
-    """Reads what is there: its client may send no more, and some web servers lose the response for what is left."""
-    view = memoryview(bytearray(IN_MEMORY))
-    while ready(0, (body.fd, POLLIN)) and body.take(view):
-        pass
-
-
-def stack(frame):
-    """As faulthandler has it."""
-    yield b'Thread (most recent call first):\n'
-    while frame:
-        code = frame.f_code
-        yield b'  File "%s", line %d in %s\n' % (
-            code.co_filename.encode('ascii', 'backslashreplace'), frame.f_lineno or 0,
-            code.co_name.encode('ascii', 'backslashreplace'))
-        frame = frame.f_back

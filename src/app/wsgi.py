@@ -11,40 +11,38 @@
 # that the interpreter has not loaded anyway, and what a plain GET does not need is text until then.
 #
 # This file is what both ways have in common; wsgi.rs puts together what the interpreter gets. A CGI
-# gets this file, with streams.py as the text for later. A pool gets loaded.py, outgoing.py, begun.py and
-# pool.py behind it, and all of them share one namespace.
+# gets this file, with streams.py and late.py as texts for later. A pool gets loaded.py, outgoing.py, begun.py
+# and pool.py behind it, and all of them share one namespace.
 #
 # An application may replace functions of any module and builtins, as gevent does, and have a module of its
 # own of any name. So:
 # - `imp`, `io`, `os` (which is posix), `stat` and `time` are copies, made before the application is imported, and
 #   so are the builtins that our functions find. `sys` is the real one: later on, only its `stdout` and
 #   `stderr` are used, and those are the application's.
-# - An import statement stands at the head of a file, so it runs before the application's folder is on
-#   sys.path, and finds the standard library first. settle() takes what it loaded out of sys.modules: the
-#   application imports its own.
+# - An import statement stands at the head of a file, so it runs before the application's folder is on sys.path. What
+#   is imported here is there already, or built in. What a pool imports is found in the standard library first, and
+#   taken out of sys.modules before the application is imported, which gets its own.
 # - What may be needed after that is got by own().
 
 import sys
 
 PATH = sys.path[sys.path[:1] == ['']:]  # '' is there for `-c`, unless PYTHONSAFEPATH is set
 modules = sys.modules
-BEFORE = set(modules)
-LIBRARY = (getattr(modules['os'], '__file__', None) or '').rpartition('/')[0]
-OURS = sys.path[:] = sorted(PATH, key=lambda place: not place.startswith(LIBRARY))
+LIBRARY = getattr(modules['os'], '__file__', None)
 
 import atexit
 import builtins
-import faulthandler
 import io
 import posix
 import stat
 import time
 import _imp
-from _frozen_importlib import ModuleSpec
+from _frozen_importlib import ModuleSpec, _call_with_frames_removed as call_from_elsewhere
 from _frozen_importlib_external import SourceFileLoader
-from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_UNBLOCK, SIGALRM, SIGRTMAX, SIGTERM, alarm
+from _signal import ITIMER_REAL, SIG_BLOCK, SIG_DFL, SIG_IGN, SIG_SETMASK, SIGALRM, SIGRTMAX, SIGTERM, alarm
 from _signal import getitimer, getsignal, pthread_kill, pthread_sigmask, signal
 from _thread import allocate_lock, get_ident, start_new_thread
+from faulthandler import register
 
 
 def copy(module):
@@ -53,9 +51,9 @@ def copy(module):
     return copied
 
 
-faulthandler, imp, io, os, stat, time = map(copy, (faulthandler, _imp, io, posix, stat, time))
+imp, io, os, stat, time = map(copy, (_imp, io, posix, stat, time))
 __builtins__ = copy(builtins).__dict__  # of the functions that are defined from here on
-excepthook = sys.__excepthook__
+excepthook, frames_of_threads = sys.__excepthook__, sys._current_frames
 
 HOP_BY_HOP = ('connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
               'trailers', 'transfer-encoding', 'upgrade')
@@ -65,18 +63,20 @@ CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127))  # all but the tab
 ONE_WRITE = 1 << 20  # bytes: without privilege a pipe grows no larger
 YOUNG = 2  # seconds: as coarse as some file systems' times, and a .pyc has whole ones
 KNOWN = {}  # names of header fields that an application has sent before: in lower case
-LATER = r'''STREAMS'''
+LATER = {'streams': r'''STREAMS.PY''', 'late': r'''LATE.PY'''}
 ONE = allocate_lock()
 
 
-def later():
+def later(name):
+    """Defines what that file has, at the first call: the application may have threads."""
     with ONE:
-        if 'Body' not in globals():
-            exec(LATER, globals())
+        if name in LATER:
+            exec(LATER[name], globals())
+            del LATER[name]
 
 
 def file_wrapper(filelike, blksize=8192):
-    later()
+    later('streams')
     return FileWrapper(filelike, blksize)
 
 
@@ -108,6 +108,7 @@ class Request:
     sent = 0  # bytes that the application gave
     gone = False  # the client takes nothing any more
     moved = None  # called for each block
+    is_first = None  # called with an index in DROPPED: whether that field is to be told of; without it, it is
     claim = None  # a lock for who begins the response, if that may be somebody else
     forked = False  # this is a process of the application's own
     for_error = False  # Apache asks for its ErrorDocument
@@ -122,24 +123,21 @@ class Request:
         # lighttpd, nginx and busybox send the last two beside those without HTTP_.
         for name in 'SCGI', 'POLYCGI', 'HTTP_CONTENT_LENGTH', 'HTTP_CONTENT_TYPE':
             environ.pop(name, None)
-        if not environ.get('CONTENT_LENGTH'):
-            environ.pop('CONTENT_LENGTH', None)  # '' is our word for none
-        else:
-            environ.pop('HTTP_TRANSFER_ENCODING', None)  # undone, but nginx still says so to fcgiwrap
-        length = int(environ.get('CONTENT_LENGTH', 0))
         secure = (environ.get('HTTPS', '').lower() in ('on', '1')
                   or environ.get('REQUEST_SCHEME', '').lower() == 'https')
         self.since = self.way and uptime()
         if not (environ.get('SERVER_NAME') and environ.get('SERVER_PORT')):  # busybox tells neither
-            later()
+            later('late')
             name_server(environ, secure)
         self.out, self.fds = out, (out,) if source is None else (source, out)
-        if length:
-            later()
-            self.body = Body(source, length, ahead, moved, is_apache(environ))
+        if environ.get('CONTENT_LENGTH'):
+            later('streams')
+            give_body(self, source, ahead, moved)
+        else:
+            environ.pop('CONTENT_LENGTH', None)  # '' is our word for none
         environ.update(SAME)
         environ['wsgi.url_scheme'] = 'https' if secure else 'http'
-        environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if length else io.BytesIO()
+        environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if self.body else io.BytesIO()
         environ['wsgi.errors'] = getattr(sys, 'stderr', None)
 
     def disown(self):
@@ -166,7 +164,7 @@ class Request:
             if self.forked:
                 raise
             try:
-                later()
+                later('late')
                 fail(self, error)
             except BaseException:
                 if not self.begun:
@@ -185,10 +183,6 @@ class Request:
     def complete(self):
         """Before the last byte, if that is known, and at the end: what follows is the application's own time."""
 
-    def is_first(self, number):
-        """Whether this field of DROPPED is to be told of. A CGI remembers nothing."""
-        return True
-
     def leave_body(self):
         """Does away with what the application did not read."""
         self.body.drain()
@@ -206,7 +200,7 @@ class Request:
                     raise RuntimeError('the application did not call start_response()')
                 self.begin(b'')
             if self.length not in (None, self.sent) and not self.bare:
-                later()
+                later('streams')
                 complain(self, result)
         finally:
             if hasattr(result, 'close') and not self.forked:
@@ -214,7 +208,7 @@ class Request:
 
     def start_response(self, status, headers, exc_info=None):
         if exc_info or self.head:
-            later()
+            later('late')
             start_again(self, exc_info)
         lines = ['Status: ' + status]
         if not (status[3:4] == ' ' and status[:3].isdigit() and 99 < int(status[:3]) < 600):
@@ -223,7 +217,7 @@ class Request:
         for name, value in headers:
             lower = KNOWN.get(name) or known(name)
             if not lower:
-                later()
+                later('late')
                 drop(self, name)
                 continue
             lines.append(name + ': ' + value)
@@ -296,7 +290,7 @@ class Request:
             except OSError:
                 pass  # the web server left it so, or the host refuses it: once more
             if size < len(data):
-                later()
+                later('streams')
                 put_beside(self.out, data[size:], self.body, empty and not size, self.moved)
             if self.moved:
                 self.moved()
@@ -372,8 +366,6 @@ def settle(target, directory):
     """What the application may see of the process: its directory, and no trace of us."""
     sys.argv = [target.partition(':')[0]]
     sys.path[:] = [directory] + PATH
-    for name in modules.keys() - BEFORE - set(sys.builtin_module_names):
-        del modules[name]
     modules['__main__'] = type(sys)('__main__')
     SourceFileLoader.path_stats = path_stats
     # After all that the application does at exit; then Python forgets our handlers, and lets its objects go.
@@ -382,22 +374,19 @@ def settle(target, directory):
 
 def at_fork(disown):
     """disown: what a child of the application does first."""
-    def in_child():
-        try:
-            disown()
-        finally:
-            pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
-    # A SIGTERM for a child must find the child's disposition, and not ours.
-    os.register_at_fork(before=lambda: pthread_sigmask(SIG_BLOCK, (SIGTERM,)), after_in_child=in_child,
-                        after_in_parent=lambda: pthread_sigmask(SIG_UNBLOCK, (SIGTERM,)))
+    def before():
+        later('late')  # not in the child, where the lock may be a thread's that it does not have
+        hold_signal()
+
+    os.register_at_fork(before=before, after_in_parent=lambda: release_signal(), after_in_child=disown)
+    os.register_at_fork(after_in_child=lambda: release_signal())
 
 
 class OnlyRequest(Request):
-    """What a CGI is run for. Where the web server has all of the response it may send us SIGTERM, as Apache does. A
-    worker takes that for no reason to cut what the application still does, and so do we.
+    """The request of a CGI. Apache sends SIGTERM once it has all of the response; what the application still does
+    then goes on, as in a worker.
 
-    A thread of ours keeps its time, for nobody else is there to; see oversee(). It waits, and most requests are over
-    before it has to do anything."""
+    A thread of ours keeps its time; see oversee(). Most requests are over before it has to do anything."""
 
     is_limited = False  # until its end
 
@@ -410,23 +399,17 @@ class OnlyRequest(Request):
         self.claim, self.is_limited = allocate_lock(), True
         if self.body:
             self.body.moved = self.moved
-        first = min(timeout, limit or timeout)
-        signal(INTERRUPT, self.interrupt)
+        signal(INTERRUPT, lambda *_: interrupted(self))
         # In C: it shows the stack wherever Python is, and then does what the signal does.
-        faulthandler.register(SIGALRM, 2, all_threads=True, chain=True)
-        self.rings = int(first) + GRACE
-        alarm(self.rings)
-        self.rings += self.moved_at
+        register(SIGALRM, 2, all_threads=True, chain=True)
+        self.rings = self.moved_at + getitimer(ITIMER_REAL)[0]  # set by the front that became this process
         try:
-            start_new_thread(watch, (self, min(first, 1)))
+            start_new_thread(watch, (self, min(timeout, limit or 1, 1)))
         except RuntimeError:
             pass  # no room for it: the alarm ends us
 
     def moved(self):
         self.moved_at = time.monotonic()
-
-    def interrupt(self, *_):
-        interrupted(self)
 
     def has_alarm(self):
         """The signal is the application's if it takes it."""
@@ -449,21 +432,15 @@ class OnlyRequest(Request):
     def ignore(self, *_):
         pass
 
-    def disown(self):
-        if getsignal(SIGTERM) == self.ignore:
-            signal(SIGTERM, SIG_DFL)
-        Request.disown(self)
-
 
 INTERRUPT = SIGRTMAX - 1
-GRACE = 10  # seconds: for what ends a request that is overdue, before the alarm ends the process
 
 
 def watch(request, seconds):
-    pthread_sigmask(SIG_BLOCK, range(1, 32))  # they are for the application's threads
+    pthread_sigmask(SIG_BLOCK, range(1, 32))  # the application's threads are to get them
     time.sleep(seconds)
     if request.is_limited:
-        later()
+        later('late')
         oversee(request)
 
 
@@ -486,7 +463,7 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
             except OSError:
                 request.is_limited = False  # refused by the host; our front has set an alarm
         if request.environ.get('REDIRECT_STATUS', '200') != '200':
-            later()
+            later('late')
             request.for_error = is_for_error(request.environ)
         if since:
             request.way, request.since = b'cgi', float(since)
@@ -496,7 +473,7 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
             os.dup2(2, 1)
         except OSError:
             sys.stdout = sys.stderr  # what is printed does not end up in the response
-        at_fork(request.disown)
+        at_fork(lambda: disown_only(request))
         settle(target, directory)
     except BaseException:
         apologize(out)
@@ -504,10 +481,6 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
     request.serve(lambda: load(target))
 
 
-def begin(run, *arguments):
-    """Before Python 3.10 a function has its caller's builtins, unless that one has other globals."""
-    exec('run(*arguments)', {'run': run, 'arguments': arguments})
-
-
+# Before Python 3.10 a function has its caller's builtins, unless that one has other globals.
 if sys.argv[1] == 'cgi':
-    begin(run_cgi, *sys.argv[2:])
+    call_from_elsewhere(run_cgi, *sys.argv[2:])

@@ -20,10 +20,11 @@ use crate::sys::{clock, files, process, signal};
 
 /// What both ways have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
-/// What a plain GET as a CGI does not need: a text in the adaptor, since compiling costs time.
-const LATER: &str = include_str!("streams.py");
-/// Where that text goes.
-const LATER_PLACE: &str = "STREAMS";
+/// What a plain GET as a CGI does not need: texts in the adaptor, since compiling costs time; with their places there.
+const LATER: [(&str, &str); 2] = [
+    ("STREAMS.PY", include_str!("streams.py")),
+    ("LATE.PY", include_str!("late.py")),
+];
 /// What only a pool needs, behind the adaptor and in this order.
 const POOL: [&str; 4] = [
     include_str!("loaded.py"),
@@ -39,11 +40,15 @@ const START_GRACE: Duration = Duration::from_secs(10);
 
 /// What a CGI needs of the adaptor.
 fn cgi_part() -> String {
-    let (before, after) = ADAPTOR.split_once(LATER_PLACE).unwrap_or((ADAPTOR, ""));
-    let mut source = String::with_capacity(ADAPTOR.len() + LATER.len());
-    for part in [before, LATER, after] {
+    let mut source = String::with_capacity(1 << 16);
+    let mut rest = ADAPTOR;
+    for (place, part) in LATER {
+        let (before, after) = rest.split_once(place).unwrap_or((rest, ""));
+        add_without_comments(before, &mut source);
         add_without_comments(part, &mut source);
+        rest = after;
     }
+    add_without_comments(rest, &mut source);
     source
 }
 
@@ -277,11 +282,10 @@ mod tests {
 
     #[test]
     fn the_adaptor_is_put_together() {
-        assert_eq!(ADAPTOR.matches(LATER_PLACE).count(), 1);
-        assert!(
-            !LATER.contains("'''"),
-            "it would end the text that it is in"
-        );
+        for (place, part) in LATER {
+            assert_eq!(ADAPTOR.matches(place).count(), 1);
+            assert!(!part.contains("'''"), "it would end the text that it is in");
+        }
         let (cgi, pool) = (cgi_part(), pool_part());
         assert!(cgi.contains("class Body") && !cgi.contains("class Zygote"));
         assert!(pool.contains("class Zygote") && pool.starts_with(&cgi));

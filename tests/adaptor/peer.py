@@ -25,7 +25,7 @@ def source(name):
         return ''.join('\n' if line.lstrip().startswith('#') else line for line in file)
 
 
-CGI_SOURCE = source('wsgi').replace('STREAMS', source('streams'))
+CGI_SOURCE = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
 SOURCE = CGI_SOURCE + ''.join(map(source, ('loaded', 'outgoing', 'begun', 'pool')))
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
 DEADLINE = 60  # seconds for any one test where nothing else runs
@@ -156,18 +156,21 @@ class Cgi:
     word = None
     run_once = True
 
-    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS, since=''):
+    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS, since='', timeout=None,
+                 pages=()):
         self.target, self.source, self.env, self.python = target, source, env, python
-        self.folder, self.since = folder, since
+        self.folder, self.words, self.pages = folder, [since], b''.join(pages)
+        if timeout:
+            self.words += [str(timeout), '', str(len(pages[0]))]
         self.process = None
 
     def start(self, client, meta):
         header = os.memfd_create('header')
-        os.write(header, netstring(meta))
+        os.write(header, netstring(meta) + self.pages)
         os.lseek(header, 0, os.SEEK_SET)
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header), self.since],
+            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header), *self.words],
             stdin=client.theirs_in, stdout=client.theirs_out, stderr=self.stderr,
             pass_fds=[header], env=self.env, cwd=self.folder, start_new_session=True)
         os.close(header)

@@ -8,7 +8,7 @@ import tempfile
 
 import peer
 
-PARTS = 'wsgi', 'streams', 'loaded', 'outgoing', 'begun', 'pool'
+PARTS = 'wsgi', 'streams', 'late', 'loaded', 'outgoing', 'begun', 'pool'
 SHADOW = """
 import %s
 
@@ -30,7 +30,7 @@ print(shadow.SEEN)
 
 
 def part(name):
-    return ast.parse(peer.source(name).replace('STREAMS', ''))
+    return ast.parse(peer.source(name))
 
 
 class Replaced(peer.Case):
@@ -66,6 +66,14 @@ class Replaced(peer.Case):
             if isinstance(way, peer.Pool):
                 self.assertEqual(way.look(), [])
                 self.assertEqual(way.said(), '')
+
+    def test_a_request_that_is_overdue(self):
+        way = self.cgi('hostile:application', timeout=1, pages=(b'too late', b'no body'))
+        response = self.ask(way, '/stuck')
+        self.assertEqual(response.raw, b'too late')
+        self.assertIn('the app did not answer in time', response.stderr)
+        self.assertRegex(response.stderr, r'hostile.py", line \d+ in application')
+        self.assertNotIn('the adaptor called', response.stderr)
 
     def test_workers_end(self):
         for preload in True, False:
@@ -109,7 +117,7 @@ class Shadowed(peer.Case):
             for node in ast.walk(tree):
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
                     self.assertIn(node, tree.body, '%s: line %d' % (name, node.lineno))
-                    self.assertNotEqual(name, 'streams')
+                    self.assertNotIn(name, ('streams', 'late'))
 
     def folder(self, names):
         """With an application that imports modules of its own that are called so."""

@@ -151,6 +151,7 @@ class Streams(peer.Case):
             self.assertEqual(response.body, b'parent')
             self.assertEqual(self.ask(way, '/fork_exits').body, b'5')
             self.assertEqual(self.ask(way, '/fork_again').body, b'0')
+            self.assertEqual(self.ask(way, '/fork_masked').body, b'1 1')
             self.assertEqual(self.ask(way, '/fork_dies').raw, b'')
 
 

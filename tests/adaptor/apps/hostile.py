@@ -69,8 +69,10 @@ def replace():
         sys.modules[name] = types.ModuleType('taken by the application')
 
 
-def application(environ, start_response):
+def application(environ, start_response, sleep=time.sleep):
     path = environ['PATH_INFO']
+    if path == '/stuck':
+        sleep(600)
     if path == '/planted':  # what the adaptor would meet
         exec('len(())', {'HOP_BY_HOP': None})
     if path == '/raises':

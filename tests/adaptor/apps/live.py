@@ -167,6 +167,19 @@ def fork_exits(environ, start_response):
     return [b'%d' % (status >> 8)]
 
 
+def fork_masked(environ, start_response):
+    """SIGTERM is blocked: whether it is in the child, and after that here."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    pid = os.fork()
+    blocked = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if not pid:
+        os._exit(blocked)
+    status = os.waitpid(pid, 0)[1]
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    start_response('200 OK', TEXT)
+    return [b'%d %d' % (status >> 8, blocked)]
+
+
 def takes_signals(environ, start_response):
     """Takes SIGTERM and the wakeup descriptor for itself, as asyncio does."""
     async def nap():
