@@ -62,7 +62,13 @@ pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<()
         Some(word) => account(word)?,
         None => match choose(named, Deed::Run)? {
             Chosen::User(account) => account,
-            Chosen::None(_) => return Ok(()),
+            Chosen::None(users) => {
+                let sentence = format!(
+                    "it may run as {}; say which: --user NAME",
+                    users.join(" or ")
+                );
+                return Err((Exit::NoPermission, sentence));
+            }
         },
     };
     if account.uid == 0 {

@@ -11,11 +11,13 @@ use super::taken::Taken;
 use crate::cgi::Doubt;
 use crate::page::Failure;
 use crate::policy::queue::Ticket;
-use crate::spool::IN_MEMORY;
 use crate::sys::{clock, files};
 
 /// What nginx has in memory follows its header in the same write.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// What it has in memory by default (client_body_buffer_size), in bytes. A larger body lies in a file, and a slow disk
+/// may part it from the header.
+const IN_MEMORY: u64 = 16 << 10;
 
 /// How long the first byte of a message-body may take.
 pub(super) fn patience(request: &Taken, request_timeout: Duration) -> Duration {
@@ -23,7 +25,7 @@ pub(super) fn patience(request: &Taken, request_timeout: Duration) -> Duration {
     let quarter = request_timeout / 4;
     match request.doubt {
         None | Some(Doubt::Cgi) => request_timeout,
-        Some(Doubt::Counted) if request.length <= IN_MEMORY as u64 => quarter.min(AT_ONCE),
+        Some(Doubt::Counted) if request.length <= IN_MEMORY => quarter.min(AT_ONCE),
         Some(Doubt::Counted | Doubt::Elsewhere | Doubt::Rewritten) => quarter,
     }
 }
@@ -109,8 +111,8 @@ mod tests {
         let cases = [
             (None, 5, 45, S(45)),
             (Some(Doubt::Counted), 5, 45, S(1)),
-            (Some(Doubt::Counted), 65_536, 45, S(1)),
-            (Some(Doubt::Counted), 65_537, 40, S(10)),
+            (Some(Doubt::Counted), 16_384, 45, S(1)),
+            (Some(Doubt::Counted), 16_385, 40, S(10)),
             (Some(Doubt::Counted), 5, 2, S(2) / 4),
             (Some(Doubt::Rewritten), 5, 40, S(10)),
             (Some(Doubt::Cgi), 5, 45, S(45)),

@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use super::util::process::files_of;
 use super::util::scgi::{ScgiClient, netstring};
 use super::util::served::noise;
 use super::util::{
-    Chunked, Mpm, Piped, Reply, Served, Site, SmallDisk, cgi, digest, installed, pause, run,
-    under_both,
+    Chunked, Deadline, Mpm, Piped, Reply, Served, Site, SmallDisk, cgi, digest, installed, pause,
+    run, under_both,
 };
 
 under_both!(a_body_arrives_whole a_cgi_program_has_it_as_a_file too_large too_slow a_full_disk cut_in_a_chunk refused_at_once);
@@ -209,6 +210,8 @@ fn a_full_disk(mpm: Mpm) {
             post(&site, "/digest").whole(&body[..900_000]).ok(),
             said(&body[..900_000])
         );
+        // The client has its response before the file is closed, whose room would come back.
+        until_none_has_files_in(&site, &site.dir.join("spool"));
         disk.fill();
         assert_eq!(
             post(&site, "/digest").whole(&body[..65_536]).ok(),
@@ -216,6 +219,22 @@ fn a_full_disk(mpm: Mpm) {
         );
         assert_told_to_come_again(&post(&site, "/digest").whole(&body[..65_537]), way.0);
         disk.clear();
+    }
+}
+
+/// Waits until no process of the test has a file there, one without a name included.
+#[track_caller]
+fn until_none_has_files_in(site: &Site, folder: &Path) {
+    let deadline = Deadline::soon();
+    let has_some = || {
+        let processes = site.dir.processes();
+        processes
+            .iter()
+            .any(|process| !files_of(process.pid, folder).is_empty())
+    };
+    while has_some() {
+        assert!(!deadline.left().is_zero(), "a file is still open");
+        thread::yield_now();
     }
 }
 
