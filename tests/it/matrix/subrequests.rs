@@ -309,6 +309,32 @@ fn a_body_that_is_cut_is_refused() {
     }
 }
 
+/// What was given up for good may come after all, while the app runs: the response is whole, and no reset ends it.
+#[test]
+fn a_body_that_comes_after_all_cuts_nothing() {
+    let dir = Dir::new();
+    let mut gate = dir.gate("gate");
+    let app = "wsgi = testapp:application\nmode = daemon\n";
+    dir.app_file("app", &format!("{app}{NEVER}"));
+    dir.polycgi(&["start"]).success();
+    let mut client = ScgiClient::connect(&dir.socket());
+    client.send(&netstring([
+        ("CONTENT_LENGTH", "0"),
+        ("SCGI", "1"),
+        ("HTTP_CONTENT_LENGTH", "5"),
+        ("REQUEST_METHOD", "POST"),
+        ("PATH_INFO", "/stream"),
+        ("QUERY_STRING", "gate=gate"),
+        ("REQUEST_URI", "/a"),
+        ("DOCUMENT_URI", "/page"),
+    ]));
+    gate.entered();
+    client.send(b"hello");
+    gate.open(1);
+    let reply = client.reply();
+    assert_eq!(reply.body, b"first\nsecond\n");
+}
+
 /// nginx tells FastCGI the client's length: fcgiwrap's CGI finds the end at once.
 #[test]
 fn auth_request_by_fcgiwrap() {
