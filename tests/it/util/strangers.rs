@@ -118,17 +118,18 @@ pub(crate) fn until_accepted(daemon: i32, before: usize, more: usize, strangers:
     }
 }
 
-/// Memory that is this process's alone, in bytes: what is shared with others was there before.
+/// Memory that this process has written to and that is its alone, in bytes. Clean pages are the program's file: they
+/// become private when the last other process that runs it ends.
 #[track_caller]
 pub(crate) fn private_memory(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let of = |name: &str| -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse().ok()
-    };
-    match (of("Private_Dirty:"), of("Private_Clean:")) {
-        (Some(dirty), Some(clean)) => (dirty + clean) << 10,
-        _ => panic!("{pid} is not there, or /proc/PID/smaps_rollup is not"),
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let dirty = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    match dirty {
+        Some(dirty) => dirty << 10,
+        None => panic!("{pid} is not there, or /proc/PID/smaps_rollup is not"),
     }
 }
 
