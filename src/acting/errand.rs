@@ -28,7 +28,7 @@ impl Errand {
         let child = program::fork_with(null.as_fd(), say.as_fd(), || {
             if become_user(uid, account.as_ref()).is_ok() {
                 let bytes = look();
-                // Root has waited long enough if nobody reads.
+                // The pipe is closed if root has stopped waiting.
                 let _ = io::stdout()
                     .write_all(&bytes)
                     .and_then(|()| io::stdout().flush());

@@ -3,7 +3,7 @@
 //!
 //! # Whose an app is
 //! Who can change an app's file, a folder above it or a link to it decides what the app is, and a web server runs it as
-//! its own user, or as the owner of the file (suEXEC). So these are the candidates: whoever owns one of those, and the
+//! its own user, or as the owner of the file (suEXEC). So these are the candidates: the owners of those, and the
 //! accounts of the web servers in /etc/passwd. No other user's place is ever looked at. A single candidate is the
 //! app's user. Of several that one is whose own place of the app has a daemon, or else the only one with such a place:
 //! only that user can have made it, which each candidate's question shows, asked as that candidate. Where this proves
@@ -134,7 +134,7 @@ impl Subject {
         subject
     }
 
-    /// Nobody but root can change it.
+    /// Only root can change it.
     fn is_roots(&self) -> bool {
         self.owners.is_empty() && !self.is_open && !self.is_shared
     }

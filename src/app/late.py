@@ -26,7 +26,7 @@ def drop(request, name):
             sys.stderr.write('polycgi: wsgi: dropped a header field that is not for an application to send: %s\n'
                              % name)
     except Exception:
-        pass  # closed by the application; nobody to tell
+        pass  # the application has closed it
 
 
 def is_for_error(environ):
@@ -105,7 +105,7 @@ def oversee(request):
     try:
         os.write(2, b''.join(lines))
     except OSError:
-        pass  # closed by the application; nobody to tell
+        pass  # the application has closed it
     if is_ours:
         request.begun = True
         try:

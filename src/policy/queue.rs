@@ -12,10 +12,10 @@
 //! | above `target` for at least `target` on end | overloaded | the newest | ... or for twice `target`, unless known |
 //! | below `target` again | calm | the oldest | |
 //!
-//! A queue that the workers can take in one `turn` is calm however long it waits: that is slow work and no crowd, and
-//! whoever was shed would have been next. So nobody is shed before having waited for twice `target`. Known ones are shed for the delay only when nobody else
-//! waits, and while overloaded they go before the others as long as the pool says so. When the queue is full, a known
-//! one takes the place of the other whose turn is farthest.
+//! A queue no longer than `turn` is never overloaded: the wait then means slow requests and not a crowd, and a request
+//! that was shed would have been next. No request is shed before it has waited for twice `target`. Known ones are shed
+//! for the delay only when no others wait, and while overloaded they go before the others as long as the pool says so.
+//! When the queue is full, a known one takes the place of the other whose turn is farthest.
 //!
 //! Neither clock runs while no blame for waiting falls on the number of those who wait: `timeout` counts from the first
 //! ready worker on ([`Queue::start_clock`]), the standing delay only while there is somebody who serves
