@@ -5,9 +5,11 @@
 //! and POLYCGI_CONTROL, which are pairs like any other here.
 #![forbid(unsafe_code)]
 
+mod bad_header;
 pub mod decode;
 pub mod encode;
 mod netstring;
 
-pub use decode::{BadHeader, Decoded, Header, decode};
+pub use bad_header::BadHeader;
+pub use decode::{Decoded, Header, decode};
 pub use encode::{encode, message, open};

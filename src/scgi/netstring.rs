@@ -1,7 +1,7 @@
 //! One netstring at the beginning of a buffer: length, colon, content, comma. What the content
 //! means is not asked.
 
-use super::decode::BadHeader;
+use super::bad_header::BadHeader;
 
 /// What the bytes so far hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
