@@ -5,55 +5,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::values::{self, BadValue, Misread};
+use super::bad_value::{BadAddress, BadValue, Misread};
+use super::values;
 use super::words::{self, Word};
 
 /// `sun_path` of unix(7) has 108 bytes, the last a NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
-
-/// What can be wrong with an address. Messages go on after the address in quotes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadAddress {
-    HostBits,
-    HostName,
-    NotAnAddress,
-    NotANetwork,
-    NotAUser,
-    NoHost,
-    Port,
-    SocketPathTooLong,
-    UnixPrefix,
-}
-
-impl fmt::Display for BadAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            BadAddress::HostBits => {
-                "has bits set behind its prefix; write the network's first address"
-            }
-            BadAddress::HostName => {
-                "names a host; write the IP address on which to listen, or localhost"
-            }
-            BadAddress::NotAnAddress => "is neither the absolute path of a socket nor host:port",
-            BadAddress::NotANetwork => "is not a network, as in 192.0.2.0/24 or 2001:db8::/32",
-            BadAddress::NotAUser => "is neither a user nor a network",
-            BadAddress::NoHost => {
-                "names no host; write 127.0.0.1 for this machine alone, 0.0.0.0 for all of IPv4"
-            }
-            BadAddress::Port => "has no port from 1 to 65535",
-            BadAddress::SocketPathTooLong => {
-                "is longer than the 107 bytes that a socket's path may have"
-            }
-            BadAddress::UnixPrefix => "has 'unix:' before the path; write the path alone",
-        })
-    }
-}
-
-impl From<BadAddress> for BadValue {
-    fn from(bad: BadAddress) -> BadValue {
-        BadValue::Address(bad)
-    }
-}
 
 /// Where an SCGI server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The keys whose value is one word of a few. It knows the words and refuses to know what follows
 //! from them.
 
-use super::values::BadValue;
+use super::bad_value::BadValue;
 
 /// An enum and the word for each variant.
 macro_rules! choice {

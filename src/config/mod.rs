@@ -8,6 +8,7 @@
 
 mod addresses;
 mod bad_config;
+mod bad_value;
 mod choices;
 mod env_file;
 mod extremes;

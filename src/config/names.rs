@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::values::{BadValue, Misread};
+use super::bad_value::{BadValue, Misread};
 use super::words;
 
 /// Where the app lies in the site: a decoded URL path.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::addresses::{self, Address, Allow, ShowErrors};
 use super::bad_config::{BadConfig, Place, quoted};
+use super::bad_value::{BadValue, Misread};
 use super::choices::{Handoff, LogLevel, Mode, Reload};
 use super::env_file::{BadName, check_name};
 use super::guess;
 use super::lines::{self, Line, Secrets};
 use super::names::{self, Mount, Python, Target};
-use super::values::{self, BadValue, Load, Misread, Rate};
+use super::values::{self, Load, Rate};
 use super::words;
 
 /// The most workers, and the most CGIs, of an app. Workers note in a page of 4096 bytes that they
