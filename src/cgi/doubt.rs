@@ -16,7 +16,6 @@
 //! request whose path nginx has rewritten, but that mostly keeps a part of it.
 
 use super::request::Request;
-use super::script::resolved_as;
 use super::uri;
 
 /// A message-body of which nothing may come. Once a byte of it has come, there is no doubt.
@@ -38,7 +37,7 @@ pub(super) fn of_path(request: &Request<'_>) -> Option<Doubt> {
         .value("DOCUMENT_URI")
         .filter(|uri| !uri.is_empty())?;
     let asked = uri::path(request.value("REQUEST_URI")?)?;
-    let asked = resolved_as(&asked, document_uri);
+    let asked = uri::resolved_as(&asked, document_uri);
     if asked == document_uri {
         return None;
     }

@@ -2,7 +2,7 @@
 //! right. Each rule is a row of the table below, which was measured; what no rule names is left as it came.
 
 use super::request::Request;
-use super::script::{ScriptPath, resolved_as};
+use super::script::ScriptPath;
 use super::uri;
 
 /// How the path of a plain SCGI client's request is divided, where it came otherwise. Without a mount nobody knows
@@ -20,7 +20,7 @@ pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
             Some(ScriptPath::new(b"", document_uri))
         }
         (None | Some(b""), None) => {
-            let path = resolved_as(&asked()?, b"");
+            let path = uri::resolved_as(&asked()?, b"");
             Some(ScriptPath::new(b"", &path))
         }
         // lighttpd with all of the site, where it is not told to fix-root-scriptname: no name of a script ends so.
@@ -37,7 +37,7 @@ pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
         }
         // Apache with proxy-scgi-pathinfo: not decoded, and cut by the length of what is not.
         (Some(script_name), Some(path_info)) if is_proxied(request) => {
-            let path = resolved_as(&asked()?, script_name);
+            let path = uri::resolved_as(&asked()?, script_name);
             // ProxyPass puts a slash where nothing follows the path that it is for.
             let is_nothing = path_info == b"/" && !path.ends_with(b"/");
             let path_info = uri::decoded(if is_nothing { b"" } else { path_info });

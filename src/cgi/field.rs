@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::response::BadHead;
+use super::bad_head::BadHead;
 
 /// Apache's buffer for a line, less what it needs itself, in bytes. Carriage returns are not counted.
 pub(super) const LINE_LIMIT: usize = 8_189;

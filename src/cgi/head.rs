@@ -9,8 +9,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::bad_head::BadHead;
 use super::field::{Field, check_name, check_value, field, is_space};
-use super::response::BadHead;
 
 /// A whole head: its lines, with the one that ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,14 @@
 //! CGI/1.1 as RFC 3875 writes it: meta-variables in, a response head out; it moves no bytes.
 #![forbid(unsafe_code)]
 
-pub mod body;
+mod bad_head;
+mod bad_request;
 mod doubt;
 pub mod edge;
+pub mod extent;
 mod field;
 mod head;
+pub mod measured;
 pub mod meta;
 pub mod reader;
 mod redirect;
@@ -17,10 +20,18 @@ mod status;
 pub mod unique;
 pub mod uri;
 
-pub use body::Extent;
+/// What is known of a message-body.
+pub mod body {
+    pub use super::extent::undone;
+    pub use super::measured::Measured;
+}
+
+pub use bad_head::BadHead;
+pub use bad_request::BadRequest;
 pub use doubt::Doubt;
+pub use extent::Extent;
 pub use meta::Peer;
 pub use reader::Reader;
-pub use request::{BadRequest, Request};
-pub use response::{BadHead, Head, StatusCode};
+pub use request::Request;
+pub use response::{Head, StatusCode};
 pub use script::{ScriptPath, Unmounted};

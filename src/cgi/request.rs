@@ -1,29 +1,12 @@
 //! A request as its meta-variables say it (RFC 3875 4.1), checked once; the message-body is never
 //! seen.
 
-use std::fmt;
-
-use super::body::{Extent, is_chunked};
+pub use super::bad_request::BadRequest;
 use super::doubt::{self, Doubt};
+use super::extent::{Extent, is_chunked};
 use super::meta::{Peer, admitted};
 use super::redirect::{self, Redirect};
-use super::script::ScriptPath;
 use super::unique::{Meta, merge_duplicates};
-
-/// What can be wrong with a request's meta-variables. Each is a 400.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadRequest {
-    /// CONTENT_LENGTH is not a number of up to 64 bits in digits.
-    ContentLength,
-    /// A name came twice, with different values.
-    Duplicate,
-    /// A name has no character.
-    EmptyName,
-    /// A name holds `=` or NUL, which an environment can't.
-    Name,
-    /// A value holds NUL.
-    Value,
-}
 
 /// A request's meta-variables: in the order they came, each name once, only those that the peer may
 /// send.
@@ -99,32 +82,6 @@ impl<'a> Request<'a> {
             request.meta.push((b"GATEWAY_INTERFACE", b"CGI/1.1"));
         }
         Ok(request)
-    }
-
-    /// The same request with its path divided otherwise. What was made of another PATH_INFO goes with it.
-    pub fn at<'b>(&self, path: &'b ScriptPath) -> Request<'b>
-    where
-        'a: 'b,
-    {
-        let (script_name, path_info) = (&path.script_name[..], &path.path_info[..]);
-        let is_same = self.value("PATH_INFO").unwrap_or_default() == path_info;
-        let kept = self.meta.iter().copied().filter(|(name, _)| match *name {
-            b"PATH_INFO" | b"SCRIPT_NAME" => false,
-            b"PATH_TRANSLATED" => is_same,
-            _ => true,
-        });
-        let mut meta: Meta<'b> = kept.collect();
-        meta.push((b"SCRIPT_NAME", script_name));
-        // RFC 3875 4.1.5: nothing follows the script's name.
-        if !path_info.is_empty() {
-            meta.push((b"PATH_INFO", path_info));
-        }
-        Request {
-            meta,
-            content_length: self.content_length,
-            doubt: self.doubt,
-            is_error_page: self.is_error_page,
-        }
     }
 
     /// nginx with `scgi_request_buffering off` counts in CONTENT_LENGTH what it has got by then, and sends the rest
@@ -251,20 +208,6 @@ impl<'a> Request<'a> {
         self.method() == b"HEAD"
     }
 }
-
-impl fmt::Display for BadRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            BadRequest::ContentLength => "CONTENT_LENGTH is not a number",
-            BadRequest::Duplicate => "a meta-variable came twice with different values",
-            BadRequest::EmptyName => "a meta-variable has an empty name",
-            BadRequest::Name => "a meta-variable has '=' or NUL in its name",
-            BadRequest::Value => "a meta-variable has NUL in its value",
-        })
-    }
-}
-
-impl std::error::Error for BadRequest {}
 
 fn check(name: &[u8], value: &[u8]) -> Result<(), BadRequest> {
     if name.is_empty() {

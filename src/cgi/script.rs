@@ -53,16 +53,10 @@ fn path(request: &Request<'_>) -> Vec<u8> {
         b"" => own,
         // `*` is no path, and below no mount.
         request_uri => match uri::path(request_uri) {
-            Some(path) => resolved_as(&path, &own),
+            Some(path) => uri::resolved_as(&path, &own),
             None => request_uri.to_vec(),
         },
     }
-}
-
-/// As the web server has resolved the path that it gives: they merge empty segments unless told otherwise.
-pub(super) fn resolved_as(path: &[u8], own: &[u8]) -> Vec<u8> {
-    let merges = !own.is_empty() && !uri::has_empty_segment(own);
-    uri::resolved(path, merges)
 }
 
 impl ScriptPath {
@@ -71,6 +65,29 @@ impl ScriptPath {
             script_name: script_name.to_vec(),
             path_info: path_info.to_vec(),
         }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The same request with its path divided otherwise. What was made of another PATH_INFO goes with it.
+    pub fn at<'b>(&self, path: &'b ScriptPath) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        let (script_name, path_info) = (&path.script_name[..], &path.path_info[..]);
+        let is_same = self.value("PATH_INFO").unwrap_or_default() == path_info;
+        let kept = self.meta().iter().copied().filter(|(name, _)| match *name {
+            b"PATH_INFO" | b"SCRIPT_NAME" => false,
+            b"PATH_TRANSLATED" => is_same,
+            _ => true,
+        });
+        let script_name = (&b"SCRIPT_NAME"[..], script_name);
+        // RFC 3875 4.1.5: without one, nothing follows the script's name.
+        let path_info = (!path_info.is_empty()).then_some((&b"PATH_INFO"[..], path_info));
+        self.with_meta(
+            kept.chain([script_name]).chain(path_info),
+            self.content_length(),
+        )
     }
 }
 

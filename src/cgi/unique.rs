@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::request::BadRequest;
+use super::bad_request::BadRequest;
 
 /// A web server sends some 20 to 50: in most requests nothing is allocated.
 pub(super) type Meta<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;

@@ -53,7 +53,7 @@ pub fn decoded(text: &[u8]) -> Vec<u8> {
 
 /// Without dot segments (RFC 3986 5.2.4), which every web server resolves before a script sees a path: one that
 /// opens files by its PATH_INFO relies on that. `merges`: nor with empty segments.
-pub(super) fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
+fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
     let mut resolved = Vec::with_capacity(path.len());
     let mut segments = path.split(|&byte| byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
@@ -78,8 +78,14 @@ pub(super) fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
     resolved
 }
 
+/// As the web server has resolved the path that it gives: they merge empty segments unless told otherwise.
+pub(super) fn resolved_as(path: &[u8], own: &[u8]) -> Vec<u8> {
+    let merges = !own.is_empty() && !has_empty_segment(own);
+    resolved(path, merges)
+}
+
 /// Whether there are two slashes beside each other.
-pub(super) fn has_empty_segment(path: &[u8]) -> bool {
+fn has_empty_segment(path: &[u8]) -> bool {
     memmem::find(path, b"//").is_some()
 }
 

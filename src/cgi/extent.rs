@@ -1,7 +1,4 @@
-//! How far a request's message-body goes, and what its meta-variables say once it was read to its end; its bytes are
-//! never seen.
-
-use super::request::Request;
+//! How far a request's message-body goes, by the meta-variables that say so; its bytes are never seen.
 
 /// How far a message-body goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,40 +10,6 @@ pub enum Extent {
     /// To its end, wherever that is: the client sent it in chunks (RFC 9112 7.1), and the web server has put them
     /// together without waiting for the last one.
     ToEnd,
-}
-
-/// The length of a message-body that was read to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measured {
-    bytes: u64,
-    digits: String,
-}
-
-impl Measured {
-    /// In bytes.
-    pub fn new(bytes: u64) -> Measured {
-        Measured {
-            bytes,
-            digits: bytes.to_string(),
-        }
-    }
-
-    /// The same number.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// As CONTENT_LENGTH says it.
-    pub fn digits(&self) -> &[u8] {
-        self.digits.as_bytes()
-    }
-
-    /// The request as if the client had said the length.
-    pub fn request<'a>(&'a self, request: &'a Request<'_>) -> Request<'a> {
-        let length = (&b"CONTENT_LENGTH"[..], self.digits());
-        let rest = request.meta().iter().copied().filter_map(undone);
-        request.with_meta(std::iter::once(length).chain(rest), Some(self.bytes))
-    }
 }
 
 /// A meta-variable of a request whose message-body was measured: what was said of its length is gone, `chunked` is
@@ -86,6 +49,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::meta::Peer;
+    use super::super::request::Request;
     use super::*;
 
     const STRANGER: Peer = Peer::Foreign { trusted: false };
@@ -125,32 +89,6 @@ mod tests {
             }
         }
         assert_eq!(request(&[], Peer::Own).extent(), None);
-    }
-
-    #[test]
-    fn what_a_measured_request_says() {
-        let measured = Measured::new(70_000);
-        for (encoding, left) in [("chunked", None), ("gzip, br , Chunked,", Some("gzip, br"))] {
-            let given = [
-                ("REQUEST_METHOD", "POST"),
-                ("HTTP_TRANSFER_ENCODING", encoding),
-                ("HTTP_X", "1"),
-            ];
-            let mut request = request(&given, Peer::Own);
-            if encoding == "chunked" {
-                // Said and not true.
-                let said = (&b"CONTENT_LENGTH"[..], &b"5"[..]);
-                request = request.with_meta(request.meta().iter().copied().chain([said]), Some(5));
-            }
-            let now = measured.request(&request);
-            assert_eq!(now.extent(), Extent::Length(70_000));
-            assert_eq!(now.content_length(), Some(70_000));
-            assert_eq!(now.value("CONTENT_LENGTH"), Some(&b"70000"[..]));
-            let encoding = now.value("HTTP_TRANSFER_ENCODING");
-            assert_eq!(encoding, left.map(str::as_bytes));
-            assert_eq!(now.value("HTTP_X"), Some(&b"1"[..]));
-            assert_eq!(now.meta().len(), 3 + usize::from(left.is_some()));
-        }
     }
 
     proptest! {
