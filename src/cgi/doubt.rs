@@ -15,7 +15,6 @@
 //! So nothing counted means one of two things. A subrequest is not for the path that the client asked for. Nor is a
 //! request whose path nginx has rewritten, but that mostly keeps a part of it.
 
-use super::request::Request;
 use super::uri;
 
 /// A message-body of which nothing may come. Once a byte of it has come, there is no doubt.
@@ -32,11 +31,9 @@ pub enum Doubt {
 }
 
 /// Whether the path that nginx asks for is the client's; `None` if it is, or that can't be known.
-pub(super) fn of_path(request: &Request<'_>) -> Option<Doubt> {
-    let document_uri = request
-        .value("DOCUMENT_URI")
-        .filter(|uri| !uri.is_empty())?;
-    let asked = uri::path(request.value("REQUEST_URI")?)?;
+pub(super) fn of_path(request_uri: Option<&[u8]>, document_uri: Option<&[u8]>) -> Option<Doubt> {
+    let document_uri = document_uri.filter(|uri| !uri.is_empty())?;
+    let asked = uri::path(request_uri?)?;
     let asked = uri::resolved_as(&asked, document_uri);
     if asked == document_uri {
         return None;
@@ -61,6 +58,7 @@ pub(super) fn of_path(request: &Request<'_>) -> Option<Doubt> {
 mod tests {
     use super::*;
     use crate::cgi::meta::Peer;
+    use crate::cgi::request::Request;
 
     #[test]
     fn whose_path_it_is() {
@@ -85,12 +83,10 @@ mod tests {
             ("/app/a/b", "/app", Some(Rewritten)),
         ];
         for (request_uri, document_uri, doubt) in cases {
-            let pairs = [("REQUEST_URI", request_uri), ("DOCUMENT_URI", document_uri)];
-            let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            let request = Request::from_meta(pairs, Peer::Own).unwrap();
-            assert_eq!(of_path(&request), doubt, "{request_uri} {document_uri}");
-            let alone = Request::from_meta([pairs[1]], Peer::Own).unwrap();
-            assert_eq!(of_path(&alone), None);
+            let (asked, own) = (Some(request_uri.as_bytes()), Some(document_uri.as_bytes()));
+            assert_eq!(of_path(asked, own), doubt, "{request_uri} {document_uri}");
+            assert_eq!(of_path(None, own), None);
+            assert_eq!(of_path(asked, None), None);
         }
     }
 

@@ -102,7 +102,7 @@ impl<'a> Request<'a> {
                         *value = digits;
                     }
                 }
-                self.doubt = doubt::of_path(self).filter(|_| counted == 0);
+                self.doubt = self.doubt_of_path().filter(|_| counted == 0);
             }
             (Some(counted), _) => self.doubt = (counted > 0).then_some(Doubt::Counted),
             (None, _) => {}
@@ -158,8 +158,12 @@ impl<'a> Request<'a> {
     /// without a message-body, too.
     pub fn doubt_of_cgi(&self) -> Option<Doubt> {
         let has_body = self.content_length.is_some_and(|length| length > 0);
-        let doubt = has_body.then(|| doubt::of_path(self)).flatten();
+        let doubt = has_body.then(|| self.doubt_of_path()).flatten();
         (doubt == Some(Doubt::Elsewhere)).then_some(Doubt::Cgi)
+    }
+
+    fn doubt_of_path(&self) -> Option<Doubt> {
+        doubt::of_path(self.value("REQUEST_URI"), self.value("DOCUMENT_URI"))
     }
 
     /// How far the message-body goes. A length wins: who said it has undone the chunks.
