@@ -1,15 +1,19 @@
-# What an application has started and left running, and its end. It knows marks of processes and signals; it refuses
-# to know requests and the daemon's channel.
+# A part of the adaptor; all parts are pasted into one source (wsgi.py).
+# Takes: flush from wsgi.py.
+# Gives: AT_IMPORT, Begun, LAST_WORDS, ZYGOTE.
 #
-# Theory of operation. What a generation began ends with it. All that an application starts inherits a mark, also what
-# makes a session of its own or loses its parent: the soft value of RLIMIT_LOCKS, a resource limit to which the kernel
-# has given no meaning since 2.4. It says under which daemon and by which zygote or worker, the owner, a process was
-# started, and whether at the import. When the owner ends, all that was started at the import ends with it, and so does
-# what a request has started, unless that made a session of its own (`git gc --auto`, a mail job): SIGTERM, and SIGKILL
-# a second later. This comes last at exit, after the application's own exit handlers.
+# The processes that an application has started and left running, and their end. It knows marks of processes and signals;
+# it refuses to know requests and the daemon's channel.
 #
-# Where the owner dies without a word, the daemon does that. Where the daemon dies, its zygotes do it for everything
-# that has its mark, once the workers are gone.
+# Theory of operation. What a generation has started ends with it. Every process that an application starts inherits a
+# mark, also if it makes a session of its own or loses its parent: the soft value of RLIMIT_LOCKS, a resource limit to
+# which the kernel has given no meaning since 2.4. The mark says under which daemon the process was started, by which
+# zygote or worker (the owner), and whether during the import. When the owner ends, it ends all that was started during
+# the import, and also what a request has started, unless that made a session of its own (`git gc --auto`, a mail job):
+# by SIGTERM, and SIGKILL a second later. This comes last at exit, after the application's own exit handlers.
+#
+# If the owner is killed, the daemon does that (src/sys/mark.rs). If the daemon dies, its zygotes do it for all that has
+# the daemon's mark, once the workers are gone.
 
 from _signal import ITIMER_REAL, SIGALRM, SIGKILL, setitimer
 from resource import getrlimit, prlimit, setrlimit

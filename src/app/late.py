@@ -1,6 +1,10 @@
-# What a response that goes wrong needs, or one that is late, as text until then. It shares the names of wsgi.py, and
-# where there is a message-body, of streams.py. It knows what the client and the operator are told; it refuses to know
-# the daemon.
+# A part of the adaptor; all parts are pasted into one source (wsgi.py).
+# Takes: DROPPED, INTERRUPT, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py.
+# Gives: disown_only, drop, fail, hold_signal, interrupted, is_for_error, name_server, oversee, release_signal, show,
+# start_again.
+#
+# What is needed when a request fails, is overdue or is unusual: text until then (later()). It knows what the client and
+# the operator are told; it refuses to know the daemon. The names of streams.py are there only with a message-body.
 
 def show(error):
     """The traceback to stderr, without our own frames at its top."""

@@ -1,16 +1,20 @@
-# Which files the application was loaded from, and whether they are still what they were. It knows
-# imports and signatures; it refuses to know when anybody looks, or what follows from a change.
+# A part of the adaptor; all parts are pasted into one source (wsgi.py).
+# Takes: later, path_stats from wsgi.py; OURS from streams.py.
+# Gives: BEFORE, Journal, NOTED, Watch, files, is_host_s, noting_path_stats, now_settled, signature, suspects,
+# unstable.
 #
-# A file's signature is taken before the import reads it: if it is written meanwhile, the signature is
-# the older one, and the change is seen later. Only where nobody tells us before (an extension module,
-# what was there before us) it is taken afterwards, and then not relied on if the file changed since
-# the import began. A file counts under the path that it was imported by: a release that is a symlink
-# changes with the symlink.
+# Which files the application was loaded from, and whether they are still what they were. It knows imports and
+# signatures; it refuses to know when to look, and what follows from a change.
 #
-# All generations and their workers share one file in memory, the journal, since the one that looks is
-# not the only one that imports. A worker puts down there what it imported later; a generation that can't
-# be imported, what it had loaded and where the mistake may be: the generation before it serves on, and
-# is the one that will see it mended. POSIX locks guard it, which the kernel takes from the dead.
+# A file's signature is taken before the import reads the file: if the file is written meanwhile, the signature is the
+# older one, and the change is seen later. For some files we learn of the import only afterwards: extension modules, and
+# what was imported before us. Their signature is taken then, and is not relied on if the file changed since the import
+# began. A file counts under the path that it was imported by: a release that is a symlink changes with the symlink.
+#
+# All generations and their workers share one file in memory, the journal, since the zygote that looks is not the only
+# process that imports. A worker records there what it imports later. A generation that can't be imported records what it
+# had loaded, and the files in which the mistake may be: the generation before it serves on, and sees when the mistake is
+# mended. POSIX locks guard the journal; when a process ends, the kernel releases its locks.
 
 later('streams')
 later('late')

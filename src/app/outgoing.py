@@ -1,18 +1,23 @@
-# The response's way to a client that may be slow. It knows the client's descriptor and the spool; it
-# refuses to know what the bytes mean.
+# A part of the adaptor; all parts are pasted into one source (wsgi.py).
+# Takes: POLLIN, POLLOUT, fits, ready, unlinked from streams.py.
+# Gives: AT_ONCE, Outgoing.
 #
-# Theory of operation. A worker writes to the client as long as it takes. Where it takes nothing, the
-# worker waits, but not longer than its patience for each ENOUGH_TAKEN bytes: then the client is slow, and
-# the rest of the block goes to an unlinked file. `spooled` gives the daemon that file, `more` says that
-# there is more in it. The daemon sends while the application goes on, and after the worker is done.
-# The file's own offset, which both share, is how far it has got; bytes are sent in their order since
-# we write to the client only when the offset has reached the end. Then the file is cut to nothing
-# before the offset is set back, so that nothing is sent twice; and what is on its way through a pipe
-# are pages that are the file's no more, so that nothing written later shows in them.
+# The response's way to a client that may be slow. It knows the client's descriptor and the spool; it refuses to know what
+# the bytes mean.
 #
-# No room is reserved in the file: it would be there for the daemon to send before it is written. What
-# has no room is still in our hands. Where the spool is full the client is waited for: by us if nothing
-# is in the file, else by the daemon, which answers our `full` by `empty` once all is sent.
+# Theory of operation. A worker writes to the client as long as the client takes bytes. When it takes none, the worker
+# waits, but for each ENOUGH_TAKEN bytes no longer than its patience: a client that needs longer is slow, and the rest of
+# the block goes to an unlinked file, the spool file. `spooled` gives the daemon that file, `more` says that there is more
+# in it. The daemon sends it while the application goes on, and after the worker is done.
+#
+# The file's own offset, which worker and daemon share, says how far the daemon has got. Bytes are sent in their order,
+# since we write to the client only when the offset has reached the end of the file. The file is then truncated before the
+# offset is set back, so that nothing is sent twice. The pages that are still on their way through a pipe no longer belong
+# to the file, so what is written later does not show in them.
+#
+# No room is reserved in the file: the daemon would send it before it is written. What finds no room is still in our
+# hands. When the spool is full, the client is waited for: by us if the file is empty, else by the daemon, which answers
+# our `full` with `empty` once all is sent.
 
 from _socket import AF_UNIX, MSG_DONTWAIT, SCM_RIGHTS, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
 from sys import byteorder
@@ -65,7 +70,7 @@ class Outgoing:
             if not self.waited:
                 self.taken = 0  # what filled the kernel's buffers was taken by nobody
             began = time.monotonic()
-            patience = LITTLE_PATIENCE if self.worker.is_wanted() else PATIENCE
+            patience = LITTLE_PATIENCE if self.worker.board.is_wanted() else PATIENCE
             left = max(patience - self.waited, 0) if patient else None
             if self.fd not in ready(left, (self.fd, POLLOUT), *self.beside()):
                 self.read_beside()
@@ -113,7 +118,7 @@ class Outgoing:
             raise BrokenPipeError('the client is gone')
         whole = view
         try:
-            if not self.worker.has_room(len(view), self.tail):
+            if not self.worker.board.has_room(len(view), self.tail):
                 return whole
             if self.file is None:
                 self.file = unlinked()

@@ -1,5 +1,9 @@
-# What a request with a message-body needs, or a response that does not go out at once, as text until then. It shares
-# the names of wsgi.py. It knows descriptors; it refuses to know the daemon.
+# A part of the adaptor; all parts are pasted into one source (wsgi.py).
+# Takes: PATH, above from wsgi.py.
+# Gives: FileWrapper, IN_MEMORY, OURS, POLLIN, POLLOUT, complain, fits, give_body, poll, put_beside, ready, unlinked.
+#
+# What a request with a message-body needs, and a response that does not go out in one write: text until then (later()).
+# It knows descriptors; it refuses to know the daemon.
 
 OWN = {}  # name: module
 LIBRARY = (LIBRARY or '').rpartition('/')[0]

@@ -1,27 +1,33 @@
-# polycgi: runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two
-# descriptors of a client and the header of a request; it refuses to know web servers, queues,
-# time-outs and configuration.
+# The first part of the adaptor; all parts are pasted into one source, with one namespace (by wsgi.rs).
+# Takes: FileWrapper, complain, give_body, put_beside from streams.py; disown_only, drop, fail, hold_signal,
+# interrupted, is_for_error, name_server, oversee, release_signal, start_again from late.py.
+# Gives: DROPPED, INTERRUPT, PATH, Request, above, at_fork, copy, excepthook, flush, frames_of_threads, later, load,
+# path_stats, settle.
 #
-# A request is a netstring of meta-variables, one descriptor to read the message-body from and one
-# to write the response to. Both ways build the same Request from these; a CGI has one, a worker one
-# after the other. The client's descriptors are close-on-exec, above 2, and closed in what the
-# application forks; fd 1 goes where fd 2 goes, so that print() can't end up in a response.
+# Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and the
+# header of a request; it refuses to know web servers, queues and configuration.
 #
-# What a CGI costs is its start, and most of ours is compiling: 7 us a line. So nothing is imported
-# that the interpreter has not loaded anyway, and what a plain GET does not need is text until then.
+# A request is a netstring of meta-variables, one descriptor to read the message-body from and one to write the response
+# to. Both ways build the same Request from these; a CGI has one, a worker one after the other. The client's descriptors
+# are close-on-exec, above 2, and closed in what the application forks; fd 1 goes where fd 2 goes, so that print() can't
+# end up in a response.
 #
-# This file is what both ways have in common; wsgi.rs puts together what the interpreter gets. A CGI
-# gets this file, with streams.py and late.py as texts for later. A pool gets loaded.py, outgoing.py, begun.py
-# and pool.py behind it, and all of them share one namespace.
+# The parts. This one is for both ways. It carries streams.py and late.py as texts, which later() runs when a request
+# needs them. A CGI gets no more than that; a pool gets all the other parts behind it, in the order of POOL in wsgi.rs.
+# Each part names at its head what it takes from the others and gives to them; what this part imports, all of them have.
 #
-# An application may replace functions of any module and builtins, as gevent does, and have a module of its
-# own of any name. So:
-# - `imp`, `io`, `os` (which is posix), `stat` and `time` are copies, made before the application is imported, and
-#   so are the builtins that our functions find. `sys` is the real one: later on, only its `stdout` and
-#   `stderr` are used, and those are the application's.
-# - An import statement stands at the head of a file, so it runs before the application's folder is on sys.path. What
-#   is imported here is there already, or built in. What a pool imports is found in the standard library first, and
-#   taken out of sys.modules before the application is imported, which gets its own.
+# What a CGI costs is its start, and most of ours is compiling: 7 us a line. So nothing is imported that the interpreter
+# has not loaded anyway, and what a plain GET does not need is text. Comment lines are left out by wsgi.rs, and cost
+# nothing.
+#
+# An application may replace functions of any module and builtins, as gevent does, and have a module of its own of any
+# name. So:
+# - `imp`, `io`, `os` (which is posix), `stat` and `time` are copies, made before the application is imported, and so are
+#   the builtins that our functions find. `sys` is the real one: later on, only its `stdout` and `stderr` are used, and
+#   those are the application's.
+# - An import statement stands at the head of a part, so it runs before the application's folder is on sys.path. What is
+#   imported here is there already, or built in. What a pool imports is found in the standard library first, and taken
+#   out of sys.modules before the application is imported, which gets its own.
 # - What may be needed after that is got by own().
 
 import sys

@@ -26,10 +26,15 @@ const LATER: [(&str, &str); 2] = [
     ("LATE.PY", include_str!("late.py")),
 ];
 /// What only a pool needs, behind the adaptor and in this order.
-const POOL: [&str; 4] = [
+const POOL: [&str; 9] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
     include_str!("begun.py"),
+    include_str!("channel.py"),
+    include_str!("board.py"),
+    include_str!("zygote.py"),
+    include_str!("served.py"),
+    include_str!("worker.py"),
     include_str!("pool.py"),
 ];
 /// What the dead man's switch of a worker leaves a daemon to end it: for a dump, a tidy end, and a kill.
@@ -279,6 +284,7 @@ fn header_file(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::memory::{Board, Told};
 
     #[test]
     fn the_adaptor_is_put_together() {
@@ -290,5 +296,17 @@ mod tests {
         assert!(cgi.contains("class Body") && !cgi.contains("class Zygote"));
         assert!(pool.contains("class Zygote") && pool.starts_with(&cgi));
         assert!(pool.len() < 128 << 10, "MAX_ARG_STRLEN");
+    }
+
+    #[test]
+    fn the_adaptor_knows_the_board_s_layout() {
+        let size = format!("\nBOARD = {}  #", Board::LEN);
+        let parts = [Board::WRITTEN, Board::MOVED, Board::TOLD, Board::SPOOL];
+        let parts = parts.map(|at| at.to_string()).join(", ");
+        let parts = format!("\nWRITTEN, MOVED, TOLD, SPOOL = {parts}  #");
+        let overdue = format!("\nOVERDUE = {}\n", Told::Overdue as u8);
+        for line in [size, parts, overdue] {
+            assert!(pool_part().contains(&line), "{line}");
+        }
     }
 }

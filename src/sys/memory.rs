@@ -73,9 +73,19 @@ impl Words {
     }
 }
 
-/// What the daemon and its workers tell one another without a message, in a few pages that have a descriptor and no
-/// name: for each worker whether it has written to its client, how many blocks have moved, and what it is to know of
-/// its request; how full the spool is, and how many wait.
+/// What the daemon and its workers tell one another without a message: a file in memory that all of them map. The
+/// workers' side is `src/app/board.py`. Numbers are in the host's byte order, and each is read and written whole.
+///
+/// | from byte | for | type | written by | what |
+/// | --- | --- | --- | --- | --- |
+/// | 0 | each worker | u8 | the worker | 1 before its first write to the client; the daemon sets it to 0 |
+/// | 4096 | each worker | u32 | the worker | blocks that it has read or written since its start; wraps |
+/// | 8192 | each worker | u8 | the daemon | what the worker must know of its request: [`Told`] |
+/// | 12288 | all | u64 | the daemon | bytes in the spool |
+/// | 12296 | all | u64 | the daemon | the most bytes that the spool may hold |
+/// | 12304 | all | u64 | the daemon | requests that wait for a worker |
+///
+/// `each worker`: a place for each of [`Board::WORKERS`], by the worker's index.
 #[derive(Debug)]
 pub struct Board {
     map: Map,
@@ -99,14 +109,14 @@ impl Board {
     pub const LEN: usize = 16_384;
     /// The most workers that there is room for.
     pub const WORKERS: u16 = 1024;
-    /// A byte for each worker, which it sets before its first write to a client.
-    const WRITTEN: usize = 0;
-    /// A number of 32 bits for each worker, which it increments when a block was read or taken.
-    const MOVED: usize = 4096;
-    /// A byte for each worker, which the daemon sets ([`Told`]).
-    const TOLD: usize = 8192;
-    /// Three numbers of 64 bits: bytes in the spool, the most that there may be, and how many wait for a worker.
-    const SPOOL: usize = 12_288;
+    /// From which byte on a worker says whether it has written.
+    pub const WRITTEN: usize = 0;
+    /// From which byte on a worker counts its blocks.
+    pub const MOVED: usize = 4096;
+    /// From which byte on a worker is told of its request.
+    pub const TOLD: usize = 8192;
+    /// From which byte on the numbers for all workers stand.
+    pub const SPOOL: usize = 12_288;
 
     /// A new board.
     pub fn new() -> io::Result<Board> {

@@ -18,18 +18,26 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, 'apps')
+POOL = ('loaded', 'outgoing', 'begun', 'channel', 'board', 'zygote', 'served', 'worker', 'pool')  # as in wsgi.rs
+PARTS = ('wsgi', 'streams', 'late', *POOL)
+
+
+def lines(name):
+    """Those of a part of the adaptor."""
+    with open(os.path.join(HERE, '..', '..', 'src', 'app', name + '.py')) as file:
+        return file.readlines()
+
 
 def source(name):
-    """A part of the adaptor, without its comments."""
-    with open(os.path.join(HERE, '..', '..', 'src', 'app', name + '.py')) as file:
-        return ''.join('\n' if line.lstrip().startswith('#') else line for line in file)
+    """The part without its comments."""
+    return ''.join('\n' if line.lstrip().startswith('#') else line for line in lines(name))
 
 
 CGI_SOURCE = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
-SOURCE = CGI_SOURCE + ''.join(map(source, ('loaded', 'outgoing', 'begun', 'pool')))
+SOURCE = CGI_SOURCE + ''.join(map(source, POOL))
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
 DEADLINE = 60  # seconds for any one test where nothing else runs
-BOARD = 16384
+BOARD = 16384  # bytes; src/sys/memory.rs describes it
 MOVED, TOLD, SPOOL = 4096, 8192, 12288  # where its parts begin
 GONE, OVERDUE = 1, 2
 SPAWN = 0.04  # seconds that an interpreter's start and end take there, at most

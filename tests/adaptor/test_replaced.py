@@ -8,7 +8,6 @@ import tempfile
 
 import peer
 
-PARTS = 'wsgi', 'streams', 'late', 'loaded', 'outgoing', 'begun', 'pool'
 SHADOW = """
 import %s
 
@@ -103,7 +102,7 @@ class Shadowed(peer.Case):
 
     def names(self):
         found = set()
-        for name in PARTS:
+        for name in peer.PARTS:
             for node in ast.walk(part(name)):
                 if isinstance(node, ast.Import):
                     found.update(alias.name for alias in node.names)
@@ -115,7 +114,7 @@ class Shadowed(peer.Case):
         return sorted(found)
 
     def test_imports_stand_at_the_head(self):
-        for name in PARTS:
+        for name in peer.PARTS:
             tree = part(name)
             for node in ast.walk(tree):
                 if isinstance(node, (ast.Import, ast.ImportFrom)):
