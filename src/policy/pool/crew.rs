@@ -129,7 +129,7 @@ impl Crew {
         self.by_id.remove(&id)
     }
 
-    pub(super) fn idles(&mut self, id: WorkerId, now: Duration) {
+    pub(super) fn make_idle(&mut self, id: WorkerId, now: Duration) {
         if let Some(worker) = self.by_id.get_mut(&id) {
             worker.state = State::Idle { since: now };
             worker.was_ready = true;
@@ -189,16 +189,16 @@ impl Crew {
 
     /// Its request has taken too long.
     pub(super) fn interrupt(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        self.is_stuck(id, now);
+        self.mark_stuck(id, now);
         actions.push(Action::Interrupt(id));
     }
 
     pub(super) fn kill(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        self.is_stuck(id, now);
+        self.mark_stuck(id, now);
         actions.push(Action::Kill(id));
     }
 
-    fn is_stuck(&mut self, id: WorkerId, now: Duration) {
+    fn mark_stuck(&mut self, id: WorkerId, now: Duration) {
         if let Some(worker) = self.by_id.get_mut(&id) {
             worker.state = State::Stuck;
             worker.request = None;

@@ -419,7 +419,7 @@ impl Pool {
     fn begin_due(&self) -> Option<Duration> {
         match self.code.next {
             Next::Wanted if self.may_renew() => Some(Duration::ZERO),
-            Next::Asleep if self.may_renew() && !self.nobody_waits() => Some(Duration::ZERO),
+            Next::Asleep if self.may_renew() && self.has_requests() => Some(Duration::ZERO),
             // A look comes first: what it finds is begun at once, and waited for.
             Next::Failed { not_before } if self.may_renew() && !self.queue.is_empty() => {
                 let looked = self.code.hold.filter(|_| self.code.is_looking);

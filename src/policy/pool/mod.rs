@@ -226,7 +226,7 @@ impl Pool {
             }
             Event::Left => self.phase = self.phase.left(),
             Event::Looked { changed } => self.looked(changed, now),
-            Event::NotTaken(worker) if self.is_busy(worker) => self.is_free(worker, now, actions),
+            Event::NotTaken(worker) if self.is_busy(worker) => self.release(worker, now, actions),
             Event::NotTaken(_) => {}
             Event::Progress { worker, moved } if self.is_busy(worker) => {
                 self.crew
@@ -295,7 +295,7 @@ impl Pool {
         };
         self.spawning = Pause::default();
         if self.switch_or_serve(id, generation, now, actions) {
-            self.crew.idles(id, now);
+            self.crew.make_idle(id, now);
         } else {
             self.crew.retire(id, actions);
         }
@@ -307,14 +307,14 @@ impl Pool {
     }
 
     /// It can take another request, if it is still to.
-    fn is_free(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+    fn release(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let is_last_hope = self.is_last_hope(id);
         let serves = |worker: &Worker| {
             Some(worker.generation) == self.code.current
                 && (worker.requests < worker.share || is_last_hope)
         };
         if self.crew.get(id).is_some_and(serves) {
-            self.crew.idles(id, now);
+            self.crew.make_idle(id, now);
         } else {
             self.crew.retire(id, actions);
         }
@@ -354,7 +354,7 @@ impl Pool {
                     worker.state = State::Retiring;
                     worker.request = None;
                 } else {
-                    self.is_free(id, now, actions);
+                    self.release(id, now, actions);
                 }
             }
             State::Stuck => {

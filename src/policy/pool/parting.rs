@@ -76,7 +76,7 @@ impl Pool {
             self.leave(reason, actions);
         }
         if let Phase::Left(reason) = self.phase
-            && self.nobody_waits()
+            && !self.has_requests()
         {
             self.crew.retire_down_to(0, actions);
             if self.crew.len() == 0 {
@@ -91,7 +91,7 @@ impl Pool {
     pub(super) fn exit_due(&self) -> Option<(Duration, Reason)> {
         // One that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
         let rests = self.limits.stays && (!self.has_code() || self.is_reloading());
-        if self.phase != Phase::Serving || rests || self.crew.any_runs() || !self.nobody_waits() {
+        if self.phase != Phase::Serving || rests || self.crew.any_runs() || self.has_requests() {
             return None;
         }
         let limits = &self.limits;
@@ -111,7 +111,8 @@ impl Pool {
         }
     }
 
-    pub(super) fn nobody_waits(&self) -> bool {
-        self.queue.is_empty() && self.announced.is_empty()
+    /// A request waits, or its body is still to come.
+    pub(super) fn has_requests(&self) -> bool {
+        !self.queue.is_empty() || !self.announced.is_empty()
     }
 }
