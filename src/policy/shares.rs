@@ -78,8 +78,8 @@ pub struct Shares<O> {
     bytes: usize,
 }
 
-/// Whether it is a stranger, and which origin it is: a new `listen-allow` makes strangers of those who connect from then
-/// on, or no longer, and those who are there keep their places as what they were.
+/// Whether it is a stranger, and which origin it is: a new `listen-allow` makes strangers of those who connect from
+/// then on, or no longer, and those who are there keep their places as what they were.
 type Key<O> = (bool, O);
 
 /// The same with what it has of something in between. The highest loses something first.

@@ -1,5 +1,5 @@
-//! The workers of all generations, who of them is idle, and when the time of one is over. Knows nothing of who waits,
-//! or why one is to go.
+//! The workers of all generations, which of them are idle, and when the time of one is over. Knows nothing of waiting
+//! requests, or of why a worker is to leave.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::words::{Action, Generation, Limits, State, WorkerId};
 use crate::policy::queue::Waiting;
 
-/// A busy worker is asked for progress so many times within `request-timeout`: no request that stands still goes on for
-/// longer than this and a part of it, which is below the 60 s at which web servers give up.
+/// How often a busy worker is asked for progress within `request-timeout`. So a request without progress is found at
+/// the latest after that time and a quarter of it: before the 60 s after which web servers give up.
 const LOOKS: u32 = 4;
-/// One that was told to end and did not is killed after this long, and again.
+/// A worker that was told to end and did not is killed after this long, and again.
 pub(super) const KILL_PAUSE: Duration = Duration::from_secs(5);
 
 /// One worker, for `status`.
@@ -34,11 +34,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// It has a request, answered in time or not.
+    /// It has a request, in time or overdue.
     pub(super) fn has_request(&self) -> bool {
         match self.state {
             State::Busy { .. } => true,
-            // One that was killed since it did not start never had one.
+            // One that was killed because it did not start never had one.
             State::Stuck => self.was_ready,
             State::Idle { .. } | State::Retiring | State::Starting => false,
         }
@@ -60,7 +60,7 @@ impl Worker {
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     by_id: BTreeMap<WorkerId, Worker>,
-    /// Idle workers, the hottest last. All are of the generation that serves.
+    /// Idle workers, the one that became idle last at the end. All are of the generation that serves.
     idle: Vec<WorkerId>,
     spawned: u32,
 }
@@ -95,7 +95,7 @@ impl Crew {
         self.by_id.values().any(Worker::has_request)
     }
 
-    /// Asks for a new one, under the lowest number that is free.
+    /// Asks for a new worker, under the lowest free number.
     pub(super) fn spawn(
         &mut self,
         generation: Generation,
@@ -138,7 +138,7 @@ impl Crew {
         }
     }
 
-    /// Gives a request to the worker that was idle last: its caches are hot.
+    /// Gives a request to the worker that became idle last: its caches are hot.
     pub(super) fn dispatch(
         &mut self,
         request: Waiting,
@@ -159,7 +159,7 @@ impl Crew {
         }
     }
 
-    /// The worker that was idle for longest, and since when.
+    /// The worker that has been idle for longest, and since when.
     pub(super) fn coldest(&self) -> Option<(WorkerId, Duration)> {
         let id = *self.idle.first()?;
         match self.by_id.get(&id)?.state {
@@ -168,7 +168,7 @@ impl Crew {
         }
     }
 
-    /// Tells one that is known idle, or has just answered, to leave.
+    /// Tells a worker to leave that is known idle or has just answered.
     pub(super) fn retire(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
         self.idle.retain(|&idle| idle != id);
         if let Some(worker) = self.by_id.get_mut(&id) {
@@ -178,7 +178,7 @@ impl Crew {
         }
     }
 
-    /// Tells the idle ones to leave, the coldest first, until at most so many are idle.
+    /// Tells idle workers to leave, those that have been idle for longest first, until at most so many are idle.
     pub(super) fn retire_down_to(&mut self, idle: usize, actions: &mut Vec<Action>) {
         while self.idle.len() > idle
             && let Some((id, _)) = self.coldest()
@@ -187,7 +187,7 @@ impl Crew {
         }
     }
 
-    /// Its request has taken too long.
+    /// Has a worker interrupted whose request has taken too long.
     pub(super) fn interrupt(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         self.mark_stuck(id, now);
         actions.push(Action::Interrupt(id));
@@ -206,7 +206,7 @@ impl Crew {
         }
     }
 
-    /// What was asked of the busy one is answered.
+    /// Takes in whether a busy worker has made progress, and has it interrupted if that is too long ago.
     pub(super) fn progress(
         &mut self,
         id: WorkerId,
@@ -225,7 +225,7 @@ impl Crew {
         }
     }
 
-    /// Does what is due about those whose time is over; how many were killed before they were ready.
+    /// Does what is due for workers whose time is over; how many were killed before they were ready.
     pub(super) fn keep_time(
         &mut self,
         limits: &Limits,
@@ -275,7 +275,7 @@ fn next_look(limits: &Limits, now: Duration) -> Duration {
     now.saturating_add(limits.request_timeout / LOOKS)
 }
 
-/// `max-requests` give or take a tenth, so that workers that were born together don't die together.
+/// `max-requests`, plus or minus a tenth, so that workers that start together don't end together.
 fn jittered(max_requests: u32, nth: u32) -> u32 {
     let tenth = max_requests / 10;
     let span = tenth.saturating_mul(2).saturating_add(1);

@@ -1,4 +1,4 @@
-//! Which import serves, and how another takes its place. Knows numbers of generations, not what they contain.
+//! Which generation serves, and how another takes its place. Knows the numbers of generations, not what they contain.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use super::words::{Action, Generation, Reason, Refusal, State, WorkerId};
 use super::{Phase, Pool, Worker};
 use crate::policy::backoff;
 
-/// Nobody waits longer for the answer to a look, in a pool with nothing else to do.
+/// In a pool with nothing else to do, a request waits at most this long for the answer to a look.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// So many times in a row a change may be found as soon as it is looked for. Nobody edits like that for longer: an app
-/// that writes its own files does. From then on each pause is twice as long, so that an edit waits for its look no
-/// longer than it went on like that before.
+/// So many looks in a row may find a change at once. More are not the work of a person who edits, but of an app that
+/// writes its own files. From then on each pause between looks is twice as long as the one before: so an edit waits for
+/// its look no longer than the app has gone on like that.
 const RESTLESS: u32 = 10;
-/// A pause grows no longer.
+/// The longest pause between looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How far the generation has come that is to serve next.
+/// How far the next generation has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing lives: one begins for the next who comes.
+    /// There are no processes: the next request begins a generation.
     Asleep,
-    /// Nothing calls for one.
+    /// There is no reason for one.
     Unwanted,
-    /// The last one failed: another begins for one who asks, from then on.
+    /// The last one failed: from then on a request begins another.
     Failed { not_before: Duration },
     /// One is to begin.
     Wanted,
@@ -32,7 +32,7 @@ pub(super) enum Next {
         generation: Generation,
         due: Duration,
     },
-    /// Its zygote is ready. There was no room for its first worker, or no process, since then.
+    /// Its zygote is ready. Since then there was no room for its first worker, or no process.
     Imported {
         generation: Generation,
         due: Duration,
@@ -59,36 +59,36 @@ impl Next {
 
 #[derive(Debug)]
 pub(super) struct Generations {
-    /// Serves; its first worker has been ready.
+    /// The one that serves; its first worker has been ready.
     pub(super) current: Option<Generation>,
-    /// The zygote of `current` lives.
+    /// The zygote of `current` is alive.
     pub(super) can_fork: bool,
     /// The last `current`.
     pub(super) served: Generation,
-    /// It may be asleep, but is not known to be unable to start.
+    /// The app was started once, and no start has failed since; the pool may be asleep.
     pub(super) is_proven: bool,
-    /// What everybody is told who comes before a pause is over.
+    /// The answer to all requests that come before a pause is over.
     pub(super) refusal: Option<Refusal>,
     pub(super) next: Next,
     /// Why there is no zygote to fork from, if the last one that was tried has failed.
     pub(super) trouble: Option<Refusal>,
     /// The highest number that was given.
     newest: Generation,
-    /// Something has changed, or was asked for, while one was under way: another follows.
+    /// Another one follows the one that is being prepared: meanwhile code has changed, or a reload was asked for.
     pub(super) is_outdated: bool,
     /// Generations that failed since the last switch.
     pub(super) failures: u32,
-    /// ... and before it, as long as nobody knows whether it was taken for ready rightly.
+    /// ... and before it, as long as it is not certain that `current` can answer ([`Event::Proven`](super::Event)).
     pub(super) doubted: u32,
-    /// The generation that the host is the trouble of.
+    /// The generation that the host keeps from starting.
     pub(super) host_refused: Option<Generation>,
-    /// `Looked` has not come yet.
+    /// `Look` was sent, and `Looked` has not come yet.
     pub(super) is_looking: bool,
-    /// Until when it is waited for: a zygote that takes longer hangs.
+    /// When it must have come: a zygote that takes longer hangs.
     look_due: Duration,
-    /// Or the switch, if that was later.
+    /// The time of the last look or switch.
     last_look: Duration,
-    /// Looks in a row that came soon and found a change.
+    /// Looks in a row that came soon after the one before and found a change.
     restless: u32,
     /// Until when requests are held back from idle workers for what a look may find, or has found.
     pub(super) hold: Option<Duration>,
@@ -136,7 +136,7 @@ impl Generations {
         }
     }
 
-    /// Another generation is called for.
+    /// Another generation is to begin, now or after the one that is being prepared.
     fn want(&mut self) {
         match self.next {
             Next::Asleep | Next::Failed { .. } | Next::Unwanted | Next::Wanted => {
@@ -149,7 +149,7 @@ impl Generations {
         }
     }
 
-    /// The one under way has come to its end: what follows.
+    /// The one that was being prepared serves or has failed. What follows is `otherwise`, unless another is wanted.
     fn follow_with(&mut self, otherwise: Next) {
         self.next = otherwise;
         if std::mem::take(&mut self.is_outdated) {
@@ -161,7 +161,7 @@ impl Generations {
 }
 
 impl Pool {
-    /// A request has come: is the code still what lies there?
+    /// A request has come: asks, if it is time, whether the code has changed.
     pub(super) fn look(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let is_time = self.code.last_look.saturating_add(self.look_pause()) <= now;
         let is_settled = matches!(self.code.next, Next::Failed { .. } | Next::Unwanted);
@@ -179,7 +179,7 @@ impl Pool {
         }
     }
 
-    /// Between a look or a switch and the next look.
+    /// The time between a look or a switch and the next look.
     fn look_pause(&self) -> Duration {
         let doublings = self.code.restless.saturating_sub(RESTLESS).min(16);
         let pause = self.limits.look_interval.saturating_mul(1 << doublings);
@@ -201,7 +201,8 @@ impl Pool {
         let is_asleep = self.code.next == Next::Asleep;
         if changed && !is_asleep && self.phase == Phase::Serving {
             self.code.want();
-            // Whoever has edited and asks alone sees the edit; under load the old code serves until then.
+            // A developer who has edited and is the only client sees the edit. Under load the old code serves until the
+            // switch.
             self.code.hold = (!self.crew.any_runs()).then(|| now + self.limits.queue.timeout / 2);
         }
     }
@@ -212,7 +213,7 @@ impl Pool {
         }
     }
 
-    /// Idle workers get nothing now.
+    /// Idle workers get no request now.
     pub(super) fn is_held(&self) -> bool {
         self.code.hold.is_some() && self.phase == Phase::Serving && !self.crew.any_runs()
     }
@@ -242,7 +243,7 @@ impl Pool {
             self.next_failed(self.blamed(generation), now, actions);
         } else if self.code.current == Some(generation) && self.code.can_fork {
             self.code.can_fork = false;
-            // What it was asked it won't answer any more.
+            // A look that it was asked for will not be answered.
             self.looked(false, now);
             if self.code.next == Next::Unwanted {
                 self.code.next = Next::Wanted;
@@ -250,7 +251,7 @@ impl Pool {
         }
     }
 
-    /// A worker is ready: is it the switch? `true`: it may serve.
+    /// A worker is ready. If it is the first of `next`, this is the switch. `true`: it may serve.
     pub(super) fn switch_or_serve(
         &mut self,
         id: WorkerId,
@@ -282,7 +283,7 @@ impl Pool {
         self.queue.start_clock(now);
     }
 
-    /// Its first worker is gone before it was ready; `false` if this is another one.
+    /// If this is the first worker of `next`, gone before it was ready, the generation has failed. `false`: it is not.
     pub(super) fn first_worker_gone(
         &mut self,
         id: WorkerId,
@@ -297,7 +298,7 @@ impl Pool {
         was_first
     }
 
-    /// Why a generation that has ended before it served could not be had.
+    /// Why a generation has ended before it served.
     pub(super) fn blamed(&self, generation: Generation) -> Reason {
         if self.code.host_refused == Some(generation) {
             Reason::HostRefused
@@ -306,7 +307,7 @@ impl Pool {
         }
     }
 
-    /// The host had no process left for it. That is not the app's fault, and may be over soon.
+    /// The host had no process for the first worker. That is not the app's fault, and may be over soon.
     pub(super) fn first_worker_unborn(&mut self, id: WorkerId, now: Duration) {
         if let Next::Proving {
             generation,
@@ -334,13 +335,13 @@ impl Pool {
         let not_before = now + backoff::pause(self.code.failures);
         self.code.follow_with(Next::Failed { not_before });
         self.code.trouble = reason.refusal().filter(|_| !self.code.can_fork);
-        // The app that never served is broken; one that did goes on with what it has.
+        // An app that never served is broken; one that did goes on with the old code.
         if self.code.current.is_none() {
             self.cannot_start(reason, actions);
         }
     }
 
-    /// Nothing more will be forked.
+    /// Lets all zygotes go: no worker will be forked any more.
     pub(super) fn let_zygotes_go(&mut self, actions: &mut Vec<Action>) {
         self.retire_next(actions);
         self.code.next = Next::Unwanted;
@@ -351,7 +352,7 @@ impl Pool {
         }
     }
 
-    /// Begins the next generation, gives up one that takes too long, makes room for its first worker.
+    /// Begins the next generation, gives up one that takes too long, and makes room for its first worker.
     pub(super) fn renew(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.code.hold.is_some_and(|until| until <= now) {
             self.code.hold = None;
@@ -371,7 +372,7 @@ impl Pool {
         }
         if self.begin_due().is_some_and(|due| due <= now) {
             if self.code.current.is_none() {
-                // A start like the first, but for those who have come to know us.
+                // A start like the first one, though clients already know our name.
                 self.started = now;
             }
             self.code.refusal = None;
@@ -400,7 +401,7 @@ impl Pool {
                 .retire_down_to(self.crew.idle().saturating_sub(1), actions);
             return;
         }
-        // While there is something to go on with, waiting for room is not held against it.
+        // While an older generation serves, the time that this one has waited for room does not count.
         let waited = now.saturating_sub(since);
         let due = if self.code.current.is_some() {
             due.saturating_add(waited)
@@ -420,7 +421,7 @@ impl Pool {
         match self.code.next {
             Next::Wanted if self.may_renew() => Some(Duration::ZERO),
             Next::Asleep if self.may_renew() && self.has_requests() => Some(Duration::ZERO),
-            // A look comes first: what it finds is begun at once, and waited for.
+            // A look comes first: if it finds a change, the next generation begins at once.
             Next::Failed { not_before } if self.may_renew() && !self.queue.is_empty() => {
                 let looked = self.code.hold.filter(|_| self.code.is_looking);
                 Some(looked.map_or(not_before, |until| until.max(not_before)))
@@ -429,7 +430,7 @@ impl Pool {
         }
     }
 
-    /// When the zygote of `current` has looked for so long that it can only hang.
+    /// When the zygote of `current` has looked for so long that it must be hanging.
     fn hang_due(&self) -> Option<Duration> {
         (self.code.is_looking && self.code.can_fork).then_some(self.code.look_due)
     }
@@ -447,16 +448,16 @@ impl Pool {
     fn first_worker_due(&self) -> Option<Duration> {
         let is_imported = matches!(self.code.next, Next::Imported { .. });
         let is_leaving = |worker: &Worker| matches!(worker.state, State::Retiring | State::Stuck);
-        // Not the last one that serves while another is about to: the next generation may fail, and the old one may be
+        // Not the last idle worker while another is starting: the next generation may fail, and the old one may be
         // unable to start more.
-        let serves_still = |worker: &Worker| worker.state == State::Starting;
-        let is_spare = self.crew.idle() > 1 || self.crew.count(serves_still) == 0;
+        let is_starting = |worker: &Worker| worker.state == State::Starting;
+        let is_spare = self.crew.idle() > 1 || self.crew.count(is_starting) == 0;
         let can_make = self.crew.idle() > 0 && is_spare && self.crew.count(is_leaving) == 0;
         let can = self.has_room() || can_make;
         (is_imported && can && self.may_renew()).then_some(self.spawning.not_before)
     }
 
-    /// Having left, another generation is only for those who wait and can't be served otherwise.
+    /// After we have left, another generation is only for waiting requests that can't be served otherwise.
     fn may_renew(&self) -> bool {
         match self.phase {
             Phase::Serving => true,

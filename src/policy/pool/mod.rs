@@ -1,32 +1,34 @@
-//! The workers and who waits for them. Knows numbers, times and states; spawns, kills and answers nobody.
+//! The workers and the requests that wait for them. Knows numbers, times and states; makes no process, sends no signal,
+//! answers no request.
 //!
-//! # Theory of operation
-//! The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]); when nothing happens until
-//! [`Pool::next_deadline`], it says `Tick`. Workers come from a zygote, a process that holds the imported app. Each
-//! zygote is a *generation*: `current` serves, `next` is on its way to take its place.
+//! # Theory of operation The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]). If
+//! nothing happens until [`Pool::next_deadline`], it sends `Tick`. Workers are forked from a zygote, a process that has
+//! imported the app. Each zygote is a *generation*: `current` serves, `next` is being prepared to take its place.
 //!
 //! **The next generation.** The switch is the moment at which its first worker is ready, so an app that can't be
-//! imported is found before it, wherever the import happens. From then on nobody older gets a request.
+//! imported is found before the switch, whether the zygote or the worker imports it. After the switch no older worker
+//! gets a request.
 //!
 //! | next is | and becomes | on |
 //! | --- | --- | --- |
 //! | unwanted, failed | wanted | `Looked` changed, `Reload`; `ZygoteGone` of `current` (if not failed) |
 //! | asleep | wanted | `Reload` |
-//! | asleep | importing | one who comes, announced or waiting, at once |
-//! | failed | importing | one who waits, after a pause that doubles with each failure since the switch |
+//! | asleep | importing | a request, announced or waiting: at once |
+//! | failed | importing | a waiting request, after a pause that doubles with each failure since the switch |
 //! | wanted | importing | `StartZygote`, at once |
 //! | importing | imported | `ZygoteReady` |
 //! | imported | proving | `Spawn` of its first worker; without room the coldest idle one gets `Retire` first |
-//! | proving | imported | `ForkFailed`: the host's fault; again after a pause. Meanwhile `LetGo` |
+//! | proving | imported | `ForkFailed`: the host's fault; tried again after a pause. Meanwhile `LetGo` |
 //! | proving | unwanted | `WorkerReady`: the switch; `RetireZygote` and `Retire` for what is older |
 //! | importing, imported, proving | failed | `ZygoteGone`, `WorkerGone` of the first, `start-timeout` |
 //! | unwanted | failed | `Broken`: `current` only seemed to be ready |
-//! | any | asleep | a pool that stays has nothing to do: `Retire` and `RetireZygote` for all there is |
+//! | any | asleep | a pool that stays has nothing to do: `Retire` and `RetireZygote` for all that it has |
 //!
-//! A change that is found while one is under way is remembered, and another follows. As long as there is no `current`,
-//! a failure is the app's end: all are refused, and we leave. `HostRefused` before it says whose fault that is. Later it only means that the old code goes on. A worker
-//! that is no process is ready before anything has been tried; if the app can't be started after all, that is `Broken`,
-//! and its end too.
+//! A change that is found while a generation is being prepared is remembered, and another generation follows. If a
+//! generation fails while there is no `current`, the app can't be started: all requests are refused, and we leave. (Was
+//! `HostRefused` before, the host is at fault, else the app.) If there is a `current`, it only goes on with the old
+//! code. A worker that stands for no process is ready before anything has been tried. If the app can't be started after
+//! all, the daemon says `Broken`, with the same end.
 //!
 //! **Workers**, each of the generation that it was forked from:
 //!
@@ -37,7 +39,7 @@
 //! | starting | retiring | `WorkerReady`, of another generation |
 //! | starting | stuck | `start-timeout`: `Kill` |
 //! | starting | - | `ForkFailed`, `WorkerGone`: no other spawn before a pause |
-//! | idle | busy | `Dispatch`: the one that was idle last goes first, its caches are hot |
+//! | idle | busy | `Dispatch`: to the worker that became idle last, since its caches are hot |
 //! | idle | retiring | `Retire`: idle for too long, one too many, outdated, or we leave |
 //! | busy | idle | `WorkerDone`, `NotTaken`, of `current` |
 //! | busy | retiring | `WorkerDone` of one that served its share, is outdated, or wants to go; `Returned` |
@@ -48,20 +50,23 @@
 //!
 //! Only a worker that is known idle is told to leave, and there are never more than `max-procs`.
 //!
-//! **Requests.** One is announced (its body is still to come), waiting, with one worker, or answered; a request whose
-//! worker is gone was answered by whoever saw the worker's byte, not by the pool. Who goes next, and who is refused,
-//! is in [`queue`](super::queue). When one comes and the last look is long enough ago, the zygote looks whether the
-//! code has changed (`Look`). As long as nobody is served, requests are held back from idle workers until the answer
-//! is there (at most 1 s), and if it has changed until the switch (at most half of `queue-timeout`): so whoever edits
-//! and asks sees the edit. A zygote that has looked for `start-timeout` hangs: it is let go, as if it had died.
+//! **Requests.** A request is announced (its body is still to come), waiting, with one worker, or answered. If a worker
+//! ends during a request, the daemon answers that request, not the pool. Which request goes next, and which is refused,
+//! is in [`queue`](super::queue).
 //!
-//! **A pool that stays** never leaves by itself. Where another would, it lets all that it has go, has no `current`, and
-//! says `Rest`. Asleep, it does not even keep `min-procs`; whoever wakes it waits as at a start. If the app can't be
-//! started it is failed instead: until the pause is over all are refused, then the next one who waits begins another.
+//! When a request comes and the last look is long enough ago, the zygote looks whether the code has changed (`Look`).
+//! As long as no request is being served, requests are held back from idle workers until the answer is there (at most
+//! 1 s), and, if the code has changed, until the switch (at most half of `queue-timeout`): so a developer who edits a
+//! file and reloads the page sees the edit. A zygote that has looked for `start-timeout` hangs: it is treated as dead.
 //!
-//! **The end.** Serving, then parting (`Leave` was asked for), left (nobody new can find us), and exited when the last
-//! request is answered. The files beside this one: `generations` has the first table, `crew` the second, `parting` the
-//! end, `rest` how one stays, `traffic` what is known of the past.
+//! **A pool that stays** never leaves by itself. Where another pool would leave, it lets all its processes go, has no
+//! `current`, and says `Rest`. Asleep, it does not keep `min-procs` either; the request that wakes it waits as at a
+//! start. If the app can't be started, the pool is failed and not asleep: all requests are refused until the pause is
+//! over, then the next one begins another generation.
+//!
+//! **The end.** Serving, then parting (`Leave` was asked for), left (new requests can't find us), and exited when the
+//! last request is answered. The files beside this one: `generations` has the first table, `crew` the second, `staff`
+//! the number of workers, `parting` the end, `rest` the pool that stays, `traffic` what is known of the past.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -100,12 +105,12 @@ pub struct Pool {
     traffic: Traffic,
 }
 
-/// Failed spawns in a row, and how long they keep others from being tried.
+/// Failed spawns in a row, and the pause after the last.
 #[derive(Debug, Default)]
 struct Pause {
     failures: u32,
     not_before: Duration,
-    /// What came of the last one.
+    /// Why the last one failed.
     trouble: Option<Refusal>,
 }
 
@@ -117,7 +122,7 @@ impl Pause {
     }
 }
 
-/// What one is told who waits for a worker that the host has no process for.
+/// The refusal of requests when the host has no process for a worker.
 const NO_PROCESS: Refusal = Refusal::HostRefused {
     retry_after: Duration::from_secs(2),
 };
@@ -153,7 +158,7 @@ impl Pool {
         self.part(now, actions);
     }
 
-    /// When [`Event::Tick`] is due, if nothing happens before.
+    /// When [`Event::Tick`] is due, if no other event comes before.
     pub fn next_deadline(&self) -> Option<Duration> {
         let spawn = (self.missing() > 0).then_some(self.spawning.not_before);
         [
@@ -169,7 +174,7 @@ impl Pool {
         .min()
     }
 
-    /// How many wait for a worker.
+    /// How many requests wait for a worker.
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
@@ -179,7 +184,7 @@ impl Pool {
         self.crew.iter()
     }
 
-    /// Another request would be refused (if it is not a known one).
+    /// Another request would be refused, unless it is known.
     pub fn is_full(&self) -> bool {
         self.queue.is_full(self.free()) || self.refusal().is_some()
     }
@@ -190,12 +195,12 @@ impl Pool {
         self.queue.obey(limits.queue);
     }
 
-    /// The import that requests are served by; 0 before the first.
+    /// The generation that serves; 0 before the first.
     pub fn generation(&self) -> Generation {
         self.code.served
     }
 
-    /// Another import is under way.
+    /// Another generation is being prepared.
     pub fn is_reloading(&self) -> bool {
         self.code.is_reloading()
     }
@@ -205,7 +210,7 @@ impl Pool {
         self.code.is_proven
     }
 
-    /// There is code to serve with, whatever becomes of the next generation.
+    /// A generation serves, whatever becomes of the next one.
     pub fn has_code(&self) -> bool {
         self.code.current.is_some()
     }
@@ -264,7 +269,7 @@ impl Pool {
             is_known,
             since: now,
         };
-        // Having exited, nobody is left to serve it, and nobody will come.
+        // After the exit there is no worker, and there will be none.
         let refused = match self.phase {
             Phase::Exited(_) => Some(ticket),
             _ => self.queue.push(request, self.free()),
@@ -278,7 +283,7 @@ impl Pool {
     fn refuse_as_overloaded(&self, ticket: Ticket, actions: &mut Vec<Action>) {
         let workers = self.limits.max_procs;
         let drained = self.traffic.drain_time(self.queue.len(), workers);
-        // Those who are refused together are not to come back together: up to a half is added.
+        // Clients that are refused together must not come back together: up to a half is added.
         let jitter = spread(ticket as u32) % 512;
         let retry_after = drained + drained * jitter / 1024;
         let refusal = Refusal::Overloaded {
@@ -288,7 +293,7 @@ impl Pool {
     }
 
     fn ready(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
-        // Whoever says so twice is not idle twice.
+        // A worker that says so twice must not be idle twice.
         let starting = |worker: &&Worker| worker.state == State::Starting;
         let Some(&Worker { generation, .. }) = self.crew.get(id).filter(starting) else {
             return;
@@ -306,7 +311,7 @@ impl Pool {
         self.crew.get(id).is_some_and(is_busy)
     }
 
-    /// It can take another request, if it is still to.
+    /// The worker has nothing to do: it becomes idle, or retires if its time is over.
     fn release(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         let is_last_hope = self.is_last_hope(id);
         let serves = |worker: &Worker| {
@@ -320,7 +325,8 @@ impl Pool {
         }
     }
 
-    /// It alone serves, and others can't be started: with `preload` off each worker imports what lies there now.
+    /// This worker alone serves, and others can't be started: with `preload` off each imports the files as they are
+    /// now.
     fn is_last_hope(&self, id: WorkerId) -> bool {
         let is_starting = |worker: &Worker| worker.state == State::Starting;
         let others = self.crew.iter().filter(|&(other, worker)| {
@@ -362,7 +368,7 @@ impl Pool {
                 worker.requests += 1;
                 self.crew.retire(id, actions);
             }
-            // An application that found the channel may say anything at any time.
+            // The application can write to the channel too, so any word may come at any time.
             State::Idle { .. } | State::Retiring | State::Starting => {}
         }
     }
@@ -388,9 +394,9 @@ impl Pool {
         }
     }
 
-    /// Brings together who waits and who is idle.
+    /// Gives waiting requests to idle workers.
     fn dispatch(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        // Where fewer are allowed than there were, some of the idle ones go.
+        // After `max-procs` was lowered, some of the idle workers go.
         let too_many = self.staying().saturating_sub(self.limits.max_procs.into());
         let idle = self.crew.idle().saturating_sub(too_many);
         self.crew.retire_down_to(idle, actions);

@@ -1,4 +1,4 @@
-//! When the pool has nothing more to do, and how it comes to its end. Knows of its reasons, not of names or sockets.
+//! When the pool has nothing more to do, and how it ends. Knows the reasons, not names or sockets.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// What everybody is told who comes now.
+    /// The answer to all requests that come now, if they can't be served.
     pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
             Phase::Exited(reason) | Phase::Left(reason) => reason.and_then(Reason::refusal),
@@ -25,7 +25,7 @@ impl Phase {
         }
     }
 
-    /// The name is given up.
+    /// The phase after this one once the name is given up.
     pub(super) fn left(self) -> Phase {
         match self {
             Phase::Parting(reason) => Phase::Left(Some(reason)),
@@ -34,7 +34,7 @@ impl Phase {
         }
     }
 
-    /// The same, for another reason than before.
+    /// This phase or the next, now for this reason.
     fn because(self, reason: Reason) -> Phase {
         match self {
             Phase::Exited(_) => Phase::Exited(Some(reason)),
@@ -45,7 +45,7 @@ impl Phase {
 }
 
 impl Pool {
-    /// The app never served, and won't; or nobody knows how long it won't.
+    /// The app can't be started: refuses all waiting requests, and leaves or rests.
     pub(super) fn cannot_start(&mut self, reason: Reason, actions: &mut Vec<Action>) {
         self.code.is_proven = false;
         if let Some(refusal) = reason.refusal() {
@@ -68,7 +68,7 @@ impl Pool {
         self.phase = self.phase.because(reason);
     }
 
-    /// Leaves when few or none have asked for long enough; having left, exits when the last request is answered.
+    /// Leaves when few requests or none have come for long enough; after that exits when the last one is answered.
     pub(super) fn part(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if let Some((due, reason)) = self.exit_due()
             && due <= now
@@ -87,9 +87,9 @@ impl Pool {
         }
     }
 
-    /// When to leave if nobody comes, and why.
+    /// When to leave if no request comes, and why.
     pub(super) fn exit_due(&self) -> Option<(Duration, Reason)> {
-        // One that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
+        // A pool that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
         let rests = self.limits.stays && (!self.has_code() || self.is_reloading());
         if self.phase != Phase::Serving || rests || self.crew.any_runs() || self.has_requests() {
             return None;

@@ -1,5 +1,5 @@
-//! A pool that stays when there is nothing to do, or nothing to be done. Knows that it has nothing then, and what it
-//! answers meanwhile.
+//! A pool that stays when there is nothing to do, or when the app can't be started: it has no processes then. Knows
+//! what it answers meanwhile, and what starts it again.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::words::{Action, Reason, Refusal};
 use crate::policy::backoff;
 
 impl Generations {
-    /// A pause after a failure is over: who comes now is worth another try.
+    /// When the pause after a failure is over, requests are no longer refused: the next one is worth another try.
     pub(super) fn relent(&mut self, now: Duration) {
         if self.relents_at().is_some_and(|at| at <= now) {
             self.refusal = None;
@@ -25,7 +25,7 @@ impl Generations {
 }
 
 impl Pool {
-    /// There is nothing but the loop: the next request, or whoever else asks, makes it start the app.
+    /// There are no processes but the daemon. The next request, or an operator, makes the pool start the app.
     pub fn is_asleep(&self) -> bool {
         self.code.next == Next::Asleep
     }
@@ -35,12 +35,12 @@ impl Pool {
         !self.has_code() && matches!(self.code.next, Next::Failed { .. })
     }
 
-    /// What everybody is told who comes now.
+    /// The answer to all requests that come now, if they can't be served.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.phase.refusal().or(self.code.refusal)
     }
 
-    /// Lets everything go. What was under way goes on if `current` was the trouble.
+    /// Lets all processes go. A generation that is being prepared goes on if the reason is that `current` can't serve.
     pub(super) fn rest(&mut self, reason: Reason, actions: &mut Vec<Action>) {
         self.crew.retire_down_to(0, actions);
         if let Some(current) = self.code.current.take()
@@ -63,7 +63,7 @@ impl Pool {
         actions.push(Action::Rest(reason));
     }
 
-    /// What serves can't: nobody who waits will be served by it.
+    /// What seemed to be ready can't serve: no waiting request will be served by it.
     pub(super) fn broken(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.code.current.is_none() {
             // Nothing was taken for ready.

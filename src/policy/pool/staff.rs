@@ -1,5 +1,5 @@
-//! How many workers there are, may be and should be: whom to start, whom to send away for want of work, and what those
-//! who wait can hope for. Whose request is next is not asked here.
+//! How many workers there are, may be and should be: which to start, which to send away for want of work, and what
+//! waiting requests can expect. Which request is next is not decided here.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::words::{Action, Refusal, State, WorkerId};
 use super::{Pool, Room};
 
 impl Pool {
-    /// Workers that have no request, or may still be started.
+    /// How many workers have no request, or may still be started.
     pub(super) fn free(&self) -> usize {
         let most = usize::from(self.limits.max_procs);
         most.saturating_sub(self.crew.count(Worker::has_request))
@@ -27,12 +27,12 @@ impl Pool {
         }
     }
 
-    /// Why there is no worker, if the last one that was tried has failed.
+    /// Why there is no worker, if the last start has failed.
     pub(super) fn trouble(&self) -> Option<Refusal> {
         self.spawning.trouble.or(self.code.trouble)
     }
 
-    /// Whether those who wait do so for others who are served.
+    /// Whether waiting requests wait because others are being served.
     pub(super) fn is_served(&self) -> bool {
         let serves = |worker: &Worker| {
             Some(worker.generation) == self.code.current
@@ -41,7 +41,7 @@ impl Pool {
         !self.is_held() && self.crew.count(serves) > 0
     }
 
-    /// Sees to it that there are as many workers as needed.
+    /// Starts the workers that are missing, and lets those go that are not needed any more.
     pub(super) fn staff(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if let Some(current) = self.code.current
             && self.spawning.not_before <= now
@@ -57,7 +57,7 @@ impl Pool {
         }
     }
 
-    /// Where none works, and the host gives no process for another, nobody waits who need not.
+    /// If no worker serves and the host gives no process for one, requests that can be served otherwise must not wait.
     pub(super) fn let_go(&self, now: Duration, actions: &mut Vec<Action>) {
         let is_refused = matches!(self.spawning.trouble, Some(Refusal::HostRefused { .. }));
         let is_alone = self.staying() == 0 && self.spawning.not_before > now;
@@ -66,7 +66,8 @@ impl Pool {
         }
     }
 
-    /// Workers of `current` to spawn now: one for each who waits, and the spare ones, within `max-procs`.
+    /// How many workers of `current` to spawn now: one for each waiting request, and the spare ones, within
+    /// `max-procs`.
     pub(super) fn missing(&self) -> usize {
         if !self.code.can_fork || self.is_held() {
             return 0;
@@ -88,12 +89,12 @@ impl Pool {
         self.crew.len() < usize::from(self.limits.max_procs)
     }
 
-    /// Workers that were not told to leave.
+    /// How many workers were not told to leave.
     pub(super) fn staying(&self) -> usize {
         self.crew.count(|worker| worker.state != State::Retiring)
     }
 
-    /// The idle worker that nobody will miss, and when its time is over.
+    /// The idle worker that is needed least, and when its time is over; `None`: all are needed.
     pub(super) fn coldest_spare(&self) -> Option<(WorkerId, Duration)> {
         let limits = &self.limits;
         if self.crew.idle() <= usize::from(limits.min_idle)

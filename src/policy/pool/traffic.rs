@@ -1,15 +1,15 @@
-//! How many ask, and how long it takes to answer: what the pool knows of the past. Bounded, whatever comes.
+//! How many requests came, and how long it took to answer them: what the pool knows of the past. Bounded in size.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::words::Quiet;
 
-/// Arrivals that are remembered; counts end here.
+/// Arrivals that are remembered; larger counts are taken for this one.
 const MEMORY: usize = 1000;
-/// What a request is taken to cost before one was answered.
+/// How long a request is assumed to take before one was answered.
 const A_GUESS: Duration = Duration::from_millis(100);
-/// The bounds of what a refused client is told.
+/// The bounds of Retry-After.
 const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_secs(120);
 
@@ -21,7 +21,7 @@ pub(super) struct Traffic {
     pub(super) last_request: Duration,
     /// When requests last came so fast that a daemon is worth having, or the start.
     pub(super) last_lively: Duration,
-    /// A moving average of the time that a worker has a request.
+    /// A moving average of the time that a worker takes for a request.
     service: Option<Duration>,
 }
 
@@ -69,7 +69,7 @@ impl Traffic {
         });
     }
 
-    /// How long so many workers have with those who wait and one more: 1 s to 2 min.
+    /// How long so many workers need for the waiting requests and one more: 1 s to 2 min.
     pub(super) fn drain_time(&self, waiting: usize, workers: u16) -> Duration {
         let each = self.service.unwrap_or(A_GUESS);
         let requests = u32::try_from(waiting + 1).unwrap_or(u32::MAX);
@@ -102,7 +102,7 @@ mod tests {
         }
         assert_eq!(traffic.last_lively, S(0));
         traffic.arrived(None, S(500));
-        assert_eq!(traffic.last_lively, S(500), "where nobody asks, all are");
+        assert_eq!(traffic.last_lively, S(500), "without `quiet` all are");
     }
 
     #[test]

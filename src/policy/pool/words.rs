@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::policy::queue::{self, Ticket};
 
-/// After a refusal of the host's: the next start may be tried by then.
+/// After the host has refused something: when the next start may be tried.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// A worker, by its place in the shared page.
+/// A worker, by its place on the board.
 pub type WorkerId = u16;
 
 /// An import of the app: each zygote has a number of its own, greater than those before it.
@@ -32,12 +32,12 @@ pub struct Limits {
     pub request_limit: Option<Duration>,
     pub request_timeout: Duration,
     pub start_timeout: Duration,
-    /// Instead of leaving it only lets everything go: nobody could start it again (`listen`).
+    /// Instead of leaving, the pool only lets its processes go: no front would start the daemon again (`listen`).
     pub stays: bool,
     pub worker_idle_timeout: Duration,
 }
 
-/// When requests come so seldom that plain CGIs would do.
+/// When requests come so seldom that plain CGIs are enough.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet {
     /// Fewer requests than this ...
@@ -56,27 +56,27 @@ pub enum Event {
     /// A request is complete enough to be served. `is_known`: it is shed last.
     #[allow(missing_docs)]
     Arrived { ticket: Ticket, is_known: bool },
-    /// What serves was taken for ready, and has turned out to be unable to start: it has answered nobody. Requests
-    /// that it has are somebody else's to answer; each of its workers still ends as it would have.
+    /// What serves was taken for ready, and turns out to be unable to start: it has answered no request. The requests
+    /// that its workers have are answered by the daemon; each of these workers still ends with its own event.
     Broken,
-    /// The zygote could not fork this worker, or died before it had.
+    /// The zygote could not fork this worker, or died before it did.
     ForkFailed(WorkerId),
-    /// The host, and not the app, is why this generation can't be had; its end comes next.
+    /// The host, and not the app, keeps this generation from starting; its end is the next event.
     HostRefused(Generation),
     /// The client of a waiting request is gone, or was sent elsewhere.
     HungUp(Ticket),
-    /// The name is given up: nobody new can find us.
+    /// The name is given up: new requests can't find us.
     Left,
     /// What [`Action::Look`] has found.
     #[allow(missing_docs)]
     Looked { changed: bool },
     /// The request that the worker was given is no longer there to be taken; the worker touched nothing.
     NotTaken(WorkerId),
-    /// What [`Action::AskProgress`] has found: whether a block was read or taken since it was asked last, or since
-    /// the dispatch.
+    /// What [`Action::AskProgress`] has found: whether a block was read or written since the last time, or since the
+    /// dispatch.
     #[allow(missing_docs)]
     Progress { worker: WorkerId, moved: bool },
-    /// What was only taken for ready has answered: how often it was [`Event::Broken`] before is forgotten.
+    /// What was only taken for ready has answered: earlier [`Event::Broken`]s no longer count.
     Proven,
     /// An operator wants a new generation.
     Reload,
@@ -84,7 +84,7 @@ pub enum Event {
     Returned(WorkerId),
     /// Time has passed.
     Tick,
-    /// The worker has answered, and is idle; or wants to go (`last`).
+    /// The worker has answered, and is idle; or it wants to leave (`last`).
     #[allow(missing_docs)]
     WorkerDone { worker: WorkerId, last: bool },
     /// The worker's process is no more.
@@ -114,18 +114,18 @@ pub enum Action {
     Kill(WorkerId),
     /// Give up the name, for this reason; then [`Event::Left`].
     Leave(Reason),
-    /// The host gives no process for the requests that wait: those that can be served otherwise are to go.
+    /// The host gives no process for the waiting requests: those that can be served otherwise must be sent away.
     LetGo,
-    /// Ask the zygote whether the code that it imported is still what lies there; [`Event::Looked`] follows.
+    /// Ask the zygote whether the code that it imported has changed; [`Event::Looked`] follows.
     Look(Generation),
     /// Answer for the app.
     Refuse { ticket: Ticket, refusal: Refusal },
-    /// Nothing to do but to say it: a pool that stays has let everything go, for this reason. Until the next request,
-    /// or, where the app can't be started, until one that comes after a pause.
+    /// For the log only: a pool that stays has let all its processes go, for this reason. It starts again at the next
+    /// request, or, if the app can't be started, at the first request after a pause.
     Rest(Reason),
     /// Tell an idle worker to leave.
     Retire(WorkerId),
-    /// Let the zygote go: nothing more will be forked from it.
+    /// Let the zygote go: no worker will be forked from it any more.
     RetireZygote(Generation),
     /// Fork a worker from the zygote.
     Spawn {
@@ -142,12 +142,12 @@ pub enum Action {
 pub enum Refusal {
     /// The app cannot be started.
     Broken,
-    /// The host refuses what the app needs to be started here; otherwise it may be served.
+    /// The host refuses what a start of the app needs here; the request may still be served as a CGI.
     HostRefused {
-        /// When it is tried again.
+        /// When the start is tried again.
         retry_after: Duration,
     },
-    /// The queue is full, or it waited too long.
+    /// The queue is full, or the request has waited too long.
     Overloaded { retry_after: Duration },
     /// The app was not ready within `start-timeout`.
     StartTimedOut,
@@ -158,11 +158,11 @@ pub enum Refusal {
 pub enum Reason {
     /// The app cannot be started.
     Broken,
-    /// The host refuses something; the app may be whole.
+    /// The host refuses something; nothing may be wrong with the app.
     HostRefused,
-    /// Nobody asked for `idle-timeout`.
+    /// No request came for `idle-timeout`.
     Idle,
-    /// Few asked for `quiet-timeout`.
+    /// Few requests came for `quiet-timeout`.
     Quiet,
     /// The app was not ready within `start-timeout`.
     StartTimedOut,
@@ -186,7 +186,7 @@ pub enum State {
 }
 
 impl Reason {
-    /// What requests that find no worker for this reason are told.
+    /// The answer to requests that find no worker for this reason.
     pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
             Reason::Broken => Some(Refusal::Broken),
