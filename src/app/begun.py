@@ -2,8 +2,8 @@
 # Takes: flush from wsgi.py.
 # Gives: AT_IMPORT, Begun, LAST_WORDS, ZYGOTE.
 #
-# The processes that an application has started and left running, and their end. It knows marks of processes and signals;
-# it refuses to know requests and the daemon's channel.
+# The processes that an application has started and left running, and their end. It knows marks of processes and
+# signals; it refuses to know requests and the daemon's channel.
 #
 # Theory of operation. What a generation has started ends with it. Every process that an application starts inherits a
 # mark, also if it makes a session of its own or loses its parent: the soft value of RLIMIT_LOCKS, a resource limit to

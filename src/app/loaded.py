@@ -12,9 +12,9 @@
 # began. A file counts under the path that it was imported by: a release that is a symlink changes with the symlink.
 #
 # All generations and their workers share one file in memory, the journal, since the zygote that looks is not the only
-# process that imports. A worker records there what it imports later. A generation that can't be imported records what it
-# had loaded, and the files in which the mistake may be: the generation before it serves on, and sees when the mistake is
-# mended. POSIX locks guard the journal; when a process ends, the kernel releases its locks.
+# process that imports. A worker records there what it imports later. A generation that can't be imported records what
+# it had loaded, and the files in which the mistake may be: the generation before it serves on, and sees when the
+# mistake is mended. POSIX locks guard the journal; when a process ends, the kernel releases its locks.
 
 later('streams')
 later('late')

@@ -2,18 +2,18 @@
 # Takes: POLLIN, POLLOUT, fits, ready, unlinked from streams.py.
 # Gives: AT_ONCE, Outgoing.
 #
-# The response's way to a client that may be slow. It knows the client's descriptor and the spool; it refuses to know what
-# the bytes mean.
+# The response's way to a client that may be slow. It knows the client's descriptor and the spool; it refuses to know
+# what the bytes mean.
 #
 # Theory of operation. A worker writes to the client as long as the client takes bytes. When it takes none, the worker
-# waits, but for each ENOUGH_TAKEN bytes no longer than its patience: a client that needs longer is slow, and the rest of
-# the block goes to an unlinked file, the spool file. `spooled` gives the daemon that file, `more` says that there is more
-# in it. The daemon sends it while the application goes on, and after the worker is done.
+# waits, but for each ENOUGH_TAKEN bytes no longer than its patience: a client that needs longer is slow, and the rest
+# of the block goes to an unlinked file, the spool file. `spooled` gives the daemon that file, `more` says that there is
+# more in it. The daemon sends it while the application goes on, and after the worker is done.
 #
 # The file's own offset, which worker and daemon share, says how far the daemon has got. Bytes are sent in their order,
-# since we write to the client only when the offset has reached the end of the file. The file is then truncated before the
-# offset is set back, so that nothing is sent twice. The pages that are still on their way through a pipe no longer belong
-# to the file, so what is written later does not show in them.
+# since we write to the client only when the offset has reached the end of the file. The file is then truncated before
+# the offset is set back, so that nothing is sent twice. The pages that are still on their way through a pipe no longer
+# belong to the file, so what is written later does not show in them.
 #
 # No room is reserved in the file: the daemon would send it before it is written. What finds no room is still in our
 # hands. When the spool is full, the client is waited for: by us if the file is empty, else by the daemon, which answers

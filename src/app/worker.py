@@ -20,8 +20,8 @@
 # - Before an idle worker leaves, it shuts its channel for reading. The daemon's next send fails, so the daemon knows. A
 #   request that was sent before is still there, and is served.
 # - Once a worker has left its loop, SIGTERM cuts neither the application's exit handlers nor its destructors.
-# - If the board says that the request is overdue, the handler raises SystemExit, once, and only inside what Served.run()
-#   calls: our own code around it never meets the exception. Nothing is written any more.
+# - If the board says that the request is overdue, the handler raises SystemExit, once, and only inside what
+#   Served.run() calls: our own code around it never meets the exception. Nothing is written any more.
 #
 # While a worker serves, SIGALRM is set for its own end, and moved on when a request comes or a block moves: if the
 # daemon has died, no other process would end the worker. A worker that waits for a request turns the alarm off in time.

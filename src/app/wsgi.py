@@ -4,8 +4,8 @@
 # Gives: DROPPED, INTERRUPT, PATH, Request, above, at_fork, copy, excepthook, flush, frames_of_threads, later, load,
 # path_stats, settle.
 #
-# Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and the
-# header of a request; it refuses to know web servers, queues and configuration.
+# Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and
+# the header of a request; it refuses to know web servers, queues and configuration.
 #
 # A request is a netstring of meta-variables, one descriptor to read the message-body from and one to write the response
 # to. Both ways build the same Request from these; a CGI has one, a worker one after the other. The client's descriptors
@@ -22,9 +22,9 @@
 #
 # An application may replace functions of any module and builtins, as gevent does, and have a module of its own of any
 # name. So:
-# - `imp`, `io`, `os` (which is posix), `stat` and `time` are copies, made before the application is imported, and so are
-#   the builtins that our functions find. `sys` is the real one: later on, only its `stdout` and `stderr` are used, and
-#   those are the application's.
+# - `imp`, `io`, `os` (which is posix), `stat` and `time` are copies, made before the application is imported, and so
+#   are the builtins that our functions find. `sys` is the real one: later on, only its `stdout` and `stderr` are used,
+#   and those are the application's.
 # - An import statement stands at the head of a part, so it runs before the application's folder is on sys.path. What is
 #   imported here is there already, or built in. What a pool imports is found in the standard library first, and taken
 #   out of sys.modules before the application is imported, which gets its own.

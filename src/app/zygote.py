@@ -14,8 +14,8 @@
 # says `unsafe` and starts itself anew as a zygote that imports nothing. Each of its workers imports the application for
 # itself, and says `born` before, so that the daemon knows which process to end if the import never returns.
 #
-# The zygote also starts itself anew if a file changed during the import, up to ATTEMPTS times. The number of the attempt
-# stands in the command line, in the place of PRELOAD.
+# The zygote also starts itself anew if a file changed during the import, up to ATTEMPTS times. The number of the
+# attempt stands in the command line, in the place of PRELOAD.
 #
 # Between `importing` and `imported` the application's own code runs. A process that ends there was ended by the
 # application; one that ends elsewhere, by the host. If the import raises an error that tells of the host, the word is
