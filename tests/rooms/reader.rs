@@ -1,7 +1,7 @@
 //! The paths that a source file names, followed as far as a room. It knows the rules, and no file.
 
 use super::Floor::{Calls, Step, Words};
-use super::tokens::{Token, contains};
+use super::tokens::{Inside, Token, group, is_name, text};
 use super::{Floor, IMPURE, floor_of, may_import};
 
 /// Reads one file.
@@ -15,7 +15,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn text(&self, index: usize) -> &'a str {
-        self.tokens.get(index).map_or("", |token| token.text)
+        text(self.tokens, index)
     }
 
     fn complain(&mut self, index: usize, complaint: impl Into<String>) {
@@ -33,27 +33,14 @@ impl<'a> Reader<'a> {
 
     /// Reads it all; `floor` is that of its room.
     pub(crate) fn read(&mut self, floor: Floor) {
-        // The inline modules around: the name, the depth of braces at which it began, whether it is for tests only.
-        let mut inside: Vec<(&'a str, usize, bool)> = Vec::new();
-        let mut depth = 0;
+        let mut inside = Inside::default();
         let has_calls = matches!(floor, Calls | Step);
         for index in 0..self.tokens.len() {
+            inside.step(self.tokens, index);
             let before = if index == 0 { "" } else { self.text(index - 1) };
             // In the middle of a path nothing begins, except where the `::` itself is its beginning.
             let continues = before == "::" && index > 1 && is_name(self.text(index - 2));
             match self.text(index) {
-                "{" => depth += 1,
-                "}" => {
-                    depth = usize::saturating_sub(depth, 1);
-                    inside.pop_if(|(_, began, _)| *began == depth);
-                }
-                "mod" if self.text(index + 2) == "{" => {
-                    let tests = contains(
-                        &self.tokens[index.saturating_sub(4)..index],
-                        &["(", "test", ")", "]"],
-                    );
-                    inside.push((self.text(index + 1), depth, tests));
-                }
                 "unsafe" if !has_calls && !self.is_c_main(index) => {
                     self.complain(index, "`unsafe` outside sys")
                 }
@@ -77,13 +64,7 @@ impl<'a> Reader<'a> {
                 }
                 "self" if before == "crate" => self.complain(index, "a second name for the crate"),
                 "crate" | "super" | "self" if !continues => {
-                    let here: Vec<_> = self
-                        .module
-                        .iter()
-                        .copied()
-                        .chain(inside.iter().map(|(name, _, _)| *name))
-                        .collect();
-                    self.path(index, here);
+                    self.path(index, inside.module(&self.module));
                 }
                 "polycgi" if !continues && self.text(index + 1) == "::" => {
                     self.path(index, Vec::new())
@@ -92,7 +73,7 @@ impl<'a> Reader<'a> {
                     && !continues
                     && is_name(word)
                     && self.module.last() != Some(&"tests")
-                    && !inside.iter().any(|(_, _, tests)| *tests)
+                    && !inside.is_for_tests()
                     && IMPURE.iter().any(|path| self.begins(index, path)) =>
                 {
                     self.complain(
@@ -113,32 +94,9 @@ impl<'a> Reader<'a> {
         self.text(index) == *name
             && (rest.is_empty()
                 || self.text(index + 1) == "::"
-                    && self
-                        .group(index + 2)
+                    && group(self.tokens, index + 2)
                         .iter()
                         .any(|next| self.begins(*next, rest)))
-    }
-
-    /// Where the names stand that can come next: at `index`, or if a group opens there, after `{` and each comma.
-    fn group(&self, index: usize) -> Vec<usize> {
-        if self.text(index) != "{" {
-            return vec![index];
-        }
-        let (mut names, mut depth) = (Vec::new(), 0);
-        for index in index..self.tokens.len() {
-            match self.text(index) {
-                "{" => depth += 1,
-                "}" => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                break;
-            }
-            if depth == 1 && matches!(self.text(index), "{" | ",") && self.text(index + 1) != "}" {
-                names.push(index + 1);
-            }
-        }
-        names
     }
 
     /// Follows a path that begins at `index` with crate, super, self or the crate's name, as far as a room.
@@ -170,14 +128,14 @@ impl<'a> Reader<'a> {
         }
         if !at.is_empty() {
             // In a room, and so in its own: what is below is its own affair. A group may still climb.
-            for name in self.group(index) {
+            for name in group(self.tokens, index) {
                 if self.text(name) == "super" {
                     self.path(name, at.clone());
                 }
             }
             return;
         }
-        for name in self.group(index) {
+        for name in group(self.tokens, index) {
             match self.text(name) {
                 "super" | "self" => self.complain(
                     name,
@@ -202,10 +160,6 @@ impl<'a> Reader<'a> {
             self.complain(index, format!("{from} may not import {to}"));
         }
     }
-}
-
-fn is_name(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_alphabetic() || first == '_')
 }
 
 /// Whether a quoted file name is that of a file's own tests beside it, `NAME_tests.rs`.

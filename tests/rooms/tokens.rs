@@ -14,6 +14,78 @@ pub(crate) fn contains(tokens: &[Token<'_>], words: &[&str]) -> bool {
     })
 }
 
+/// The token at `index`; empty behind the last.
+pub(crate) fn text<'a>(tokens: &[Token<'a>], index: usize) -> &'a str {
+    tokens.get(index).map_or("", |token| token.text)
+}
+
+pub(crate) fn is_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_alphabetic() || first == '_')
+}
+
+/// Where the names stand that can come next in a path: at `index`, or if a group opens there, after `{` and each comma.
+pub(crate) fn group(tokens: &[Token<'_>], index: usize) -> Vec<usize> {
+    if text(tokens, index) != "{" {
+        return vec![index];
+    }
+    let (mut names, mut depth) = (Vec::new(), 0);
+    for index in index..tokens.len() {
+        match text(tokens, index) {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        let begins = depth == 1 && matches!(text(tokens, index), "{" | ",");
+        if begins && text(tokens, index + 1) != "}" {
+            names.push(index + 1);
+        }
+    }
+    names
+}
+
+/// The inline modules around a token.
+#[derive(Default)]
+pub(crate) struct Inside<'a> {
+    /// The name, the depth of braces at which it began, and whether it is for tests only.
+    modules: Vec<(&'a str, usize, bool)>,
+    depth: usize,
+}
+
+impl<'a> Inside<'a> {
+    /// Goes on to the token at `index`. From its name on a module is around.
+    pub(crate) fn step(&mut self, tokens: &[Token<'a>], index: usize) {
+        match text(tokens, index) {
+            "{" => self.depth += 1,
+            "}" => {
+                self.depth = self.depth.saturating_sub(1);
+                self.modules.pop_if(|(_, began, _)| *began == self.depth);
+            }
+            "mod" if text(tokens, index + 2) == "{" => {
+                let before = &tokens[index.saturating_sub(4)..index];
+                let is_for_tests = contains(before, &["(", "test", ")", "]"]);
+                let name = text(tokens, index + 1);
+                self.modules.push((name, self.depth, is_for_tests));
+            }
+            _ => {}
+        }
+    }
+
+    /// The module of the token, in a file that is `file`.
+    pub(crate) fn module(&self, file: &[&'a str]) -> Vec<&'a str> {
+        let own = self.modules.iter().map(|(name, _, _)| *name);
+        file.iter().copied().chain(own).collect()
+    }
+
+    pub(crate) fn is_for_tests(&self) -> bool {
+        self.modules
+            .iter()
+            .any(|(_, _, is_for_tests)| *is_for_tests)
+    }
+}
+
 /// Words, `::`, single characters and whole plain strings, whose quotes keep them from being taken for words; no
 /// comments, other strings or character literals.
 pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
