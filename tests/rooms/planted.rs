@@ -1,5 +1,6 @@
 //! Sources that break the house's rules, planted here: tests/rooms.rs is itself shown to fail.
 
+use super::circles::circles;
 use super::complaints;
 
 #[track_caller]
@@ -12,6 +13,125 @@ fn refused(file: &str, text: &str, complaint: &str) {
 #[track_caller]
 fn fine(file: &str, text: &str) {
     assert_eq!(complaints(file, text), [""; 0], "{file}: {text}");
+}
+
+/// What `circles` says of these files of the room `app`.
+#[track_caller]
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let file = |(file, text): &(&str, &str)| (format!("app/{file}.rs"), (*text).to_owned());
+    let files: Vec<(String, String)> = files.iter().map(file).collect();
+    assert_eq!(circles(&files, &["app"]), [""; 0], "exempt");
+    circles(&files, &[])
+}
+
+#[track_caller]
+fn circle(files: &[(&str, &str)], arrows: &[&str]) {
+    let found = circles_of(files);
+    let arrows = arrows.iter().map(|arrow| {
+        let (from, to) = arrow.split_once(" -> ").expect("FROM -> TO");
+        format!("\n  app/{from} names what app/{to}.rs has")
+    });
+    let expected = format!("a circle of files:{}", arrows.collect::<String>());
+    assert_eq!(found, [expected], "{files:?}");
+}
+
+#[track_caller]
+fn no_circle(files: &[(&str, &str)]) {
+    assert_eq!(circles_of(files), [""; 0], "{files:?}");
+}
+
+#[test]
+fn files_in_a_circle() {
+    let both = ["a.rs:1 -> b", "b.rs:1 -> a"];
+    for a in [
+        "use super::b;",
+        "use super::b::B;",
+        "use crate::app::b::B as C;",
+        "use super::{c::C, b::{self, B}};",
+        "use crate::{sys, app::b::B};",
+        "fn f(b: &super::b::B) {}",
+        "mod inner { use super::super::b::B; }",
+        "fn f() -> impl Fn() + use<> { super::b::f }",
+        "macro_rules! m { () => { $crate::app::b::f() } }",
+        "pub(super) use super::b::B;",
+    ] {
+        circle(&[("a", a), ("b", "use super::a::A;")], &both);
+        no_circle(&[("a", a), ("b", "use super::c::C;")]);
+    }
+    circle(
+        &[
+            ("a", "\nuse super::b::B;"),
+            ("b", "use super::c::C;"),
+            ("c", "\n\nuse super::a::A; use super::d::D;"),
+            ("d", "use super::e::E;"),
+        ],
+        &["a.rs:2 -> b", "b.rs:1 -> c", "c.rs:3 -> a"],
+    );
+    let two = [
+        ("a", "use super::b::B;"),
+        ("b", "use super::a::A; use super::c::C;"),
+        ("c", "use super::d::D;"),
+        ("d", "use super::c::C;"),
+    ];
+    assert_eq!(circles_of(&two).len(), 2);
+}
+
+#[test]
+fn circles_through_names_that_are_handed_on() {
+    let both = ["a.rs:1 -> b", "b.rs:1 -> a"];
+    for above in [
+        "mod b; pub use b::B;",
+        "pub use self::b::{B as C, B}; mod b;",
+        "use crate::app::b::B;",
+        "pub mod x { pub use super::b::B; } pub use x::B;",
+    ] {
+        let a = ("a", "use super::B;");
+        circle(&[("mod", above), a, ("b", "use super::a::A;")], &both);
+        no_circle(&[("mod", above), a, ("b", "use super::c::C;")]);
+    }
+    circle(
+        &[
+            ("a", "use super::b::C;"),
+            ("b", "pub use super::c::C;"),
+            ("c", "use super::a::A;"),
+        ],
+        &["a.rs:1 -> b", "a.rs:1 -> c", "b.rs:1 -> c", "c.rs:1 -> a"],
+    );
+    no_circle(&[("mod", "pub use a::X;"), ("a", "pub use super::X;")]);
+    let glob = [("a", "use super::b::*;"), ("b", "")];
+    let expected = "app/a.rs:1: a glob of a module hides paths from this test";
+    assert_eq!(circles_of(&glob), [expected]);
+    no_circle(&[("a", "use super::b::B::*;"), ("b", "pub enum B {}")]);
+}
+
+#[test]
+fn what_draws_no_circle() {
+    let a = "use super::b::B;";
+    // A module and what is below it.
+    let above = "mod a; pub use a::A; pub struct X; fn f() { a::f() }";
+    no_circle(&[("mod", above), ("a", "use super::X; fn f() {}")]);
+    no_circle(&[
+        ("b", "mod c; use self::c::C;"),
+        ("b/c", "use super::B; use crate::app::b::f;"),
+    ]);
+    // Tests.
+    no_circle(&[
+        ("a", a),
+        ("b", "#[cfg(test)] mod tests { use super::super::a::A; }"),
+    ]);
+    no_circle(&[
+        ("a", a),
+        ("b", "#[cfg(test)] mod tests;"),
+        ("b/tests", "use crate::app::a::A;"),
+    ]);
+    // Comments, strings and other crates.
+    no_circle(&[
+        ("a", a),
+        (
+            "b",
+            "// super::a::A\nuse a::A; const A: &str = \"super::a::A\";",
+        ),
+    ]);
 }
 
 #[test]
