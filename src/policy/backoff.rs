@@ -1,4 +1,4 @@
-//! How long a failed start keeps others from trying again. Knows counts and durations, never a clock.
+//! The pause after failed starts. Knows counts and durations, not the clock.
 
 use std::time::Duration;
 

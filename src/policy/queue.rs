@@ -1,29 +1,28 @@
-//! Who waits for a worker: bounded by number and by time, and thinned out when too many ask. Knows tickets and times,
-//! not what they stand for.
+//! The requests that wait for a worker: limited in number and time, and thinned out when too many come. Knows tickets
+//! and times, not what they stand for.
 //!
-//! # Theory of operation
-//! As a rule the oldest goes first, and one who has waited for `timeout` is refused. That is fair as long as the queue
-//! is only passed through. A queue that stands makes everybody wait for what nobody gains, and at last serves only
-//! those who have given up; so it is looked at how long the oldest waits, the *standing delay*:
+//! # Theory of operation As a rule the oldest request goes first, and one that has waited for `timeout` is refused.
+//! That is fair as long as the queue empties again and again. In a queue that never empties, every request waits, no
+//! client gains by it, and in the end only requests are served whose clients have given up. So the queue measures how
+//! long its oldest request waits, the *standing delay*:
 //!
 //! | the standing delay | the queue is | first goes | refused is |
 //! | --- | --- | --- | --- |
-//! | below `target`, or above it for less than `target` | calm | the oldest | whoever waited for `timeout` |
+//! | below `target`, or above it for less than `target` | calm | the oldest | one that has waited for `timeout` |
 //! | above `target` for at least `target` on end | overloaded | the newest | ... or for twice `target`, unless known |
 //! | below `target` again | calm | the oldest | |
 //!
 //! A queue no longer than `turn` is never overloaded: the wait then means slow requests and not a crowd, and a request
-//! that was shed would have been next. No request is shed before it has waited for twice `target`. Known ones are shed
-//! for the delay only when no others wait, and while overloaded they go before the others as long as the pool says so.
-//! When the queue is full, a known one takes the place of the other whose turn is farthest.
+//! that was shed would have been next. No request is shed before it has waited for twice `target`. Known requests are
+//! shed for the delay only when no others wait, and while the queue is overloaded they go before the others as long as
+//! the pool says so. When the queue is full, a known request takes the place of the other one that would go last.
 //!
-//! Neither clock runs while no blame for waiting falls on the number of those who wait: `timeout` counts from the first
-//! ready worker on ([`Queue::start_clock`]), the standing delay only while there is somebody who serves
-//! ([`Queue::pass`]).
+//! Neither clock runs while requests wait for another reason than their number: `timeout` counts from the first ready
+//! worker on ([`Queue::start_clock`]), the standing delay only while a worker serves ([`Queue::pass`]).
 //!
-//! A request that no other keeps from a worker waits for that worker's start and not for a crowd: see [`Room`]. However
-//! small the queue is, it takes such requests in, and it does not refuse them for `timeout` as long as a start may
-//! still succeed.
+//! If there is a worker for a request once it has started, the request waits for that start and not for other requests:
+//! see [`Room`]. The queue takes such requests in however small it is, and does not refuse them for `timeout` as long
+//! as the start may still succeed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -44,32 +43,32 @@ pub struct Limits {
     pub turn: usize,
 }
 
-/// What workers there may be for those who wait.
+/// The workers that waiting requests can expect.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
     /// So many workers have no request, or may still be started.
     pub free: usize,
-    /// No request is being served: whoever waits does so for a start.
+    /// No request is being served: the waiting ones wait for a start.
     pub is_idle: bool,
     /// How long a request waits for a start; less than `timeout` counts as `timeout`.
     pub start_patience: Duration,
 }
 
-/// One who has waited for too long, and for what.
+/// A request that has waited too long, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
-    /// For others who are served.
+    /// For requests before it.
     Crowd(Ticket),
     /// For a worker that did not start.
     Start(Ticket),
 }
 
-/// One who waits.
+/// A waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Which request.
     pub ticket: Ticket,
-    /// It is shed last.
+    /// It is shed after those that are not known.
     pub is_known: bool,
     /// When it came.
     pub since: Duration,
@@ -80,11 +79,11 @@ pub struct Waiting {
 pub struct Queue {
     limits: Limits,
     waiting: VecDeque<Waiting>,
-    /// Until the first worker is ready nobody is to blame for waiting: the start has a time-out of its own.
+    /// `timeout` counts from here on. `None`: no worker has been ready; the start has a time-out of its own.
     clock_runs_from: Option<Duration>,
-    /// Since when there is somebody who serves.
+    /// Since when a worker serves.
     served_since: Option<Duration>,
-    /// Since when more than a turn of them wait.
+    /// Since when more than `turn` requests wait.
     long_since: Option<Duration>,
     /// Since when the standing delay of a long queue is above `target`.
     above_since: Option<Duration>,
@@ -92,7 +91,7 @@ pub struct Queue {
 }
 
 impl Room {
-    /// So many of the oldest wait for a start.
+    /// How many of the oldest requests wait for a start.
     fn waits_for_start(self) -> usize {
         if self.is_idle { self.free } else { 0 }
     }
@@ -112,27 +111,27 @@ impl Queue {
         }
     }
 
-    /// Other limits hold from now on; nobody who waits already is refused for the new size.
+    /// Other limits hold from now on; no waiting request is refused for the new size.
     pub fn obey(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// How many wait.
+    /// How many requests wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Nobody waits.
+    /// No request waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Another one would have to be refused, where `free` workers have no request or may still be started.
+    /// Another request would be refused. `free`: how many workers have no request, or may still be started.
     pub fn is_full(&self, free: usize) -> bool {
         self.waiting.len() >= self.limits.size.max(free)
     }
 
-    /// Takes a request in. If the queue is full this returns whom there is no room for: it, or one who was here.
+    /// Takes a request in. If the queue is full this returns the request to refuse: this one, or one that waited.
     pub fn push(&mut self, request: Waiting, free: usize) -> Option<Ticket> {
         let mut refused = None;
         if self.is_full(free) {
@@ -149,7 +148,7 @@ impl Queue {
         refused
     }
 
-    /// The one not known who would be served last.
+    /// The place of the request that is not known and would be served last.
     fn farthest_other(&self) -> Option<usize> {
         let is_other = |request: &Waiting| !request.is_known;
         if self.is_overloaded {
@@ -159,7 +158,7 @@ impl Queue {
         }
     }
 
-    /// Puts a request back that was taken out and could not be served: it has its old place.
+    /// Puts a request back that was taken out and could not be served: at its old place.
     pub fn put_back(&mut self, request: Waiting) {
         let at = self.waiting.partition_point(|w| w.since < request.since);
         self.waiting.insert(at, request);
@@ -185,21 +184,21 @@ impl Queue {
         found.is_some_and(|at| self.waiting.remove(at).is_some())
     }
 
-    /// The app can serve from `now` on: waiting counts.
+    /// The app can serve from `now` on: `timeout` counts.
     pub fn start_clock(&mut self, now: Duration) {
         self.clock_runs_from.get_or_insert(now);
     }
 
-    /// The app can't serve, until it is started again.
+    /// The app can't serve until it is started again: `timeout` does not count.
     pub fn stop_clock(&mut self) {
         self.clock_runs_from = None;
     }
 
-    /// Looks at the standing delay; to be called when time has passed, and after requests were taken out. Without
-    /// anybody who serves it does not count.
+    /// Measures the standing delay; to be called when time has passed, and after requests were taken out. While no
+    /// worker serves, the delay does not count.
     pub fn pass(&mut self, is_served: bool, now: Duration) {
         self.served_since = is_served.then(|| self.served_since.unwrap_or(now));
-        // Nobody leaves without a call, so between two calls the oldest is the same, and this instant exact.
+        // No request leaves without a call, so between two calls the oldest is the same, and this instant is exact.
         self.long_since = self.is_long().then(|| self.long_since.unwrap_or(now));
         let crossed = self.waiting.front().and_then(|oldest| self.stands(oldest));
         self.above_since = crossed
@@ -228,7 +227,7 @@ impl Queue {
             .map(|request| Expired::Crowd(request.ticket))
     }
 
-    /// When somebody will have waited too long, or the queue becomes overloaded, if nothing happens before.
+    /// When a request will have waited too long, or the queue becomes overloaded, if nothing happens before.
     pub fn next_deadline(&self, room: Room) -> Option<Duration> {
         let oldest = self.waiting.front()?;
         let delay = if self.is_overloaded {
@@ -250,57 +249,57 @@ impl Queue {
         .min()
     }
 
-    /// The oldest, if it waits for a start and not for others.
+    /// The oldest request, if it waits for a start and not for other requests.
     fn starting(&self, room: Room) -> Option<&Waiting> {
         self.waiting.front().filter(|_| room.waits_for_start() > 0)
     }
 
-    /// The oldest of those who wait for others, and its place.
+    /// The oldest request that waits for other requests, and its place.
     fn first_in_crowd(&self, room: Room) -> Option<(usize, &Waiting)> {
         let at = room.waits_for_start();
         self.waiting.get(at).map(|first| (at, first))
     }
 
-    /// When this one has waited for a start for too long.
+    /// When this request has waited for a start for too long.
     fn gives_up(&self, request: &Waiting, room: Room) -> Option<Duration> {
         let from = request.since.max(self.clock_runs_from?);
         Some(from.saturating_add(room.start_patience.max(self.limits.timeout)))
     }
 
-    /// More wait than the workers take in one turn.
+    /// More requests wait than the workers take in one turn.
     fn is_long(&self) -> bool {
         self.waiting.len() > self.limits.turn
     }
 
-    /// When the delay of this one, the oldest of a long queue, is above `target`.
+    /// When the delay of this request, the oldest of a long queue, is above `target`.
     fn stands(&self, request: &Waiting) -> Option<Duration> {
         Some(self.crosses(request)?.max(self.long_since?))
     }
 
-    /// When this one has waited for more than `target`.
+    /// When this request has waited for more than `target`.
     fn crosses(&self, request: &Waiting) -> Option<Duration> {
         let from = request.since.max(self.served_since?);
         Some(from.saturating_add(self.limits.target))
     }
 
-    /// When the queue is overloaded whose delay is above `target` since then.
+    /// When a queue becomes overloaded whose delay has been above `target` since then.
     fn begins(&self, above_since: Duration) -> Duration {
         above_since.saturating_add(self.limits.target)
     }
 
-    /// When this one has waited too long for an overloaded queue.
+    /// When this request has waited too long for an overloaded queue.
     fn sheds(&self, request: &Waiting) -> Option<Duration> {
         let crossed = self.crosses(request)?;
         Some(crossed.saturating_add(self.limits.target))
     }
 
-    /// When this one has waited for `timeout`.
+    /// When this request has waited for `timeout`.
     fn expires(&self, request: &Waiting) -> Option<Duration> {
         let from = request.since.max(self.clock_runs_from?);
         Some(from.saturating_add(self.limits.timeout))
     }
 
-    /// Of an overloaded queue the oldest who is not known; where all are known, the oldest.
+    /// The place of the oldest request that is not known, or, if all are known, of the oldest; in an overloaded queue.
     fn first_to_shed(&self) -> Option<usize> {
         if !(self.is_overloaded && self.is_long()) {
             return None;

@@ -1,12 +1,12 @@
-//! Which way a request goes, from facts alone. Knows no socket, no file and no clock: the front gathers
-//! the facts, this decides, and the front carries it out.
+//! Which way a request goes, from facts alone. Knows no socket, no file and no clock: the front gathers the facts, this
+//! decides, and the front carries out the decision.
 
 use std::time::Duration;
 
 /// How the app's daemon answered a connect that does not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Nobody listens.
+    /// No process listens.
     Absent,
     /// It took the connection.
     Answers,
@@ -21,23 +21,23 @@ pub enum Reach {
 pub enum Start {
     /// The last start failed, and the pause after it is not over.
     BackingOff {
-        /// The app itself could not be imported: a CGI would fail just so.
+        /// The app itself could not be imported: a CGI would fail in the same way.
         broken: bool,
         /// What remains of the pause.
         left: Duration,
     },
-    /// Nothing stands against a start.
+    /// A daemon may be started.
     Clear,
     /// An operator keeps the daemon down.
     Held,
-    /// A daemon has not answered in time, a moment ago: it lives, and has lost its name until it answers.
+    /// A moment ago a daemon has not answered in time: its process is there, but it has lost its name until it answers.
     Silent {
-        /// Somebody has stopped it; else it may only be slow, and another would make the host slower still.
+        /// It was stopped (SIGSTOP, a debugger); else it may only be slow, and another one would make the host slower.
         is_stopped: bool,
     },
 }
 
-/// What the app file says of ways.
+/// `mode` in the app file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// By load.
@@ -58,11 +58,11 @@ pub enum Slots {
         /// All slots (`cgi-max`).
         most: u32,
     },
-    /// No place to count them: the app runs without a limit.
+    /// There is no file to count them in: the app runs without a limit.
     Uncounted,
 }
 
-/// Everything that the decision rests on.
+/// All that the decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Facts {
     /// The daemon's answer.
@@ -94,7 +94,7 @@ pub struct Facts {
 /// The way a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// The app could not be imported a moment ago: say so, without another attempt.
+    /// The app could not be imported a moment ago: answer so, without another attempt.
     Broken,
     /// To the daemon that answered.
     Forward,
@@ -109,9 +109,9 @@ pub enum Route {
     StartAndForward,
 }
 
-/// How long a client that found no slot should wait: about what a few CGIs take.
+/// Retry-After for a client that found no slot: about what a few CGIs take.
 pub const SLOT_PAUSE: Duration = Duration::from_secs(2);
-/// ... and one that found the whole host overloaded: the load is an average over a minute.
+/// Retry-After for one that found the host overloaded: the load is an average over a minute.
 const LOAD_PAUSE: Duration = Duration::from_secs(15);
 
 /// Decides. Each rule is a line of the table in DESIGN's section on cgi-front, and of the test below.
@@ -159,8 +159,8 @@ fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
     }
 }
 
-/// Few CGIs run, few requests come, and the host is not loaded (or nobody but this request asks). Within a minute after
-/// a daemon left for want of work only the CGIs count, so that nothing goes back and forth.
+/// Few CGIs run, few requests come, and the host is not loaded (or this is the only request). Within a minute after a
+/// daemon left for want of work only the CGIs count, so that daemons don't come and go.
 fn is_quiet(facts: &Facts) -> bool {
     let busy = match facts.slots {
         Slots::Taken { running, most } => running >= facts.busy_limit.min(most),
@@ -215,11 +215,11 @@ mod tests {
             ("one CGI runs", Facts { slots: running(1), ..QUIET }, Route::RunCgi),
             ("daemon-when-busy CGIs run", Facts { slots: running(2), ..QUIET }, Route::StartAndForward),
             ("cgi-max below daemon-when-busy", Facts { slots: Slots::Taken { running: 1, most: 1 }, ..QUIET }, Route::StartAndForward),
-            ("somebody is browsing", Facts { rate_exceeded: true, ..QUIET }, Route::StartAndForward),
+            ("a user is browsing", Facts { rate_exceeded: true, ..QUIET }, Route::StartAndForward),
             ("the host is loaded, two requests", Facts { load: 1.1, last_minute: 2, ..QUIET }, Route::StartAndForward),
             ("the host is loaded, one request", Facts { load: 1.1, last_minute: 1, ..QUIET }, Route::RunCgi),
             ("load at the limit is not above it", Facts { load: 1.0, last_minute: 9, ..QUIET }, Route::RunCgi),
-            ("somebody is browsing, a daemon has just left", Facts { rate_exceeded: true, has_just_left: true, ..QUIET }, Route::RunCgi),
+            ("a user is browsing, a daemon has just left", Facts { rate_exceeded: true, has_just_left: true, ..QUIET }, Route::RunCgi),
             ("the host is loaded, a daemon has just left", Facts { load: 1.1, last_minute: 2, has_just_left: true, ..QUIET }, Route::RunCgi),
             ("daemon-when-busy CGIs run, a daemon has just left", Facts { slots: running(2), has_just_left: true, ..QUIET }, Route::StartAndForward),
             ("mode = daemon, a daemon has just left", Facts { mode: Mode::Daemon, has_just_left: true, ..QUIET }, Route::StartAndForward),

@@ -1,32 +1,31 @@
-//! The life of one SCGI server that the daemon runs. Knows times, states and how many requests it has; spawns, kills
-//! and answers nobody.
+//! The life of one SCGI server that the daemon runs. Knows times, states and how many requests it has; makes no
+//! process, sends no signal, answers no request.
 //!
-//! # Theory of operation
-//! The listening socket is the daemon's, so readiness is the backlog: nobody probes a server, and its first request
-//! proves it. What it does before its first byte is a *start*, and a start can fail; what it does after that is its own
-//! affair, and the next request starts it again.
+//! # Theory of operation The listening socket is the daemon's, so a server is ready as soon as there is a backlog: it
+//! is never probed, and its first request proves it. Until its first byte it is *starting*, and a start can fail. If it
+//! ends after that, the next request starts it again.
 //!
 //! | the server is | and becomes | on |
 //! | --- | --- | --- |
 //! | down, resting (pause over) | starting | `Wanted`: `Start` |
 //! | starting | resting | `CannotStart`: `Failed` |
 //! | starting | proven | `Answered` |
-//! | starting | down | `Ended` with status 0, before anybody had asked it: it `Left` |
+//! | starting | down | `Ended` with status 0, before a request was sent to it: it `Left` |
 //! | starting | resting | `Ended` otherwise: `Failed` |
-//! | starting | starting | `start-timeout` over since `Sent` or another `Wanted`: `Look`; `Accepts` ends the matter |
+//! | starting | starting | `start-timeout` over since `Sent` or another `Wanted`: `Look`; none after `Accepts` |
 //! | starting | ending (failed) | `Deaf`: it has taken no connection by then: `Kill` |
-//! | starting, proven | ending (stuck) | `Overdue`, and nobody was answered since that request was sent: `Term` |
+//! | starting, proven | ending (stuck) | `Overdue`, and no request was answered since that one was sent: `Term` |
 //! | proven | down | `Ended`: it `Left` (status 0) or `Crashed` |
-//! | proven | ending (stuck) | `Lost`: nobody can connect to it any more: `Term` |
+//! | proven | ending (stuck) | `Lost`: no client can connect to it any more: `Term` |
 //! | starting | ending (failed) | `Lost`: `Kill` |
 //! | ending (stuck) | down | `Ended`: `Crashed` |
 //! | ending (failed) | resting | `Ended`: `Failed` |
-//! | ending | ending | it was given its time: `Kill`, and again |
+//! | ending | ending | its time to end is over: `Kill`, and again |
 //! | down, resting | gone | `Retire` |
 //! | starting, proven, ending | gone | `Retire`, and then `Ended`: when its last request is done it gets `Term` |
 //!
-//! The pause after a failed start is that of [`backoff`](super::backoff); the first answer makes it forgotten. A server
-//! that is ending gets no request: whoever wants one waits for its end, which is near.
+//! The pause after a failed start is that of [`backoff`](super::backoff), which counts from the last answer on. A
+//! server that is ending gets no request: requests wait for its end, which is near.
 
 use std::time::Duration;
 
@@ -38,7 +37,7 @@ pub const TERM_TIME: Duration = Duration::from_secs(5);
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It takes connections, as far as is known.
+    /// It has taken a connection, or may have.
     Accepts,
     /// It has sent a byte of a response.
     Answered,
@@ -51,12 +50,12 @@ pub enum Event {
     Ended { well: bool },
     /// A request of its is over, in whatever way.
     Finished,
-    /// Nobody can connect to it, for too long: its socket is gone, or it has none.
+    /// For too long, connections to it have failed: its socket is gone, or it has none.
     Lost,
     /// A request that it was sent at `since` has run into its time limit.
     #[allow(missing_docs)]
     Overdue { since: Duration },
-    /// Nothing new is to be sent to it; it may take this long for its end, when it is told to.
+    /// No new request is to be sent to it. Once it is told to end, it may take this long.
     Retire(Duration),
     /// A request was sent to it.
     Sent,
@@ -71,7 +70,7 @@ pub enum Event {
 pub enum Action {
     /// It has ended, and not by itself, after it was proven. The next request starts it.
     Crashed,
-    /// It could not be started. Who waits for it has to be served otherwise, or told.
+    /// It could not be started. Requests that wait for it must be served otherwise, or refused.
     Failed(Why),
     /// It will never be started again: forget it.
     Gone,
@@ -199,13 +198,13 @@ impl Server {
         }
     }
 
-    /// A request can be sent to it now, and wants to be, if it is down.
+    /// A request can be sent to it now; if it is down, `Wanted` starts it.
     pub fn takes(&self, now: Duration) -> bool {
         let serves = matches!(self.state, State::Proven { .. } | State::Starting { .. });
         self.retired.is_none() && (serves || self.can_start(now))
     }
 
-    /// It will end within seconds, and then be what it is to be.
+    /// It will end within seconds.
     pub fn is_ending(&self) -> bool {
         matches!(self.state, State::Ending { .. })
     }
@@ -220,7 +219,7 @@ impl Server {
         matches!(self.state, State::Starting { .. })
     }
 
-    /// A failed start keeps it down.
+    /// The pause after a failed start keeps it down.
     pub fn is_resting(&self, now: Duration) -> bool {
         matches!(self.state, State::Resting { until } if now < until)
     }
@@ -315,7 +314,7 @@ impl Server {
         self.state = State::Ending { failed, kill_at };
     }
 
-    /// When its silence is long enough to be looked into.
+    /// When it has been silent for so long that the daemon must look.
     fn look_due(&self) -> Option<Duration> {
         match self.state {
             State::Starting {

@@ -1,9 +1,8 @@
-//! How much of the daemon its guests may hold: those who connect where `listen` says, as against our own fronts. Knows
-//! tickets, origins and counts; who an origin is, and whether it may connect at all, is not asked.
+//! How much of the daemon its guests may hold: clients that connect at the addresses of `listen`, as against our own
+//! fronts. Knows tickets, origins and counts; not what an origin is, nor whether it may connect.
 //!
-//! # Theory of operation
-//! All guests together have a part of the daemon's descriptors and no more, so that there is always room for fronts.
-//! What a guest does with its place:
+//! # Theory of operation All guests together have a part of the daemon's descriptors and no more, so that there is
+//! always room for fronts. The stages of a guest:
 //!
 //! | stage | it ends | for want of room it gives way |
 //! | --- | --- | --- |
@@ -17,8 +16,8 @@
 //! lose a place to clients that only connect, and is refused none. When no guest gives way, guests are not accepted:
 //! they wait in the backlog of their listener. Fronts have another.
 //!
-//! What is kept of headers and bodies that are not whole, and of pages that are not taken, is counted as well, and the
-//! same ones give way when it is too much.
+//! The bytes that are kept of incomplete headers and bodies, and of pages that the client has not taken, are counted as
+//! well; when they are too many, the same guests give way.
 //!
 //! Only strangers have shares of slow places; a guest that `listen-allow` names keeps its place while it is slow.
 
@@ -26,17 +25,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::queue::Ticket;
 
-/// Guests that a daemon with many descriptors has places for, beside those that its queue may hold.
+/// The most guests, beside those that the queue may hold.
 const MOST: usize = 4096;
-/// A guest has its connection, and may come to have a file for its body and one for its response.
+/// Descriptors for each guest: its connection, and perhaps a file for its body and one for its response.
 const FDS: usize = 3;
 /// The largest share of slow places, of one stranger and of all.
 const MOST_SLOW_EACH: usize = 512;
 const MOST_SLOW: usize = 1024;
-/// Bytes of headers and bodies that are not whole, and of pages that are not taken.
+/// The most bytes of incomplete headers and bodies, and of pages that the client has not taken.
 const MOST_BYTES: usize = 64 << 20;
 
-/// How much there is for guests.
+/// How much guests may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Guests at once.
@@ -74,7 +73,7 @@ pub struct Shares<O> {
     by_bytes: BTreeSet<Rank<O>>,
     /// Places that strangers keep while they are slow.
     slow: usize,
-    /// What is kept for all.
+    /// How many bytes are kept for all guests.
     bytes: usize,
 }
 
@@ -82,7 +81,7 @@ pub struct Shares<O> {
 /// then on, or no longer, and those who are there keep their places as what they were.
 type Key<O> = (bool, O);
 
-/// The same with what it has of something in between. The highest loses something first.
+/// The same, with a count or a number of bytes in between. The highest gives way first.
 type Rank<O> = (bool, usize, O);
 
 #[derive(Debug)]
@@ -90,7 +89,7 @@ struct Guest<O> {
     origin: O,
     is_stranger: bool,
     stage: Stage,
-    /// It is Slow, and keeps its place.
+    /// It is Slow, and does not give way.
     has_share: bool,
     bytes: usize,
 }
@@ -104,7 +103,7 @@ struct Held {
     yielding: BTreeSet<Ticket>,
     /// Those of them for which something is kept.
     with_bytes: BTreeSet<Ticket>,
-    /// What is kept for these.
+    /// How many bytes are kept for these.
     bytes: usize,
 }
 
@@ -173,7 +172,8 @@ impl<O: Copy + Ord> Shares<O> {
         self.guests.len() >= self.limits.guests && self.by_count.is_empty()
     }
 
-    /// One more guest, Unheard, until it [leaves](Shares::leave). The one that has to leave now for want of a place.
+    /// One more guest, Unheard, until it [leaves](Shares::leave). Returns the guest that must leave now for want of a
+    /// place.
     pub fn enter(&mut self, ticket: Ticket, origin: O, is_stranger: bool) -> Option<Ticket> {
         let other = match self.guests.len() < self.limits.guests {
             true => None,
@@ -192,7 +192,7 @@ impl<O: Copy + Ord> Shares<O> {
         other
     }
 
-    /// A guest does something else from now on. Nothing, if the ticket is not a guest's.
+    /// A guest is in another stage from now on. Does nothing if the ticket is not a guest's.
     pub fn go_to(&mut self, ticket: Ticket, stage: Stage) {
         let (limits, slow) = (self.limits, self.slow);
         self.change(ticket, |guest, held| {
@@ -208,8 +208,8 @@ impl<O: Copy + Ord> Shares<O> {
         });
     }
 
-    /// So many bytes are kept for a guest. The one that has to leave, if that is too much in all; then
-    /// this is to be asked again.
+    /// So many bytes are kept for a guest. If they are too many in all, returns a guest that must leave; after that,
+    /// call this again.
     pub fn keep(&mut self, ticket: Ticket, bytes: usize) -> Option<Ticket> {
         self.change(ticket, |guest, _| guest.bytes = bytes);
         match self.bytes > self.limits.bytes {
@@ -218,7 +218,7 @@ impl<O: Copy + Ord> Shares<O> {
         }
     }
 
-    /// It is gone.
+    /// The guest is gone.
     pub fn leave(&mut self, ticket: Ticket) {
         self.go_to(ticket, Stage::Served);
         if let Some(guest) = self.guests.remove(&ticket)
@@ -231,7 +231,7 @@ impl<O: Copy + Ord> Shares<O> {
         }
     }
 
-    /// The oldest of the origin that has most.
+    /// The oldest guest of the origin that has most.
     fn next_to_go(
         &self,
         ranks: &BTreeSet<Rank<O>>,
@@ -242,7 +242,7 @@ impl<O: Copy + Ord> Shares<O> {
         which(held).first().copied()
     }
 
-    /// Changes a guest, and keeps what is known of its origin, and of all, in step.
+    /// Changes a guest, and updates the sums of its origin and of all guests.
     fn change(&mut self, ticket: Ticket, change: impl FnOnce(&mut Guest<O>, &mut Held)) {
         let Some(guest) = self.guests.get_mut(&ticket) else {
             return;
@@ -300,7 +300,7 @@ mod tests {
         Shares::new(LIMITS)
     }
 
-    /// These enter as strangers of this origin, and are in that stage then.
+    /// These enter as strangers of this origin, and go to that stage.
     fn fill(shares: &mut Shares<char>, tickets: std::ops::Range<Ticket>, of: char, stage: Stage) {
         for ticket in tickets {
             assert_eq!(shares.enter(ticket, of, true), None);

@@ -1,19 +1,19 @@
-//! What is said of many alike: the first of each origin at once, the others as a count, once in a while. Knows reasons,
-//! origins and times, and writes no log.
+//! How a log reports many events of one kind: the first of each origin at once, the others as a count, at intervals.
+//! Knows reasons, origins and times, and writes no log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Others of a reason are counted so long before their number is said.
+/// How long the others are counted before their number is reported.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 /// Origins that are named for one reason.
 const NAMED: usize = 8;
-/// A reason that was not met for so long is new.
+/// A reason that has not occurred for so long is new.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
-/// Reasons that are told apart. There are fewer, unless one of them holds a client's own words.
+/// Reasons that are kept apart. There are fewer, unless they contain what a client has sent.
 const REASONS: usize = 64;
 
-/// What was met, by its reasons.
+/// What has occurred, by reason.
 #[derive(Debug)]
 pub struct Tally<O> {
     reasons: BTreeMap<String, Met<O>>,
@@ -23,7 +23,7 @@ pub struct Tally<O> {
 struct Met<O> {
     named: BTreeSet<O>,
     unsaid: u64,
-    /// When their number may be said.
+    /// When their number may be reported.
     due: Duration,
     last: Duration,
 }
@@ -37,7 +37,7 @@ impl<O> Default for Tally<O> {
 }
 
 impl<O: Copy + Ord> Tally<O> {
-    /// Something happens, for this reason and by this origin. `true`: it is to be said now; else it is counted.
+    /// An event with this reason and origin. `true`: it is to be reported now; `false`: it was counted.
     pub fn note(&mut self, reason: &str, origin: O, now: Duration) -> bool {
         let met = self.met(reason, now);
         if met.named.len() < NAMED && met.named.insert(origin) {
@@ -47,12 +47,12 @@ impl<O: Copy + Ord> Tally<O> {
         false
     }
 
-    /// The same, and it is only counted.
+    /// The same, but it is only counted.
     pub fn count(&mut self, reason: &str, now: Duration) {
         self.met(reason, now).count(now);
     }
 
-    /// Reasons of which a number is to be said now, with it.
+    /// Takes the numbers that are to be reported now, with their reasons.
     pub fn due(&mut self, now: Duration) -> Vec<(String, u64)> {
         let mut said = Vec::new();
         for (reason, met) in &mut self.reasons {
@@ -64,12 +64,12 @@ impl<O: Copy + Ord> Tally<O> {
         said
     }
 
-    /// All that was not said yet: there is no later.
+    /// Takes all numbers that were not reported yet, at the end of the log.
     pub fn rest(&mut self) -> Vec<(String, u64)> {
         self.due(Duration::MAX - INTERVAL)
     }
 
-    /// When a number is to be said.
+    /// When a number is to be reported.
     pub fn next_deadline(&self) -> Option<Duration> {
         let unsaid = self.reasons.values().filter(|met| met.unsaid > 0);
         unsaid.map(|met| met.due).min()

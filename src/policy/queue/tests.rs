@@ -1,4 +1,4 @@
-//! The queue by the clock of the test: who is let in, who is shed, and when something is due.
+//! The queue under an invented clock: which requests it takes in, which it sheds, and when something is due.
 
 use super::*;
 
@@ -45,7 +45,7 @@ const BUSY: Room = Room {
     start_patience: Duration::from_secs(45),
 };
 
-/// Whom others keep from a worker for too long.
+/// The next request that has waited too long for those before it.
 fn expired(queue: &mut Queue, now: Duration) -> Option<Ticket> {
     queue.pop_expired(BUSY, now).map(|expired| match expired {
         Expired::Crowd(ticket) => ticket,
@@ -188,7 +188,7 @@ fn a_delay_that_does_not_stand_is_no_overload() {
     queue.push(other(2, S(1)), 0);
     queue.pass(true, MS(1900));
     assert_eq!(pop(&mut queue), Some(1));
-    // 2 is the oldest now, and has not waited for the target: it counts anew.
+    // 2 is the oldest now, and has not waited for the target: the time above it starts anew.
     queue.pass(true, MS(1900));
     assert_eq!(queue.next_deadline(BUSY), Some(S(3)));
     queue.push(other(3, S(2)), 0);
@@ -213,7 +213,7 @@ fn the_known_are_shed_last_and_served_first_if_they_may() {
 }
 
 #[test]
-fn nobody_is_shed_for_a_time_without_anybody_who_serves() {
+fn no_request_is_shed_for_a_time_in_which_no_worker_served() {
     let mut queue = queue(9);
     queue.push(other(1, S(0)), 0);
     queue.pass(false, S(1));
@@ -232,7 +232,7 @@ const IDLE: Room = Room {
 };
 
 #[test]
-fn who_may_have_a_worker_is_taken_in_however_small_the_queue_is() {
+fn a_request_for_a_free_worker_is_taken_in_however_small_the_queue_is() {
     let mut queue = queue(0);
     assert_eq!(queue.push(other(1, S(0)), 2), None);
     assert_eq!(queue.push(other(2, S(0)), 2), None);

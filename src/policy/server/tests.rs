@@ -13,14 +13,14 @@ fn seconds(count: u64) -> Duration {
 }
 
 /// A server under an invented clock.
-struct Told {
+struct Watched {
     server: Server,
     now: Duration,
 }
 
-impl Told {
-    fn new() -> Told {
-        Told {
+impl Watched {
+    fn new() -> Watched {
+        Watched {
             server: Server::new(START_TIMEOUT),
             now: seconds(100),
         }
@@ -38,15 +38,15 @@ impl Told {
     }
 
     /// Started by a request, which it has not answered.
-    fn asked() -> Told {
-        let mut told = Told::new();
+    fn asked() -> Watched {
+        let mut told = Watched::new();
         assert_eq!(told.on(Event::Wanted), [Action::Start]);
         assert_eq!(told.on(Event::Sent), []);
         told
     }
 
-    fn proven() -> Told {
-        let mut told = Told::asked();
+    fn proven() -> Watched {
+        let mut told = Watched::asked();
         assert_eq!(told.on(Event::Answered), []);
         assert_eq!(told.on(Event::Finished), []);
         assert!(told.server.is_proven());
@@ -56,21 +56,21 @@ impl Told {
 
 #[test]
 fn one_that_leaves_comes_back_with_the_next_request() {
-    let mut told = Told::proven();
+    let mut told = Watched::proven();
     assert_eq!(told.at(60, ENDED_WELL), [Action::Left]);
     assert!(told.server.takes(told.now));
     assert_eq!(told.on(Event::Wanted), [Action::Start]);
-    // Nobody has asked it.
+    // No request was sent to it.
     assert_eq!(told.on(ENDED_WELL), [Action::Left]);
     assert_eq!(told.on(Event::Wanted), [Action::Start]);
-    // Somebody waits for it.
+    // A request waits for it.
     assert_eq!(told.on(Event::Wanted), []);
     assert_eq!(told.on(ENDED_WELL), [Action::Failed(Why::Ended)]);
 }
 
 #[test]
 fn an_end_before_the_first_byte_is_a_failed_start() {
-    let mut told = Told::asked();
+    let mut told = Watched::asked();
     assert_eq!(told.at(1, ENDED_WELL), [Action::Failed(Why::Ended)]);
     assert!(!told.server.takes(told.now));
     assert_eq!(told.on(Event::Wanted), []);
@@ -92,11 +92,11 @@ fn an_end_before_the_first_byte_is_a_failed_start() {
 
 #[test]
 fn one_that_takes_nothing_is_found_out_and_one_that_is_slow_is_not() {
-    let mut told = Told::asked();
+    let mut told = Watched::asked();
     assert_eq!(told.server.next_deadline(), Some(told.now + START_TIMEOUT));
     assert_eq!(told.at(44, Event::Tick), []);
     assert_eq!(told.at(45, Event::Tick), [Action::Look]);
-    let mut slow = Told {
+    let mut slow = Watched {
         server: told.server.clone(),
         now: told.now,
     };
@@ -110,8 +110,8 @@ fn one_that_takes_nothing_is_found_out_and_one_that_is_slow_is_not() {
 }
 
 #[test]
-fn one_that_answers_nobody_else_is_stuck() {
-    let mut told = Told::proven();
+fn one_that_answers_no_other_request_is_stuck() {
+    let mut told = Watched::proven();
     told.on(Event::Sent);
     let since = told.now;
     told.at(10, Event::Sent);
@@ -131,8 +131,8 @@ fn one_that_answers_nobody_else_is_stuck() {
 }
 
 #[test]
-fn one_that_nobody_can_reach_makes_room_for_another() {
-    let mut told = Told::proven();
+fn one_that_is_out_of_reach_makes_room_for_another() {
+    let mut told = Watched::proven();
     assert_eq!(told.on(Event::Lost), [Action::Term]);
     assert_eq!(told.on(Event::Lost), []);
     assert_eq!(told.on(ENDED_WELL), [Action::Crashed]);
@@ -144,7 +144,7 @@ fn one_that_nobody_can_reach_makes_room_for_another() {
 
 #[test]
 fn a_retired_one_finishes_and_then_goes() {
-    let mut told = Told::proven();
+    let mut told = Watched::proven();
     told.on(Event::Sent);
     assert_eq!(told.on(Event::Retire(seconds(30))), []);
     assert!(!told.server.takes(told.now));
@@ -153,10 +153,10 @@ fn a_retired_one_finishes_and_then_goes() {
     assert_eq!(told.at(40, Event::Tick), [Action::Kill]);
     assert_eq!(told.on(CRASHED), [Action::Gone]);
 
-    let mut down = Told::new();
+    let mut down = Watched::new();
     assert_eq!(down.on(Event::Retire(seconds(5))), [Action::Gone]);
     assert_eq!(down.on(Event::Wanted), []);
-    let mut dies = Told::proven();
+    let mut dies = Watched::proven();
     dies.on(Event::Sent);
     dies.on(Event::Retire(seconds(5)));
     assert_eq!(dies.on(ENDED_WELL), [Action::Gone]);
@@ -182,8 +182,8 @@ fn event(kind: u8, n: u64) -> Event {
 }
 
 proptest! {
-    /// There is one process at most, only a process is signalled, what has failed was not proven, and whoever is
-    /// told to end is killed in the end.
+    /// There is one process at most, only a process is signalled, a server that has failed was not proven, and one that
+    /// is told to end is killed if it does not.
     #[test]
     fn whatever_happens(steps in prop::collection::vec((0_u8..15, 0_u64..60, 0_u64..9), 1..200)) {
         let mut server = Server::new(START_TIMEOUT);

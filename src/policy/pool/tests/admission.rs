@@ -44,7 +44,7 @@ fn the_queue_waits_for_no_worker_that_is_still_to_come() {
     let mut pool = ready(swamped());
     told(&mut pool, Event::Tick, S(60));
     told(&mut pool, Event::WorkerGone(0), S(60));
-    // With preload off the import takes as long as it takes.
+    // With preload off the first worker imports, which may take long.
     assert_eq!(told(&mut pool, arrived(1), S(61)), [spawn(0, 1)]);
     assert_eq!(told(&mut pool, Event::Tick, S(65)), []);
     let actions = told(&mut pool, Event::WorkerReady(0), S(66));
@@ -107,14 +107,14 @@ fn the_known_get_no_more_than_half() {
     told(&mut pool, arrived(5), MS(1500));
     told(&mut pool, Event::Tick, S(3));
     told(&mut pool, arrived(6), S(3));
-    // One of two has a known one still: no preference, so the newest goes first.
+    // One of two workers still has a known request: no preference for known ones, so the newest goes first.
     assert_eq!(told(&mut pool, done(0), S(3)), [dispatch(6, 0)]);
     let actions = told(&mut pool, done(1), S(3));
     assert_eq!(actions, [dispatch(4, 1)], "none has a known one");
 }
 
 #[test]
-fn who_is_refused_is_told_when_to_come_back() {
+fn a_refusal_says_when_to_come_back() {
     let mut pool = ready(Limits {
         max_procs: 1,
         ..limits()
@@ -136,12 +136,12 @@ fn who_is_refused_is_told_when_to_come_back() {
     let times: Vec<_> = (7..30)
         .map(|ticket| retry(&told(&mut pool, arrived(ticket), S(11))))
         .collect();
-    // Each takes 10 s, and five are before the next who comes.
+    // Each request takes 10 s, and five are before the next one.
     assert!(times.iter().all(|t| (S(50)..=S(75)).contains(t)));
     assert!(times.iter().max() > times.iter().min(), "jittered");
 }
 
-/// Whoever may have a worker is no crowd: `queue-size = 0` and `queue-timeout = 0s` refuse only those who may not.
+/// `queue-size = 0` and `queue-timeout = 0s` refuse only requests that no free worker may take.
 #[test]
 fn without_a_queue_each_worker_has_one() {
     let mut pool = ready(Limits {

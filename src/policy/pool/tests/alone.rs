@@ -1,5 +1,5 @@
-//! One client that asks for one thing at a time, in a world where everything may be slow or fail: it may hear that the
-//! app is broken or too slow, and never that others are before it.
+//! One client with one request at a time, in a world where everything may be slow or fail: it may be told that the app
+//! is broken or too slow, but never that the app is overloaded.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What will happen to whom.
+/// What will happen, and to which process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Later {
     Done(WorkerId),
@@ -46,7 +46,7 @@ impl Alone {
         self.later.retain(|&(_, what)| !is(what));
     }
 
-    /// A worker's end, in place of all that it would have done.
+    /// A worker's end, in place of all that it would have done later.
     fn end(&mut self, worker: WorkerId) {
         let of = [Later::Done, Later::WorkerGone, Later::WorkerReady].map(|what| what(worker));
         self.forget(|what| of.contains(&what));
@@ -87,7 +87,7 @@ impl Alone {
                 self.end(worker);
             }
             Action::Leave(_) => self.tell(Event::Left),
-            // As one that can't go elsewhere.
+            // As a request that can't go elsewhere.
             Action::LetGo => {}
             Action::Look(_) => self.soon(Later::Looked, 10_000),
             Action::Refuse { ticket, refusal } => {
@@ -220,7 +220,7 @@ proptest! {
             }
             alone.step();
         }
-        // A look, a change, a start and one more that is begun at its end; or a request that goes on and on.
+        // A look, a change, a start, and another start right after it; or a request that does not end by itself.
         let served = alone.told.contains_key("served");
         prop_assert!(alone.longest < S(400) || served, "{alone:#?}");
     }

@@ -8,7 +8,7 @@ fn broken(ticket: Ticket) -> Action {
 }
 
 #[test]
-fn all_who_wait_are_refused_and_we_leave() {
+fn all_waiting_requests_are_refused_and_we_leave() {
     let mut pool = ready(Limits {
         max_procs: 1,
         ..limits()
@@ -21,7 +21,7 @@ fn all_who_wait_are_refused_and_we_leave() {
     let actions = told(&mut pool, Event::Broken, S(2));
     assert_eq!(actions, [broken(2), broken(3), leave]);
     assert!(pool.is_full() && !pool.is_proven());
-    // Nor is anybody served who comes now, or comes back.
+    // Requests that come now, or come back, are not served either.
     assert_eq!(told(&mut pool, arrived(4), S(2)), [broken(4)]);
     let actions = told(&mut pool, Event::Returned(0), S(2));
     assert_eq!(actions, [broken(1)]);
@@ -49,7 +49,7 @@ fn said_at_any_other_time_it_changes_nothing_that_matters() {
     let mut pool = Pool::new(limits(), S(0));
     told(&mut pool, arrived(1), S(0));
     let too_soon = told(&mut pool, Event::Broken, S(0));
-    assert_eq!(too_soon, [], "nobody was taken for ready");
+    assert_eq!(too_soon, [], "no worker was taken for ready");
     let mut pool = ready(limits());
     let first = told(&mut pool, Event::Broken, S(1));
     assert_eq!(first, [Action::Leave(Reason::Broken)]);

@@ -1,4 +1,4 @@
-//! A new import takes the place of the old one, or does not.
+//! A new generation takes the place of the old one, or fails.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn a_fork_that_failed_is_not_the_apps_fault() {
     told(&mut pool, Event::ZygoteReady(1), S(0));
     assert_eq!(told(&mut pool, Event::ForkFailed(0), S(1)), []);
     assert_eq!(told(&mut pool, Event::Tick, S(2)), [spawn(0, 1)]);
-    // While nothing serves, the start is limited all the same.
+    // While no generation serves, `start-timeout` holds all the same.
     told(&mut pool, Event::ForkFailed(0), S(44));
     let actions = told(&mut pool, Event::Tick, S(45));
     assert!(actions.contains(&Action::Leave(Reason::StartTimedOut)));
@@ -85,7 +85,7 @@ fn a_start_without_a_request_is_proven_even_if_no_spare_worker_is_kept() {
     });
     assert!(pool.is_proven());
     assert_eq!(told(&mut pool, Event::Tick, S(46)), []);
-    // It is not needed for anything else.
+    // The old zygote is not needed for anything else.
     let actions = told(&mut pool, Event::Tick, S(60));
     assert_eq!(actions, [Action::Retire(0)]);
     assert_eq!(told(&mut pool, Event::WorkerGone(0), S(61)), []);
@@ -178,14 +178,14 @@ fn a_broken_edit_leaves_the_old_generation_serving() {
     let mut pool = importing(limits());
     assert_eq!(told(&mut pool, Event::ZygoteGone(2), S(2)), []);
     assert_eq!((pool.generation(), pool.is_reloading()), (1, false));
-    // Tried again when somebody asks, and not before a pause.
+    // Tried again when a request comes, and not before the pause is over.
     let actions = told(&mut pool, arrived(1), MS(2500));
     assert_eq!(actions, [dispatch(1, 0), spawn(1, 1)]);
     told(&mut pool, Event::WorkerReady(1), MS(2500));
     assert_eq!(told(&mut pool, Event::Tick, S(9)), []);
     let actions = told(&mut pool, arrived(2), S(10));
     assert_eq!(actions[..2], [Action::StartZygote(3), dispatch(2, 1)]);
-    // With preload off the first worker is who finds out.
+    // With preload off the first worker finds out.
     told(&mut pool, Event::WorkerGone(2), S(10));
     told(&mut pool, done(0), S(10));
     let actions = told(&mut pool, Event::ZygoteReady(3), S(11));
@@ -235,7 +235,7 @@ fn a_change_in_the_middle_of_an_import_is_remembered() {
 }
 
 #[test]
-fn a_zygote_that_dies_later_is_replaced_and_costs_nobody() {
+fn a_zygote_that_dies_later_is_replaced_and_costs_no_request() {
     let mut pool = ready(limits());
     let actions = told(&mut pool, Event::ZygoteGone(1), S(9));
     assert_eq!(actions, [Action::StartZygote(2)]);
@@ -246,14 +246,14 @@ fn a_zygote_that_dies_later_is_replaced_and_costs_nobody() {
     assert_eq!(pool.next_deadline(), Some(S(11)));
     let start = Action::StartZygote(3);
     assert_eq!(told(&mut pool, Event::Tick, S(11)), [start]);
-    // Without any worker left, those who wait do so for the next generation.
+    // When no worker is left, requests wait for the next generation.
     assert_eq!(told(&mut pool, Event::WorkerGone(0), S(12)), []);
     told(&mut pool, Event::ZygoteReady(3), S(13));
     let actions = told(&mut pool, Event::WorkerReady(0), S(14));
     assert_eq!(actions, [dispatch(2, 0), spawn(1, 3)]);
 }
 
-/// Without a fork of what was imported, a worker that is let go can't be had again once the code is broken.
+/// With preload off each worker imports: one that is let go can't be replaced once the code is broken.
 #[test]
 fn the_last_worker_is_not_let_go_while_another_starts() {
     let mut pool = ready(Limits {
@@ -264,7 +264,7 @@ fn the_last_worker_is_not_let_go_while_another_starts() {
     told(&mut pool, done(0), S(1));
     told(&mut pool, Event::Reload, S(2));
     assert_eq!(told(&mut pool, Event::ZygoteReady(2), S(2)), []);
-    // It can't be had, which makes room.
+    // It can't be started, so its place is free again.
     let actions = told(&mut pool, Event::WorkerGone(1), S(3));
     assert_eq!(actions, []);
     assert_eq!(told(&mut pool, Event::Tick, S(4)), [spawn(1, 2)]);

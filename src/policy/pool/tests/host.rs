@@ -1,4 +1,4 @@
-//! What the host refuses is not the app's fault, and keeps nobody waiting who need not.
+//! What the host refuses is not the app's fault, and no request waits that can be served otherwise.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn refused_by_host(ticket: Ticket) -> Action {
 }
 
 #[test]
-fn a_start_that_the_host_refuses_is_nobody_s_fault() {
+fn a_start_that_the_host_refuses_is_not_the_app_s_fault() {
     let mut pool = Pool::new(limits(), S(0));
     told(&mut pool, arrived(1), S(0));
     assert_eq!(told(&mut pool, Event::HostRefused(1), S(1)), []);
@@ -32,7 +32,7 @@ fn nor_is_that_of_the_first_worker() {
     assert_eq!(actions, [retire, refused_by_host(1), leave]);
 }
 
-/// It was another one's.
+/// Other generations are not excused by it.
 #[test]
 fn the_next_generation_may_be_broken_again() {
     let mut pool = Pool::new(
@@ -62,19 +62,19 @@ fn the_next_generation_may_be_broken_again() {
 }
 
 #[test]
-fn without_a_process_to_be_had_nobody_waits_who_need_not() {
+fn when_the_host_has_no_process_only_requests_wait_that_must() {
     let mut pool = Pool::new(limits(), S(0));
     told(&mut pool, arrived(1), S(0));
     told(&mut pool, Event::ZygoteReady(1), S(0));
     let actions = told(&mut pool, Event::ForkFailed(0), S(0));
     assert_eq!(actions, [Action::LetGo]);
-    // One that can't go waits, and nobody who comes meanwhile.
+    // A request that can't go elsewhere waits; those that come meanwhile are sent away.
     assert_eq!(told(&mut pool, arrived(2), S(0)), [Action::LetGo]);
     told(&mut pool, Event::HungUp(2), S(0));
     assert_eq!(told(&mut pool, Event::Tick, S(1)), [spawn(0, 1)]);
     let ready = told(&mut pool, Event::WorkerReady(0), S(1));
     assert_eq!(ready, [dispatch(1, 0), spawn(1, 1)]);
-    // And where there are others that serve, all wait for them.
+    // If other workers serve, all requests wait for them.
     assert_eq!(told(&mut pool, Event::ForkFailed(1), S(1)), []);
     assert_eq!(told(&mut pool, arrived(3), S(1)), []);
 }

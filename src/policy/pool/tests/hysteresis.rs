@@ -15,7 +15,7 @@ const QUIET: Quiet = Quiet {
 };
 const A_MINUTE: Duration = Duration::from_secs(60);
 
-/// A site with one app: requests of 50 ms, and whoever serves them.
+/// A site with one app: requests of 50 ms, and the CGIs or workers that serve them.
 #[derive(Default)]
 struct Site {
     now: Duration,
@@ -167,8 +167,8 @@ fn a_rate_in_between_keeps_what_there_is() {
     assert_eq!((site.starts, site.leaves), (1, 1));
 }
 
-/// Where each request comes by chance alone, some day a handful of them follow the end of a quiet time at once: the
-/// front remembers that a daemon has just left.
+/// When requests come at random, now and then a few of them follow the end of a quiet time at once. Then it matters
+/// that the front remembers that a daemon has just left.
 #[test]
 fn not_even_chance_makes_it_swing() {
     let mut site = Site::default();

@@ -1,4 +1,4 @@
-//! When nobody asks, or too few; and how it ends.
+//! When no requests come, or too few; and how the pool ends.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn leaves_after_idle_timeout_and_not_before_min_lifetime() {
     assert_eq!(pool.next_deadline(), Some(S(120)));
     let leave = Action::Leave(Reason::Idle);
     assert_eq!(told(&mut pool, Event::Tick, S(120)), [leave]);
-    // One who still came in by the old name is served before the exit.
+    // A request that still came by the old name is served before the exit.
     assert_eq!(told(&mut pool, arrived(1), S(120)), [dispatch(1, 0)]);
     told(&mut pool, Event::Left, S(120));
     assert_eq!(told(&mut pool, done(0), S(121)), [Action::Retire(0)]);
@@ -71,7 +71,7 @@ fn quiet_counts_from_the_last_lively_arrival() {
     }
     assert_eq!(pool.next_deadline(), Some(S(1459)));
     told(&mut pool, arrived(50), S(1450));
-    assert_eq!(told(&mut pool, Event::Tick, S(1460)), [], "somebody runs");
+    assert_eq!(told(&mut pool, Event::Tick, S(1460)), [], "a request runs");
     let actions = told(&mut pool, done(0), S(1461));
     assert_eq!(actions, [Action::Leave(Reason::Quiet)]);
 }
@@ -101,7 +101,7 @@ fn a_count_of_zero_is_never_quiet() {
 }
 
 #[test]
-fn whoever_comes_behind_the_exit_is_answered() {
+fn a_request_after_the_exit_is_answered() {
     let mut pool = ready(limits());
     assert_eq!(told(&mut pool, Event::Left, S(1)), [Action::Retire(0)]);
     let gone = told(&mut pool, Event::WorkerGone(0), S(1));
@@ -116,7 +116,7 @@ fn having_left_no_other_generation_begins_while_this_one_can_serve() {
     told(&mut pool, Event::Left, S(1));
     assert_eq!(told(&mut pool, Event::Reload, S(2)), []);
     assert_eq!(told(&mut pool, Event::ZygoteGone(1), S(2)), []);
-    // The last who wait are served all the same.
+    // The requests that still wait are served all the same.
     let actions = told(&mut pool, arrived(2), S(3));
     assert_eq!(actions, [Action::StartZygote(2)]);
     assert_eq!(told(&mut pool, Event::WorkerGone(1), S(3)), []);

@@ -1,4 +1,4 @@
-//! Edit, and the next request runs the new code: looks, and whom they hold back.
+//! After an edit the next request runs the new code: looks, and the requests that they hold back.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn a_request_after_a_pause_waits_for_a_look() {
 }
 
 #[test]
-fn nobody_waits_for_a_look_for_more_than_a_second() {
+fn a_look_is_waited_for_no_longer_than_a_second() {
     let mut pool = watchful();
     assert_eq!(told(&mut pool, arrived(1), S(1)), [LOOK]);
     assert_eq!(pool.next_deadline(), Some(S(2)));
@@ -56,7 +56,7 @@ fn a_zygote_that_looks_for_ever_is_replaced() {
 }
 
 #[test]
-fn while_somebody_is_served_nobody_waits() {
+fn while_a_request_is_served_others_do_not_wait_for_a_look() {
     let mut pool = watchful();
     told(&mut pool, arrived(1), MS(100));
     told(&mut pool, Event::WorkerReady(1), MS(100));
@@ -68,7 +68,7 @@ fn while_somebody_is_served_nobody_waits() {
 }
 
 #[test]
-fn who_finds_a_change_waits_for_the_switch() {
+fn a_request_that_finds_a_change_waits_for_the_switch() {
     let mut pool = watchful();
     told(&mut pool, arrived(1), S(1));
     assert_eq!(told(&mut pool, CHANGED, S(1)), [Action::StartZygote(2)]);
@@ -87,7 +87,7 @@ fn a_change_that_cannot_be_imported_lets_the_old_code_answer() {
     let actions = told(&mut pool, Event::ZygoteGone(2), S(2));
     assert_eq!(actions, [dispatch(1, 0), spawn(1, 1)]);
     told(&mut pool, done(0), S(3));
-    // The next one looks first, even when the pause after the failure is over; the mended code is waited for.
+    // The next request looks first, even when the pause after the failure is over, and waits for the mended code.
     assert_eq!(told(&mut pool, arrived(2), S(9)), [LOOK]);
     assert_eq!(told(&mut pool, CHANGED, S(9)), [Action::StartZygote(3)]);
 }
@@ -138,7 +138,7 @@ fn being_held_back_is_no_overload() {
 }
 
 #[test]
-fn a_reload_holds_nobody() {
+fn a_reload_holds_no_request() {
     let mut pool = watchful();
     assert_eq!(
         told(&mut pool, Event::Reload, S(1)),
@@ -187,7 +187,7 @@ fn a_look_that_was_not_over_at_the_switch_is_forgotten() {
     assert!(actions.contains(&Action::Look(2)));
 }
 
-/// Serves a busy app that edits itself: how often it was loaded.
+/// Serves a busy app that edits its own files; how often it was loaded.
 fn loads_of_a_restless_app(pool: &mut Pool, from: Duration, until: Duration) -> u32 {
     let before = pool.generation();
     let mut now = from;

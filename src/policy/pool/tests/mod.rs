@@ -19,7 +19,7 @@ mod world;
 const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// No looks, no quiet exit: those who test them say so.
+/// No looks, no quiet exit: a test of these sets its own limits.
 fn limits() -> Limits {
     Limits {
         idle_timeout: S(300),
@@ -88,7 +88,7 @@ fn state(pool: &Pool, id: WorkerId) -> State {
     worker.expect("such a worker").1.state
 }
 
-/// The tickets that were refused, for whatever reason.
+/// The tickets that were refused, for any reason.
 fn refused(actions: &[Action]) -> Vec<Ticket> {
     let ticket = |action: &Action| match *action {
         Action::Refuse { ticket, .. } => Some(ticket),

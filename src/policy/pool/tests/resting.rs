@@ -1,4 +1,4 @@
-//! A pool that stays: what it does where another would leave.
+//! A pool that stays: what it does when another would leave.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn asleep_it_waits_for_nothing_and_seems_well() {
 }
 
 #[test]
-fn whoever_comes_wakes_it_and_waits_as_at_a_start() {
+fn a_request_wakes_it_and_waits_as_at_a_start() {
     let mut pool = asleep(staying());
     let start = Action::StartZygote(2);
     assert_eq!(told(&mut pool, arrived(1), S(100)), [start]);
@@ -144,14 +144,14 @@ fn an_app_that_cannot_be_started_is_tried_again_after_a_growing_pause() {
     assert_eq!(pool.next_deadline(), Some(S(2)));
     assert_eq!(told(&mut pool, Event::Tick, S(2)), []);
     assert!(!pool.is_full() && pool.next_deadline().is_none());
-    // The next one may be luckier, and is not: two seconds.
+    // The next start fails as well: two seconds.
     let start = Action::StartZygote;
     assert_eq!(told(&mut pool, arrived(3), S(5)), [start(2)]);
     assert_eq!(told(&mut pool, arrived(4), S(5)), []);
     let actions = told(&mut pool, Event::ZygoteGone(2), S(6));
     assert_eq!(refused(&actions), [3, 4]);
     assert_eq!(told(&mut pool, arrived(5), MS(7900)), [broken(5)]);
-    // An operator need not wait.
+    // An operator's reload does not wait for the pause.
     assert_eq!(told(&mut pool, Event::Reload, MS(7900)), [start(3)]);
     assert_eq!(told(&mut pool, arrived(6), MS(7901)), []);
     told(&mut pool, Event::ZygoteReady(3), S(8));
@@ -213,7 +213,7 @@ fn broken_while_another_generation_is_under_way_it_waits_for_that() {
 }
 
 #[test]
-fn stopped_while_asleep_it_serves_those_who_had_connected() {
+fn stopped_while_asleep_it_serves_requests_that_had_come() {
     let mut pool = asleep(staying());
     assert_eq!(told(&mut pool, Event::Announced(1), S(30)).len(), 1);
     let mut pool = asleep(staying());

@@ -1,4 +1,4 @@
-//! Who gets a request, and how many workers there are.
+//! Which worker gets a request, and how many workers there are.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn what_a_worker_says_out_of_turn_makes_it_idle_only_once() {
     let actions = told(&mut pool, arrived(1), S(2));
     assert_eq!(actions, [dispatch(1, 0), spawn(1, 1)]);
     assert_eq!(told(&mut pool, arrived(2), S(2)), [spawn(2, 1)]);
-    // A successor of the same number has not been given anything yet.
+    // A new worker of the same number has been given nothing yet.
     told(&mut pool, Event::WorkerGone(0), S(3));
     assert_eq!(told(&mut pool, Event::NotTaken(0), S(3)), []);
     assert_eq!(told(&mut pool, Event::Returned(0), S(3)), []);

@@ -36,7 +36,7 @@ fn one_that_moves_goes_on() {
     assert_eq!(told(&mut pool, progress(true), S(70)), []);
 }
 
-/// What moved early in its time does not give it that time once more.
+/// A block that moved early in the time does not count as one that moved at its end.
 #[test]
 fn one_that_stands_still_has_no_more_than_a_part_above_its_time() {
     let mut pool = busy(limits());
@@ -78,7 +78,7 @@ fn one_that_ends_in_time_after_all_leaves() {
 }
 
 #[test]
-fn the_wall_clock_asks_nobody() {
+fn request_limit_ends_a_request_that_makes_progress() {
     let mut pool = busy(Limits {
         request_limit: Some(S(60)),
         ..limits()

@@ -1,4 +1,5 @@
-//! A world around the pool that does at random what a world can do, and keeps the books.
+//! A world around the pool that does at random all that can happen, and checks the pool's actions against what it
+//! knows.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,7 +12,7 @@ enum Doing {
     Starting,
     Idle,
     Serving(Ticket),
-    /// It was interrupted, and hears nothing but a kill.
+    /// It was interrupted, and only a kill ends it.
     Stuck(Ticket),
     /// It was killed, or told to leave.
     Leaving,
@@ -118,7 +119,7 @@ impl World {
             }
             Action::LetGo => {
                 let all_leave = self.workers.values().all(|w| w.1 == Doing::Leaving);
-                assert!(all_leave && !self.waiting.is_empty(), "somebody serves");
+                assert!(all_leave && !self.waiting.is_empty(), "a worker serves");
                 if self.dice.one_in(2) {
                     let ticket = self.waiting.pop_first()?;
                     self.answered.push(ticket);
@@ -126,7 +127,11 @@ impl World {
                 }
             }
             Action::Look(generation) => {
-                assert_eq!(self.zygotes.get(&generation), Some(&true), "nobody to look");
+                assert_eq!(
+                    self.zygotes.get(&generation),
+                    Some(&true),
+                    "no zygote to look"
+                );
                 assert_eq!(self.looks, None, "looks already");
                 self.looks = Some(generation);
             }
@@ -156,7 +161,11 @@ impl World {
                 }
             }
             Action::Spawn { worker, generation } => {
-                assert_eq!(self.zygotes.get(&generation), Some(&true), "nobody to fork");
+                assert_eq!(
+                    self.zygotes.get(&generation),
+                    Some(&true),
+                    "no zygote to fork from"
+                );
                 let started = (generation, Doing::Starting);
                 assert_eq!(self.workers.insert(worker, started), None);
                 let most = usize::from(self.limits.max_procs);
@@ -354,8 +363,8 @@ impl World {
         self.tell(Event::Tick);
     }
 
-    /// Everybody behaves for a while, but for the stuck, and for requests that need to be asked. Imports succeed, or
-    /// nobody is served at all.
+    /// For a while nothing fails, except that stuck workers stay stuck, and some requests end only when asked for their
+    /// progress. Imports succeed, or no request is served at all.
     fn behave(&mut self) {
         self.leave_one();
         self.zygote_is_ready();
@@ -374,7 +383,7 @@ impl World {
         self.tell(Event::Tick);
     }
 
-    /// Whoever waits is answered without our leaving; then the stop must end, with every request answered.
+    /// All waiting requests are answered while the pool stays; then a stop must end, with every request answered.
     fn settle(&mut self) {
         for round in 0.. {
             let busy = self
@@ -384,7 +393,7 @@ impl World {
             if self.waiting.is_empty() && self.announced.is_empty() && !busy {
                 break;
             }
-            assert!(round < 2000, "nobody is served: {self:#?}");
+            assert!(round < 2000, "no request is served: {self:#?}");
             self.behave();
         }
         if !self.pool.is_full() {
