@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::bad_value::{BadAddress, BadValue, Misread};
 use super::values;
-use super::words::{self, Word};
+use super::words::{self, ShellWord};
 
 /// `sun_path` of unix(7) has 108 bytes, the last a NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -160,7 +160,7 @@ pub(super) fn show_errors(value: &str) -> Result<ShowErrors, Misread> {
     }
 }
 
-fn blame<T>(word: &Word, read: Result<T, impl Into<BadValue>>) -> Result<T, Misread> {
+fn blame<T>(word: &ShellWord, read: Result<T, impl Into<BadValue>>) -> Result<T, Misread> {
     read.map_err(|bad| Misread {
         what: bad.into(),
         at: Some(word.at.clone()),

@@ -9,44 +9,44 @@ use std::sync::Arc;
 
 use crate::printable;
 
-/// Columns of a line that are shown at most; a longer line is cut around the place.
+/// Columns of a line that are shown at most; a longer line is cut around the position.
 const SHOWN: usize = 100;
 
-/// Columns before the place that are shown of a line that has to be cut.
+/// Columns before the position that are shown of a line that has to be cut.
 const LEAD: usize = 60;
 
-/// A file that is wrong, at one place.
+/// A file that is wrong, at one position.
 ///
 /// `Display` gives three lines without a newline at the end: the sentence, the line of the file,
 /// the underline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadConfig {
-    place: Place,
+    position: Position,
     message: String,
 }
 
 impl BadConfig {
-    pub(super) fn new(place: Place, message: impl fmt::Display) -> BadConfig {
+    pub(super) fn new(position: Position, message: impl fmt::Display) -> BadConfig {
         BadConfig {
-            place,
+            position,
             message: visible(&message.to_string()),
         }
     }
 
     /// The first line alone, for logs: `path:line:column: message`.
     pub fn sentence(&self) -> String {
-        let Place {
+        let Position {
             path, line, column, ..
-        } = &self.place;
+        } = &self.position;
         format!("{}:{line}:{column}: {}", visible(path), self.message)
     }
 
     /// Where it is wrong.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn position(&self) -> &Position {
+        &self.position
     }
 
-    /// What is wrong, without the place: one line of text.
+    /// What is wrong, without the position: one line of text.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -54,7 +54,7 @@ impl BadConfig {
 
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (text, skip, width) = self.place.shown();
+        let (text, skip, width) = self.position.shown();
         let sentence = self.sentence();
         let tail = "~".repeat(width - 1);
         write!(f, "{sentence}\n{text}\n{:skip$}^{tail}", "")
@@ -63,9 +63,9 @@ impl fmt::Display for BadConfig {
 
 impl Error for BadConfig {}
 
-/// A place in a file: what a setting remembers of where it was typed.
+/// A position in a file: what a setting remembers of where it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     path: Arc<str>,
     line: usize,
     column: usize,
@@ -73,7 +73,7 @@ pub struct Place {
     text: String,
 }
 
-impl Place {
+impl Position {
     /// The bytes `at` of the line `text`, which may end before them; `text` is what may be shown of
     /// the line.
     pub(super) fn new(
@@ -82,12 +82,12 @@ impl Place {
         text: &str,
         at: Range<usize>,
         shown: String,
-    ) -> Place {
+    ) -> Position {
         let chars = |range: Range<usize>| text.get(range).map_or(0, |part| part.chars().count());
         let end = at.end.min(text.len());
         let start = at.start.min(end);
         let (column, width) = (chars(0..start) + 1, chars(start..end).max(1));
-        Place {
+        Position {
             path: Arc::clone(path),
             line,
             column,
@@ -130,7 +130,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", visible(&self.path), self.line, self.column)
     }
@@ -161,7 +161,7 @@ mod tests {
 
     fn bad(text: &str, at: Range<usize>) -> BadConfig {
         BadConfig::new(
-            Place::new(&"/srv/wiki.cgi".into(), 3, text, at, text.to_owned()),
+            Position::new(&"/srv/wiki.cgi".into(), 3, text, at, text.to_owned()),
             "wrong",
         )
     }
@@ -189,8 +189,8 @@ mod tests {
             bad("workers = 4", 0..7).sentence(),
             "/srv/wiki.cgi:3:1: wrong"
         );
-        let place = Place::new(&"a\nb".into(), 1, "x", 0..1, "\x1b[2J".to_owned());
-        let bad = BadConfig::new(place, "no\nway");
+        let position = Position::new(&"a\nb".into(), 1, "x", 0..1, "\x1b[2J".to_owned());
+        let bad = BadConfig::new(position, "no\nway");
         assert_eq!(bad.to_string(), "a?b:1:1: no?way\n?[2J\n^");
     }
 

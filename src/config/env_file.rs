@@ -56,7 +56,7 @@ pub fn env_file(path: &str, text: &[u8]) -> Result<Vec<(String, String)>, BadCon
         let line = line?;
         let name = line.key();
         let wrong = |what: &dyn fmt::Display| {
-            BadConfig::new(line.key_place(), format_args!("{} {what}", quoted(name)))
+            BadConfig::new(line.key_position(), format_args!("{} {what}", quoted(name)))
         };
         check_name(name).map_err(|bad| wrong(&bad))?;
         if variables.iter().any(|(known, _)| known == name) {
@@ -64,7 +64,7 @@ pub fn env_file(path: &str, text: &[u8]) -> Result<Vec<(String, String)>, BadCon
         }
         let value = words::env_value(line.value()).map_err(|bad| {
             BadConfig::new(
-                line.value_place(bad.at()..bad.at() + 1),
+                line.value_position(bad.at()..bad.at() + 1),
                 format_args!("{name}: {bad}"),
             )
         })?;

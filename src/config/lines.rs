@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::bad_config::{BadConfig, Place, starred};
+use super::bad_config::{BadConfig, Position, starred};
 
 /// Blanks: what a shell splits words at, within a line.
 pub(super) const BLANKS: [char; 2] = [' ', '\t'];
@@ -87,19 +87,19 @@ impl<'a> Line<'a> {
         &self.text[self.value.clone()]
     }
 
-    /// The place of the key.
-    pub(super) fn key_place(&self) -> Place {
-        self.place(self.key.clone())
+    /// The position of the key.
+    pub(super) fn key_position(&self) -> Position {
+        self.position(self.key.clone())
     }
 
-    /// The place of the bytes `at` of the value.
-    pub(super) fn value_place(&self, at: Range<usize>) -> Place {
+    /// The position of the bytes `at` of the value.
+    pub(super) fn value_position(&self, at: Range<usize>) -> Position {
         let start = self.value.start;
-        self.place(start + at.start..start + at.end)
+        self.position(start + at.start..start + at.end)
     }
 
-    fn place(&self, at: Range<usize>) -> Place {
-        Place::new(
+    fn position(&self, at: Range<usize>) -> Position {
+        Position::new(
             &self.path,
             self.number,
             self.text,
@@ -121,7 +121,7 @@ impl<'a> Line<'a> {
         }
         let wrong = |text: &str, at: Range<usize>, what: BadLine| {
             BadConfig::new(
-                Place::new(path, number, text, at, secrets.shown(text)),
+                Position::new(path, number, text, at, secrets.shown(text)),
                 what,
             )
         };
@@ -169,10 +169,10 @@ pub(super) fn read<'a>(
 }
 
 /// The end of the text: where something is missing.
-pub(super) fn end(path: &Arc<str>, text: &[u8], secrets: Secrets) -> Place {
+pub(super) fn end(path: &Arc<str>, text: &[u8], secrets: Secrets) -> Position {
     let (number, line) = numbered(text).last().unwrap_or((1, b""));
     let line = String::from_utf8_lossy(line);
-    Place::new(
+    Position::new(
         path,
         number,
         &line,
@@ -284,8 +284,8 @@ mod tests {
     #[test]
     fn the_end() {
         let end = |text: &[u8]| {
-            let place = super::end(&"f".into(), text, Secrets::Dotted);
-            (place.line(), place.column())
+            let position = super::end(&"f".into(), text, Secrets::Dotted);
+            (position.line(), position.column())
         };
         assert_eq!(end(b""), (1, 1));
         assert_eq!(end(b"#!/x\nmode = cgi\n"), (2, 11));

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use addresses::{Address, Allow, Network, ShowErrors, User};
-pub use bad_config::{BadConfig, Place};
+pub use bad_config::{BadConfig, Position};
 pub use choices::{Handoff, LogLevel, Mode, Reload};
 pub use env_file::env_file;
 pub use extremes::EXTREMES;
@@ -178,7 +178,7 @@ pub struct Listen {
 
 /// `log-*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct Logging {
     /// `None` is `log` in the runtime directory. If relative, to `directory`.
     pub file: Option<PathBuf>,
     /// The least that is logged.
@@ -242,9 +242,9 @@ pub struct Config {
     /// What a front does once it was heard.
     pub handoff: Handoff,
     /// The daemon's log.
-    pub log: Log,
-    places: Vec<(&'static str, Place)>,
-    app_place: Place,
+    pub log: Logging,
+    positions: Vec<(&'static str, Position)>,
+    app_position: Position,
 }
 
 /// Reads one file. `path` is what errors call it. The `#!` line is a comment; text that is not
@@ -257,9 +257,9 @@ impl Config {
     /// What `s` means on `host`. Fails where keys contradict each other or nothing says what to
     /// run.
     pub fn from_settings(s: Settings, host: Host) -> Result<Config, BadConfig> {
-        let places = s.places();
+        let positions = s.positions();
         let own = s.end.path().to_owned();
-        let (app, app_place) = app(&s)?;
+        let (app, app_position) = app(&s)?;
         let mode = mode(s.mode, &app, &own)?;
         let mut max_procs = or(&s.max_procs, default_max_procs(host));
         let mut at_most_max_procs = |key, typed: &Option<Typed<u32>>, default: u32| {
@@ -342,41 +342,47 @@ impl Config {
                 socket_group: value(&s.socket_group),
             },
             handoff: or(&s.handoff, Handoff::Auto),
-            log: Log {
+            log: Logging {
                 file: value(&s.log_file),
                 level: or(&s.log_level, LogLevel::Info),
             },
-            places,
-            app_place,
+            positions,
+            app_position,
         })
     }
 
     /// Lays `message` at the line of `key`: for what only the machine can tell, such as a program
     /// that is missing. Where `key` was not typed, at the line that says what to run.
     pub fn blame(&self, key: &str, message: &str) -> BadConfig {
-        let typed = self.places.iter().find(|(known, _)| *known == key);
+        let typed = self.positions.iter().find(|(known, _)| *known == key);
         BadConfig::new(
-            typed.map_or(&self.app_place, |(_, place)| place).clone(),
+            typed
+                .map_or(&self.app_position, |(_, position)| position)
+                .clone(),
             message,
         )
     }
 }
 
-/// Exactly one of the ways to run an app, and its place.
-fn app(s: &Settings) -> Result<(App, Place), BadConfig> {
-    let commands = s.cgi.as_ref().or(s.scgi.as_ref()).map(|typed| &typed.place);
+/// Exactly one of the ways to run an app, and its position.
+fn app(s: &Settings) -> Result<(App, Position), BadConfig> {
+    let commands = s
+        .cgi
+        .as_ref()
+        .or(s.scgi.as_ref())
+        .map(|typed| &typed.position);
     let ways = [
-        ("wsgi", s.wsgi.as_ref().map(|typed| &typed.place)),
+        ("wsgi", s.wsgi.as_ref().map(|typed| &typed.position)),
         (if s.cgi.is_some() { "cgi" } else { "scgi" }, commands),
-        ("connect", s.connect.as_ref().map(|typed| &typed.place)),
+        ("connect", s.connect.as_ref().map(|typed| &typed.position)),
     ];
     let mut typed: Vec<_> = ways
         .into_iter()
-        .filter_map(|(key, place)| Some((key, place?)))
+        .filter_map(|(key, position)| Some((key, position?)))
         .collect();
-    typed.sort_by_key(|(_, place)| place.line());
-    if let [(first, place), (second, wrong), ..] = typed[..] {
-        let line = place.line();
+    typed.sort_by_key(|(_, position)| position.line());
+    if let [(first, position), (second, wrong), ..] = typed[..] {
+        let line = position.line();
         let message = format!(
             "'{second}' beside '{first}' on line {line}; an app has one of 'wsgi', 'cgi' and/or 'scgi', 'connect'"
         );
@@ -396,7 +402,10 @@ fn app(s: &Settings) -> Result<(App, Place), BadConfig> {
     };
     Ok((
         app,
-        typed.first().map_or(&s.end, |(_, place)| place).clone(),
+        typed
+            .first()
+            .map_or(&s.end, |(_, position)| position)
+            .clone(),
     ))
 }
 
@@ -405,11 +414,11 @@ fn app(s: &Settings) -> Result<(App, Place), BadConfig> {
 fn mode(typed: Option<Typed<Mode>>, app: &App, own: &str) -> Result<Mode, BadConfig> {
     match typed {
         Some(mode) if mode.value == Mode::Cgi && !app.runs_as_cgi() => {
-            if mode.place.path() != own {
+            if mode.position.path() != own {
                 return Ok(Mode::Auto);
             }
             let message = "'mode = cgi' needs 'wsgi' or 'cgi'; this app can only be forwarded to";
-            Err(BadConfig::new(mode.place, message))
+            Err(BadConfig::new(mode.position, message))
         }
         Some(mode) => Ok(mode.value),
         None => Ok(Mode::Auto),
@@ -443,15 +452,15 @@ fn fit(
         return Ok(Some(low.value));
     }
     match max_typed {
-        Some(max) if max.place.path() == low.place.path() => {
-            let (value, line) = (low.value, max.place.line());
+        Some(max) if max.position.path() == low.position.path() => {
+            let (value, line) = (low.value, max.position.line());
             let message = format!(
                 "{key}: {value} is above max-procs, which is {} on line {line}",
                 max.value
             );
-            Err(BadConfig::new(low.place.clone(), message))
+            Err(BadConfig::new(low.position.clone(), message))
         }
-        Some(max) if max.place.path() == own => Ok(Some(*max_procs)),
+        Some(max) if max.position.path() == own => Ok(Some(*max_procs)),
         Some(_) | None => {
             *max_procs = low.value;
             Ok(Some(low.value))

@@ -1,4 +1,4 @@
-//! What was typed: the table of keys, and each value with its place. It refuses to know a default,
+//! What was typed: the table of keys, and each value with its position. It refuses to know a default,
 //! or what two keys mean together.
 
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::addresses::{self, Address, Allow, ShowErrors};
-use super::bad_config::{BadConfig, Place, quoted};
+use super::bad_config::{BadConfig, Position, quoted};
 use super::bad_value::{BadValue, Misread};
 use super::choices::{Handoff, LogLevel, Mode, Reload};
 use super::env_file::{BadName, check_name};
@@ -31,7 +31,7 @@ pub struct Typed<T> {
     /// What it is.
     pub value: T,
     /// Its key's line and column.
-    pub place: Place,
+    pub position: Position,
 }
 
 /// What can be wrong with a key.
@@ -62,7 +62,7 @@ macro_rules! settings {
         #[derive(Clone, Debug)]
         pub struct Settings {
             /// The end of the app's own file: where something is missing.
-            pub(super) end: Place,
+            pub(super) end: Position,
             /// `env.NAME`, in the order typed; no name twice.
             pub env: Vec<(String, Typed<String>)>,
             $(
@@ -79,7 +79,7 @@ macro_rules! settings {
         pub(super) const TYPES: &[(&str, &str)] = &[$(($key, stringify!($type))),+];
 
         impl Settings {
-            fn empty(end: Place) -> Settings {
+            fn empty(end: Position) -> Settings {
                 Settings { end, env: Vec::new(), $($field: None),+ }
             }
 
@@ -109,10 +109,10 @@ macro_rules! settings {
                 self
             }
 
-            /// Every key that is set, but `env.NAME`, and its place.
-            pub(super) fn places(&self) -> Vec<(&'static str, Place)> {
-                let places = [$(self.$field.as_ref().map(|typed| ($key, typed.place.clone()))),+];
-                places.into_iter().flatten().collect()
+            /// Every key that is set, but `env.NAME`, and its position.
+            pub(super) fn positions(&self) -> Vec<(&'static str, Position)> {
+                let positions = [$(self.$field.as_ref().map(|typed| ($key, typed.position.clone()))),+];
+                positions.into_iter().flatten().collect()
             }
         }
     };
@@ -183,7 +183,7 @@ impl Settings {
             return Err(bad_key(
                 line,
                 BadKey::Again {
-                    line: first.place.line(),
+                    line: first.position.line(),
                 },
             ));
         }
@@ -192,7 +192,7 @@ impl Settings {
             name.to_owned(),
             Typed {
                 value,
-                place: line.key_place(),
+                position: line.key_position(),
             },
         ));
         Ok(())
@@ -212,7 +212,7 @@ fn set<T>(
         return Err(bad_key(
             line,
             BadKey::Again {
-                line: first.place.line(),
+                line: first.position.line(),
             },
         ));
     }
@@ -222,7 +222,7 @@ fn set<T>(
     let value = read(line.value()).map_err(|bad| bad_value(line, bad))?;
     *field = Some(Typed {
         value,
-        place: line.key_place(),
+        position: line.key_position(),
     });
     Ok(())
 }
@@ -244,7 +244,7 @@ fn bad_key(line: &Line<'_>, what: BadKey) -> BadConfig {
         BadKey::Unknown { .. } => format!("unknown key {key}{what}"),
         BadKey::Again { .. } | BadKey::Name(_) | BadKey::NoValue => format!("{key} {what}"),
     };
-    BadConfig::new(line.key_place(), message)
+    BadConfig::new(line.key_position(), message)
 }
 
 fn bad_value(line: &Line<'_>, bad: Misread) -> BadConfig {
@@ -256,5 +256,5 @@ fn bad_value(line: &Line<'_>, bad: Misread) -> BadConfig {
         BadValue::Empty | BadValue::Words(_) => format!("{key}: {}", bad.what),
         what => format!("{key}: {} {what}", quoted(typed)),
     };
-    BadConfig::new(line.value_place(at), message)
+    BadConfig::new(line.value_position(at), message)
 }

@@ -48,13 +48,13 @@ impl fmt::Display for BadWords {
 
 /// One word, unquoted, and the bytes of the value that it was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(super) struct ShellWord {
     pub(super) text: String,
     pub(super) at: Range<usize>,
 }
 
 /// The words of a command or a list.
-pub(super) fn split(value: &str) -> Result<Vec<Word>, BadWords> {
+pub(super) fn split(value: &str) -> Result<Vec<ShellWord>, BadWords> {
     let mut words = Vec::new();
     let mut at = 0;
     while let Some(word) = word(value, at)? {
@@ -99,7 +99,7 @@ fn quoted(value: &str) -> Option<Result<String, BadWords>> {
 }
 
 /// The word that begins at or after `from`; `None` at the end or at a comment.
-fn word(value: &str, from: usize) -> Result<Option<Word>, BadWords> {
+fn word(value: &str, from: usize) -> Result<Option<ShellWord>, BadWords> {
     let rest = value.get(from..).unwrap_or_default().char_indices();
     let mut chars = rest
         .map(|(at, c)| (from + at, c))
@@ -113,7 +113,7 @@ fn word(value: &str, from: usize) -> Result<Option<Word>, BadWords> {
     while let Some((at, c)) = chars.next() {
         match c {
             ' ' | '\t' => {
-                return Ok(Some(Word {
+                return Ok(Some(ShellWord {
                     text,
                     at: start..at,
                 }));
@@ -144,7 +144,7 @@ fn word(value: &str, from: usize) -> Result<Option<Word>, BadWords> {
             kept => text.push(kept),
         }
     }
-    Ok(Some(Word {
+    Ok(Some(ShellWord {
         text,
         at: start..value.len(),
     }))

@@ -1,4 +1,4 @@
-//! Every sentence of an error, and that each names a place in the text whatever the text is.
+//! Every sentence of an error, and that each names a position in the text whatever the text is.
 
 use proptest::prelude::*;
 
@@ -259,17 +259,17 @@ fn whole_errors() {
     }
 }
 
-/// Whether the place of an error lies within the text that it is about.
+/// Whether the position of an error lies within the text that it is about.
 fn lies_within(bad: &BadConfig, text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let lines: Vec<_> = text.split(|&byte| byte == b'\n').collect();
-    let place = bad.place();
-    let line = place
+    let position = bad.position();
+    let line = position
         .line()
         .checked_sub(1)
         .and_then(|index| lines.get(index));
     line.is_some_and(|line| {
-        (1..=String::from_utf8_lossy(line).chars().count() + 1).contains(&place.column())
+        (1..=String::from_utf8_lossy(line).chars().count() + 1).contains(&position.column())
     }) && bad.to_string().lines().count() == 3
         && bad.to_string().starts_with(&bad.sentence())
 }

@@ -129,7 +129,7 @@ fn defaults() {
     assert_eq!(c.handoff, Handoff::Auto);
     assert_eq!(
         c.log,
-        Log {
+        Logging {
             file: None,
             level: LogLevel::Info
         }
