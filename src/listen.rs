@@ -13,15 +13,15 @@ use crate::config::{Address, Listen, User};
 use crate::sys::listen::{self, Name};
 use crate::sys::{Errno, accounts, fdpass, files, is, process, socket};
 
-/// Why nobody can be served at an address.
+/// Cause nobody can be served at an address.
 #[derive(Debug)]
 pub struct CannotListen {
     address: Address,
-    why: Why,
+    cause: Cause,
 }
 
 #[derive(Debug)]
-enum Why {
+enum Cause {
     Group(String),
     /// Somebody serves there, under this pid if it is known.
     Live(i32),
@@ -32,12 +32,12 @@ enum Why {
 impl fmt::Display for CannotListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on {}: ", self.address)?;
-        match &self.why {
-            Why::Live(0) => f.write_str("another process listens there"),
-            Why::Live(pid) => write!(f, "another process listens there, pid {pid}"),
-            Why::Group(sentence) => f.write_str(sentence),
-            Why::NotASocket => f.write_str("a file is there that is no socket"),
-            Why::System(verb, error) => write!(f, "cannot {verb} it: {error}"),
+        match &self.cause {
+            Cause::Live(0) => f.write_str("another process listens there"),
+            Cause::Live(pid) => write!(f, "another process listens there, pid {pid}"),
+            Cause::Group(sentence) => f.write_str(sentence),
+            Cause::NotASocket => f.write_str("a file is there that is no socket"),
+            Cause::System(verb, error) => write!(f, "cannot {verb} it: {error}"),
         }
     }
 }
@@ -51,9 +51,9 @@ pub fn listen(address: &Address, how: &Listen, backlog: i32) -> Result<Vec<Owned
         Address::Path(path) => at_path(path, how, backlog).map(|socket| vec![socket]),
         Address::Tcp { host, port } => at_sockets(&sockets(host, *port), backlog),
     };
-    bound.map_err(|why| CannotListen {
+    bound.map_err(|cause| CannotListen {
         address: address.clone(),
-        why,
+        cause,
     })
 }
 
@@ -63,22 +63,22 @@ pub fn try_out(address: &Address, how: &Listen) -> Result<(), CannotListen> {
         Address::Path(path) => look_at_path(path, how),
         Address::Tcp { host, port } => at_sockets(&sockets(host, *port), 1).map(drop),
     };
-    tried.map_err(|why| CannotListen {
+    tried.map_err(|cause| CannotListen {
         address: address.clone(),
-        why,
+        cause,
     })
 }
 
-fn look_at_path(path: &Path, how: &Listen) -> Result<(), Why> {
-    let group = group(how).map_err(Why::Group)?;
+fn look_at_path(path: &Path, how: &Listen) -> Result<(), Cause> {
+    let group = group(how).map_err(Cause::Group)?;
     look_for_room(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    files::can_make_in(folder).map_err(|error| Why::System("bind", error))?;
+    files::can_make_in(folder).map_err(|error| Cause::System("bind", error))?;
     match group {
         // chown(2): the owner may give a file to a group that the owner is in; root to any.
         Some(group) if process::uid() != 0 && !accounts::is_member(group) => {
             let error = Errno::EPERM.into();
-            Err(Why::System("give socket-group to", error))
+            Err(Cause::System("give socket-group to", error))
         }
         _ => Ok(()),
     }
@@ -114,9 +114,9 @@ pub fn group(how: &Listen) -> Result<Option<u32>, String> {
 
 /// Gives the file of a listening socket its mode and group, as they are said now.
 pub fn permit(path: &Path, how: &Listen) -> Result<(), CannotListen> {
-    set_permissions(path, how).map_err(|why| CannotListen {
+    set_permissions(path, how).map_err(|cause| CannotListen {
         address: Address::Path(path.to_path_buf()),
-        why,
+        cause,
     })
 }
 
@@ -142,80 +142,80 @@ fn sockets(host: &str, port: u16) -> Vec<SocketAddr> {
     hosts.map(|host| SocketAddr::new(host, port)).collect()
 }
 
-fn at_sockets(addresses: &[SocketAddr], backlog: i32) -> Result<Vec<OwnedFd>, Why> {
+fn at_sockets(addresses: &[SocketAddr], backlog: i32) -> Result<Vec<OwnedFd>, Cause> {
     let mut bound = Vec::new();
     for &address in addresses {
         match listen::at(address, backlog) {
             Ok(socket) => bound.push(socket),
             // A host without IPv6 has a localhost all the same.
             Err(error) if !bound.is_empty() && listen::is_foreign(&error) => {}
-            Err(error) if is(&error, Errno::EADDRINUSE) => return Err(Why::Live(0)),
-            Err(error) => return Err(Why::System("bind", error)),
+            Err(error) if is(&error, Errno::EADDRINUSE) => return Err(Cause::Live(0)),
+            Err(error) => return Err(Cause::System("bind", error)),
         }
     }
     Ok(bound)
 }
 
-fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Why> {
+fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Cause> {
     // Before anything is made that would have to be taken away again.
-    group(how).map_err(Why::Group)?;
+    group(how).map_err(Cause::Group)?;
     make_room(path)?;
     let socket = files::privately(|| socket::listen_at(path, backlog));
     let socket = socket.map_err(|error| match is(&error, Errno::EADDRINUSE) {
-        true => Why::Live(0),
-        false => Why::System("bind", error),
+        true => Cause::Live(0),
+        false => Cause::System("bind", error),
     })?;
     // Before others can connect. An older kernel takes them, and we don't receive them.
     let _ = fdpass::refuse(socket.as_fd());
-    if let Err(why) = set_permissions(path, how) {
+    if let Err(cause) = set_permissions(path, how) {
         // By now it is ours.
         let _ = fs::remove_file(path);
-        return Err(why);
+        return Err(cause);
     }
     Ok(socket)
 }
 
 /// Takes away what a server left that is no more, and nothing else.
-fn make_room(path: &Path) -> Result<(), Why> {
+fn make_room(path: &Path) -> Result<(), Cause> {
     if !look_for_room(path)? {
         return Ok(());
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Why::System("remove what is left of", error))
+            Err(Cause::System("remove what is left of", error))
         }
         _ => Ok(()),
     }
 }
 
 /// Whether a server that is no more has left its socket there.
-fn look_for_room(path: &Path) -> Result<bool, Why> {
+fn look_for_room(path: &Path) -> Result<bool, Cause> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Why::System("look at", error)),
-        Ok(found) if !found.file_type().is_socket() => return Err(Why::NotASocket),
+        Err(error) => return Err(Cause::System("look at", error)),
+        Ok(found) if !found.file_type().is_socket() => return Err(Cause::NotASocket),
         Ok(_) => {}
     }
     match socket::connect_now(path) {
-        Ok(live) => Err(Why::Live(
+        Ok(live) => Err(Cause::Live(
             socket::peer(live.as_fd()).map_or(0, |peer| peer.pid),
         )),
         Err(error) if is(&error, Errno::ECONNREFUSED) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         // It has a backlog, and that is full.
-        Err(error) if is(&error, Errno::EAGAIN) => Err(Why::Live(0)),
-        Err(error) => Err(Why::System("connect to what is at", error)),
+        Err(error) if is(&error, Errno::EAGAIN) => Err(Cause::Live(0)),
+        Err(error) => Err(Cause::System("connect to what is at", error)),
     }
 }
 
 /// The group first: for an instant fewer may connect than should, and never more.
-fn set_permissions(path: &Path, how: &Listen) -> Result<(), Why> {
-    if let Some(group) = group(how).map_err(Why::Group)? {
+fn set_permissions(path: &Path, how: &Listen) -> Result<(), Cause> {
+    if let Some(group) = group(how).map_err(Cause::Group)? {
         listen::give_to_group(path, group)
-            .map_err(|error| Why::System("give socket-group to", error))?;
+            .map_err(|error| Cause::System("give socket-group to", error))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(how.socket_mode))
-        .map_err(|error| Why::System("set socket-mode of", error))
+        .map_err(|error| Cause::System("set socket-mode of", error))
 }
 
 #[cfg(test)]

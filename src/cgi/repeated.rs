@@ -9,11 +9,11 @@ use smallvec::SmallVec;
 use super::unique::any_twice;
 
 /// A meta-variable; its value may be made of several.
-type Pair<'a> = (&'a [u8], Cow<'a, [u8]>);
+type Variable<'a> = (&'a [u8], Cow<'a, [u8]>);
 
 /// Which web server it is, as far as that matters for names that come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Server {
+enum WebServer {
     Lighttpd,
     Nginx,
     /// A CGI's, or one that nothing is known of.
@@ -37,10 +37,10 @@ const CONTENT_LENGTH: &[u8] = b"CONTENT_LENGTH";
 /// left, to be merged or refused.
 pub fn settled<'a>(
     pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-) -> impl Iterator<Item = Pair<'a>> {
+) -> impl Iterator<Item = Variable<'a>> {
     // In nearly every request there is nothing to settle, and nothing is allocated.
-    let server = server(pairs.clone());
-    let is_settled = server == Server::Other || !any_twice(pairs.clone().map(|(name, _)| name));
+    let server = web_server(pairs.clone());
+    let is_settled = server == WebServer::Other || !any_twice(pairs.clone().map(|(name, _)| name));
     let (plain, settled) = if is_settled {
         (Some(pairs), Vec::new())
     } else {
@@ -60,7 +60,7 @@ pub fn settled<'a>(
 pub fn overridden<'a>(
     pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 ) -> BTreeSet<&'a [u8]> {
-    let is_own = server(pairs.clone()) != Server::Other;
+    let is_own = web_server(pairs.clone()) != WebServer::Other;
     let can_be = |name: &[u8]| !name.starts_with(b"HTTP_") && name != CONTENT_LENGTH;
     let own = pairs.filter(|(name, _)| is_own && can_be(name));
     let mut known = BTreeMap::new();
@@ -71,7 +71,7 @@ pub fn overridden<'a>(
 
 #[cold]
 #[inline(never)]
-fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
+fn joined(mut pairs: Vec<Variable<'_>>, server: WebServer) -> Vec<Variable<'_>> {
     // Sorted, as a header has room for too many names to compare each with each.
     let mut order: SmallVec<[usize; 64]> = (0..pairs.len()).collect();
     order.sort_unstable_by_key(|&index| (pairs[index].0, index));
@@ -83,7 +83,7 @@ fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
         let is_field = name.starts_with(b"HTTP_");
         let settled = match server {
             // A field that the client repeated, which all others join, as does nginx since 1.23.
-            Server::Nginx if is_field && !SINGLE.contains(&name) => {
+            WebServer::Nginx if is_field && !SINGLE.contains(&name) => {
                 // RFC 9110 5.3; RFC 6265 5.4
                 let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
                 let values: Vec<&[u8]> = same.iter().map(|&i| pairs[i].1.as_ref()).collect();
@@ -91,7 +91,7 @@ fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
             }
             // The first is nginx's own, and says how many bytes it sends; any other is a scgi_param, mostly of
             // $content_length, which says what the client has said.
-            Server::Nginx if name == CONTENT_LENGTH => {
+            WebServer::Nginx if name == CONTENT_LENGTH => {
                 if first > 0 {
                     continue;
                 }
@@ -99,8 +99,10 @@ fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
             }
             // What the operator sets comes behind what it replaces: a scgi_param behind an included file, setenv.
             // Fields are the client's: `X-A` and `X_A` have one name here.
-            Server::Nginx if !is_field => pairs[last].1.clone(),
-            Server::Lighttpd | Server::Scgi if !is_field && !name.starts_with(b"CONTENT_") => {
+            WebServer::Nginx if !is_field => pairs[last].1.clone(),
+            WebServer::Lighttpd | WebServer::Scgi
+                if !is_field && !name.starts_with(b"CONTENT_") =>
+            {
                 pairs[last].1.clone()
             }
             _ => continue,
@@ -123,24 +125,24 @@ fn joined(mut pairs: Vec<Pair<'_>>, server: Server) -> Vec<Pair<'_>> {
 }
 
 /// By what each is known to send: nginx has a DOCUMENT_URI, and says who it is only where it was told to.
-fn server<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> Server {
+fn web_server<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> WebServer {
     let value = |wanted: &[u8]| {
         let found = pairs.clone().find(|(name, _)| *name == wanted);
         found.map(|(_, value)| value)
     };
     let is_scgi = value(b"SCGI").is_some();
     match value(b"SERVER_SOFTWARE").unwrap_or_default() {
-        software if software.starts_with(b"lighttpd/") => Server::Lighttpd,
+        software if software.starts_with(b"lighttpd/") => WebServer::Lighttpd,
         software if !software.is_empty() && !software.starts_with(b"nginx") => {
             if is_scgi {
-                Server::Scgi
+                WebServer::Scgi
             } else {
-                Server::Other
+                WebServer::Other
             }
         }
-        _ if value(b"DOCUMENT_URI").is_some() => Server::Nginx,
-        _ if is_scgi => Server::Scgi,
-        _ => Server::Other,
+        _ if value(b"DOCUMENT_URI").is_some() => WebServer::Nginx,
+        _ if is_scgi => WebServer::Scgi,
+        _ => WebServer::Other,
     }
 }
 

@@ -35,8 +35,8 @@ pub struct Header<'a> {
 
 impl<'a> Header<'a> {
     /// Names and values, as they came: CONTENT_LENGTH is the first.
-    pub fn pairs(&self) -> Pairs<'a> {
-        Pairs { rest: self.content }
+    pub fn pairs(&self) -> HeaderPairs<'a> {
+        HeaderPairs { rest: self.content }
     }
 
     /// The first value of this name.
@@ -52,11 +52,11 @@ impl<'a> Header<'a> {
 
 /// The names and values of a header.
 #[derive(Clone, Debug)]
-pub struct Pairs<'a> {
+pub struct HeaderPairs<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Iterator for Pairs<'a> {
+impl<'a> Iterator for HeaderPairs<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -67,7 +67,7 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-impl FusedIterator for Pairs<'_> {}
+impl FusedIterator for HeaderPairs<'_> {}
 
 /// Reads the header at the beginning of `buf`; its content may have `limit` bytes at most.
 ///
@@ -78,7 +78,7 @@ pub fn decode(buf: &[u8], limit: usize) -> Result<Decoded<'_>, BadHeader> {
         Netstring::Partial { missing } => return Ok(Decoded::Partial { missing }),
         Netstring::Whole { content, consumed } => (content, consumed),
     };
-    let mut pairs = Pairs { rest: content };
+    let mut pairs = HeaderPairs { rest: content };
     match pairs.next() {
         Some((b"CONTENT_LENGTH", digits)) if digits.iter().all(u8::is_ascii_digit) => {}
         Some((b"", _)) => return Err(BadHeader::EmptyName),
