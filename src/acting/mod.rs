@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use errand::{Errand, collect};
-pub use users::{Refused, is_named, is_of_host, user_name};
+pub use users::{CommandError, is_named, is_of_host, user_name};
 use users::{account, become_user, name, table, web_servers};
 pub use whose::Deed;
 use whose::{Chosen, Subject, candidates, choose};
@@ -33,7 +33,7 @@ pub fn begin(
     named: &Named,
     user: Option<&str>,
     deed: Deed,
-) -> Result<Option<Vec<String>>, Refused> {
+) -> Result<Option<Vec<String>>, CommandError> {
     if process::uid() != 0 {
         return check_own(user).map(|()| None);
     }
@@ -54,7 +54,7 @@ pub fn begin(
 /// The same for a daemon in the foreground: it becomes itself anew as that user, with this pid, which LISTEN_PID may
 /// name. Of root's descriptors it has those below `kept`, of LISTEN_FDS. Comes back where it may go on as it is, or not
 /// at all.
-pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<(), Refused> {
+pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<(), CommandError> {
     if process::uid() != 0 {
         return check_own(user);
     }
@@ -94,7 +94,7 @@ pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<()
     Err(refused(program.exec().into()))
 }
 
-fn cannot_become(account: &Account) -> impl Fn(io::Error) -> Refused {
+fn cannot_become(account: &Account) -> impl Fn(io::Error) -> CommandError {
     let name = account.name.clone();
     move |error| {
         let sentence = format!("cannot become {name}: {error}");
@@ -103,7 +103,7 @@ fn cannot_become(account: &Account) -> impl Fn(io::Error) -> Refused {
 }
 
 /// Only root can act as another.
-fn check_own(user: Option<&str>) -> Result<(), Refused> {
+fn check_own(user: Option<&str>) -> Result<(), CommandError> {
     let Some(word) = user else { return Ok(()) };
     let uid = process::uid();
     if word.parse() == Ok(uid) || account(word)?.uid == uid {
@@ -115,7 +115,7 @@ fn check_own(user: Option<&str>) -> Result<(), Refused> {
 
 /// Whether an ordinary user may make a `runtime-dir` for the app: it then belongs to that user, and no other can use
 /// it. So only who is certain to be the app's user.
-pub fn may_make(named: &Named, runtime_dir: &Path, user: Option<&str>) -> Result<(), Refused> {
+pub fn may_make(named: &Named, runtime_dir: &Path, user: Option<&str>) -> Result<(), CommandError> {
     let uid = process::uid();
     // Root has said so, or has become who it is.
     if user.is_some() || uid == 0 || HAS_BECOME.load(Ordering::Relaxed) {
@@ -139,7 +139,7 @@ pub fn may_make(named: &Named, runtime_dir: &Path, user: Option<&str>) -> Result
 }
 
 /// Root's process ends here: another goes on, as this user.
-fn hand_over(account: &Account) -> Result<(), Refused> {
+fn hand_over(account: &Account) -> Result<(), CommandError> {
     let refused = cannot_become(account);
     let watched = [
         Signal::SIGHUP,

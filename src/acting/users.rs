@@ -21,7 +21,7 @@ const WEB_SERVERS: [&str; 11] = [
 const NO_GROUP: u32 = 65_534;
 
 /// The command can't be carried out, and why.
-pub type Refused = (Exit, String);
+pub type CommandError = (Exit, String);
 
 /// With the environment that a log-in of this user would have as far as it concerns an app, and nothing of root's.
 pub(super) fn become_user(uid: u32, account: Option<&Account>) -> io::Result<()> {
@@ -58,7 +58,7 @@ pub(super) fn web_servers(table: &[Account]) -> impl Iterator<Item = u32> {
     table.iter().filter(is_one).map(|account| account.uid)
 }
 
-pub(super) fn table() -> Result<Vec<Account>, Refused> {
+pub(super) fn table() -> Result<Vec<Account>, CommandError> {
     accounts::all().map_err(|error| (Exit::OsError, format!("cannot read /etc/passwd: {error}")))
 }
 
@@ -85,7 +85,7 @@ pub(super) fn name(uid: u32, table: &[Account]) -> String {
     find(uid, table).map_or_else(|| uid.to_string(), |account| account.name.clone())
 }
 
-pub(super) fn known(uid: u32, table: &[Account]) -> Result<Account, Refused> {
+pub(super) fn known(uid: u32, table: &[Account]) -> Result<Account, CommandError> {
     find(uid, table).cloned().ok_or_else(|| {
         let sentence = format!(
             "cannot become user {uid}: /etc/passwd has no such user, and so nothing says its groups; see sudo(8)"
@@ -95,7 +95,7 @@ pub(super) fn known(uid: u32, table: &[Account]) -> Result<Account, Refused> {
 }
 
 /// By a name or a number.
-pub(super) fn account(word: &str) -> Result<Account, Refused> {
+pub(super) fn account(word: &str) -> Result<Account, CommandError> {
     let table = table()?;
     if let Some(account) = table.iter().find(|account| account.name == word) {
         return Ok(account.clone());

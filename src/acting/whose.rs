@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::errand::{Errand, collect};
-use super::users::{Refused, known, name, table, web_servers};
+use super::users::{CommandError, known, name, table, web_servers};
 use crate::app_file::{AppFile, Named};
 use crate::place::Place;
 use crate::policy::route::Reach;
@@ -43,7 +43,7 @@ pub(super) enum Chosen {
     User(Account),
 }
 
-pub(super) fn choose(named: &Named, deed: Deed) -> Result<Chosen, Refused> {
+pub(super) fn choose(named: &Named, deed: Deed) -> Result<Chosen, CommandError> {
     let table = table()?;
     let subject = Subject::of(named);
     let mut candidates = candidates(&subject, &table);
@@ -86,7 +86,7 @@ fn is_in_home(named: &Named) -> bool {
     matches!(named, Named::Name(_)) && home.is_some_and(is_below)
 }
 
-fn undecided(named: &Named, candidates: &[u32], is_open: bool, table: &[Account]) -> Refused {
+fn undecided(named: &Named, candidates: &[u32], is_open: bool, table: &[Account]) -> CommandError {
     let names: Vec<String> = candidates.iter().map(|&uid| name(uid, table)).collect();
     let names = match &names[..] {
         [] if !is_open => "any member of a group that can change it".to_owned(),

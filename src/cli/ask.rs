@@ -167,17 +167,17 @@ pub(super) enum Found {
 
 /// What a command without APP is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Purpose {
     Reload,
     Status,
 }
 
-impl Wish {
+impl Purpose {
     /// How long all daemons together may take.
     fn patience(self) -> Duration {
         match self {
-            Wish::Reload => Duration::from_secs(120),
-            Wish::Status => PATIENCE,
+            Purpose::Reload => Duration::from_secs(120),
+            Purpose::Status => PATIENCE,
         }
     }
 }
@@ -188,7 +188,7 @@ impl Wish {
 /// the others, and what it says is bounded; root's exit status tells only of those that are the host's own.
 pub(super) fn survey(
     command: &str,
-    wish: Wish,
+    purpose: Purpose,
     left: fn(&Place) -> Option<Status>,
     mut show: impl FnMut(&str, Found) -> Exit,
 ) -> Exit {
@@ -196,7 +196,9 @@ pub(super) fn survey(
     let mut exit = Exit::Ok;
     if own != 0 {
         let name = acting::user_name(own);
-        look(wish, left, |found| exit = worse(exit, show(&name, found)));
+        look(purpose, left, |found| {
+            exit = worse(exit, show(&name, found))
+        });
         return exit;
     }
     let mut users = Place::users();
@@ -207,12 +209,12 @@ pub(super) fn survey(
     let errands = users.iter().map(|&uid| {
         let survey = || {
             let mut text = String::new();
-            look(wish, left, |found| write_down(&found, &mut text));
+            look(purpose, left, |found| write_down(&found, &mut text));
             text.into_bytes()
         };
         Errand::start(uid, survey).ok()
     });
-    let patience = wish.patience() + PATIENCE;
+    let patience = purpose.patience() + PATIENCE;
     let errands = errands.collect();
     acting::collect(errands, LONGEST_SURVEY, patience, |nth, said| {
         let uid = users[nth];
@@ -236,7 +238,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 }
 
 /// Asks all daemons of the user that this process is.
-fn look(wish: Wish, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Found)) {
+fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Found)) {
     let (places, beside) = Place::all(process::uid());
     let (mut answering, mut troubles) = (Vec::new(), Vec::new());
     ask_places(
@@ -244,7 +246,7 @@ fn look(wish: Wish, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Fou
         Command::Status,
         PATIENCE,
         |place, said| match said {
-            Ok(Some(status)) if wish == Wish::Status => each(Found::Known(status)),
+            Ok(Some(status)) if purpose == Purpose::Status => each(Found::Known(status)),
             Ok(Some(_)) => answering.push(place.clone()),
             Ok(None) => left(place)
                 .map(Found::Known)
@@ -254,7 +256,7 @@ fn look(wish: Wish, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Fou
         },
     );
     // A reload may take long. Only from one that has answered is it to be expected that it says how it went.
-    let patience = wish.patience();
+    let patience = purpose.patience();
     ask_places(
         &answering,
         Command::Reload,

@@ -21,7 +21,7 @@ use crate::sys::{named, process};
 /// Examine an app file: its form, its interpreter, and whether the app can be imported.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "check")]
-pub(super) struct Check {
+pub(super) struct CheckCommand {
     /// for root: the user whom the web server runs the app as
     #[argh(option, arg_name = "name")]
     user: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct Check {
     app: String,
 }
 
-impl Check {
+impl CheckCommand {
     pub(super) fn run(self) -> Exit {
         let named = Named::new(OsStr::new(&self.app));
         let app = match app_to_run("check", &named, self.user.as_deref()) {
@@ -45,25 +45,25 @@ impl Check {
                 return Exit::Config;
             }
         };
-        let mut found = Found::default();
-        found.look_at_file(&app);
-        found.look_at_place(&app, &config);
-        found.look_at_page(&app, &config);
-        found.look_at_log(&app, &config);
-        found.look_at_permissions(&app, &config);
-        found.look_at_listen(&app, &config);
+        let mut findings = Findings::default();
+        findings.look_at_file(&app);
+        findings.look_at_place(&app, &config);
+        findings.look_at_page(&app, &config);
+        findings.look_at_log(&app, &config);
+        findings.look_at_permissions(&app, &config);
+        findings.look_at_listen(&app, &config);
         match &config.app {
-            App::Wsgi(target) => found.look_at_application(&app, &config, target),
+            App::Wsgi(target) => findings.look_at_application(&app, &config, target),
             App::Commands { cgi, scgi } => {
                 let cgi = cgi.as_deref().map(|command| (command, "a CGI"));
                 let scgi = scgi.as_deref().map(|command| (command, "an SCGI server"));
                 for (command, what) in cgi.into_iter().chain(scgi) {
-                    found.look_at_command(&app, &config, command, what);
+                    findings.look_at_command(&app, &config, command, what);
                 }
             }
-            App::Connect(address) => found.look_at_server(address),
+            App::Connect(address) => findings.look_at_server(address),
         }
-        if found.wrong == 0 {
+        if findings.wrong == 0 {
             let path = app.path.display().to_string();
             println!("{}: nothing wrong found", printable::line(&path));
             Exit::Ok
@@ -73,13 +73,13 @@ impl Check {
     }
 }
 
-/// What was found wrong so far; each finding was printed.
+/// How many things are wrong; each was printed when it was found.
 #[derive(Default)]
-struct Found {
+struct Findings {
     wrong: u32,
 }
 
-impl Found {
+impl Findings {
     fn wrong(&mut self, what: impl std::fmt::Display, advice: &str) {
         self.wrong += 1;
         println!("{}", printable::lines(&what.to_string()));
@@ -217,7 +217,7 @@ impl Found {
         }
     }
 
-    /// The command of `cgi` or `scgi`: found as it will be when a web server runs us.
+    /// The command of `cgi` or `scgi`: looked for as when a web server runs us.
     fn look_at_command(&mut self, app: &AppFile, config: &Config, command: &[String], what: &str) {
         if let Err(cannot) = app::cgi::find(app, config, command, environment::DEFAULT_PATH) {
             let advice = format!("it is to be a command that runs the app as {what}");

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::ask::{self, Found, PATIENCE, Wish};
+use super::ask::{self, Found, PATIENCE, Purpose};
 use super::{Sought, app_for, app_to_run, print_no_daemon};
-use crate::acting::{self, Deed, Refused};
+use crate::acting::{self, CommandError, Deed};
 use crate::app;
 use crate::app_file::{AppFile, Named};
 use crate::config::Config;
@@ -26,7 +26,7 @@ const LONGEST_RELOAD: Duration = Duration::from_secs(600);
 /// had, with the old. Without APP, all daemons of this user, and for root those of all users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "reload")]
-pub(super) struct Reload {
+pub(super) struct ReloadCommand {
     /// for root: the user whom the web server runs the app as
     #[argh(option, arg_name = "name")]
     user: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Reload {
 /// Start an app's daemon now, and end a hold.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "start")]
-pub(super) struct Start {
+pub(super) struct StartCommand {
     /// for root: the user whom the web server runs the app as
     #[argh(option, arg_name = "name")]
     user: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct Start {
 /// Stop an app's daemon: it finishes what it has. The next request may start it again.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "stop")]
-pub(super) struct Stop {
+pub(super) struct StopCommand {
     /// keep it down until 'start', or for a day; meanwhile the app runs as a plain CGI
     #[argh(switch)]
     hold: bool,
@@ -66,7 +66,7 @@ pub(super) struct Stop {
     app: String,
 }
 
-impl Reload {
+impl ReloadCommand {
     pub(super) fn run(self) -> Exit {
         let Some(name) = &self.app else {
             return self.run_all();
@@ -107,7 +107,7 @@ impl Reload {
         }
         let is_root = process::uid() == 0;
         let none = |_: &_| None;
-        ask::survey("reload", Wish::Reload, none, |user, found| match found {
+        ask::survey("reload", Purpose::Reload, none, |user, found| match found {
             Found::Known(status) if is_root => {
                 told(&format_args!("{} of {user}", status.app), &status)
             }
@@ -137,7 +137,7 @@ fn told(app: &impl Display, status: &Status) -> Exit {
     Exit::Unavailable
 }
 
-impl Start {
+impl StartCommand {
     pub(super) fn run(self) -> Exit {
         let named = Named::new(OsStr::new(&self.app));
         let app = match app_to_run("start", &named, self.user.as_deref()) {
@@ -183,7 +183,7 @@ impl Start {
     }
 }
 
-impl Stop {
+impl StopCommand {
     pub(super) fn run(self) -> Exit {
         let named = Named::new(OsStr::new(&self.app));
         let user = self.user.as_deref();
@@ -239,7 +239,11 @@ fn stop(app: &AppFile) -> Result<bool, String> {
 }
 
 /// The app's configuration and place.
-fn opened(named: &Named, app: &AppFile, user: Option<&str>) -> Result<(Config, Here), Refused> {
+fn opened(
+    named: &Named,
+    app: &AppFile,
+    user: Option<&str>,
+) -> Result<(Config, Here), CommandError> {
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
     if let Some(dir) = &config.runtime_dir {
         acting::may_make(named, dir, user)?;

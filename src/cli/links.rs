@@ -14,7 +14,7 @@ use crate::sys::{accounts, files, process};
 /// Make symlinks to polycgi in a directory, one for each app: NAME.cgi for NAME.conf.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "links")]
-pub(super) struct Links {
+pub(super) struct LinksCommand {
     /// the directory, a cgi-bin
     #[argh(positional)]
     dir: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Links {
 /// Print an app file to start from: for a WSGI application, a CGI program, an SCGI server or one that runs already.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "new")]
-pub(super) struct New {
+pub(super) struct NewCommand {
     /// the application, as module:callable
     #[argh(option, arg_name = "module:callable")]
     wsgi: Option<String>,
@@ -49,7 +49,7 @@ pub(super) struct New {
     name: String,
 }
 
-impl Links {
+impl LinksCommand {
     pub(super) fn run(self) -> Exit {
         if self.names.is_empty() {
             say("links", "which apps? usage: polycgi links DIR NAME...");
@@ -88,7 +88,7 @@ impl Links {
     }
 }
 
-impl New {
+impl NewCommand {
     pub(super) fn run(self) -> Exit {
         let given = [
             ("wsgi", &self.wsgi),

@@ -10,7 +10,7 @@ mod status;
 
 use argh::FromArgs;
 
-use crate::acting::{self, Deed, Refused};
+use crate::acting::{self, CommandError, Deed};
 use crate::app_file::{AppFile, Named, NotAnApp};
 use crate::args;
 use crate::printable;
@@ -41,16 +41,16 @@ enum Subcommand {
     AppCgi(AppCgi),
     Applets(Applets),
     CgiFront(CgiFront),
-    Check(check::Check),
-    Links(links::Links),
-    New(links::New),
+    Check(check::CheckCommand),
+    Links(links::LinksCommand),
+    New(links::NewCommand),
     OverloadPage(OverloadPage),
-    Reload(control::Reload),
-    Request(request::Request),
+    Reload(control::ReloadCommand),
+    Request(request::RequestCommand),
     ScgiDaemon(ScgiDaemon),
-    Start(control::Start),
-    Status(status::Status),
-    Stop(control::Stop),
+    Start(control::StartCommand),
+    Status(status::StatusCommand),
+    Stop(control::StopCommand),
 }
 
 /// List the applets: the names under which a web server runs this program.
@@ -167,7 +167,7 @@ fn describe_app(app: &AppFile) -> Exit {
 
 /// The app that a person names, with the rights of the app's user from now on; or why not, said.
 fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Result<Sought, Exit> {
-    let refused = |(exit, sentence): Refused| {
+    let refused = |(exit, sentence): CommandError| {
         say(command, sentence);
         exit
     };

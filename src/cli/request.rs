@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use argh::FromArgs;
 
 use super::{app_to_run, ask};
-use crate::acting::{self, Refused};
+use crate::acting::{self, CommandError};
 use crate::app;
 use crate::app_file::{AppFile, Named};
 use crate::cgi;
@@ -27,7 +27,7 @@ const NAME: &str = "request";
 /// Run one request as a web server would, and print the response's body.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "request")]
-pub(super) struct Request {
+pub(super) struct RequestCommand {
     /// the method (default GET, or POST with -d)
     #[argh(option, short = 'X', arg_name = "method")]
     method: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct Request {
     path: String,
 }
 
-impl Request {
+impl RequestCommand {
     pub(super) fn run(self) -> Exit {
         // The body's file is the person's, and may be for them alone.
         let body = match self.body() {
@@ -85,7 +85,7 @@ impl Request {
         }
     }
 
-    fn serve(&self, named: &Named, app: &AppFile, body: &[u8]) -> Result<(), Refused> {
+    fn serve(&self, named: &Named, app: &AppFile, body: &[u8]) -> Result<(), CommandError> {
         let meta = self.meta_variables(app, body.len())?;
         let user = self.user.as_deref();
         match self.via.as_str() {
@@ -102,7 +102,7 @@ impl Request {
         }
     }
 
-    fn body(&self) -> Result<Vec<u8>, Refused> {
+    fn body(&self) -> Result<Vec<u8>, CommandError> {
         match self
             .data
             .as_deref()
@@ -120,7 +120,7 @@ impl Request {
         &self,
         app: &AppFile,
         length: usize,
-    ) -> Result<Vec<(String, String)>, Refused> {
+    ) -> Result<Vec<(String, String)>, CommandError> {
         let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
         if !path.starts_with('/') {
             return Err((
@@ -187,7 +187,7 @@ impl Request {
     }
 
     /// Prints what comes as it comes: a response may have no end.
-    fn pass_on(&self, mut from: impl Read) -> Result<Passed, Refused> {
+    fn print_response(&self, mut from: impl Read) -> Result<Printed, CommandError> {
         let mut head = Vec::new();
         let size = loop {
             let mut block = [0; 4096];
@@ -196,7 +196,7 @@ impl Request {
             match response::parse(&head) {
                 Ok(Parsed::Head(parsed)) => break parsed.size(),
                 Ok(Parsed::Partial) if count > 0 => {}
-                Ok(Parsed::Partial) if head.is_empty() => return Ok(Passed::whole(0)),
+                Ok(Parsed::Partial) if head.is_empty() => return Ok(Printed::whole(0)),
                 Ok(Parsed::Partial) => {
                     let sentence = "the response has no complete head".to_owned();
                     return Err((Exit::Protocol, sentence));
@@ -213,23 +213,28 @@ impl Request {
         let mut bytes = head.len() as u64;
         let is_whole = false;
         if out.write_all(shown).is_err() {
-            return Ok(Passed { bytes, is_whole });
+            return Ok(Printed { bytes, is_whole });
         }
         let mut block = vec![0; 65_536];
         loop {
             let count = from.read(&mut block).map_err(system("read the response"))?;
             if count == 0 {
-                return Ok(Passed::whole(bytes));
+                return Ok(Printed::whole(bytes));
             }
             if out.write_all(&block[..count]).is_err() {
-                return Ok(Passed { bytes, is_whole });
+                return Ok(Printed { bytes, is_whole });
             }
             bytes += count as u64;
         }
     }
 
     /// Runs the app as a plain CGI, whatever the load.
-    fn by_cgi(&self, app: &AppFile, meta: &[(String, String)], body: &[u8]) -> Result<(), Refused> {
+    fn by_cgi(
+        &self,
+        app: &AppFile,
+        meta: &[(String, String)],
+        body: &[u8],
+    ) -> Result<(), CommandError> {
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
         if !config.app.runs_as_cgi() {
             let path = app.path.display();
@@ -248,9 +253,9 @@ impl Request {
         });
         let child = child.map_err(system("start a process"))?;
         drop(into);
-        let passed = self.pass_on(File::from(out)).and_then(some);
+        let printed = self.print_response(File::from(out)).and_then(some);
         process::wait(child);
-        passed
+        printed
     }
 
     /// Runs the app file as a web server does, so that the kernel names it.
@@ -259,10 +264,10 @@ impl Request {
         app: &AppFile,
         meta: &[(String, String)],
         body: &[u8],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), CommandError> {
         let input = held(body)?;
         let is_named_only = app.path == app.config && !is_script(&app.path);
-        let link = is_named_only.then(|| Link::to_us(app)).transpose()?;
+        let link = is_named_only.then(|| TemporaryLink::new(app)).transpose()?;
         let program = link
             .as_ref()
             .map_or(app.path.as_path(), |link| link.path.as_path());
@@ -277,12 +282,12 @@ impl Request {
                 format!("cannot run {}: {error}", program.display()),
             )
         })?;
-        let passed = child
+        let printed = child
             .stdout
             .take()
-            .map_or(Ok(Passed::whole(0)), |out| self.pass_on(out));
+            .map_or(Ok(Printed::whole(0)), |out| self.print_response(out));
         child.wait().map_err(system("wait for the app"))?;
-        passed.and_then(some)
+        printed.and_then(some)
     }
 
     /// A process beside us pumps both ways: the server may answer before it has read all.
@@ -291,7 +296,7 @@ impl Request {
         server: OwnedFd,
         meta: &[(String, String)],
         body: &[u8],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), CommandError> {
         let length = body.len().to_string();
         let mut message = Vec::new();
         let pairs = meta
@@ -318,8 +323,8 @@ impl Request {
         });
         let pump = pump.map_err(system("start a process"))?;
         drop((into, server));
-        let passed = self.pass_on(File::from(out));
-        if !passed.as_ref().is_ok_and(|passed| passed.is_whole) {
+        let printed = self.print_response(File::from(out));
+        if !printed.as_ref().is_ok_and(|printed| printed.is_whole) {
             // It has our end of the pipe as well, and would not see that nobody reads.
             process::signal(pump, Signal::SIGKILL);
         }
@@ -328,7 +333,7 @@ impl Request {
             let sentence = format!("cannot talk to the SCGI server: {error}");
             return Err((Exit::IoError, sentence));
         }
-        if passed?.bytes == 0 {
+        if printed?.bytes == 0 {
             let sentence = "the SCGI server closed the connection without an answer".to_owned();
             return Err((Exit::Unavailable, sentence));
         }
@@ -337,20 +342,20 @@ impl Request {
 }
 
 /// What came of a response.
-struct Passed {
+struct Printed {
     bytes: u64,
     /// To its end; if not, nobody reads any more.
     is_whole: bool,
 }
 
-impl Passed {
-    fn whole(bytes: u64) -> Passed {
+impl Printed {
+    fn whole(bytes: u64) -> Printed {
         let is_whole = true;
-        Passed { bytes, is_whole }
+        Printed { bytes, is_whole }
     }
 }
 
-fn some(Passed { bytes, .. }: Passed) -> Result<(), Refused> {
+fn some(Printed { bytes, .. }: Printed) -> Result<(), CommandError> {
     let none = || {
         let sentence = "the response has no complete head".to_owned();
         (Exit::Protocol, sentence)
@@ -358,11 +363,11 @@ fn some(Passed { bytes, .. }: Passed) -> Result<(), Refused> {
     (bytes > 0).then_some(()).ok_or_else(none)
 }
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> Refused {
+fn system(what: &'static str) -> impl Fn(io::Error) -> CommandError {
     move |error| (Exit::OsError, format!("cannot {what}: {error}"))
 }
 
-fn held(body: &[u8]) -> Result<File, Refused> {
+fn held(body: &[u8]) -> Result<File, CommandError> {
     let mut file = files::in_memory(c"polycgi-body", false).map_err(system("keep the body"))?;
     file.write_all(body)
         .and_then(|()| file.rewind())
@@ -375,13 +380,13 @@ fn is_script(path: &Path) -> bool {
 }
 
 /// A symlink to this program that stands for an app named by NAME only.
-struct Link {
+struct TemporaryLink {
     folder: PathBuf,
     path: PathBuf,
 }
 
-impl Link {
-    fn to_us(app: &AppFile) -> Result<Link, Refused> {
+impl TemporaryLink {
+    fn new(app: &AppFile) -> Result<TemporaryLink, CommandError> {
         let below = std::env::temp_dir();
         let cannot = |error, path: &Path| {
             let sentence = format!("cannot make {}: {error}", path.display());
@@ -392,7 +397,7 @@ impl Link {
             folder.map_err(|error| cannot(error, &below.join("polycgi-request.XXXXXX")))?;
         let mut name = OsString::from(app.config.file_stem().unwrap_or_default());
         name.push(".cgi");
-        let link = Link {
+        let link = TemporaryLink {
             path: folder.join(name),
             folder,
         };
@@ -403,7 +408,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for TemporaryLink {
     fn drop(&mut self) {
         // Both are ours; what can't be removed is left to the cleaner of that directory.
         let _ = std::fs::remove_file(&self.path);
@@ -412,7 +417,7 @@ impl Drop for Link {
 }
 
 /// The app's daemon, started if there is none.
-fn daemon(named: &Named, app: &AppFile, user: Option<&str>) -> Result<OwnedFd, Refused> {
+fn daemon(named: &Named, app: &AppFile, user: Option<&str>) -> Result<OwnedFd, CommandError> {
     let found = ask::find(app).map_err(|sentence| (Exit::Unavailable, sentence))?;
     if let Some(connection) = found {
         return Ok(connection);
@@ -427,7 +432,7 @@ fn daemon(named: &Named, app: &AppFile, user: Option<&str>) -> Result<OwnedFd, R
         .map_err(|error| (Exit::Unavailable, error.to_string()))
 }
 
-fn connect(address: &str) -> Result<OwnedFd, Refused> {
+fn connect(address: &str) -> Result<OwnedFd, CommandError> {
     let connected = match address.rsplit_once(':') {
         Some((host, port)) if !address.contains('/') => match port.parse() {
             Ok(port) => socket::connect_tcp(host, port),

@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 
 use argh::FromArgs;
 
-use super::ask::{self, Found, PATIENCE, Wish};
+use super::ask::{self, Found, PATIENCE, Purpose};
 use super::{Sought, app_for};
 use crate::acting::{self, Deed};
 use crate::app_file::{AppFile, Named};
-use crate::control::{self, Command};
+use crate::control::{Command, State, Status};
 use crate::place::Place;
 use crate::policy::backoff;
 use crate::report::{Exit, say};
@@ -21,7 +21,7 @@ const MOST_SLOTS: u32 = 1024;
 /// Show how an app's daemon is; without APP, those of all apps of this user that have had one, and for root of all users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
-pub(super) struct Status {
+pub(super) struct StatusCommand {
     /// print JSON: an object for each app, in a line of its own
     #[argh(switch)]
     json: bool,
@@ -35,7 +35,7 @@ pub(super) struct Status {
     app: Option<String>,
 }
 
-impl Status {
+impl StatusCommand {
     pub(super) fn run(self) -> Exit {
         let Some(name) = &self.app else {
             return self.show_all();
@@ -45,7 +45,7 @@ impl Status {
             Ok(Sought::App(app)) => app,
             Ok(Sought::Nothing(_)) => {
                 let app = named.to_string();
-                self.show(&control::Status {
+                self.show(&Status {
                     app,
                     ..Default::default()
                 });
@@ -70,14 +70,14 @@ impl Status {
         }
     }
 
-    fn show_of(&self, user: &str, status: control::Status) {
-        self.show(&control::Status {
+    fn show_of(&self, user: &str, status: Status) {
+        self.show(&Status {
             user: self.json.then(|| user.to_owned()),
             ..status
         });
     }
 
-    fn show(&self, status: &control::Status) {
+    fn show(&self, status: &Status) {
         if self.json {
             println!("{}", status.to_json());
         } else {
@@ -91,9 +91,9 @@ impl Status {
             return Exit::Usage;
         }
         let is_root = process::uid() == 0;
-        ask::survey("status", Wish::Status, status_of_place, |user, found| {
+        ask::survey("status", Purpose::Status, status_of_place, |user, found| {
             match found {
-                Found::Known(status) if is_root => self.show(&control::Status {
+                Found::Known(status) if is_root => self.show(&Status {
                     user: Some(user.to_owned()),
                     ..status
                 }),
@@ -109,36 +109,36 @@ impl Status {
 }
 
 /// What is known of an app that has no daemon at this moment.
-fn status_without_daemon(app: &AppFile) -> control::Status {
+fn status_without_daemon(app: &AppFile) -> Status {
     let places = ask::places(app);
     let place = places.iter().find(|place| place.slots().exists());
     let status = place.map(known_of_place).unwrap_or_default();
-    control::Status {
+    Status {
         app: app.path.display().to_string(),
         ..status
     }
 }
 
 /// What is left at the place of a daemon that is down; `None`: it has never had one, since its name was not noted.
-fn status_of_place(place: &Place) -> Option<control::Status> {
+fn status_of_place(place: &Place) -> Option<Status> {
     place.state().exists().then(|| known_of_place(place))
 }
 
-fn known_of_place(place: &Place) -> control::Status {
+fn known_of_place(place: &Place) -> Status {
     let uid = process::uid();
     let left = place.left(uid).unwrap_or_default();
-    let mut status = control::Status {
+    let mut status = Status {
         app: left.app,
         last_failure: left.last_failure,
-        ..control::Status::default()
+        ..Status::default()
     };
     if let Ok(slots) = Slots::look(&place.slots(), uid) {
         let now = clock::now();
         let failed = slots.attempt(now);
         if slots.is_held(now) {
-            status.state = control::State::Held;
+            status.state = State::Held;
         } else if failed.is_some_and(|a| backoff::remaining(a.attempts, a.since).is_some()) {
-            status.state = control::State::BackingOff;
+            status.state = State::BackingOff;
         }
         status.cgis = slots.running(MOST_SLOTS).unwrap_or(0).into();
         status.rate = slots.last_minute(now);
