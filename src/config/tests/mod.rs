@@ -152,7 +152,7 @@ fn max_procs_follow_the_host() {
     ];
     for (cores, nproc, expected) in cases {
         assert_eq!(
-            default_max_procs(Host { cores, nproc }),
+            defaults::default_max_procs(Host { cores, nproc }),
             expected,
             "{cores} {nproc:?}"
         );

@@ -1,0 +1,230 @@
+//! What the keys mean together: every default, which key yields to which, and what contradicts itself. It refuses to
+//! know how a value was typed.
+
+use std::time::Duration;
+
+use super::addresses::{Allow, ShowErrors};
+use super::bad_config::{BadConfig, Position};
+use super::choices::{Handoff, LogLevel, Mode, Reload};
+use super::names::Python;
+use super::settings::{Settings, Typed};
+use super::values::{Load, Rate};
+use super::{
+    App, Config, DaemonWhen, Host, Lifetime, Listen, Logging, Overload, PoolLimits, QueueLimits,
+    SizeLimits, Spool, Timeouts,
+};
+
+impl Config {
+    /// What `s` means on `host`. Fails where keys contradict each other or nothing says what to
+    /// run.
+    pub fn from_settings(s: Settings, host: Host) -> Result<Config, BadConfig> {
+        let positions = s.positions();
+        let own = s.end.path().to_owned();
+        let (app, app_position) = app(&s)?;
+        let mode = mode(s.mode, &app, &own)?;
+        let mut max_procs = or(&s.max_procs, default_max_procs(host));
+        let mut at_most_max_procs = |key, typed: &Option<Typed<u32>>, default: u32| {
+            fit(
+                key,
+                typed.as_ref(),
+                s.max_procs.as_ref(),
+                &own,
+                &mut max_procs,
+            )
+            .map(|low| low.unwrap_or(default.min(max_procs)))
+        };
+        let min_procs = at_most_max_procs("min-procs", &s.min_procs, 0)?;
+        let min_idle = at_most_max_procs("min-idle", &s.min_idle, 1)?;
+        let cgi_max = or(&s.cgi_max, max_procs);
+        Ok(Config {
+            app,
+            python: or(&s.python, Python::InPath("python3".to_owned())),
+            directory: value(&s.directory),
+            env: s
+                .env
+                .into_iter()
+                .map(|(name, typed)| (name, typed.value))
+                .collect(),
+            env_file: value(&s.env_file),
+            mount: value(&s.mount),
+            mode,
+            when: DaemonWhen {
+                busy: or(&s.daemon_when_busy, 2).min(cgi_max),
+                rate: or(&s.daemon_when_rate, Rate::per_minute(6)),
+                load: or(&s.daemon_when_load, Load::ONE),
+            },
+            lifetime: Lifetime {
+                idle_timeout: or(&s.idle_timeout, minutes(5)),
+                min_lifetime: or(&s.min_lifetime, minutes(2)),
+                quiet_timeout: or(&s.quiet_timeout, minutes(15)),
+            },
+            pool: PoolLimits {
+                min_procs,
+                max_procs,
+                min_idle,
+                max_requests: or(&s.max_requests, Some(1000)),
+                max_rss: or(&s.max_rss, None),
+                worker_idle_timeout: or(&s.worker_idle_timeout, minutes(1)),
+                preload: or(&s.preload, true),
+            },
+            cgi_max,
+            queue: QueueLimits {
+                size: or(&s.queue_size, 100),
+                timeout: or(&s.queue_timeout, Duration::from_secs(10)),
+                target: or(&s.queue_target, Duration::from_secs(1)),
+                priority_cookie: or(&s.priority_cookie, None),
+            },
+            timeouts: Timeouts {
+                start: or(&s.start_timeout, Duration::from_secs(45)),
+                request: or(&s.request_timeout, Duration::from_secs(45)),
+                request_limit: or(&s.request_limit, None),
+                graceful: or(&s.graceful_timeout, Duration::from_secs(30)),
+            },
+            limits: SizeLimits {
+                header: or(&s.header_limit, 64 << 10),
+                body: or(&s.body_limit, None),
+            },
+            spool: Spool {
+                dir: or(&s.spool_dir, "/var/tmp".into()),
+                limit: or(&s.spool_limit, 1 << 30),
+            },
+            reload: or(&s.reload, Reload::Auto),
+            show_errors: or(&s.show_errors, ShowErrors::Off),
+            server_timing: or(&s.server_timing, false),
+            overload: Overload {
+                page: value(&s.overload_page),
+                when_load: or(&s.overload_when_load, None),
+            },
+            runtime_dir: value(&s.runtime_dir),
+            listen: Listen {
+                addresses: or(&s.listen, Vec::new()),
+                allow: or(&s.listen_allow, Allow::default()),
+                socket_mode: or(&s.socket_mode, 0o600),
+                socket_group: value(&s.socket_group),
+            },
+            handoff: or(&s.handoff, Handoff::Auto),
+            log: Logging {
+                file: value(&s.log_file),
+                level: or(&s.log_level, LogLevel::Info),
+            },
+            positions,
+            app_position,
+        })
+    }
+}
+
+/// Exactly one of the ways to run an app, and its position.
+fn app(s: &Settings) -> Result<(App, Position), BadConfig> {
+    let commands = s
+        .cgi
+        .as_ref()
+        .or(s.scgi.as_ref())
+        .map(|typed| &typed.position);
+    let ways = [
+        ("wsgi", s.wsgi.as_ref().map(|typed| &typed.position)),
+        (if s.cgi.is_some() { "cgi" } else { "scgi" }, commands),
+        ("connect", s.connect.as_ref().map(|typed| &typed.position)),
+    ];
+    let mut typed: Vec<_> = ways
+        .into_iter()
+        .filter_map(|(key, position)| Some((key, position?)))
+        .collect();
+    typed.sort_by_key(|(_, position)| position.line());
+    if let [(first, position), (second, wrong), ..] = typed[..] {
+        let line = position.line();
+        let message = format!(
+            "'{second}' beside '{first}' on line {line}; an app has one of 'wsgi', 'cgi' and/or 'scgi', 'connect'"
+        );
+        return Err(BadConfig::new(wrong.clone(), message));
+    }
+    let app = match (&s.wsgi, &s.connect, commands) {
+        (Some(wsgi), _, _) => App::Wsgi(wsgi.value.clone()),
+        (None, Some(connect), _) => App::Connect(connect.value.clone()),
+        (None, None, Some(_)) => App::Commands {
+            cgi: value(&s.cgi),
+            scgi: value(&s.scgi),
+        },
+        (None, None, None) => {
+            let message = "nothing says what to run; add a line 'wsgi = module:callable', or 'cgi', 'scgi', 'connect'";
+            return Err(BadConfig::new(s.end.clone(), message));
+        }
+    };
+    Ok((
+        app,
+        typed
+            .first()
+            .map_or(&s.end, |(_, position)| position)
+            .clone(),
+    ))
+}
+
+/// `mode = cgi` needs a way to run the app as one. As a default of the host it is void for an app
+/// that has none.
+fn mode(typed: Option<Typed<Mode>>, app: &App, own: &str) -> Result<Mode, BadConfig> {
+    match typed {
+        Some(mode) if mode.value == Mode::Cgi && !app.runs_as_cgi() => {
+            if mode.position.path() != own {
+                return Ok(Mode::Auto);
+            }
+            let message = "'mode = cgi' needs 'wsgi' or 'cgi'; this app can only be forwarded to";
+            Err(BadConfig::new(mode.position, message))
+        }
+        Some(mode) => Ok(mode.value),
+        None => Ok(Mode::Auto),
+    }
+}
+
+/// 2 per core and 1; at most 16, and a quarter of the processes that the user may have.
+pub(super) fn default_max_procs(host: Host) -> u32 {
+    let by_cores = (2.0 * host.cores).floor() as u32; // `as` saturates, and takes NaN for 0.
+    let by_nproc = host
+        .nproc
+        .and_then(|nproc| u32::try_from(nproc / 4).ok())
+        .unwrap_or(u32::MAX);
+    by_cores.saturating_add(1).min(16).min(by_nproc).max(1)
+}
+
+/// The value of `key` as typed, which is not to be above `max-procs`.
+///
+/// A computed `max-procs` makes room: the file must not be wrong on a smaller machine. Of two that
+/// were typed, that of the app's own file stands and the host's gives way; in one file it is an
+/// error.
+fn fit(
+    key: &str,
+    low: Option<&Typed<u32>>,
+    max_typed: Option<&Typed<u32>>,
+    own: &str,
+    max_procs: &mut u32,
+) -> Result<Option<u32>, BadConfig> {
+    let Some(low) = low else { return Ok(None) };
+    if low.value <= *max_procs {
+        return Ok(Some(low.value));
+    }
+    match max_typed {
+        Some(max) if max.position.path() == low.position.path() => {
+            let (value, line) = (low.value, max.position.line());
+            let message = format!(
+                "{key}: {value} is above max-procs, which is {} on line {line}",
+                max.value
+            );
+            Err(BadConfig::new(low.position.clone(), message))
+        }
+        Some(max) if max.position.path() == own => Ok(Some(*max_procs)),
+        Some(_) | None => {
+            *max_procs = low.value;
+            Ok(Some(low.value))
+        }
+    }
+}
+
+fn value<T: Clone>(typed: &Option<Typed<T>>) -> Option<T> {
+    typed.as_ref().map(|typed| typed.value.clone())
+}
+
+fn or<T: Clone>(typed: &Option<Typed<T>>, default: T) -> T {
+    value(typed).unwrap_or(default)
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
