@@ -18,68 +18,23 @@ impl Config {
     /// What `s` means on `host`. Fails where keys contradict each other or nothing says what to
     /// run.
     pub fn from_settings(s: Settings, host: Host) -> Result<Config, BadConfig> {
-        let positions = s.positions();
-        let own = s.end.path().to_owned();
         let (app, app_position) = app(&s)?;
-        let mode = mode(s.mode, &app, &own)?;
-        let mut max_procs = or(&s.max_procs, default_max_procs(host));
-        let mut at_most_max_procs = |key, typed: &Option<Typed<u32>>, default: u32| {
-            fit(
-                key,
-                typed.as_ref(),
-                s.max_procs.as_ref(),
-                &own,
-                &mut max_procs,
-            )
-            .map(|low| low.unwrap_or(default.min(max_procs)))
-        };
-        let min_procs = at_most_max_procs("min-procs", &s.min_procs, 0)?;
-        let min_idle = at_most_max_procs("min-idle", &s.min_idle, 1)?;
-        let cgi_max = or(&s.cgi_max, max_procs);
+        let mode = mode(&s, &app)?;
+        let pool = pool_limits(&s, host)?;
+        let cgi_max = or(&s.cgi_max, pool.max_procs);
         Ok(Config {
             app,
             python: or(&s.python, Python::InPath("python3".to_owned())),
             directory: value(&s.directory),
-            env: s
-                .env
-                .into_iter()
-                .map(|(name, typed)| (name, typed.value))
-                .collect(),
             env_file: value(&s.env_file),
             mount: value(&s.mount),
             mode,
-            when: DaemonWhen {
-                busy: or(&s.daemon_when_busy, 2).min(cgi_max),
-                rate: or(&s.daemon_when_rate, Rate::per_minute(6)),
-                load: or(&s.daemon_when_load, Load::ONE),
-            },
-            lifetime: Lifetime {
-                idle_timeout: or(&s.idle_timeout, minutes(5)),
-                min_lifetime: or(&s.min_lifetime, minutes(2)),
-                quiet_timeout: or(&s.quiet_timeout, minutes(15)),
-            },
-            pool: PoolLimits {
-                min_procs,
-                max_procs,
-                min_idle,
-                max_requests: or(&s.max_requests, Some(1000)),
-                max_rss: or(&s.max_rss, None),
-                worker_idle_timeout: or(&s.worker_idle_timeout, minutes(1)),
-                preload: or(&s.preload, true),
-            },
+            when: daemon_when(&s, cgi_max),
+            lifetime: lifetime(&s),
+            pool,
             cgi_max,
-            queue: QueueLimits {
-                size: or(&s.queue_size, 100),
-                timeout: or(&s.queue_timeout, Duration::from_secs(10)),
-                target: or(&s.queue_target, Duration::from_secs(1)),
-                priority_cookie: or(&s.priority_cookie, None),
-            },
-            timeouts: Timeouts {
-                start: or(&s.start_timeout, Duration::from_secs(45)),
-                request: or(&s.request_timeout, Duration::from_secs(45)),
-                request_limit: or(&s.request_limit, None),
-                graceful: or(&s.graceful_timeout, Duration::from_secs(30)),
-            },
+            queue: queue_limits(&s),
+            timeouts: timeouts(&s),
             limits: SizeLimits {
                 header: or(&s.header_limit, 64 << 10),
                 body: or(&s.body_limit, None),
@@ -96,20 +51,83 @@ impl Config {
                 when_load: or(&s.overload_when_load, None),
             },
             runtime_dir: value(&s.runtime_dir),
-            listen: Listen {
-                addresses: or(&s.listen, Vec::new()),
-                allow: or(&s.listen_allow, Allow::default()),
-                socket_mode: or(&s.socket_mode, 0o600),
-                socket_group: value(&s.socket_group),
-            },
+            listen: listen(&s),
             handoff: or(&s.handoff, Handoff::Auto),
             log: Logging {
                 file: value(&s.log_file),
                 level: or(&s.log_level, LogLevel::Info),
             },
-            positions,
+            positions: s.positions(),
             app_position,
+            env: s
+                .env
+                .into_iter()
+                .map(|(name, typed)| (name, typed.value))
+                .collect(),
         })
+    }
+}
+
+fn daemon_when(s: &Settings, cgi_max: u32) -> DaemonWhen {
+    DaemonWhen {
+        busy: or(&s.daemon_when_busy, 2).min(cgi_max),
+        rate: or(&s.daemon_when_rate, Rate::per_minute(6)),
+        load: or(&s.daemon_when_load, Load::ONE),
+    }
+}
+
+fn lifetime(s: &Settings) -> Lifetime {
+    Lifetime {
+        idle_timeout: or(&s.idle_timeout, minutes(5)),
+        min_lifetime: or(&s.min_lifetime, minutes(2)),
+        quiet_timeout: or(&s.quiet_timeout, minutes(15)),
+    }
+}
+
+fn pool_limits(s: &Settings, host: Host) -> Result<PoolLimits, BadConfig> {
+    let mut max_procs = or(&s.max_procs, default_max_procs(host));
+    let mut at_most_max_procs = |key, typed: &Option<Typed<u32>>, default: u32| {
+        let (typed, max_typed) = (typed.as_ref(), s.max_procs.as_ref());
+        let low = fit(key, typed, max_typed, s.end.path(), &mut max_procs)?;
+        Ok(low.unwrap_or(default.min(max_procs)))
+    };
+    let min_procs = at_most_max_procs("min-procs", &s.min_procs, 0)?;
+    let min_idle = at_most_max_procs("min-idle", &s.min_idle, 1)?;
+    Ok(PoolLimits {
+        min_procs,
+        max_procs,
+        min_idle,
+        max_requests: or(&s.max_requests, Some(1000)),
+        max_rss: or(&s.max_rss, None),
+        worker_idle_timeout: or(&s.worker_idle_timeout, minutes(1)),
+        preload: or(&s.preload, true),
+    })
+}
+
+fn queue_limits(s: &Settings) -> QueueLimits {
+    QueueLimits {
+        size: or(&s.queue_size, 100),
+        timeout: or(&s.queue_timeout, Duration::from_secs(10)),
+        target: or(&s.queue_target, Duration::from_secs(1)),
+        priority_cookie: or(&s.priority_cookie, None),
+    }
+}
+
+fn timeouts(s: &Settings) -> Timeouts {
+    Timeouts {
+        start: or(&s.start_timeout, Duration::from_secs(45)),
+        request: or(&s.request_timeout, Duration::from_secs(45)),
+        request_limit: or(&s.request_limit, None),
+        graceful: or(&s.graceful_timeout, Duration::from_secs(30)),
+    }
+}
+
+fn listen(s: &Settings) -> Listen {
+    Listen {
+        addresses: or(&s.listen, Vec::new()),
+        allow: or(&s.listen_allow, Allow::default()),
+        socket_mode: or(&s.socket_mode, 0o600),
+        socket_group: value(&s.socket_group),
     }
 }
 
@@ -158,16 +176,16 @@ fn app(s: &Settings) -> Result<(App, Position), BadConfig> {
     ))
 }
 
-/// `mode = cgi` needs a way to run the app as one. As a default of the host it is void for an app
-/// that has none.
-fn mode(typed: Option<Typed<Mode>>, app: &App, own: &str) -> Result<Mode, BadConfig> {
-    match typed {
+/// `mode = cgi` needs a way to run the app as a CGI. For an app without one it is an error in the app's own file, and
+/// ignored in the host's.
+fn mode(s: &Settings, app: &App) -> Result<Mode, BadConfig> {
+    match &s.mode {
         Some(mode) if mode.value == Mode::Cgi && !app.runs_as_cgi() => {
-            if mode.position.path() != own {
+            if mode.position.path() != s.end.path() {
                 return Ok(Mode::Auto);
             }
             let message = "'mode = cgi' needs 'wsgi' or 'cgi'; this app can only be forwarded to";
-            Err(BadConfig::new(mode.position, message))
+            Err(BadConfig::new(mode.position.clone(), message))
         }
         Some(mode) => Ok(mode.value),
         None => Ok(Mode::Auto),
