@@ -167,23 +167,26 @@ impl RequestCommand {
                 "application/x-www-form-urlencoded".to_owned(),
             ));
         }
+        self.add_fields(&mut meta)?;
+        Ok(meta)
+    }
+
+    /// Adds the header fields of `-H`, each in place of one that is set already.
+    fn add_fields(&self, meta: &mut Vec<(String, String)>) -> Result<(), CommandError> {
         for field in &self.header {
-            let Some((name, value)) = field.split_once(':') else {
-                return Err((
-                    Exit::Usage,
-                    format!("'{field}' is not of the form 'Name: value'"),
-                ));
-            };
+            let (name, value) = field.split_once(':').ok_or_else(|| {
+                let sentence = format!("'{field}' is not of the form 'Name: value'");
+                (Exit::Usage, sentence)
+            })?;
             let name = name.trim().to_ascii_uppercase().replace('-', "_");
-            let name = if name == "CONTENT_TYPE" {
-                name
-            } else {
-                format!("HTTP_{name}")
+            let name = match name.as_str() {
+                "CONTENT_TYPE" => name,
+                _ => format!("HTTP_{name}"),
             };
             meta.retain(|(known, _)| *known != name);
             meta.push((name, value.trim().to_owned()));
         }
-        Ok(meta)
+        Ok(())
     }
 
     /// Prints what comes as it comes: a response may have no end.
