@@ -9,9 +9,9 @@ pub enum BadRequest {
     ContentLength,
     /// A name came twice, with different values.
     Duplicate,
-    /// A name has no character.
+    /// A name is empty.
     EmptyName,
-    /// A name holds `=` or NUL, which an environment can't.
+    /// A name holds `=` or NUL: it can't be put into an environment.
     Name,
     /// A value holds NUL.
     Value,

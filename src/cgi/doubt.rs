@@ -1,36 +1,38 @@
-//! Message-bodies that nginx announces and may never send. It gives a subrequest (`auth_request`, `mirror`, SSI) and an
-//! internal redirect the length that the client has said, whether or not there is a body for it, and nothing in SCGI
-//! ends one.
+//! Message-bodies that nginx announces and may never send. A subrequest (`auth_request`, `mirror`, SSI) and an internal
+//! redirect get the client's Content-Length, whether or not nginx sends a body with them, and SCGI has no mark for a
+//! body's end.
 //!
-//! Measured with nginx 1.22.1. CONTENT_LENGTH is what nginx counts, HTTP_CONTENT_LENGTH what the client has said:
+//! Measured with nginx 1.22.1. CONTENT_LENGTH is what nginx has counted, HTTP_CONTENT_LENGTH what the client sent:
 //! | | CONTENT_LENGTH | then comes |
 //! | --- | --- | --- |
 //! | a client's request | all | all, with the header |
-//! | with `scgi_request_buffering off` | what has come by then, often 0 | that with the header, and the rest |
+//! | with `scgi_request_buffering off` | what has come by then, often 0 | that with the header, then the rest |
 //! | with `scgi_pass_request_body off` | all | nothing |
 //! | a subrequest, once the body is read | all | all, with the header |
 //! | a subrequest before that, or one without it | 0 | nothing |
 //! | an internal redirect, once the body was passed on unbuffered, or was too large | 0 | nothing |
 //!
-//! So nothing counted means one of two things. A subrequest is not for the path that the client asked for. Nor is a
-//! request whose path nginx has rewritten, but that mostly keeps a part of it.
+//! So a CONTENT_LENGTH of 0 means one of two things: the body follows, or there is none. The path tells them apart. A
+//! subrequest is for another path than the client's. So is a request whose path nginx has rewritten, but a rewritten
+//! path mostly keeps a part of the client's.
 
 use super::uri;
 
-/// A message-body of which nothing may come. Once a byte of it has come, there is no doubt.
+/// Why nothing may come of a message-body. The first byte of it ends the doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// The same as `Elsewhere` of a CGI (fcgiwrap's): its input ends without a byte, if nothing comes.
+    /// `Elsewhere`, of a CGI that fcgiwrap runs. If no body comes, its input ends without a byte.
     Cgi,
-    /// nginx has all of it, so it comes with the header, or not at all.
+    /// nginx has the whole body: it comes with the header or not at all.
     Counted,
-    /// The request is for another path than the client's: nothing comes.
+    /// The request is for another path than the client's: a subrequest, and no body comes.
     Elsewhere,
-    /// It is for a path that was made of the client's, or looks as if it was.
+    /// The request is for a path that was made from the client's, or looks so: a body may come.
     Rewritten,
 }
 
-/// Whether the path that nginx asks for is the client's; `None` if it is, or that can't be known.
+/// What the two paths say: nginx's (DOCUMENT_URI) and the client's (REQUEST_URI). `None` if they are the same, or one
+/// is missing.
 pub(super) fn of_path(request_uri: Option<&[u8]>, document_uri: Option<&[u8]>) -> Option<Doubt> {
     let document_uri = document_uri.filter(|uri| !uri.is_empty())?;
     let asked = uri::path(request_uri?)?;

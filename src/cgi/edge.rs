@@ -1,12 +1,12 @@
-//! Where web servers' own SCGI modules leave the division of a path to the other end, or get it wrong, it is put
-//! right. Each rule is a row of the table below, which was measured; what no rule names is left as it came.
+//! Divides a request's path into SCRIPT_NAME and PATH_INFO where a web server's own SCGI module left it undivided or
+//! divided it wrongly. Each rule is a row of the table below, which was measured. It changes no other request.
 
 use super::request::Request;
 use super::script::ScriptPath;
 use super::uri;
 
-/// How the path of a plain SCGI client's request is divided, where it came otherwise. Without a mount nobody knows
-/// where the app lies: what is not divided is all PATH_INFO, as if the app were the whole site.
+/// The right division of a request's path; `None` if it came so. Without a `mount` the app's place in the site is not
+/// known: then an undivided path is all PATH_INFO, as if the app were the whole site.
 pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
     let script_name = request.value("SCRIPT_NAME");
     let path_info = request.value("PATH_INFO");
@@ -15,7 +15,7 @@ pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
     let asked = || uri::path(text("REQUEST_URI")).filter(|path| !path.contains(&0));
     match (script_name, path_info) {
         (None, Some(path_info)) => Some(ScriptPath::new(b"", path_info)),
-        // An empty SCRIPT_NAME alone says as little as none: no path is empty.
+        // An empty SCRIPT_NAME without PATH_INFO counts as none: no path is empty.
         (None | Some(b""), None) if !document_uri.is_empty() => {
             Some(ScriptPath::new(b"", document_uri))
         }
@@ -23,9 +23,9 @@ pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
             let path = uri::resolved_as(&asked()?, b"");
             Some(ScriptPath::new(b"", &path))
         }
-        // lighttpd with all of the site, where it is not told to fix-root-scriptname: no name of a script ends so.
+        // lighttpd for the whole site without fix-root-scriptname. No script's name ends in a slash.
         (Some(b"/"), None) => Some(ScriptPath::new(b"", b"/")),
-        // nginx was told the one and not the other.
+        // nginx with a scgi_param for SCRIPT_NAME and none for PATH_INFO.
         (Some(script_name), None) if !document_uri.is_empty() => {
             let path_info = document_uri.strip_prefix(script_name)?;
             path_info
@@ -35,10 +35,10 @@ pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
         (Some(path), None) if is_proxied(request) && !is_file(request, path) => {
             Some(ScriptPath::new(b"", path))
         }
-        // Apache with proxy-scgi-pathinfo: not decoded, and cut by the length of what is not.
+        // Apache with proxy-scgi-pathinfo: PATH_INFO is not decoded, and SCRIPT_NAME is cut by its encoded length.
         (Some(script_name), Some(path_info)) if is_proxied(request) => {
             let path = uri::resolved_as(&asked()?, script_name);
-            // ProxyPass puts a slash where nothing follows the path that it is for.
+            // ProxyPass sends a slash where nothing follows its path.
             let is_nothing = path_info == b"/" && !path.ends_with(b"/");
             let path_info = uri::decoded(if is_nothing { b"" } else { path_info });
             let is_right = path == [script_name, text("PATH_INFO")].concat();
@@ -55,8 +55,8 @@ fn is_proxied(request: &Request<'_>) -> bool {
     text("SERVER_SOFTWARE").starts_with(b"Apache") && text("SCRIPT_FILENAME").starts_with(b"proxy:")
 }
 
-/// Whether Apache has found the script as a file, as with `SetHandler`: then the path is divided, though nothing may
-/// follow the script's name.
+/// Whether Apache found the script as a file, as with `SetHandler`. Then the path is divided, even if nothing follows
+/// the script's name.
 fn is_file(request: &Request<'_>, script_name: &[u8]) -> bool {
     let text = |name| request.value(name).unwrap_or_default();
     let root = text("DOCUMENT_ROOT");
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::cgi::meta::Peer;
 
-    /// What a server sends that matters here: names and values with a space between, one a line.
+    /// Meta-variables from a text: NAME=value, one a line.
     fn pairs(text: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
         text.lines().map(str::trim).filter_map(|line| {
             let (name, value) = line.split_once('=')?;
@@ -76,7 +76,7 @@ mod tests {
         })
     }
 
-    /// What SCRIPT_NAME and PATH_INFO are in the end.
+    /// SCRIPT_NAME and PATH_INFO after [`divided`].
     fn repaired(text: &str) -> (Option<String>, Option<String>) {
         let request = Request::from_scgi_client(pairs(text), Peer::Own).unwrap();
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -173,7 +173,7 @@ mod tests {
                 "SCRIPT_FILENAME=proxy:scgi://127.0.0.1:4000/\nREQUEST_URI=/\nSCRIPT_NAME=/",
                 (Some(""), Some("/")),
             ),
-            // ProxyPass /wiki/ scgi://127.0.0.1:4000/: what is asked for, and not what it was mapped to
+            // ProxyPass /wiki/ scgi://127.0.0.1:4000/: the path that the client asked for, not the one it was mapped to
             (
                 APACHE,
                 "SCRIPT_FILENAME=proxy:scgi://127.0.0.1:4000/a/b/c\nREQUEST_URI=/wiki//a///b/./x/../c\nSCRIPT_NAME=/wiki/a/b/c",
@@ -243,7 +243,7 @@ mod tests {
                 "REQUEST_URI=/wiki\nSCRIPT_NAME=\nPATH_INFO=/wiki",
                 (Some(""), Some("/wiki")),
             ),
-            // and without: all but the root is for a mount to say, since SCRIPT_NAME may well be right
+            // and without: only the root is changed. Other paths need a mount, since SCRIPT_NAME may well be right.
             (
                 LIGHTTPD,
                 "REQUEST_URI=/\nSCRIPT_NAME=/",
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// Beside the path; measured with the same.
+    /// Not of the path; measured with the same versions.
     #[test]
     fn what_else_an_scgi_client_sends() {
         // sent, lost, added
@@ -320,7 +320,7 @@ mod tests {
         }
     }
 
-    /// nginx 1.22.1 with scgi_request_buffering off counts what it has got so far.
+    /// nginx 1.22.1 with scgi_request_buffering off counts what it has received so far.
     #[test]
     fn what_is_still_to_come_is_counted() {
         let cases = [

@@ -1,19 +1,19 @@
-//! How far a request's message-body goes, by the meta-variables that say so; its bytes are never seen.
+//! Where a request's message-body ends, by its meta-variables. It never sees the body's bytes.
 
-/// How far a message-body goes.
+/// Where a message-body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// So many bytes.
+    /// After this many bytes.
     Length(u64),
-    /// There is none.
+    /// There is no message-body.
     None,
-    /// To its end, wherever that is: the client sent it in chunks (RFC 9112 7.1), and the web server has put them
-    /// together without waiting for the last one.
+    /// At the end of the input: the client sends it in chunks (RFC 9112 7.1), and the web server decodes them without
+    /// waiting for the last one.
     ToEnd,
 }
 
-/// A meta-variable of a request whose message-body was measured: what was said of its length is gone, `chunked` is
-/// undone, and a coding that was applied before it is not.
+/// A meta-variable as it is once the message-body was measured: the client's lengths are dropped, and the last transfer
+/// coding, `chunked`, is removed from the list. Codings before it stay.
 pub fn undone<'a>((name, value): (&'a [u8], &'a [u8])) -> Option<(&'a [u8], &'a [u8])> {
     match name {
         b"CONTENT_LENGTH" | b"HTTP_CONTENT_LENGTH" => None,
@@ -25,7 +25,7 @@ pub fn undone<'a>((name, value): (&'a [u8], &'a [u8])) -> Option<(&'a [u8], &'a 
     }
 }
 
-/// Whether a Transfer-Encoding says that the body is in chunks: its last coding does, whatever its case.
+/// Whether a Transfer-Encoding says that the body is in chunks: its last coding is `chunked`, in any case.
 pub(super) fn is_chunked(encoding: &[u8]) -> bool {
     last_coding(encoding).is_some_and(|(_, last)| last.eq_ignore_ascii_case(b"chunked"))
 }

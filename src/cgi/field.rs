@@ -1,4 +1,4 @@
-//! One line of a response's head, as Apache reads it: name and value. What they mean is not asked.
+//! One line of a response's head, as Apache reads it: name and value. It knows no field's meaning.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ pub(super) const LINE_LIMIT: usize = 8_189;
 /// Name and value.
 pub(super) type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// Whether a line without its LF ends the head. All web servers take an empty one, with or without a CR; Apache drops
-/// every CR, and what follows a NUL.
+/// Whether a line without its LF ends the head. All web servers take an empty line, with or without a CR. Apache drops
+/// every CR, and everything from a NUL on.
 pub(super) fn is_end(line: &[u8]) -> bool {
     matches!(line.iter().find(|&&byte| byte != b'\r'), None | Some(b'\0'))
 }
 
-/// Name and value of a line without its LF. The name is as it came; the value is without the white space before it.
+/// Name and value of a line without its LF. The name is as it came; white space before the value is dropped.
 ///
 /// # Errors
-/// The line is none that Apache takes for a field.
+/// Apache would not take the line for a field.
 pub(super) fn field(line: &[u8]) -> Result<Field<'_>, BadHead> {
     let text = text(line);
     if text.len() > LINE_LIMIT {
@@ -45,7 +45,7 @@ pub(super) fn field(line: &[u8]) -> Result<Field<'_>, BadHead> {
     })
 }
 
-/// What Apache sees of a line.
+/// The line as Apache sees it: without CRs, and cut at a NUL.
 fn text(line: &[u8]) -> Cow<'_, [u8]> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = &line[..memchr(b'\0', line).unwrap_or(line.len())];

@@ -1,9 +1,8 @@
-//! What the header fields of a response say together, and whether Apache would answer with them. Where a head ends is
-//! not its concern.
+//! The header fields of a whole head, and whether Apache would answer with them. It does not know where a head ends.
 //!
 //! Measured with Apache 2.4.71 (mod_cgi, mod_cgid and mod_proxy_scgi, which read a head by the same function), with
-//! `HttpProtocolOptions Strict`, its default. Of a head with the same field twice nothing is refused for that: the last
-//! Content-Type, Status, Location, Content-Range and ETag counts, other fields are all sent. No field has to be there.
+//! `HttpProtocolOptions Strict`, its default. A field may come twice: the last Content-Type, Status, Location,
+//! Content-Range and ETag counts, and other fields are all sent. No field is required.
 
 use std::borrow::Cow;
 
@@ -12,7 +11,7 @@ use memchr::memchr;
 use super::bad_head::BadHead;
 use super::field::{Field, check_name, check_value, field, is_space};
 
-/// A whole head: its lines, with the one that ends it.
+/// A whole head: its lines, with the empty line that ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
     lines: &'a [u8],
@@ -23,7 +22,7 @@ impl<'a> Head<'a> {
         Head { lines }
     }
 
-    /// Bytes, with the line that ends it: the message-body begins there.
+    /// In bytes, with the line that ends it: the message-body begins there.
     pub fn size(&self) -> usize {
         self.lines.len()
     }
@@ -45,7 +44,7 @@ impl<'a> Head<'a> {
     /// Whether Apache would answer with it.
     ///
     /// # Errors
-    /// It would answer with an error of its own.
+    /// Apache would answer with an error page of its own.
     pub fn check(&self) -> Result<(), BadHead> {
         let (mut status, mut location) = (None, None);
         // The last of each counts: Content-Type, Content-Range, ETag.
@@ -67,9 +66,9 @@ impl<'a> Head<'a> {
         }
         let code = status.as_deref().map_or(Ok(200), code)?;
         match location {
-            // It answers with another of its resources: of these fields none is left.
+            // A local redirect: Apache answers with another resource, and none of these fields is sent.
             Some(path) if code == 200 && path.starts_with(b"/") => Ok(()),
-            // The document is Apache's own.
+            // A client redirect: Apache sends a document of its own.
             Some(uri) if code == 200 => check_value(&uri),
             location => {
                 location.map_or(Ok(()), |uri| check_value(&uri))?;
@@ -93,7 +92,7 @@ impl<'a> Head<'a> {
 enum Meaning {
     ContentRange,
     ContentType,
-    /// Content-Length and Transfer-Encoding, since it counts itself; and Last-Modified, of which it takes the time.
+    /// Content-Length and Transfer-Encoding, which Apache sets itself; and Last-Modified, which it parses as a time.
     Dropped,
     ETag,
     Location,
@@ -124,8 +123,8 @@ fn without_spaces_behind(value: &[u8]) -> &[u8] {
     &value[..end.map_or(value.len().min(1), |last| last + 1)]
 }
 
-/// The status code: what C's atoi() makes of it. Three characters and a space are sent as they are; of anything else
-/// the number has to be one for which Apache has words.
+/// The status code, read as C's atoi() reads it. Three digits and a space are sent as they are. Any other value must be
+/// a number for which Apache has a reason phrase.
 fn code(value: &[u8]) -> Result<i64, BadHead> {
     let (is_negative, digits) = match value {
         [b'-', digits @ ..] => (true, digits),
@@ -142,7 +141,7 @@ fn code(value: &[u8]) -> Result<i64, BadHead> {
             .saturating_add((byte - b'0').into())
     });
     let number = if is_negative { -number } else { number };
-    // As in C, where it is a long that becomes an int.
+    // In C the long becomes an int.
     let number = i64::from(number as i32);
     let size = value.len() - digits.len() + count;
     let is_line = count > 0 && size == 3 && value.get(3).is_none_or(|&byte| is_space(byte));
@@ -171,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Each is a 200, or what it says, by Apache.
+    /// Apache answers each with a 200, or with its Status.
     #[test]
     fn what_is_taken() {
         let cases: &[&[u8]] = &[
@@ -214,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Each is a 500 by Apache.
+    /// Apache answers each with a 500.
     #[test]
     fn what_is_refused() {
         use BadHead::*;

@@ -1,4 +1,5 @@
-//! A request whose message-body was read to its end: what its meta-variables then say. The bytes are never seen.
+//! A request whose message-body had no length and was read to its end: its meta-variables then. It never sees the
+//! body's bytes.
 
 use super::extent::undone;
 use super::request::Request;
@@ -11,7 +12,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// In bytes.
+    /// `bytes`: the length.
     pub fn new(bytes: u64) -> Measured {
         Measured {
             bytes,
@@ -19,17 +20,17 @@ impl Measured {
         }
     }
 
-    /// The same number.
+    /// The length in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// As CONTENT_LENGTH says it.
+    /// The length as CONTENT_LENGTH has it.
     pub fn digits(&self) -> &[u8] {
         self.digits.as_bytes()
     }
 
-    /// The request as if the client had said the length.
+    /// The request as if the client had sent this length.
     pub fn request<'a>(&'a self, request: &'a Request<'_>) -> Request<'a> {
         let length = (&b"CONTENT_LENGTH"[..], self.digits());
         let rest = request.meta().iter().copied().filter_map(undone);
@@ -55,7 +56,7 @@ mod tests {
             let pairs = given.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             let mut request = Request::from_meta(pairs, Peer::Own).unwrap();
             if encoding == "chunked" {
-                // Said and not true.
+                // A length that is not true.
                 let said = (&b"CONTENT_LENGTH"[..], &b"5"[..]);
                 request = request.with_meta(request.meta().iter().copied().chain([said]), Some(5));
             }

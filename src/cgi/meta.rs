@@ -1,27 +1,26 @@
-//! The one list of meta-variables, and who may send which; what their values mean is not asked.
+//! The one list of meta-variables, and which peer may send which. It knows no value's meaning.
 
 use crate::bounded::Word;
 
-/// Whoever sent a request's meta-variables.
+/// The process that sent a request's meta-variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// A process of our own uid: the environment that a web server gave us, or our front.
+    /// One of our own uid: the web server that set our environment, or our front.
     Own,
-    /// Anybody else on a socket.
+    /// Any other client of a socket.
     Foreign {
-        /// `listen-allow` names it: it may also say who the user is.
+        /// `listen-allow` names it: it may also send the user's identity.
         trusted: bool,
     },
 }
 
-/// Taken from nobody: the header field 'Proxy' would become the variable by which HTTP libraries find their proxy
-/// (httpoxy).
+/// Never admitted: the header field 'Proxy' would set the variable by which HTTP libraries find their proxy (httpoxy).
 pub const HTTP_PROXY: Word = Word::new("HTTP_PROXY");
 
-/// Taken from nobody either: the word of a command to the daemon is no part of a request.
+/// Never admitted: it is the word of a command to the daemon, and no part of a request.
 const CONTROL: Word = Word::new("POLYCGI_CONTROL");
 
-/// Whether a meta-variable of this name is taken from this peer.
+/// Whether this peer may send a meta-variable of this name.
 pub fn admitted(name: &[u8], peer: Peer) -> bool {
     if HTTP_PROXY.says(name) || CONTROL.says(name) {
         return false;
@@ -32,7 +31,7 @@ pub fn admitted(name: &[u8], peer: Peer) -> bool {
     }
 }
 
-/// RFC 3875 4.1 less what is in `is_identity`, and what every web server sends beside it. Sorted.
+/// RFC 3875 4.1 without what is in `is_identity`, and what every web server adds. Sorted.
 const KNOWN: [&[u8]; 24] = [
     b"CONTENT_LENGTH",
     b"CONTENT_TYPE",
@@ -66,8 +65,8 @@ fn is_known(name: &[u8]) -> bool {
         || KNOWN.binary_search(&name).is_ok()
 }
 
-/// Names by which an app knows who the user is: only a web server that the owner named may set
-/// them.
+/// Names from which an app learns who the user is: only our own processes, and web servers that `listen-allow` names,
+/// may send them.
 pub fn is_identity(name: &[u8]) -> bool {
     matches!(name, b"AUTH_TYPE" | b"REMOTE_USER") || name.starts_with(b"SSL_CLIENT_")
 }
@@ -100,7 +99,7 @@ mod tests {
             ("SCRIPT_FILENAME", true, true, true),
             ("SERVER_SOFTWARE", true, true, true),
             ("UNIQUE_ID", true, true, true),
-            // who the user is
+            // the user's identity
             ("AUTH_TYPE", true, true, false),
             ("REMOTE_USER", true, true, false),
             ("SSL_CLIENT_S_DN", true, true, false),

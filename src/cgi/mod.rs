@@ -1,4 +1,4 @@
-//! CGI/1.1 as RFC 3875 writes it: meta-variables in, a response head out; it moves no bytes.
+//! CGI/1.1 as RFC 3875 defines it: a request's meta-variables and a response's head. It moves no bytes.
 #![forbid(unsafe_code)]
 
 mod bad_head;
@@ -20,7 +20,7 @@ mod status;
 pub mod unique;
 pub mod uri;
 
-/// What is known of a message-body.
+/// A message-body that was read to its end.
 pub mod body {
     pub use super::extent::undone;
     pub use super::measured::Measured;

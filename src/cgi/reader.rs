@@ -1,38 +1,38 @@
-//! Which web server reads a response, and what it makes of a head by itself. The rows were measured; what none names
-//! is read as Apache reads it.
+//! Which web server reads a response, and what it does with a head. The rows were measured; a web server without a row
+//! is treated as Apache.
 //!
-//! | web server | refuses | makes of a client redirect without Status |
+//! | web server | refuses | sends for a client redirect without Status |
 //! | --- | --- | --- |
 //! | Apache, mod_cgi and mod_cgid | see `head` | a 302 with a document of its own |
-//! | Apache, mod_proxy_scgi | as mod_cgi | a 200: Status is added |
-//! | busybox | nothing: it sends what comes | a 200: Status is added |
-//! | lighttpd | a Status that is not one; a line that is no field is dropped, or all is the message-body | a 302 |
-//! | nginx, with fcgiwrap too | few control characters, more than its buffer; a line without a colon is a field | a 302 |
-//! | others | not known | not known: Status is added |
+//! | Apache, mod_proxy_scgi | as mod_cgi | a 200: we add Status |
+//! | busybox | nothing: it sends what comes | a 200: we add Status |
+//! | lighttpd | an invalid Status; it drops a line that is no field, or takes all for the message-body | a 302 |
+//! | nginx, with fcgiwrap too | some control characters, and more than its buffer; it takes a line without a colon for a field | a 302 |
+//! | others | not known | not known: we add Status |
 
 use super::request::Request;
 
-/// The web server behind which the response is read.
+/// The web server that reads the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// mod_cgi, mod_cgid, or what runs CGIs like them.
+    /// mod_cgi, mod_cgid, or another module that runs CGIs.
     Apache,
     /// mod_proxy_scgi.
     ApacheProxy,
-    /// Its httpd.
+    /// busybox httpd.
     Busybox,
     /// mod_cgi, or mod_scgi.
     Lighttpd,
-    /// scgi_pass, or fastcgi_pass to what runs CGIs.
+    /// scgi_pass, or fastcgi_pass to fcgiwrap.
     Nginx,
-    /// One that was not measured, or does not say who it is.
+    /// One that was not measured, or does not send its name.
     Other,
-    /// Our own `request`, which shows a head as the program wrote it.
+    /// Our own `polycgi request`, which shows a head as the program wrote it.
     Polycgi,
 }
 
 impl Reader {
-    /// By what each is known to send: nginx has a DOCUMENT_URI, and says who it is only where it was told to.
+    /// By what each sends. nginx sends DOCUMENT_URI, and SERVER_SOFTWARE only where it is configured to.
     pub fn of(request: &Request<'_>) -> Reader {
         let text = |name| request.value(name).unwrap_or_default();
         let software = text("SERVER_SOFTWARE");
@@ -49,7 +49,7 @@ impl Reader {
         }
     }
 
-    /// What Apache refuses is refused before the web server sees it.
+    /// Whether a head that Apache would refuse is answered with a page of ours.
     pub fn is_like_apache(self) -> bool {
         match self {
             Reader::Apache | Reader::ApacheProxy | Reader::Other => true,
@@ -57,7 +57,7 @@ impl Reader {
         }
     }
 
-    /// It has to be told that a client redirect is one.
+    /// Whether a client redirect needs a Status, or it would be a 200.
     pub fn needs_status(self) -> bool {
         match self {
             Reader::ApacheProxy | Reader::Busybox | Reader::Other => true,

@@ -1,21 +1,21 @@
-//! What Apache says of a request that it has made of another one: names of that with REDIRECT_ before them, once more
-//! for each redirect. Whether they are taken for the app is not asked.
+//! Apache's internal redirects. Their requests have the first request's meta-variables with REDIRECT_ before the name,
+//! once for each redirect. This file does not decide which of them an app gets.
 //!
 //! Measured with Apache 2.4.71, for a POST with a body of five bytes:
-//! | | REQUEST_METHOD | REDIRECT_STATUS | REDIRECT_REQUEST_METHOD | CONTENT_LENGTH | comes |
+//! | | REQUEST_METHOD | REDIRECT_STATUS | REDIRECT_REQUEST_METHOD | CONTENT_LENGTH | bytes that come |
 //! | --- | --- | --- | --- | --- | --- |
-//! | ErrorDocument, the body read or thrown away before (404, 500) | GET | 404 | POST | 5 | 0 |
-//! | ErrorDocument, the body not read (401, 403, 503) | GET | 403 | POST | 5 | 5 |
+//! | ErrorDocument, after the body was read or discarded (404, 500) | GET | 404 | POST | 5 | 0 |
+//! | ErrorDocument, before the body was read (401, 403, 503) | GET | 403 | POST | 5 | 5 |
 //! | a local redirect by a CGI | GET | 200 | POST | | 0 |
 //! | Action, mod_rewrite in a folder | POST | 200 | | 5 | 5 |
 //! | DirectoryIndex, mod_rewrite elsewhere | POST | | | 5 | 5 |
 
 const REDIRECT: &[u8] = b"REDIRECT_";
 
-/// What is said of a message-body that an error page has no part in.
+/// What describes a message-body: it is not the error page's.
 pub(super) const BODY: [&[u8]; 2] = [b"CONTENT_LENGTH", b"HTTP_TRANSFER_ENCODING"];
 
-/// What is known of a redirect, name by name.
+/// What the meta-variables so far say of a redirect.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Redirect {
     has_method: bool,
@@ -23,7 +23,7 @@ pub(super) struct Redirect {
 }
 
 impl Redirect {
-    /// Looks at a meta-variable.
+    /// Takes note of a meta-variable.
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
         let Some(mut rest) = name.strip_prefix(REDIRECT) else {
             return;
@@ -36,7 +36,7 @@ impl Redirect {
         self.has_method |= rest == b"REQUEST_METHOD";
     }
 
-    /// Whether it leads to an error page.
+    /// Whether Apache asks for an error page.
     pub(super) fn is_to_error_page(self) -> bool {
         self.has_method && self.has_status
     }

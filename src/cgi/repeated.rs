@@ -1,5 +1,5 @@
-//! Names that a web server gives twice, and means something by it. Which names are taken at all, and what becomes of
-//! other duplicates, is decided behind this.
+//! Names that a web server sends twice on purpose. It does not decide which names are admitted, nor about other
+//! duplicates.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,21 +8,21 @@ use smallvec::SmallVec;
 
 use super::unique::any_twice;
 
-/// A meta-variable; its value may be made of several.
+/// A meta-variable; its value may be joined from several.
 type Variable<'a> = (&'a [u8], Cow<'a, [u8]>);
 
-/// Which web server it is, as far as that matters for names that come twice.
+/// The web server, as far as that matters for names that come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WebServer {
     Lighttpd,
     Nginx,
-    /// A CGI's, or one that nothing is known of.
+    /// One that runs CGIs, or is not known.
     Other,
     /// Another SCGI client.
     Scgi,
 }
 
-/// Fields that make no list: two of them are for nobody to choose from.
+/// Fields whose values are no list: two of them can't be joined.
 const SINGLE: [&[u8]; 5] = [
     b"HTTP_AUTHORIZATION",
     b"HTTP_CONTENT_LENGTH",
@@ -33,8 +33,8 @@ const SINGLE: [&[u8]; 5] = [
 
 const CONTENT_LENGTH: &[u8] = b"CONTENT_LENGTH";
 
-/// The pairs with names once that this web server gives twice, and means something by it. All other duplicates are
-/// left, to be merged or refused.
+/// The pairs, with each name once that this web server sends twice on purpose. Other duplicates stay: later they are
+/// merged or refused.
 pub fn settled<'a>(
     pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 ) -> impl Iterator<Item = Variable<'a>> {
@@ -53,8 +53,8 @@ pub fn settled<'a>(
         .chain(settled)
 }
 
-/// The names that the operator has given several values, for people: of those the last counts. No field, as those are
-/// the client's.
+/// The names to which the operator has given several values, of which the last counts; for a log line. No header
+/// fields: those are the client's.
 #[cold]
 #[inline(never)]
 pub fn overridden<'a>(
@@ -72,7 +72,7 @@ pub fn overridden<'a>(
 #[cold]
 #[inline(never)]
 fn joined(mut pairs: Vec<Variable<'_>>, server: WebServer) -> Vec<Variable<'_>> {
-    // Sorted, as a header has room for too many names to compare each with each.
+    // Sorted: a header can hold too many names to compare each with each.
     let mut order: SmallVec<[usize; 64]> = (0..pairs.len()).collect();
     order.sort_unstable_by_key(|&index| (pairs[index].0, index));
     let mut surplus: SmallVec<[usize; 8]> = SmallVec::new();
@@ -82,23 +82,23 @@ fn joined(mut pairs: Vec<Variable<'_>>, server: WebServer) -> Vec<Variable<'_>> 
         let name = pairs[first].0;
         let is_field = name.starts_with(b"HTTP_");
         let settled = match server {
-            // A field that the client repeated, which all others join, as does nginx since 1.23.
+            // A field that the client repeated. Other web servers join it, and so does nginx since 1.23.
             WebServer::Nginx if is_field && !SINGLE.contains(&name) => {
                 // RFC 9110 5.3; RFC 6265 5.4
                 let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
                 let values: Vec<&[u8]> = same.iter().map(|&i| pairs[i].1.as_ref()).collect();
                 Cow::Owned(values.join(separator))
             }
-            // The first is nginx's own, and says how many bytes it sends; any other is a scgi_param, mostly of
-            // $content_length, which says what the client has said.
+            // The first is nginx's own: the bytes that it sends. Others are scgi_params, mostly $content_length, which
+            // is the client's.
             WebServer::Nginx if name == CONTENT_LENGTH => {
                 if first > 0 {
                     continue;
                 }
                 pairs[first].1.clone()
             }
-            // What the operator sets comes behind what it replaces: a scgi_param behind an included file, setenv.
-            // Fields are the client's: `X-A` and `X_A` have one name here.
+            // What the operator sets (a scgi_param after an included file, setenv) comes after what it replaces. Not so
+            // fields, which are the client's: `X-A` and `X_A` have the same name here.
             WebServer::Nginx if !is_field => pairs[last].1.clone(),
             WebServer::Lighttpd | WebServer::Scgi
                 if !is_field && !name.starts_with(b"CONTENT_") =>
@@ -124,7 +124,7 @@ fn joined(mut pairs: Vec<Variable<'_>>, server: WebServer) -> Vec<Variable<'_>> 
     pairs
 }
 
-/// By what each is known to send: nginx has a DOCUMENT_URI, and says who it is only where it was told to.
+/// By what each sends. nginx sends DOCUMENT_URI, and SERVER_SOFTWARE only where it is configured to.
 fn web_server<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> WebServer {
     let value = |wanted: &[u8]| {
         let found = pairs.clone().find(|(name, _)| *name == wanted);
@@ -155,13 +155,14 @@ mod tests {
     const APACHE: &str = "SERVER_SOFTWARE=Apache/2.4.71 (Debian)\nDOCUMENT_ROOT=/var/www/html\n";
     const LIGHTTPD: &str = "SERVER_SOFTWARE=lighttpd/1.4.69\nGATEWAY_INTERFACE=CGI/1.1\n";
 
-    /// What a server sends that matters here: names and values with a space between, one a line.
+    /// Meta-variables from a text: NAME=value, one a line.
     fn pairs(text: &str) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         text.lines().map(str::trim).filter_map(|line| {
             let (name, value) = line.split_once('=')?;
             Some((name.as_bytes(), value.as_bytes()))
         })
     }
+
     #[test]
     fn names_that_came_twice() {
         let nginx = "DOCUMENT_URI=/a\n";
@@ -194,7 +195,7 @@ mod tests {
                 "SERVER_NAME=q\nHTTP_B=b",
             ),
             (told, "CONTENT_TYPE=a\nCONTENT_TYPE=", "CONTENT_TYPE="),
-            // Only where nginx itself says it, in front of all.
+            // Only if it is the first name of all: then it is nginx's own.
             (
                 nginx,
                 "CONTENT_LENGTH=0\nCONTENT_LENGTH=5",
@@ -205,7 +206,7 @@ mod tests {
                 "CONTENT_LENGTH=0\nSCGI=1\nDOCUMENT_URI=/a\nCONTENT_LENGTH=5\nCONTENT_LENGTH=",
                 "CONTENT_LENGTH=0\nSCGI=1\nDOCUMENT_URI=/a",
             ),
-            // An SCGI client of which nothing is known.
+            // An unknown SCGI client.
             (
                 "SCGI=1\n",
                 "PATH_INFO=/a\nPATH_INFO=/b\nHTTP_A=1\nHTTP_A=2",
@@ -230,7 +231,7 @@ mod tests {
                 "CONTENT_LENGTH=0\nCONTENT_LENGTH=5",
             ),
             (APACHE, "HTTP_X_A=1\nHTTP_X_A=2", "HTTP_X_A=1\nHTTP_X_A=2"),
-            // Nobody in particular.
+            // An unknown web server.
             ("", "HTTP_X_A=1\nHTTP_X_A=2", "HTTP_X_A=1\nHTTP_X_A=2"),
             (
                 "",

@@ -1,5 +1,4 @@
-//! A request as its meta-variables say it (RFC 3875 4.1), checked once; the message-body is never
-//! seen.
+//! A request as its meta-variables describe it (RFC 3875 4.1), checked once. It never sees the message-body.
 
 pub use super::bad_request::BadRequest;
 use super::doubt::{self, Doubt};
@@ -8,8 +7,7 @@ use super::meta::{Peer, admitted};
 use super::redirect::{self, Redirect};
 use super::unique::{Meta, merge_duplicates};
 
-/// A request's meta-variables: in the order they came, each name once, only those that the peer may
-/// send.
+/// A request's meta-variables: in the order they came, each name once, only those that the peer may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     meta: Meta<'a>,
@@ -19,12 +17,12 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Takes what the peer may send and drops the rest. Equal duplicates are merged; an empty
-    /// CONTENT_LENGTH is none.
+    /// Takes what the peer may send and drops the rest. Merges equal duplicates; an empty CONTENT_LENGTH counts as
+    /// none.
     ///
     /// # Errors
-    /// Any pair that can't stand in an environment, dropped or not; two values for a name that is
-    /// taken; a CONTENT_LENGTH that is not one.
+    /// Any pair that can't be put into an environment, dropped or not; two values for a name that is taken; a
+    /// CONTENT_LENGTH that is not a number.
     pub fn from_meta(
         pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
         peer: Peer,
@@ -65,8 +63,8 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The same from a web server's own SCGI module, whatever its uid. They send no GATEWAY_INTERFACE (nginx,
-    /// Apache), the fields of a coding that they have undone (nginx), and the PATH of their host (Apache).
+    /// The same from a web server's own SCGI module, whatever its uid. These send no GATEWAY_INTERFACE (nginx, Apache),
+    /// the Transfer-Encoding that they have decoded (nginx), and the PATH of their host (Apache).
     ///
     /// # Errors
     /// As [`Request::from_meta`].
@@ -84,8 +82,8 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// nginx with `scgi_request_buffering off` counts in CONTENT_LENGTH what it has got by then, and sends the rest
-    /// behind it. The field that it has measured the body by says how much that will be.
+    /// With `scgi_request_buffering off` nginx's CONTENT_LENGTH is what it has received so far, and it sends the rest
+    /// later. The client's Content-Length says how much that will be.
     fn count_what_is_still_to_come(&mut self) {
         if find(&self.meta, b"DOCUMENT_URI").is_none() {
             return;
@@ -109,8 +107,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// An SCGI client has undone any transfer coding and counted the message-body: what still says otherwise is
-    /// stale or a smuggler's.
+    /// An SCGI client has decoded any transfer coding and counted the message-body. What contradicts the count is
+    /// stale, or an attempt at request smuggling.
     fn drop_what_contradicts_the_length(&mut self) {
         let digits = find(&self.meta, b"CONTENT_LENGTH");
         self.meta.retain(|(name, value)| match *name {
@@ -130,32 +128,32 @@ impl<'a> Request<'a> {
         find(&self.meta, name.as_bytes())
     }
 
-    /// The size of the message-body in bytes, if the request says so; 0 and none are different.
+    /// The size of the message-body in bytes; `None` if the request gives none, which is not the same as 0.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// Whether Apache asks for its ErrorDocument. It is asked for with GET, and with the length of the body that the
-    /// client has sent for something else: of that it has no part, and what comes of it is to be read and thrown away.
+    /// Whether Apache asks for its ErrorDocument: with GET, and with the length of the body that the client sent for
+    /// the first request. The page does not get that body; what comes of it is read and discarded.
     pub fn is_error_page(&self) -> bool {
         self.is_error_page
     }
 
-    /// Whether more may come than the length says: Apache measures a body before its input filters (mod_deflate) have
-    /// made another of it.
+    /// Whether more bytes may come than the length says: Apache measures a body before its input filters (mod_deflate)
+    /// change it.
     pub fn may_exceed_its_length(&self) -> bool {
         let software = self.value("SERVER_SOFTWARE").unwrap_or_default();
         let has_body = self.is_error_page || self.content_length.is_some_and(|length| length > 0);
         has_body && (software == b"Apache" || software.starts_with(b"Apache/"))
     }
 
-    /// Whether the message-body may never come: of a web server's own SCGI module.
+    /// Why the message-body may never come: for a request from a web server's own SCGI module.
     pub fn doubt(&self) -> Option<Doubt> {
         self.doubt
     }
 
-    /// The same of a CGI. nginx tells FastCGI, and so fcgiwrap, the length that its client has said, for a subrequest
-    /// without a message-body, too.
+    /// The same for a CGI. nginx gives FastCGI, and so fcgiwrap, the client's Content-Length even for a subrequest
+    /// without a message-body.
     pub fn doubt_of_cgi(&self) -> Option<Doubt> {
         let has_body = self.content_length.is_some_and(|length| length > 0);
         let doubt = has_body.then(|| self.doubt_of_path()).flatten();
@@ -166,7 +164,8 @@ impl<'a> Request<'a> {
         doubt::of_path(self.value("REQUEST_URI"), self.value("DOCUMENT_URI"))
     }
 
-    /// How far the message-body goes. A length wins: who said it has undone the chunks.
+    /// Where the message-body ends. A length wins over `chunked`: the web server that counted it has decoded the
+    /// chunks.
     pub fn extent(&self) -> Extent {
         match (self.content_length, self.value("HTTP_TRANSFER_ENCODING")) {
             (Some(length), _) => Extent::Length(length),
@@ -175,7 +174,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The same request with other meta-variables, which are as good as these.
+    /// The same request with other meta-variables, which are not checked again.
     pub(super) fn with_meta<'b>(
         &self,
         meta: impl Iterator<Item = (&'b [u8], &'b [u8])>,
@@ -202,7 +201,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The media types that the client takes, as it wrote them; empty where it said nothing.
+    /// The client's Accept field, empty if it sent none.
     pub fn accept(&self) -> &'a [u8] {
         self.value("HTTP_ACCEPT").unwrap_or_default()
     }
@@ -272,7 +271,7 @@ mod tests {
                 "HTTP_X_FOO=a",
             ),
             ("HTTP_PROXY=a HTTP_PROXY=b", "", ""),
-            // Go's TestDupHeaders: the web server has joined them, and they are taken as they are
+            // Go's TestDupHeaders: the web server has joined the values
             (
                 "HTTP_COOKIE=n;y HTTP_X=1,2",
                 "HTTP_COOKIE=n;y HTTP_X=1,2",

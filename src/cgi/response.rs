@@ -1,9 +1,9 @@
-//! The head of a CGI response (RFC 3875 6.2, 6.3): where it ends, and whether it is one. Nothing is changed, and the
-//! message-body is left alone.
+//! The head of a CGI response (RFC 3875 6.2, 6.3): where it ends, and whether it is valid. It changes nothing and does
+//! not look at the message-body.
 //!
-//! What a program may write is for the web server to say. So as little as possible is asked: where the head ends, and,
-//! before the first byte goes out, whether Apache would take it; a page of ours is better than Apache's, since it says
-//! what is wrong. Behind other web servers, which refuse other heads, the second is not asked (see `reader`).
+//! The web server decides which heads it accepts, so we check as little as possible: where the head ends, and, before
+//! its first byte goes out, whether Apache would accept it. If not, we answer with a page of ours, since that can say
+//! what is wrong. Other web servers refuse other heads; behind them only the end is looked for (see `reader`).
 
 use memchr::memchr;
 
@@ -12,36 +12,36 @@ use super::field::{self, LINE_LIMIT};
 pub use super::head::Head;
 pub use super::status::StatusCode;
 
-/// The most that a head may have, in bytes.
+/// The largest head, in bytes.
 pub const HEAD_LIMIT: usize = 65_536;
 
 /// What the bytes so far hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed<'a> {
-    /// The line that ends it has not come yet; nobody can say how much is missing.
+    /// The line that ends it has not come yet. How much is missing is not known.
     Partial,
     /// A whole head.
     Head(Head<'a>),
 }
 
-/// Looks for the head at the beginning of a response, while that comes.
+/// Looks for the end of the head, and continues as more of the response comes.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan {
-    /// Bytes of the lines that were looked at.
+    /// Bytes in the lines read so far.
     seen: usize,
     checks: bool,
 }
 
 impl Scan {
-    /// `checks`: what Apache refuses is an error.
+    /// `checks`: a head that Apache refuses is an error.
     pub fn new(checks: bool) -> Scan {
         Scan { seen: 0, checks }
     }
 
-    /// Looks at what has come since the last time; `buf` is all of it.
+    /// Reads what has come since the last call; `buf` is the response from its beginning.
     ///
     /// # Errors
-    /// A line that is no field is an error as soon as it is complete; what concerns the head as a whole, at its end.
+    /// A line that is no field, as soon as it is complete; what is wrong with the head as a whole, at its end.
     pub fn advance<'a>(&mut self, buf: &'a [u8]) -> Result<Parsed<'a>, BadHead> {
         let window = &buf[..buf.len().min(HEAD_LIMIT)];
         loop {
@@ -49,7 +49,7 @@ impl Scan {
             if let ([b'\r', other, ..], false) = (rest, self.checks)
                 && *other != b'\n'
             {
-                // fcgiwrap ends a head there.
+                // fcgiwrap ends a head at a CR without LF.
                 self.seen += 1;
                 return Ok(Parsed::Head(Head::new(&window[..self.seen])));
             }
@@ -72,7 +72,7 @@ impl Scan {
     }
 
     fn is_partial<'a>(self, line: &[u8], size: usize) -> Result<Parsed<'a>, BadHead> {
-        // An end of a line in two bytes may be in it.
+        // It may end in CR, and LF be yet to come.
         if self.checks && line.len() > LINE_LIMIT + 1 {
             field::field(line)?;
         }

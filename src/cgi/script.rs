@@ -1,10 +1,10 @@
-//! Where a request's path is divided: SCRIPT_NAME says where the app lies, PATH_INFO what it is asked for
-//! (RFC 3875 3.3). Which web server sent it is not asked.
+//! How a request's path is divided: SCRIPT_NAME is the app's own path, PATH_INFO what follows it (RFC 3875 3.3). It
+//! does not know which web server sent the request.
 
 use super::request::Request;
 use super::uri;
 
-/// SCRIPT_NAME and PATH_INFO as the app is to have them, decoded.
+/// SCRIPT_NAME and PATH_INFO for the app, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptPath {
     /// Empty where the app is the whole site.
@@ -13,20 +13,20 @@ pub struct ScriptPath {
     pub(super) path_info: Vec<u8>,
 }
 
-/// Why the app has no part in a request.
+/// Why a request is not for the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmounted {
-    /// The path holds NUL, which no environment can. A 400.
+    /// The path holds NUL, which can't be put into an environment. A 400.
     Nul,
     /// This path is not below the mount. A 404.
     Outside(Vec<u8>),
 }
 
-/// The request's path divided behind the mount, a SCRIPT_NAME: `/wiki` has `/wiki` and all of `/wiki/`, but not
-/// `/wikix`; an empty one has everything.
+/// The request's path, divided after the mount (a SCRIPT_NAME). Below `/wiki` are `/wiki` and all of `/wiki/`, but not
+/// `/wikix`; below an empty mount is everything.
 ///
 /// # Errors
-/// There is nothing to divide.
+/// The path is not below the mount, or holds NUL.
 pub fn mounted(request: &Request<'_>, script_name: &str) -> Result<ScriptPath, Unmounted> {
     let path = path(request);
     if memchr::memchr(0, &path).is_some() {
@@ -41,8 +41,7 @@ pub fn mounted(request: &Request<'_>, script_name: &str) -> Result<ScriptPath, U
     }
 }
 
-/// The path that the client asked for, decoded and resolved: of REQUEST_URI, and where that is missing the web
-/// server's own.
+/// The path that the client asked for, decoded and resolved: that of REQUEST_URI, or without one the web server's.
 fn path(request: &Request<'_>) -> Vec<u8> {
     let text = |name| request.value(name).unwrap_or_default();
     let own = match text("DOCUMENT_URI") {
@@ -51,7 +50,7 @@ fn path(request: &Request<'_>) -> Vec<u8> {
     };
     match text("REQUEST_URI") {
         b"" => own,
-        // `*` is no path, and below no mount.
+        // `*` is no path: it is below no mount.
         request_uri => match uri::path(request_uri) {
             Some(path) => uri::resolved_as(&path, &own),
             None => request_uri.to_vec(),
@@ -69,7 +68,7 @@ impl ScriptPath {
 }
 
 impl<'a> Request<'a> {
-    /// The same request with its path divided otherwise. What was made of another PATH_INFO goes with it.
+    /// The same request with its path divided so. A PATH_TRANSLATED that was made from another PATH_INFO is dropped.
     pub fn at<'b>(&self, path: &'b ScriptPath) -> Request<'b>
     where
         'a: 'b,
@@ -152,7 +151,7 @@ mod tests {
     #[test]
     fn empty_segments_are_the_web_server_s() {
         let cases = [
-            // What gives no path of its own merges nothing.
+            // Without a path of the web server's own nothing is merged.
             (("SCRIPT_NAME", ""), "//a///b"),
             (("SCRIPT_NAME", "/wiki/a/b"), "/a/b"),
             (("DOCUMENT_URI", "/wiki/a/b"), "/a/b"),

@@ -1,4 +1,4 @@
-//! A status code that can't be out of range; the words beside it are not kept here.
+//! A status code that can't be out of range. Reason phrases are elsewhere.
 
 use std::fmt;
 use std::num::NonZeroU16;

@@ -1,10 +1,10 @@
-//! Each name once: duplicates merged or refused. Which names are taken at all is decided before.
+//! Each name once: duplicates are merged or refused. It does not decide which names are admitted.
 
 use smallvec::SmallVec;
 
 use super::bad_request::BadRequest;
 
-/// A web server sends some 20 to 50: in most requests nothing is allocated.
+/// Meta-variables. A web server sends some 20 to 50: most requests allocate nothing.
 pub(super) type Meta<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
 
 /// Whether any name comes more than once.
@@ -12,10 +12,9 @@ pub(super) fn any_twice<'a>(names: impl Iterator<Item = &'a [u8]> + Clone) -> bo
     if are_distinct(names.clone()) {
         return false;
     }
-    // Sorted, since a header of 64 kB has room for some 15,000 names: too many to compare each with
-    // each.
+    // Sorted: a header of 64 kB can hold some 15,000 names, too many to compare each with each.
     let mut names: SmallVec<[&[u8]; 64]> = names.collect();
-    // By length first, which keeps most from being compared byte by byte.
+    // By length first: then most are not compared byte by byte.
     names.sort_unstable_by_key(|name| (name.len(), *name));
     names
         .iter()
@@ -23,7 +22,7 @@ pub(super) fn any_twice<'a>(names: impl Iterator<Item = &'a [u8]> + Clone) -> bo
         .any(|(one, next)| one == next)
 }
 
-/// Whether all names differ, for sure: cheaper than to sort them, and now and then it does not know.
+/// Whether all names are certain to differ. Cheaper than sorting; `false` where two may be equal (a Bloom filter).
 fn are_distinct<'a>(mut names: impl Iterator<Item = &'a [u8]>) -> bool {
     const WORDS: usize = 128;
     let mut seen = [0u64; WORDS];
@@ -43,7 +42,7 @@ fn are_distinct<'a>(mut names: impl Iterator<Item = &'a [u8]>) -> bool {
     })
 }
 
-/// Leaves the first of several equal pairs where it stands.
+/// Keeps the first of several equal pairs.
 pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
     if !any_twice(meta.iter().map(|(name, _)| *name)) {
         return Ok(());
@@ -71,7 +70,7 @@ pub(super) fn merge_duplicates(meta: &mut Meta<'_>) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// The name that has two values, for people: where `merge_duplicates` has refused them.
+/// The name that has two values, for a log line: `merge_duplicates` has refused the pairs.
 pub fn in_conflict<'a, V: PartialEq>(
     pairs: impl IntoIterator<Item = (&'a [u8], V)>,
 ) -> Option<&'a [u8]> {

@@ -1,10 +1,10 @@
-//! The path in a request's URI, as scripts get it: decoded, without what a web server resolves. Which part of it is
-//! the script's name is not asked.
+//! The path in a request's URI, as scripts get it: decoded and resolved. It does not know which part is the script's
+//! name.
 
 use memchr::{memchr, memchr2, memchr3, memmem};
 
 /// The decoded path of a REQUEST_URI: a request-target (RFC 9112 3.2) in origin-form, or in the absolute-form that
-/// Apache passes on as it came. None where it has no path: `*`, or the target of CONNECT.
+/// Apache passes on as it came. `None` if it has no path: `*`, or the target of CONNECT.
 pub(super) fn path(request_uri: &[u8]) -> Option<Vec<u8>> {
     let rest = if request_uri.starts_with(b"/") {
         request_uri
@@ -25,7 +25,7 @@ pub(super) fn path(request_uri: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Percent-decoded once (RFC 3986 2.1). What is no escape is left as it is.
+/// Percent-decoded once (RFC 3986 2.1). What is no valid escape stays.
 pub fn decoded(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -51,8 +51,8 @@ pub fn decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Without dot segments (RFC 3986 5.2.4), which every web server resolves before a script sees a path: one that
-/// opens files by its PATH_INFO relies on that. `merges`: nor with empty segments.
+/// Removes dot segments (RFC 3986 5.2.4). Every web server does so before a script sees a path, and a script that opens
+/// files by its PATH_INFO relies on it. `merges`: removes empty segments too.
 fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
     let mut resolved = Vec::with_capacity(path.len());
     let mut segments = path.split(|&byte| byte == b'/').skip(1).peekable();
@@ -78,7 +78,7 @@ fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
     resolved
 }
 
-/// As the web server has resolved the path that it gives: they merge empty segments unless told otherwise.
+/// Resolves the path as the web server has resolved its `own`: if that has empty segments, or is missing, they stay.
 pub(super) fn resolved_as(path: &[u8], own: &[u8]) -> Vec<u8> {
     let merges = !own.is_empty() && !has_empty_segment(own);
     resolved(path, merges)

@@ -83,7 +83,7 @@ fn on_the_command_line() {
             Some("a line before the empty line has no colon"),
         ),
         ("Status: none\n\nok\n", Some("Status is not a status code")),
-        ("X A: b\n\nok\n", Some("a header field's name is not one")),
+        ("X A: b\n\nok\n", Some("a header field's name is not valid")),
     ];
     for (head, bad) in heads {
         let dir = Dir::new();
