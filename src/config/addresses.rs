@@ -1,5 +1,4 @@
-//! Addresses, networks and users as they are typed. It refuses to resolve a name, of a host or of a
-//! user.
+//! Addresses, networks and users as they are typed. It refuses to look up a host or a user.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,7 +11,7 @@ use super::words::{self, ShellWord};
 /// `sun_path` of unix(7) has 108 bytes, the last a NUL.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// Where an SCGI server listens.
+/// The address of an SCGI server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A Unix socket: an absolute path of at most 107 bytes.
@@ -44,7 +43,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether `address` lies in it. An IPv4 address mapped into IPv6 is taken for what it is.
+    /// Whether `address` lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (first, address) = (self.first, address.to_canonical());
         first.is_ipv4() == address.is_ipv4()
@@ -67,29 +66,28 @@ pub enum User {
     Name(String),
 }
 
-/// `listen-allow`: who may connect to `listen`, and is trusted with REMOTE_USER. Empty where nobody
-/// is named.
+/// `listen-allow`: which clients may connect to `listen` and send REMOTE_USER.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
-    /// For paths.
+    /// Of clients of a socket's path.
     pub users: Vec<User>,
-    /// For TCP.
+    /// Of clients over TCP.
     pub networks: Vec<Network>,
 }
 
-/// `show-errors`: whose clients see reasons on our pages.
+/// `show-errors`: which clients see reasons on our pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShowErrors {
-    /// Clients in these networks; at least one.
+    /// Those in these networks; at least one network.
     Networks(Vec<Network>),
-    /// Nobody.
+    /// None.
     Off,
-    /// Everybody.
+    /// All.
     On,
 }
 
 impl ShowErrors {
-    /// Whether a client at `address` sees them; `None` is an address that is not known.
+    /// Whether a client at `address` sees reasons. `None`: its address is not known.
     pub fn shown_to(&self, address: Option<IpAddr>) -> bool {
         match self {
             ShowErrors::Networks(networks) => address
@@ -104,7 +102,7 @@ pub(super) fn connect(value: &str) -> Result<Address, Misread> {
     Ok(address(&words::text(value)?)?)
 }
 
-/// Addresses with blanks between; `none` for none.
+/// Addresses with blanks between, or the word `none`.
 pub(super) fn listen(value: &str) -> Result<Vec<Address>, Misread> {
     let words = words::split(value)?;
     match &words[..] {
@@ -116,7 +114,7 @@ pub(super) fn listen(value: &str) -> Result<Vec<Address>, Misread> {
     }
 }
 
-/// One of this host's: what a name stands for may change, and be somebody else's.
+/// An address of this host. No host name but localhost: what a name stands for may change, and be another host's.
 fn own_address(text: &str) -> Result<Address, BadValue> {
     match address(text)? {
         Address::Tcp { host, .. } if host != "localhost" && host.parse::<IpAddr>().is_err() => {
@@ -126,7 +124,7 @@ fn own_address(text: &str) -> Result<Address, BadValue> {
     }
 }
 
-/// Users and networks with blanks between: what has a `/`, a `:` or is an IP address is a network.
+/// Users and networks with blanks between. A word that has a `/` or a `:`, or is an IP address, is a network.
 pub(super) fn allow(value: &str) -> Result<Allow, Misread> {
     let mut allow = Allow::default();
     for word in words::split(value)? {
@@ -241,7 +239,7 @@ fn network(text: &str) -> Result<Network, BadAddress> {
 
 fn user(text: &str) -> Result<User, BadAddress> {
     match values::digits(text) {
-        // (uid_t) -1 is no user: chown(2) reads it as 'leave it'.
+        // (uid_t) -1 is no user: to chown(2) it means 'no change'.
         Some(id) => {
             let id = id
                 .and_then(|id| u32::try_from(id).ok())
@@ -260,7 +258,7 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// The bits of an address of this family behind the prefix.
+/// The bits after the prefix, in an address of this family.
 fn host_mask(family: IpAddr, prefix: u8) -> u128 {
     let width: u32 = if family.is_ipv4() { 32 } else { 128 };
     let host = width - u32::from(prefix);

@@ -1,6 +1,5 @@
-//! Where in a file something is wrong, and how that is told: `path:line:column: message`, the line,
-//! a `^~~` under it. It refuses to show what may be a secret: the value of an environment variable
-//! is printed as stars.
+//! Where in a file something is wrong, and how it is shown: `path:line:column: message`, the line, and a `^~~` under
+//! it. It never shows the value of an environment variable, which may be a secret: it prints stars.
 
 use std::error::Error;
 use std::fmt;
@@ -9,16 +8,15 @@ use std::sync::Arc;
 
 use crate::printable;
 
-/// Columns of a line that are shown at most; a longer line is cut around the position.
+/// The most columns of a line that are shown; a longer line is cut around the position.
 const SHOWN: usize = 100;
 
-/// Columns before the position that are shown of a line that has to be cut.
+/// Columns before the position that are shown of a longer line.
 const LEAD: usize = 60;
 
-/// A file that is wrong, at one position.
+/// What is wrong in a file, at one position.
 ///
-/// `Display` gives three lines without a newline at the end: the sentence, the line of the file,
-/// the underline.
+/// `Display` gives three lines without a newline at the end: the sentence, the line of the file, the underline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadConfig {
     position: Position,
@@ -74,8 +72,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The bytes `at` of the line `text`, which may end before them; `text` is what may be shown of
-    /// the line.
+    /// The bytes `at` of the line `text`, which may end before them; `shown` is what may be shown of the line.
     pub(super) fn new(
         path: &Arc<str>,
         line: usize,
@@ -106,13 +103,12 @@ impl Position {
         self.line
     }
 
-    /// The column, counted from 1, in characters. One past the line's last character where
-    /// something is missing.
+    /// The column, counted from 1, in characters. If something is missing, one past the line's last character.
     pub fn column(&self) -> usize {
         self.column
     }
 
-    /// As much of the line as is printed, the blanks before the underline and its width.
+    /// The part of the line that is printed, the number of blanks before the underline, and its width.
     fn shown(&self) -> (String, usize, usize) {
         let chars = self.text.chars().count();
         let (cut, left) = if chars <= SHOWN {
@@ -141,7 +137,7 @@ pub(super) fn quoted(typed: &str) -> String {
     format!("'{}'", typed.chars().take(100).collect::<String>())
 }
 
-/// `line` with what follows `from` as stars, blanks left alone, so that columns stay as they are.
+/// `line` with stars for what follows `from`, but for blanks: columns stay the same.
 pub(super) fn starred(line: &str, from: usize) -> String {
     let (open, secret) = line.split_at(from);
     let stars = secret
@@ -150,7 +146,7 @@ pub(super) fn starred(line: &str, from: usize) -> String {
     open.chars().chain(stars).collect()
 }
 
-/// Text for a terminal or a log.
+/// Makes a text safe for a terminal or a log.
 fn visible(text: &str) -> String {
     printable::line(text)
 }

@@ -1,11 +1,11 @@
-//! What can be wrong with a value of any kind, and the sentence for each. It refuses to know which key a value is for.
+//! What can be wrong with a value of any kind, and the sentence for each. It does not know which key a value is for.
 
 use std::fmt;
 use std::ops::Range;
 
 use super::words::BadWords;
 
-/// What can be wrong with a value. Messages go on after the value in quotes.
+/// What can be wrong with a value. Sentences follow the value in quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadValue {
     Address(BadAddress),
@@ -44,7 +44,7 @@ pub(super) enum BadValue {
     ZeroLimit,
 }
 
-/// A value that can't be read, and the part of it that is to blame; without one, all of it.
+/// What is wrong with a value, and which bytes of it are; `None`: all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Misread {
     pub(super) what: BadValue,
@@ -116,7 +116,7 @@ fn write_choices(f: &mut fmt::Formatter<'_>, choices: &[&str]) -> fmt::Result {
     Ok(())
 }
 
-/// What can be wrong with an address. Messages go on after the address in quotes.
+/// What can be wrong with an address. Sentences follow the address in quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadAddress {
     HostBits,

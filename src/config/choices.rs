@@ -1,5 +1,4 @@
-//! The keys whose value is one word of a few. It knows the words and refuses to know what follows
-//! from them.
+//! The keys whose value is one of a few words. It knows the words and not what they do.
 
 use super::bad_value::BadValue;
 
@@ -13,7 +12,7 @@ macro_rules! choice {
         }
 
         impl $name {
-            /// The word that stands for it in the configuration.
+            /// Its word in the configuration.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $($name::$variant => $word,)+
@@ -31,7 +30,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// `mode`: when there is a daemon.
+    /// `mode`: when the app has a daemon.
     Mode {
         /// When the app is busy.
         Auto = "auto",
@@ -45,13 +44,13 @@ choice! {
 choice! {
     /// `handoff`: what a front does once the daemon has its descriptors.
     Handoff {
-        /// Leaves where that is known to be safe, else stays.
+        /// It exits if that is known to be safe; if not, it stays.
         Auto = "auto",
-        /// Leaves.
+        /// It exits.
         Exit = "exit",
-        /// Keeps its descriptors and copies.
+        /// It keeps its descriptors and copies.
         Relay = "relay",
-        /// Waits until the response is complete.
+        /// It waits until the response is complete.
         Stay = "stay",
     }
 }
@@ -59,19 +58,19 @@ choice! {
 choice! {
     /// `reload`: what makes the daemon load the app anew.
     Reload {
-        /// A change of any loaded module, of the app file or of `restart.txt`.
+        /// A change to any loaded module, the app file or `restart.txt`.
         Auto = "auto",
-        /// Nothing but a command or a signal.
+        /// Only a command or a signal.
         Off = "off",
-        /// A change of the app file or of `restart.txt`.
+        /// A change to the app file or `restart.txt`.
         Touch = "touch",
     }
 }
 
 choice! {
-    /// `log-level`: the least that is logged. Ordered as the log crate orders its levels.
+    /// `log-level`: the lowest level that is logged. In the log crate's order.
     LogLevel {
-        /// A request was not served right.
+        /// A request was not served correctly.
         Error = "error",
         /// Trouble, recovered.
         Warn = "warn",

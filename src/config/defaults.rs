@@ -1,5 +1,5 @@
-//! What the keys mean together: every default, which key yields to which, and what contradicts itself. It refuses to
-//! know how a value was typed.
+//! What the keys mean together: every default, which key limits which, and which contradict each other. It does not
+//! know how a value is written.
 
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use super::{
 };
 
 impl Config {
-    /// What `s` means on `host`. Fails where keys contradict each other or nothing says what to
-    /// run.
+    /// What `s` means on `host`.
+    ///
+    /// # Errors
+    /// Keys contradict each other, or no key says what to run.
     pub fn from_settings(s: Settings, host: Host) -> Result<Config, BadConfig> {
         let (app, app_position) = app(&s)?;
         let mode = mode(&s, &app)?;
@@ -131,7 +133,7 @@ fn listen(s: &Settings) -> Listen {
     }
 }
 
-/// Exactly one of the ways to run an app, and its position.
+/// The one way to run the app, and its position.
 fn app(s: &Settings) -> Result<(App, Position), BadConfig> {
     let commands = s
         .cgi
@@ -192,7 +194,7 @@ fn mode(s: &Settings, app: &App) -> Result<Mode, BadConfig> {
     }
 }
 
-/// 2 per core and 1; at most 16, and a quarter of the processes that the user may have.
+/// Two for each core, plus one; at most 16, and at most a quarter of the processes that the user may have.
 pub(super) fn default_max_procs(host: Host) -> u32 {
     let by_cores = (2.0 * host.cores).floor() as u32; // `as` saturates, and takes NaN for 0.
     let by_nproc = host
@@ -202,11 +204,11 @@ pub(super) fn default_max_procs(host: Host) -> u32 {
     by_cores.saturating_add(1).min(16).min(by_nproc).max(1)
 }
 
-/// The value of `key` as typed, which is not to be above `max-procs`.
+/// The value of `key`, which must not be above `max-procs`.
 ///
-/// A computed `max-procs` makes room: the file must not be wrong on a smaller machine. Of two that
-/// were typed, that of the app's own file stands and the host's gives way; in one file it is an
-/// error.
+/// A `max-procs` that was computed is raised: a file that is right on one machine must be right on a smaller one. If
+/// both were typed, in one file it is an error; in two, the app's own file counts and the host's value is changed to
+/// fit.
 fn fit(
     key: &str,
     low: Option<&Typed<u32>>,

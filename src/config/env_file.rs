@@ -1,5 +1,5 @@
-//! Environment variables as configuration: their names, and the file of `NAME=value` lines that
-//! `env-file` names. It refuses to show a value.
+//! Environment variables as configuration: their names, and the file of `NAME=value` lines that `env-file` names. It
+//! never shows a value.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::bad_config::{BadConfig, quoted};
 use super::lines::{self, Secrets};
 use super::words;
 
-/// What can be wrong with a variable's name. Messages go on after the name in quotes.
+/// What can be wrong with a variable's name. Sentences follow the name in quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadName {
     Export,
@@ -29,8 +29,8 @@ impl fmt::Display for BadName {
     }
 }
 
-/// A name that a shell would take; never GATEWAY_INTERFACE, with which every program of ours that
-/// the app starts would think itself a CGI.
+/// A name that a shell accepts. Never GATEWAY_INTERFACE: with it, every program of ours that the app starts would take
+/// itself for a CGI.
 pub(super) fn check_name(name: &str) -> Result<(), BadName> {
     let letters = name
         .bytes()
@@ -46,9 +46,8 @@ pub(super) fn check_name(name: &str) -> Result<(), BadName> {
     }
 }
 
-/// Reads the file that `env-file` names: `NAME=value` lines in the syntax of the configuration (`#`
-/// lines, CRLF and a byte order mark included), values as `env.NAME` has them. In the order typed;
-/// no name twice.
+/// Reads the file that `env-file` names: `NAME=value` lines in the syntax of the configuration (with `#` lines, CRLF
+/// and a byte order mark), values as for `env.NAME`. In the order typed; no name twice.
 pub fn env_file(path: &str, text: &[u8]) -> Result<Vec<(String, String)>, BadConfig> {
     let path = path.into();
     let mut variables: Vec<(String, String)> = Vec::new();

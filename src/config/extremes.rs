@@ -1,5 +1,5 @@
-//! How small and how large the quantities of the app file may be. The parsers in `values` hold to this; a test shows
-//! that they do, and another that an app is served at both ends.
+//! The smallest and the largest value of each quantity in an app file. The parsers in `values` enforce them; tests show
+//! that they do, and that an app is served at both ends.
 
 /// Every key that is a number, a time, a size, a rate or a load: its smallest and its largest value.
 pub const EXTREMES: &[(&str, &str, &str)] = &[
@@ -70,7 +70,7 @@ mod tests {
                 "1s" => "999ms",
                 "4k" => "4095",
                 "1" => "0",
-                // Below 0 there is nothing that could be written.
+                // No quantity can be written below 0.
                 _ => "-1",
             };
             assert!(!is_accepted(key, short), "{key} = {short}");

@@ -1,7 +1,7 @@
-//! Which key was meant: knows the keys' spelling and what other servers call them. It refuses to
-//! take a guess for the key: an unknown key stays an error.
+//! Which key an unknown one may have meant, by spelling and by other servers' names. An unknown key is an error all the
+//! same: the guess is only shown.
 
-/// Names of other servers, the way `plain` writes them, and our key for the same thing.
+/// Other servers' names, as `plain` writes them, and our key for the same thing.
 const PEERS: &[(&str, &str)] = &[
     ("allow", "listen-allow"),
     ("app", "wsgi"),
@@ -90,8 +90,7 @@ pub(super) fn meant(typed: &str, keys: &'static [&'static str]) -> Option<&'stat
     same.or(peer).or_else(|| nearest(typed, keys)).copied()
 }
 
-/// The key with the fewest typing errors between; no more than a third of its letters, and of the
-/// typed ones.
+/// The key with the fewest typing errors: at most a third of its letters, and of the typed letters.
 fn nearest(typed: &str, keys: &'static [&'static str]) -> Option<&'static &'static str> {
     let typed = typed.to_lowercase();
     let far = |key: &str| distance(&typed, key);
@@ -99,8 +98,7 @@ fn nearest(typed: &str, keys: &'static [&'static str]) -> Option<&'static &'stat
     (far(key) <= key.len().min(typed.len()) / 3).then_some(key)
 }
 
-/// Letters and digits only, in lower case: `FcgidMaxProcesses`, `max_procs` and `max procs` lose
-/// what is only style.
+/// Letters and digits only, in lower case: `max_procs`, `Max-Procs` and `max procs` become the same.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_alphanumeric())
@@ -108,7 +106,7 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// Letters to put in, leave out, change, or swap with their neighbour (optimal string alignment).
+/// How many letters to insert, delete, change, or swap with the next (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut older = Vec::new();

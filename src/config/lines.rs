@@ -1,9 +1,8 @@
-//! Lines of `key = value`: knows comments, blanks, line ends and where on a line something stands.
-//! It refuses to know any key.
+//! Lines of `key = value`: comments, blanks, line ends, and positions on a line. It knows no key.
 //!
-//! A line is blank, or its first character is `#` (so the `#!` line of an app file is a comment),
-//! or it has a `=`; blanks around key and value do not count. LF and CRLF end a line; a byte order
-//! mark may begin the file. What follows a `#` within a line is left to the value's own syntax.
+//! A line is blank, or its first character is `#` (so the `#!` line of an app file is a comment), or it has a `=`.
+//! Blanks around key and value are dropped. LF and CRLF end a line; a byte order mark may begin the file. A `#` within
+//! a line is left to the value's own syntax.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +13,7 @@ use super::bad_config::{BadConfig, Position, starred};
 /// Blanks: what a shell splits words at, within a line.
 pub(super) const BLANKS: [char; 2] = [' ', '\t'];
 
-/// What can be wrong with a line before its key is looked at.
+/// What can be wrong with a line, whatever its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadLine {
     Control,
@@ -36,18 +35,17 @@ impl fmt::Display for BadLine {
     }
 }
 
-/// Which lines hold secrets, that are not to be shown.
+/// Which values may be secrets, and are not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secrets {
-    /// Every value: a file of environment variables.
+    /// Every value: the file is one of environment variables.
     All,
-    /// Values of keys with a dot, `env.NAME` (and `evn.NAME`, which is a typing error and no less
-    /// secret).
+    /// Values of keys with a dot: `env.NAME`, and a mistyped `evn.NAME`.
     Dotted,
 }
 
 impl Secrets {
-    /// What may be shown of a line.
+    /// The line with stars for a secret.
     fn shown(self, line: &str) -> String {
         let indent = line.len() - line.trim_start_matches(BLANKS).len();
         let key_end = line[indent..]
@@ -77,12 +75,12 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Never empty; no blanks around it.
+    /// Never empty, and without blanks around it.
     pub(super) fn key(&self) -> &'a str {
         &self.text[self.key.clone()]
     }
 
-    /// May be empty; no blanks around it, no control character but the tab in it.
+    /// May be empty. Without blanks around it, and without control characters but the tab.
     pub(super) fn value(&self) -> &'a str {
         &self.text[self.value.clone()]
     }
@@ -114,7 +112,7 @@ impl<'a> Line<'a> {
         text: &'a [u8],
         secrets: Secrets,
     ) -> Result<Option<Line<'a>>, BadConfig> {
-        // Comments are not looked into: a Latin-1 name in one is no reason to refuse the file.
+        // Comments may have any bytes: a Latin-1 name in one must not make the file wrong.
         match text.iter().find(|&&byte| byte != b' ' && byte != b'\t') {
             None | Some(b'#') => return Ok(None),
             Some(_) => {}
@@ -158,7 +156,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The lines of `text` that have a key, up to the first that is wrong.
+/// The lines of `text` that have a key, and an error for each line that is wrong.
 pub(super) fn read<'a>(
     path: &Arc<str>,
     text: &'a [u8],
@@ -168,7 +166,7 @@ pub(super) fn read<'a>(
         .filter_map(move |(number, line)| Line::read(path, number, line, secrets).transpose())
 }
 
-/// The end of the text: where something is missing.
+/// The position at the end of the text, for what is missing.
 pub(super) fn end(path: &Arc<str>, text: &[u8], secrets: Secrets) -> Position {
     let (number, line) = numbered(text).last().unwrap_or((1, b""));
     let line = String::from_utf8_lossy(line);
@@ -183,7 +181,7 @@ pub(super) fn end(path: &Arc<str>, text: &[u8], secrets: Secrets) -> Position {
 
 fn numbered(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    // A newline ends a line and begins none.
+    // A newline at the end of the file begins no further line.
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let lines = text
         .split(|&byte| byte == b'\n')
@@ -191,8 +189,7 @@ fn numbered(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.enumerate().map(|(index, line)| (index + 1, line))
 }
 
-/// `range` of `text` without the blanks around it; where it is all blanks, the empty range at its
-/// end.
+/// `range` of `text` without the blanks around it. All blanks give the empty range at its end.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let part = &text[range.clone()];
     let start = range.end - part.trim_start_matches(BLANKS).len();

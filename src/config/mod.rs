@@ -1,9 +1,8 @@
-//! The configuration: `Settings` is what was typed, `Config` is what it means with every default
-//! applied. This room refuses to open a file, to look whether one exists, or to ask the machine how
-//! large it is.
+//! The configuration: `Settings` is what was typed, `Config` is what it means with every default applied. This room
+//! opens no file, does not look whether one exists, and does not ask how large the machine is.
 //!
-//! The syntax is that of `lines` and `words`. An app has up to two files: its own, and the defaults
-//! of the host. What the host says yields wherever the app says something else.
+//! The syntax is that of `lines` and `words`. An app has up to two files: its own, and the host's defaults. A key in
+//! the app's own file counts over the same key in the host's.
 #![forbid(unsafe_code)]
 
 mod addresses;
@@ -32,29 +31,27 @@ pub use names::{Mount, Python, Target};
 pub use settings::{Settings, Typed};
 pub use values::{Load, Rate};
 
-/// The most bytes of a configuration file or an `env-file` that need be read: what is longer is
-/// none.
+/// The largest configuration file or `env-file`, in bytes: a larger file is not read.
 pub const LONGEST_FILE: usize = 1 << 20;
 
 /// What runs the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum App {
-    /// `cgi`, `scgi`: commands, each one program and its arguments. At least one of the two is
-    /// there.
+    /// `cgi`, `scgi`: commands, each a program and its arguments. At least one of the two is set.
     Commands {
-        /// Runs it as a CGI.
+        /// Runs the app as a CGI.
         cgi: Option<Vec<String>>,
-        /// Runs it as an SCGI server.
+        /// Runs the app as an SCGI server.
         scgi: Option<Vec<String>>,
     },
-    /// `connect`: somebody else runs it.
+    /// `connect`: an SCGI server that runs already, not by us.
     Connect(Address),
-    /// `wsgi`: our adaptor runs it, both ways.
+    /// `wsgi`: our adaptor runs it, as a CGI and in a daemon.
     Wsgi(Target),
 }
 
 impl App {
-    /// Whether there is a way to run it as a plain CGI; without one, every request is forwarded.
+    /// Whether it can run as a plain CGI. If not, every request is forwarded.
     pub fn runs_as_cgi(&self) -> bool {
         match self {
             App::Commands { cgi, .. } => cgi.is_some(),
@@ -63,95 +60,94 @@ impl App {
         }
     }
 
-    /// Whether a front can serve a request when there is no daemon: as a CGI, or by asking the server itself.
+    /// Whether a front can serve a request without a daemon: as a CGI, or by asking the server of `connect` itself.
     pub fn runs_without_daemon(&self) -> bool {
         matches!(self, App::Connect(_)) || self.runs_as_cgi()
     }
 }
 
-/// `daemon-when-*`: what makes an app busy.
+/// `daemon-when-*`: any of these makes an app busy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DaemonWhen {
-    /// This many CGIs of the app run already. Never more than `cgi-max`, or its last CGI would hide
-    /// that it is busy.
+    /// This many CGIs of the app run. Never more than `cgi-max`, since no more can run.
     pub busy: u32,
-    /// Requests come faster.
+    /// Requests come faster than this.
     pub rate: Rate,
-    /// The load is higher, and there were two requests in the last minute.
+    /// The load is higher than this, and two requests came in the last minute.
     pub load: Load,
 }
 
 /// How long a daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// Without a request.
+    /// It exits after this time without a request.
     pub idle_timeout: Duration,
-    /// At least.
+    /// It lives at least this long.
     pub min_lifetime: Duration,
-    /// With few requests.
+    /// It exits after this time with few requests.
     pub quiet_timeout: Duration,
 }
 
-/// How many workers there are and when one is replaced.
+/// How many workers there are, and when one is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// Kept at least; no more than `max_procs`.
+    /// The fewest workers; at most `max_procs`.
     pub min_procs: u32,
-    /// At most: 1 to 1024.
+    /// The most workers: 1 to 1024.
     pub max_procs: u32,
-    /// Kept spare; no more than `max_procs`.
+    /// How many idle workers to keep; at most `max_procs`.
     pub min_idle: u32,
-    /// Requests of one worker, before the jitter; not 0.
+    /// A worker is replaced after this many requests, give or take a tenth; not 0.
     pub max_requests: Option<u32>,
-    /// Resident bytes of one worker; not 0.
+    /// A worker with more resident bytes is replaced; not 0.
     pub max_rss: Option<u64>,
-    /// After this a spare worker exits.
+    /// A worker that is not needed exits after this time without a request.
     pub worker_idle_timeout: Duration,
-    /// Import once and fork.
+    /// Import the app once, and fork the workers from that process.
     pub preload: bool,
 }
 
 /// How many requests wait, and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueLimits {
-    /// `queue-size`: at most; 0 is no queue.
+    /// `queue-size`: the most requests that wait; 0 is no queue.
     pub size: u32,
-    /// `queue-timeout`
+    /// `queue-timeout`: the longest wait.
     pub timeout: Duration,
-    /// `queue-target`: above this standing delay it sheds.
+    /// `queue-target`: requests are shed while all wait longer than this.
     pub target: Duration,
-    /// Name of the cookie that makes a request be shed last.
+    /// `priority-cookie`: requests with a cookie of this name are shed last.
     pub priority_cookie: Option<String>,
 }
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// `start-timeout`: not 0.
+    /// `start-timeout`: for the app's start. At least 1 s.
     pub start: Duration,
-    /// `request-timeout`, without progress: not 0.
+    /// `request-timeout`: for a request without progress. At least 1 s.
     pub request: Duration,
-    /// `request-limit`, by the wall clock: not 0.
+    /// `request-limit`: for a request, from its beginning to its end. At least 1 s.
     pub request_limit: Option<Duration>,
-    /// `graceful-timeout`
+    /// `graceful-timeout`: for the rest of a request, when its worker or the daemon is to exit.
     pub graceful: Duration,
 }
 
 /// How large a request may be, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeLimits {
-    /// `header-limit`: 1 byte to 128 KiB.
+    /// `header-limit`: 4 to 128 KiB.
     pub header: usize,
     /// `body-limit`: not 0.
     pub body: Option<u64>,
 }
 
-/// `spool-*`: where bodies and responses wait.
+/// `spool-*`: the files in which bodies and responses wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spool {
-    /// Absolute.
+    /// Their directory, absolute.
     pub dir: PathBuf,
-    /// Bytes in all.
+    /// The most bytes in all of them together.
     pub limit: u64,
 }
 
@@ -160,16 +156,16 @@ pub struct Spool {
 pub struct Overload {
     /// An HTML file in place of the built-in page. If relative, to `directory`.
     pub page: Option<PathBuf>,
-    /// Above this there is nothing but the page.
+    /// At a higher load every request gets the page.
     pub when_load: Option<Load>,
 }
 
-/// `listen`, and who may connect there.
+/// `listen`, and which clients may connect there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// None, or more than one.
+    /// Any number of addresses.
     pub addresses: Vec<Address>,
-    /// `listen-allow`
+    /// `listen-allow`: the clients.
     pub allow: Allow,
     /// Permission bits of a socket's path, up to 0o777.
     pub socket_mode: u32,
@@ -182,14 +178,14 @@ pub struct Listen {
 pub struct Logging {
     /// `None` is `log` in the runtime directory. If relative, to `directory`.
     pub file: Option<PathBuf>,
-    /// The least that is logged.
+    /// The lowest level that is logged.
     pub level: LogLevel,
 }
 
-/// What of the machine the defaults depend on.
+/// What the defaults depend on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Host {
-    /// Cores that we may use: affinity and cgroup quota counted.
+    /// Cores that we may use, by affinity and cgroup quota.
     pub cores: f64,
     /// Soft RLIMIT_NPROC; `None` is no limit.
     pub nproc: Option<u64>,
@@ -204,21 +200,21 @@ pub struct Config {
     pub python: Python,
     /// `None` is the folder of the script or of the symlink. If relative, to that folder.
     pub directory: Option<PathBuf>,
-    /// `env.NAME`: names and values, no name twice. They go over those of `env_file`.
+    /// `env.NAME`: names and values, no name twice. They count over those of `env_file`.
     pub env: Vec<(String, String)>,
     /// If relative, to `directory`.
     pub env_file: Option<PathBuf>,
-    /// `None`: from the server.
+    /// `None`: the web server divides the path.
     pub mount: Option<Mount>,
     /// Never `Cgi` for an app that can't run as one.
     pub mode: Mode,
     /// When the daemon is started.
     pub when: DaemonWhen,
-    /// When it leaves.
+    /// When the daemon exits.
     pub lifetime: Lifetime,
-    /// Its workers.
+    /// The daemon's workers.
     pub pool: PoolLimits,
-    /// CGIs at once while there is no daemon: up to 1024; 0 is none.
+    /// The most CGIs at once while there is no daemon: 0 to 1024.
     pub cgi_max: u32,
     /// Requests that wait for a worker.
     pub queue: QueueLimits,
@@ -226,21 +222,21 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Size limits.
     pub limits: SizeLimits,
-    /// Unlinked files.
+    /// Where bodies and responses wait.
     pub spool: Spool,
     /// What makes the daemon load the app anew.
     pub reload: Reload,
-    /// Who sees reasons.
+    /// Which clients see reasons.
     pub show_errors: ShowErrors,
     /// Whether responses carry a Server-Timing field.
     pub server_timing: bool,
     /// The overload page, and the host's overload.
     pub overload: Overload,
-    /// Absolute. `None`: the usual ones.
+    /// Absolute. `None`: the usual directories.
     pub runtime_dir: Option<PathBuf>,
     /// More addresses for the daemon.
     pub listen: Listen,
-    /// What a front does once it was heard.
+    /// What a front does once the daemon has its descriptors.
     pub handoff: Handoff,
     /// The daemon's log.
     pub log: Logging,
@@ -248,15 +244,14 @@ pub struct Config {
     app_position: Position,
 }
 
-/// Reads one file. `path` is what errors call it. The `#!` line is a comment; text that is not
-/// UTF-8 is an error.
+/// Reads one file. Errors name it by `path`. The `#!` line is a comment; text that is not UTF-8 is an error.
 pub fn parse(path: &str, text: &[u8]) -> Result<Settings, BadConfig> {
     Settings::read(path, text)
 }
 
 impl Config {
-    /// Lays `message` at the line of `key`: for what only the machine can tell, such as a program
-    /// that is missing. Where `key` was not typed, at the line that says what to run.
+    /// An error at the line of `key`, for what only the machine can tell, such as a missing program. If `key` was not
+    /// typed, it is at the line that says what to run.
     pub fn blame(&self, key: &str, message: &str) -> BadConfig {
         let typed = self.positions.iter().find(|(known, _)| *known == key);
         BadConfig::new(

@@ -1,12 +1,11 @@
-//! Values that name something: a Python object, a program, a path, a cookie. It refuses to look
-//! whether what they name exists.
+//! Values that name something: a Python object, a program, a path, a cookie. It does not look whether that exists.
 
 use std::path::PathBuf;
 
 use super::bad_value::{BadValue, Misread};
 use super::words;
 
-/// Where the app lies in the site: a decoded URL path.
+/// The app's path in the site, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount(String);
 
@@ -20,7 +19,7 @@ impl Mount {
 /// A WSGI application: what to import and what to call. Both are dotted Python names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// As `import` has it.
+    /// As in an `import` statement.
     pub module: String,
     /// A name in the module, or an attribute of one.
     pub callable: String,
@@ -29,10 +28,9 @@ pub struct Target {
 /// A Python interpreter, or the folder of a virtual environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Python {
-    /// There is a `/` in it: an interpreter or a folder; only the file system knows. If relative,
-    /// to `directory`.
+    /// A path, since there is a `/` in it: of an interpreter or of such a folder. If relative, to `directory`.
     At(PathBuf),
-    /// A program to look for in PATH.
+    /// A program's name, to be found in PATH.
     InPath(String),
 }
 
@@ -46,7 +44,7 @@ pub(super) fn cookie_name(value: &str) -> Result<String, BadValue> {
     }
 }
 
-/// The name of a group (or its number); what `group(5)` can't hold is none.
+/// A group's name or number; never with a character that group(5) can't hold.
 pub(super) fn group(value: &str) -> Result<String, BadValue> {
     if value.contains([':', ',', '/', ' ', '\t']) {
         Err(BadValue::NotAGroup)
@@ -113,7 +111,7 @@ pub(super) fn path(value: &str) -> Result<PathBuf, Misread> {
     }
 }
 
-/// Some logs may be a program's input. This one is a file.
+/// A file. Other servers take `| command` too.
 pub(super) fn log_file(value: &str) -> Result<PathBuf, Misread> {
     if value.starts_with('|') {
         return Err(BadValue::LogIsACommand.into());
@@ -121,7 +119,7 @@ pub(super) fn log_file(value: &str) -> Result<PathBuf, Misread> {
     path(value)
 }
 
-/// A path that means the same from whatever directory: more than one process looks for it.
+/// An absolute path: processes with different working directories use it.
 pub(super) fn absolute_path(value: &str) -> Result<PathBuf, Misread> {
     let path = path(value)?;
     if path.is_absolute() {
@@ -131,7 +129,7 @@ pub(super) fn absolute_path(value: &str) -> Result<PathBuf, Misread> {
     }
 }
 
-/// Python's identifiers with dots between; what exactly a letter is, is left to Python.
+/// Python identifiers with dots between. Which characters are letters is left to Python.
 fn dotted(name: &str) -> bool {
     name.split('.').all(|part| {
         let letter = |c: char| c == '_' || c.is_alphanumeric();

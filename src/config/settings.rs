@@ -1,5 +1,5 @@
-//! What was typed: the table of keys, and each value with its position. It refuses to know a default,
-//! or what two keys mean together.
+//! What was typed: the table of keys, and each value with its position. It knows no default, and not what two keys mean
+//! together.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,18 +17,18 @@ use super::names::{self, Mount, Python, Target};
 use super::values::{self, Load, Rate};
 use super::words;
 
-/// The most workers, and the most CGIs, of an app. Workers note in a page of 4096 bytes that they
-/// have begun to write, one byte each, and a reload has two generations of them.
+/// The most workers, and the most CGIs, of an app. Each worker has a byte in a page of 4096 to note that it has begun
+/// to write, and a reload has two generations of workers.
 pub(super) const MOST_PROCS: u32 = 1024;
 
-/// The most of anything else that is counted: nobody means more, and what is computed from it still
-/// fits.
+/// The most of anything else that is counted. A larger number is a mistake; and what is computed from this one can't
+/// overflow.
 const MOST: u32 = 1_000_000;
 
 /// A value and where it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Typed<T> {
-    /// What it is.
+    /// The value.
     pub value: T,
     /// Its key's line and column.
     pub position: Position,
@@ -55,13 +55,13 @@ impl fmt::Display for BadKey {
     }
 }
 
-/// The table: the struct, the parser and the list of keys are made from it.
+/// Makes the struct, the parser and the list of keys from one table.
 macro_rules! settings {
     ($($key:literal $field:ident: $type:ty = $read:expr;)+) => {
-        /// Every key that was typed, of one file or (by `or`) of two.
+        /// The keys that were typed in one file or (by `or`) in two.
         #[derive(Clone, Debug)]
         pub struct Settings {
-            /// The end of the app's own file: where something is missing.
+            /// The end of the app's own file, for what is missing.
             pub(super) end: Position,
             /// `env.NAME`, in the order typed; no name twice.
             pub env: Vec<(String, Typed<String>)>,
@@ -93,11 +93,10 @@ macro_rules! settings {
                 }
             }
 
-            /// The same, and from `defaults` what is not set here: the app's own file over the
-            /// host's.
+            /// These settings, and those of `defaults` (the host's) that are not set here.
             ///
-            /// `wsgi`, `cgi`, `scgi` and `connect` go together: an app that says one of them takes
-            /// none of the host's.
+            /// `wsgi`, `cgi`, `scgi` and `connect` go together: if the app sets one of them, none of the host's is
+            /// taken.
             pub fn or(mut self, mut defaults: Settings) -> Settings {
                 if self.has_app() {
                     (defaults.wsgi, defaults.cgi, defaults.scgi, defaults.connect) = (None, None, None, None);
@@ -252,7 +251,7 @@ fn bad_value(line: &Line<'_>, bad: Misread) -> BadConfig {
     let at: Range<usize> = bad.at.unwrap_or(0..words::bare(line.value()).len());
     let typed = line.value().get(at.clone()).unwrap_or_default();
     let message = match bad.what {
-        // These say all, or are about one character of what may be a secret.
+        // Without the value: these sentences need none, or it may be a secret.
         BadValue::Empty | BadValue::Words(_) => format!("{key}: {}", bad.what),
         what => format!("{key}: {} {what}", quoted(typed)),
     };

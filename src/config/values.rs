@@ -1,4 +1,4 @@
-//! Values that are a quantity: times, sizes, rates, counts. Each becomes a type that can't be wrong. It refuses to know
+//! Values that are a quantity: times, sizes, rates, counts. Each becomes a type that can't be wrong. It does not know
 //! which key a value is for.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bad_value::BadValue;
 use super::words;
 
-/// Requests in a unit of time: at most 1000, for the times of that many are kept.
+/// Requests in a unit of time. At most 1000: the time of each is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: u16,
@@ -24,7 +24,7 @@ impl Rate {
         }
     }
 
-    /// So many requests, 0 to 1000 ...
+    /// The number of requests, 0 to 1000 ...
     pub fn count(self) -> u16 {
         self.count
     }
@@ -73,9 +73,9 @@ pub(super) fn time_limit(value: &str) -> Result<Duration, BadValue> {
     time_from(value, Duration::from_secs(1), "1s", why)
 }
 
-/// A time after which a daemon without work leaves: at least 100 ms.
+/// A time after which a daemon without work exits: at least 100 ms.
 pub(super) fn time_to_leave(value: &str) -> Result<Duration, BadValue> {
-    let why = "the daemon would leave before the request that it was started for";
+    let why = "the daemon would exit before the request that it was started for";
     time_from(value, Duration::from_millis(100), "100ms", why)
 }
 
@@ -118,7 +118,7 @@ pub(super) fn size_limit(value: &str) -> Result<u64, BadValue> {
     })
 }
 
-/// A browser's header with a cookie or two, and what the web server adds, fits in this: 4k.
+/// Enough for a browser's header with some cookies, and for what the web server adds.
 const LEAST_HEADER: u64 = 4 << 10;
 
 pub(super) fn header_limit(value: &str) -> Result<usize, BadValue> {
@@ -202,8 +202,8 @@ pub(super) fn socket_mode(value: &str) -> Result<u32, BadValue> {
         .ok_or(BadValue::NotASocketMode)
 }
 
-/// Digits and what follows them; `None` where there are no digits. The number is `None` if a u64
-/// can't hold it.
+/// The number at the beginning, and what follows it. `None` if it does not begin with digits; the number is `None` if
+/// it does not fit a u64.
 fn number_and_unit(value: &str) -> Option<(Option<u64>, &str)> {
     let end = value
         .find(|c: char| !c.is_ascii_digit())
@@ -212,7 +212,7 @@ fn number_and_unit(value: &str) -> Option<(Option<u64>, &str)> {
     Some((digits(number)?, unit))
 }
 
-/// Digits only: `parse` alone would take `+5`.
+/// The number if all are digits (`parse` alone would accept `+5`); `Some(None)` if it does not fit a u64.
 pub(super) fn digits(value: &str) -> Option<Option<u64>> {
     (!value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| value.parse().ok())
@@ -338,7 +338,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// What is in range is read as what was written.
+        /// What is written within the range is read as the same.
         #[test]
         fn a_quantity_that_is_written_is_read(
             ms in 0..=8760 * 3_600_000_u64,

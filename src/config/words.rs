@@ -1,21 +1,20 @@
-//! Values as a shell reads words: quotes, backslash, comments. It refuses to expand anything:
-//! `$HOME`, `*`, `~` and `|` are themselves.
+//! Values as a shell reads words: quotes, backslash, comments. It expands nothing: `$HOME`, `*`, `~` and `|` stay as
+//! they are.
 //!
 //! A command or a list is split at blanks. 'single quotes' keep everything; "double quotes" keep
 //! everything but a backslash before `"`, `\`, `$` or a backquote; elsewhere a backslash keeps the
 //! next character. A `#` that begins a word begins a comment.
 //!
-//! A single text (a path, a name) is the rest of the line less a comment, so that blanks in it need
-//! no quotes; if its first character is a quote, it is one word as above. The value of an
-//! environment variable is the same, but has no comment unless it is quoted: `env.COLOUR = #fff` is
-//! what it looks like.
+//! A single text (a path, a name) is the rest of the line without a comment, so blanks in it need no quotes. If its
+//! first character is a quote, it is one word as above. The value of an environment variable is the same, but a comment
+//! may follow it only if it is quoted: `env.COLOUR = #fff` is `#fff`.
 
 use std::fmt;
 use std::ops::Range;
 
 use super::lines::BLANKS;
 
-/// What can be wrong with words; each with the byte where it begins.
+/// What can be wrong with words, and the byte where it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadWords {
     AfterQuote(usize),
@@ -24,7 +23,7 @@ pub(super) enum BadWords {
 }
 
 impl BadWords {
-    /// The byte of the value where it begins.
+    /// The byte of the value where the fault begins.
     pub(super) fn at(self) -> usize {
         match self {
             BadWords::AfterQuote(at) | BadWords::OpenBackslash(at) | BadWords::OpenQuote(at) => at,
@@ -74,7 +73,7 @@ pub(super) fn env_value(value: &str) -> Result<String, BadWords> {
     quoted(value).unwrap_or_else(|| Ok(value.to_owned()))
 }
 
-/// `value` less a comment, for values that need no quotes.
+/// `value` without a comment, for values that need no quotes.
 pub(super) fn bare(value: &str) -> &str {
     let comment = value
         .match_indices('#')

@@ -122,7 +122,7 @@ fn sentences() {
         ),
         (
             "idle-timeout = 99ms",
-            "16: idle-timeout: '99ms' is below 100ms: the daemon would leave before the request that it was started for",
+            "16: idle-timeout: '99ms' is below 100ms: the daemon would exit before the request that it was started for",
         ),
         (
             "header-limit = 1k",
