@@ -3,6 +3,8 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
+# Words of tests' names; not from the environment, where a T of another meaning would leave tests out.
+T =
 # Where cargo builds, and where what the tests need is kept between runs.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BINARY := $(TARGET)/release/polycgi
@@ -33,7 +35,8 @@ help:
 	@echo 'make install    into PREFIX (/usr/local), below DESTDIR; make uninstall takes it away'
 	@echo 'make check      format, lints, unit tests, the rooms of the house'
 	@echo 'make test       installs what the tests need, then check and the tests on real servers'
-	@echo 'make test-loaded   those three times beside busy loops and a disk writer, which it ends'
+	@echo 'make test T=WORD   only the tests on real servers whose names hold the word, with what they need'
+	@echo 'make test-loaded   the tests on real servers, three times beside busy loops and a disk writer; takes T too'
 	@echo 'make demo       an app served in all three ways; ONCE=1 ends by itself'
 	@echo 'make bench      measures, beside the peers; BENCH="--quick front" chooses (see tests/bench/bench --help)'
 
@@ -79,11 +82,11 @@ check:
 	$(CARGO) test --lib
 	$(CARGO) test --test rooms
 
-test: deps check build
-	tests/run $(TARGET)/hg
+test: deps $(if $(T),,check) build
+	tests/run $(TARGET)/hg $(T)
 
 test-loaded: deps build
-	tests/loaded $(TARGET)/hg
+	tests/loaded $(TARGET)/hg $(T)
 
 demo: build
 	ONCE=$(ONCE) packaging/demo/demo
