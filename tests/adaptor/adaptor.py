@@ -1,0 +1,72 @@
+# The adaptor's source, and how it is run as a CGI. It knows the adaptor's command line.
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+from client import netstring
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+APPS = os.path.join(HERE, 'apps')
+POOL = ('loaded', 'outgoing', 'begun', 'channel', 'board', 'zygote', 'served', 'worker', 'pool')  # as in wsgi.rs
+PARTS = ('wsgi', 'streams', 'late', *POOL)
+PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
+ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}
+
+
+def lines(name):
+    """Those of a part of the adaptor."""
+    with open(os.path.join(HERE, '..', '..', 'src', 'app', name + '.py')) as file:
+        return file.readlines()
+
+
+def source(name):
+    """The part without its comments."""
+    return ''.join('\n' if line.lstrip().startswith('#') else line for line in lines(name))
+
+
+CGI_SOURCE = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
+SOURCE = CGI_SOURCE + ''.join(map(source, POOL))
+
+
+class Cgi:
+    """Runs the adaptor as a CGI, once for each request."""
+
+    word = None
+    run_once = True
+
+    def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS, since='', timeout=None,
+                 pages=()):
+        self.target, self.source, self.env, self.python = target, source, env, python
+        self.folder, self.words, self.pages = folder, [since], b''.join(pages)
+        if timeout:
+            self.words += [str(timeout), '', str(len(pages[0]))]
+        self.process = None
+
+    def start(self, client, meta):
+        header = os.memfd_create('header')
+        os.write(header, netstring(meta) + self.pages)
+        os.lseek(header, 0, os.SEEK_SET)
+        self.stderr = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header), *self.words],
+            stdin=client.theirs_in, stdout=client.theirs_out, stderr=self.stderr,
+            pass_fds=[header], env=self.env, cwd=self.folder, start_new_session=True)
+        os.close(header)
+        client.started()
+
+    def finish(self):
+        """The process's stderr, after its end."""
+        self.status = self.process.wait()
+        self.stderr.seek(0)
+        with self.stderr:
+            return self.stderr.read()
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self.process:
+            self.stderr.close()
