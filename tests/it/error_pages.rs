@@ -1,14 +1,11 @@
 //! Apache's ErrorDocument in an app, after any request with any body: the page is the app's and the status that of the
 //! error, in each way and for each kind of app. Redirects that are no errors keep their body.
 
-use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::process::Child;
 
-use super::util::{Conversation, Mpm, Reply, Site, as_user, free_address, under_both};
+use super::util::kinds::{KINDS, Kinds};
+use super::util::{Conversation, Mpm, Reply, free_address, under_both};
 
 under_both!(
     the_page_is_the_app_s_and_the_status_the_error_s
@@ -19,126 +16,44 @@ under_both!(
 );
 
 /// What an app says of a request, and so many bytes behind it. It says no status where it need not.
-const PAGES: &str = r#"
-import os, socket, sys
+const PAGE: &str = r#"
 def page(environ, read):
     body = read(int(environ.get('CONTENT_LENGTH') or 0)) if environ['REQUEST_METHOD'] == 'POST' else b''
     status = environ.get('REDIRECT_STATUS')
     words = environ['REQUEST_METHOD'], environ.get('CONTENT_LENGTH') or '0', status, len(body)
     return (' '.join(map(str, words)) + '\n').encode() + b'x' * int(environ['QUERY_STRING'] or 0)
-def application(environ, start_response):
-    start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [page(environ, environ['wsgi.input'].read)]
-HEAD = b'Content-Type: text/plain\r\n\r\n'
-def serve(listener):
-    while True:
-        connection = listener.accept()[0]
-        source = connection.makefile('rb')
-        length = b''
-        while not length.endswith(b':'):
-            length += source.read(1)
-        words = source.read(int(length[:-1]) + 1)[:-2].decode('latin-1').split('\0')
-        connection.sendall(HEAD + page(dict(zip(words[::2], words[1::2])), source.read))
-        source.close()
-        connection.close()
-if __name__ == '__main__' and 'REQUEST_METHOD' in os.environ:
-    sys.stdout.buffer.write(HEAD + page(os.environ, sys.stdin.buffer.read))
-elif __name__ == '__main__':
-    serve(socket.socket(fileno=0))
 "#;
 
-/// A name, and lines of the app file, `AT` standing for the test's directory.
-const APPS: [(&str, &str); 7] = [
-    ("wsgi-cgi", "wsgi = pages:application\nmode = cgi\n"),
-    (
-        "wsgi-stay",
-        "wsgi = pages:application\nmode = daemon\nhandoff = stay\n",
-    ),
-    (
-        "wsgi-exit",
-        "wsgi = pages:application\nmode = daemon\nhandoff = exit\n",
-    ),
-    (
-        "wsgi-relay",
-        "wsgi = pages:application\nmode = daemon\nhandoff = relay\n",
-    ),
-    (
-        "cgi-cgi",
-        "cgi = /usr/bin/python3 -S pages.py\nmode = cgi\n",
-    ),
-    (
-        "cgi-daemon",
-        "cgi = /usr/bin/python3 -S pages.py\nmode = daemon\n",
-    ),
-    ("connect", "connect = AT/tmp/pages\n"),
+const MODULES: [&str; 10] = [
+    "actions",
+    "auth_basic",
+    "authn_core",
+    "authn_file",
+    "authz_user",
+    "dir",
+    "mime",
+    "proxy",
+    "proxy_scgi",
+    "rewrite",
 ];
 
-/// Apache, the apps, and the server that one of them asks.
-struct Pages {
-    site: Site,
-    server: Child,
+/// `more`: lines for Apache, for an app of that name.
+#[track_caller]
+fn start(mpm: Mpm, more: impl Fn(&str) -> String) -> Kinds {
+    let mut lines = "TypesConfig /dev/null\n".to_owned();
+    lines.extend(KINDS.map(|(name, _)| more(name)));
+    let mut pages = Kinds::start(mpm, PAGE, &MODULES, &lines);
+    // Apache logs each error.
+    pages.expected = Some("");
+    let fails = "#!/bin/sh\nread three\nexit 3\n";
+    pages.site.dir.file("cgi-bin/fails", fails, 0o755);
+    pages
 }
 
-impl Pages {
-    /// `more`: lines for Apache, for an app of that name.
-    #[track_caller]
-    fn start(mpm: Mpm, more: impl Fn(&str) -> String) -> Pages {
-        let modules = [
-            "auth_basic",
-            "authn_core",
-            "authn_file",
-            "authz_user",
-            "proxy",
-            "proxy_scgi",
-        ];
-        let modules = modules
-            .into_iter()
-            .chain(["actions", "dir", "mime", "rewrite"]);
-        let mut lines: String = modules
-            .map(|name| {
-                format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
-            })
-            .collect();
-        lines += "TypesConfig /dev/null\n";
-        for (name, _) in APPS {
-            lines += &more(name);
-        }
-        let site = Site::with(mpm, 16, &lines);
-        let at = site.dir.path().display().to_string();
-        site.dir.file("apps/pages.py", PAGES, 0o644);
-        site.dir
-            .file("cgi-bin/fails", "#!/bin/sh\nread three\nexit 3\n", 0o755);
-        for (name, lines) in APPS {
-            site.dir.app_file(name, &lines.replace("AT", &at));
-        }
-        let path = site.dir.join("tmp/pages");
-        let listener = UnixListener::bind(&path).expect("a socket can be bound");
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).expect("a mode can be set");
-        let server = as_user("/usr/bin/python3")
-            .arg("-S")
-            .arg(site.dir.join("apps/pages.py"))
-            .stdin(std::os::fd::OwnedFd::from(listener))
-            .spawn()
-            .expect("a server can be started");
-        Pages { site, server }
-    }
-
-    #[track_caller]
-    fn ask(&self, method: &str, target: &str, body: Option<&[u8]>) -> Reply {
-        let address = self.site.server.address();
-        Conversation::new(address, method, target, &[], body).reply()
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // It has nothing to lose.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        let _ = fs::remove_file(self.site.dir.join("tmp/pages"));
-        // Apache tells of each error.
-        self.site.log();
-    }
+#[track_caller]
+fn ask(pages: &Kinds, method: &str, target: &str, body: Option<&[u8]>) -> Reply {
+    let address = pages.site.server.address();
+    Conversation::new(address, method, target, &[], body).reply()
 }
 
 /// The status, and the page: asked for by GET, without a body, for that error, of that size.
@@ -167,7 +82,7 @@ fn target(app: &str, size: usize, status: u16) -> String {
 }
 
 fn the_page_is_the_app_s_and_the_status_the_error_s(mpm: Mpm) {
-    let pages = Pages::start(mpm, |app| {
+    let pages = start(mpm, |app| {
         let mut lines = String::new();
         for size in [0, 500_000] {
             for (status, cause) in [
@@ -191,7 +106,7 @@ fn the_page_is_the_app_s_and_the_status_the_error_s(mpm: Mpm) {
         }
         lines
     });
-    for (app, _) in APPS {
+    for (app, _) in KINDS {
         for size in [0, 500_000] {
             for status in [401, 403, 404, 413, 500, 503] {
                 // Whether the body was read before, or not, is what large pages have to do with.
@@ -204,10 +119,10 @@ fn the_page_is_the_app_s_and_the_status_the_error_s(mpm: Mpm) {
                         continue;
                     }
                     let target = target(app, size, status);
-                    let reply = pages.ask(method, &target, body.as_deref());
+                    let reply = ask(&pages, method, &target, body.as_deref());
                     assert_page(&reply, status, size, &format!("{method} {target}"));
                 }
-                let head = pages.ask("HEAD", &target(app, size, status), None);
+                let head = ask(&pages, "HEAD", &target(app, size, status), None);
                 if status != 413 {
                     assert_eq!(
                         (head.status(), head.body.len()),
@@ -222,17 +137,17 @@ fn the_page_is_the_app_s_and_the_status_the_error_s(mpm: Mpm) {
 
 /// The page's own path is rewritten in its folder: what was said of the first redirect is there with one REDIRECT_ more.
 fn a_page_for_an_error_behind_a_redirect(mpm: Mpm) {
-    let pages = Pages::start(mpm, |app| {
+    let pages = start(mpm, |app| {
         format!(
             "<Location /e/{app}>\nRequire all denied\nErrorDocument 403 /again/{app}\n</Location>\n\
              Action again-{app} /cgi-bin/{app}/page virtual\n\
              <Location /again/{app}>\nRequire all granted\nSetHandler again-{app}\n</Location>\n"
         )
     });
-    for (app, _) in APPS {
+    for (app, _) in KINDS {
         for body in bodies() {
             let method = if body.is_none() { "GET" } else { "POST" };
-            let reply = pages.ask(method, &format!("/e/{app}"), body.as_deref());
+            let reply = ask(&pages, method, &format!("/e/{app}"), body.as_deref());
             assert_eq!(reply.status(), 403, "{app}: {}", reply.text());
             assert!(
                 reply.text().starts_with("GET 0 403 0\n"),
@@ -247,7 +162,7 @@ fn a_page_for_an_error_behind_a_redirect(mpm: Mpm) {
 fn an_error_of_a_server_behind_mod_proxy_scgi(mpm: Mpm) {
     let address = free_address();
     let listener = TcpListener::bind(address).expect("an address can be bound");
-    let pages = Pages::start(mpm, |app| {
+    let pages = start(mpm, |app| {
         let statuses = [500, 502, 503, 504]
             .map(|status| format!("ErrorDocument {status} /cgi-bin/{app}/page?0\n"));
         format!(
@@ -256,7 +171,7 @@ fn an_error_of_a_server_behind_mod_proxy_scgi(mpm: Mpm) {
             statuses.concat()
         )
     });
-    for (app, _) in APPS {
+    for (app, _) in KINDS {
         for body in bodies() {
             let method = if body.is_none() { "GET" } else { "POST" };
             let one = listener.try_clone().expect("a socket can be cloned");
@@ -267,7 +182,7 @@ fn an_error_of_a_server_behind_mod_proxy_scgi(mpm: Mpm) {
                     .expect("a header can be read");
                 assert!(count > 0);
             });
-            let reply = pages.ask(method, &format!("/e/{app}"), body.as_deref());
+            let reply = ask(&pages, method, &format!("/e/{app}"), body.as_deref());
             serve.join().expect("a server serves");
             let status = reply.status();
             assert!((500..505).contains(&status), "{app} {status}");
@@ -277,17 +192,22 @@ fn an_error_of_a_server_behind_mod_proxy_scgi(mpm: Mpm) {
 }
 
 fn other_redirects_keep_their_body(mpm: Mpm) {
-    let pages = Pages::start(mpm, |app| {
+    let pages = start(mpm, |app| {
         format!(
             "Action act-{app} /cgi-bin/{app}/page virtual\n\
              <Location /act/{app}>\nSetHandler act-{app}\n</Location>\n\
              RewriteEngine On\nRewriteRule ^/rewritten/{app}$ /cgi-bin/{app}/page [PT,L]\n"
         )
     });
-    for (app, _) in APPS {
+    for (app, _) in KINDS {
         for path in ["act", "rewritten"] {
             for size in [5, 200_000] {
-                let reply = pages.ask("POST", &format!("/{path}/{app}"), Some(&vec![b'x'; size]));
+                let reply = ask(
+                    &pages,
+                    "POST",
+                    &format!("/{path}/{app}"),
+                    Some(&vec![b'x'; size]),
+                );
                 let expected = format!(
                     "POST {size} {} {size}\n",
                     if path == "act" { "200" } else { "None" }
@@ -301,30 +221,28 @@ fn other_redirects_keep_their_body(mpm: Mpm) {
 /// The page is at a daemon that Apache asks by SCGI, by a path and by TCP.
 fn a_page_by_mod_proxy_scgi(mpm: Mpm) {
     let address = free_address();
-    let pages = Pages::start(mpm, |app| {
+    let pages = start(mpm, |app| {
         if app != "wsgi-stay" {
             return String::new();
         }
+        let proxy = Kinds::proxy("/page", address);
         format!(
-            "ProxyPass /page/tcp scgi://{address} disablereuse=on retry=0\n\
-             ProxyPass /page/path unix:../tmp/listens|scgi://localhost disablereuse=on retry=0\n\
-             <LocationMatch ^/e/(tcp|path)/403>\nRequire all denied\n</LocationMatch>\n\
+            "{proxy}<LocationMatch ^/e/(tcp|path)/403>\nRequire all denied\n</LocationMatch>\n\
              <Location /e/tcp>\nErrorDocument 403 /page/tcp?500000\nErrorDocument 404 /page/tcp?500000\n</Location>\n\
              <Location /e/path>\nErrorDocument 403 /page/path?500000\nErrorDocument 404 /page/path?500000\n</Location>\n"
         )
     });
-    let at = pages.site.dir.path().display().to_string();
-    let listen = format!("listen = {at}/tmp/listens {address}\nmode = daemon\n");
-    pages
-        .site
-        .dir
-        .app_file("app", &format!("wsgi = pages:application\n{listen}"));
-    pages.site.dir.polycgi(&["start"]).success();
+    pages.listen(address);
     for way in ["tcp", "path"] {
         for status in [403, 404] {
             for body in bodies() {
                 let method = if body.is_none() { "GET" } else { "POST" };
-                let reply = pages.ask(method, &format!("/e/{way}/{status}"), body.as_deref());
+                let reply = ask(
+                    &pages,
+                    method,
+                    &format!("/e/{way}/{status}"),
+                    body.as_deref(),
+                );
                 // A stranger's REDIRECT_STATUS is not for the app.
                 let said = if way == "tcp" {
                     "None".to_owned()

@@ -1,6 +1,26 @@
 //! The integration tests: real web servers, real clients, the installed binary. This file knows only what there is.
 //!
-//! `make test` installs into a PREFIX of its own, names it in POLYCGI_PREFIX and runs them.
+//! `make test` installs into a PREFIX of its own, names it in POLYCGI_PREFIX and runs them; `make test T=WORD` does so
+//! for those whose path (`FILE::NAME`) holds the word.
+//!
+//! # To write one
+//! A file here is about one thing, which its first line says, and is named below; what several tests need goes to
+//! [`util`], whose first lines say which type does what. A function is a sentence that holds when the test passes.
+//!
+//! ```ignore
+//! //! What an app file without a final newline does.
+//! use super::util::{Mpm, Site, under_both};
+//!
+//! under_both!(the_last_line_counts);
+//!
+//! fn the_last_line_counts(mpm: Mpm) {
+//!     let site = Site::configured(mpm, 16, "wsgi = testapp:application\nmode = daemon");
+//!     assert_eq!(site.get("/status/200").ok(), "status 200\n");
+//! }
+//! ```
+//!
+//! The applications are in tests/apps: routes of `testapp` that are right, of `faultapp` and `cgiapp` that go wrong or
+//! wait. Each test must also be shown to fail: break what it is about, and see it.
 #![cfg(test)]
 
 mod apache;

@@ -1,4 +1,38 @@
 //! What the tests stand on: directories, servers, clients and deadlines. It knows nothing of what is tested.
+//!
+//! # What starts what
+//! | type | starts |
+//! | --- | --- |
+//! | [`Dir`] | nothing: a directory for the test, with `cgi-bin`, `apps`, `run` and `tmp`; [`Dir::app_file`] puts an app there |
+//! | [`Site`] | Apache of either kind, and an app in its `cgi-bin`: what most tests begin with |
+//! | [`Hosted`] | the same behind any [`WebServer`], by CGI or by SCGI |
+//! | [`Configured`] | a web server with nothing but an operator's own text as its configuration |
+//! | [`kinds::Kinds`] | Apache, and one page by every kind of app in every way |
+//! | [`Served`] | no web server: a daemon whose clients are fronts and plain SCGI clients of the test's own |
+//! | [`cgi::front`] | a command that is run as a web server would run it; [`run`] it, or hold it by [`Running`] or [`Piped`] |
+//! | [`scgi::ScgiClient`] | a plain SCGI client of the daemon |
+//! | [`Conversation`] | one HTTP request, whose response can be read piece by piece; [`slow::Slow`] and [`Chunked`] send otherwise |
+//! | [`Load`] | threads of clients that ask beside what the test does |
+//! | [`refused::Host`] | programs whose system calls the kernel refuses, as a full or a hardened host does |
+//! | [`world::World`] | a `/tmp` and a `/run` of the test's own, for what root does; [`suexec::Suexec`] users of its own |
+//!
+//! # What waits
+//! Every wait has a [`Deadline`], which is longer on a busy machine, and waits for an event: a descriptor
+//! ([`Deadline::readable`]), a process's end ([`Deadline::ended`]), a change in a folder ([`Watch`]). None sleeps. An
+//! application says at a [`Gate`] that it has come, and waits there until the test opens it. `until_status_has`,
+//! `until_logged` and the like ask again until it is so. Time-outs of polycgi that a test lets pass are written
+//! `SECOND` in the app file, which is more than a second on a busy machine.
+//!
+//! # What is cleaned, and what fails
+//! Dropping `Site` or `Hosted` stops the web server: a line in its error log fails the test, unless the test has read
+//! the log (`log`, `logged`). Dropping [`Dir`] asks the daemons to leave and removes the directory: a process, a
+//! socket or a temporary file that is left fails the test. tests/it/harness.rs shows that. Fields are dropped in
+//! their order, so the directory is the last one.
+//!
+//! # As whom
+//! As root, servers, apps and commands run as www-data ([`as_user`]), otherwise as the user who runs the tests; with
+//! `PATH`, `LANG` and nothing else in their environment. What needs root, or another user, says [`not_tested`] where it
+//! can't have that.
 
 mod apache;
 mod busybox;
@@ -12,6 +46,7 @@ mod fcgiwrap;
 mod gate;
 mod hosted;
 mod http;
+pub(crate) mod kinds;
 mod lighttpd;
 mod load;
 pub(crate) mod nginx;
