@@ -25,7 +25,7 @@ fn the_same_answer_by_every_road() {
             panic!("{wrong}\n{request:#?}");
         }
     }
-    assert_eq!(table.unseen(), [""; 0], "rows that no request needs");
+    assert_eq!(table.unneeded(), [""; 0], "rows that no request needs");
     let result = TestRunner::new(config()).run(&request(), |request| {
         compare(&roads, &table, &request).map_err(TestCaseError::fail)
     });

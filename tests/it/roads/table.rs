@@ -1,7 +1,6 @@
 //! The checked-in table of what may differ, and why: each row must be seen, and what is seen must have a row.
 
-use std::cell::Cell;
-
+use super::super::util::golden::{self, Row};
 use super::account::Difference;
 
 /// tests/golden/environ.txt
@@ -9,17 +8,7 @@ const TABLE: &str = include_str!("../../golden/environ.txt");
 
 /// The rows, and which of them were needed.
 #[derive(Debug)]
-pub(super) struct Table(Vec<Row>);
-
-#[derive(Debug)]
-struct Row {
-    line: usize,
-    /// Which comparison it is about.
-    road: &'static str,
-    name: &'static str,
-    what: What,
-    was_seen: Cell<bool>,
-}
+pub(super) struct Table(Vec<Row<What>>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum What {
@@ -56,32 +45,8 @@ impl Table {
 
     #[track_caller]
     fn parse(text: &'static str) -> Self {
-        let lines = text.lines().enumerate();
-        let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-        let rows = lines.map(|(number, line)| {
-            let mut words = line.split_whitespace();
-            let mut word = || words.next().unwrap_or_default();
-            let (road, name, what) = (word(), word(), word());
-            let what = What::parse(what).unwrap_or_else(|| {
-                panic!(
-                    "line {}: ROAD NAME absent|added|other|refused-STATUS|varies, and why: {line}",
-                    number + 1
-                )
-            });
-            assert!(
-                words.next().is_some(),
-                "line {} says no reason: {line}",
-                number + 1
-            );
-            Row {
-                line: number + 1,
-                road,
-                name,
-                what,
-                was_seen: Cell::new(false),
-            }
-        });
-        Self(rows.collect())
+        let forms = "absent|added|other|refused-STATUS|varies";
+        Self(golden::rows(text, forms, What::parse))
     }
 
     /// The names whose values are not compared on any road.
@@ -96,7 +61,7 @@ impl Table {
             .0
             .iter()
             .filter(|row| row.what == What::Varies && row.name == name);
-        rows.for_each(|row| row.was_seen.set(true));
+        rows.for_each(|row| row.note_needed());
     }
 
     /// The status with which a request of one of these kinds is refused on that road.
@@ -107,7 +72,7 @@ impl Table {
             .filter(|row| row.road == road && kinds.contains(&row.name));
         rows.find_map(|row| match row.what {
             What::Refused(status) => {
-                row.was_seen.set(true);
+                row.note_needed();
                 Some(status)
             }
             _ => None,
@@ -122,25 +87,18 @@ impl Table {
                 (None, _) => What::Added,
                 (Some(_), Some(_)) => What::Other,
             };
-            let is_it = |row: &&Row| {
+            let is_it = |row: &&Row<What>| {
                 roads.contains(&row.road) && row.name == difference.name && row.what == what
             };
             let row = self.0.iter().find(is_it);
-            row.inspect(|row| row.was_seen.set(true)).is_none()
+            row.inspect(|row| row.note_needed()).is_none()
         };
         differences.into_iter().filter(is_unknown).collect()
     }
 
     /// The rows that nothing needed.
-    pub(super) fn unseen(&self) -> Vec<String> {
-        let rows = self.0.iter().filter(|row| !row.was_seen.get());
-        rows.map(|row| {
-            format!(
-                "line {}: {} {} {:?}",
-                row.line, row.road, row.name, row.what
-            )
-        })
-        .collect()
+    pub(super) fn unneeded(&self) -> Vec<String> {
+        golden::unneeded(&self.0)
     }
 }
 
@@ -192,14 +150,8 @@ mod tests {
         assert_eq!(table.refused("nginx", &["request.even", "B"]), None);
         assert_eq!(table.refused("lighttpd", &["request.odd"]), None);
         assert_eq!(
-            table.unseen(),
+            table.unneeded(),
             ["line 3: nginx environ.A Other", "line 5: nginx C Added"]
         );
-    }
-
-    #[test]
-    #[should_panic(expected = "says no reason")]
-    fn a_row_without_a_reason_is_none() {
-        Table::parse("nginx A other\n");
     }
 }

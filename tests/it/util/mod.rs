@@ -44,6 +44,7 @@ mod deadline;
 mod dir;
 mod fcgiwrap;
 mod gate;
+pub(crate) mod golden;
 mod hosted;
 mod http;
 pub(crate) mod kinds;
