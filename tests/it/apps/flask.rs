@@ -3,7 +3,7 @@
 use super::super::util::served::noise;
 use super::super::util::{Mpm, Site, Way, digest};
 use super::browser::Browser;
-use super::{everywhere, post_chunked, second_piece_waits, served_by, site};
+use super::{everywhere, reads_bodies, second_piece_waits, served_by, site};
 
 everywhere!(form_and_session bodies pages);
 
@@ -17,7 +17,7 @@ fn form_and_session(mpm: Mpm, way: Way) {
     served_by(&site, way);
 }
 
-/// What somebody does with the form.
+/// What a person does with the form.
 #[track_caller]
 pub(super) fn session(site: &Site) {
     let mut alice = Browser::new(site);
@@ -47,16 +47,7 @@ fn bodies(mpm: Mpm, way: Way) {
 /// ends.
 #[track_caller]
 pub(super) fn bodies_of_all_kinds(site: &Site) {
-    for size in [0, 3, 1_000_000] {
-        let body = noise(size);
-        let expected = format!("{} {size}\n", digest(&body));
-        assert_eq!(
-            site.send("POST", "/digest", &[], Some(&body)).ok(),
-            expected
-        );
-        let got = post_chunked(site, "/digest", &body);
-        assert_eq!(String::from_utf8_lossy(&got), expected);
-    }
+    reads_bodies(site);
     let json = [("Content-Type", "application/json")];
     let reply = site.send("PUT", "/json", &json, Some(br#"{"a": [1, "\u00e9"]}"#));
     assert_eq!(reply.ok(), "{\"got\":{\"a\":[1,\"\\u00e9\"]}}\n");

@@ -1,4 +1,4 @@
-//! Applications as people have them, through Apache: those that nobody here wrote, and small ones in the languages
+//! Applications as people have them, through Apache: programs of other projects, and small ones in the languages
 //! of the field. Each check is made with both kinds of Apache, and with the app run in each way.
 
 mod browser;
@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::util::program::Program;
-use super::util::{Dir, Mpm, Site, Watch, Way, as_user, run};
+use super::util::served::noise;
+use super::util::{Dir, Mpm, Site, Watch, Way, as_user, digest, run};
 
 /// Makes a test of each check in each of the places.
 macro_rules! everywhere {
@@ -62,7 +63,7 @@ fn put(dir: &Dir, name: &str) -> PathBuf {
     dir.file(&format!("apps/{name}"), &text, mode)
 }
 
-/// It was the daemon that served, or nobody has started one.
+/// The daemon has served, or there is none.
 #[track_caller]
 fn served_by(site: &Site, way: Way) {
     match way {
@@ -92,6 +93,21 @@ fn post_chunked(site: &Site, target: &str, body: &[u8]) -> Vec<u8> {
     let output = run(&mut curl, body);
     assert!(output.status.success(), "{}", output.stderr);
     output.stdout
+}
+
+/// The app has all of a body, with a length and without one.
+#[track_caller]
+fn reads_bodies(site: &Site) {
+    for size in [0, 3, 1_000_000] {
+        let body = noise(size);
+        let expected = format!("{} {size}\n", digest(&body));
+        assert_eq!(
+            site.send("POST", "/digest", &[], Some(&body)).ok(),
+            expected
+        );
+        let got = post_chunked(site, "/digest", &body);
+        assert_eq!(String::from_utf8_lossy(&got), expected);
+    }
 }
 
 /// Starts an app's server that polycgi only connects to, and waits until it has printed that text. It is to end before

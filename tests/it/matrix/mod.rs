@@ -8,7 +8,7 @@ mod requests;
 mod responses;
 mod subrequests;
 
-use crate::util::{Deadline, Hosted, Watch, WebServer};
+use crate::util::{Hosted, WebServer};
 
 /// Makes a test of each check on each web server, in each way that it has.
 macro_rules! on_all {
@@ -39,6 +39,16 @@ macro_rules! on_all {
 }
 use on_all;
 
+/// What a web server itself answers for a plain CGI that ends before it has answered.
+#[track_caller]
+fn assert_plain_crash(site: &Hosted, server: WebServer) {
+    let expected = match server {
+        WebServer::NginxCgi => 502,
+        _ => 500,
+    };
+    assert_eq!(site.get("/crash").status(), expected);
+}
+
 /// The log in which an app's words are, once this one is among them.
 #[track_caller]
 fn app_log(site: &mut Hosted, server: WebServer, word: &str) -> String {
@@ -46,12 +56,6 @@ fn app_log(site: &mut Hosted, server: WebServer, word: &str) -> String {
         site.logged(word);
         return site.log();
     }
-    let mut watch = Watch::on(&site.dir.place());
-    let logged = watch.until(Deadline::soon(), || site.dir.daemon_log().contains(word));
-    assert!(
-        logged,
-        "not in the log: {word}; but:\n{}",
-        site.dir.daemon_log()
-    );
+    site.dir.until_logged(word);
     site.dir.daemon_log()
 }

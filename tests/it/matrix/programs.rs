@@ -1,7 +1,7 @@
 //! CGI programs that know nothing of polycgi: the routes by the standard library's own handler, and a shell script
 //! that writes what no library would.
 
-use super::{app_log, on_all};
+use super::{app_log, assert_plain_crash, on_all};
 use crate::util::served::{assert_same, blocks, noise};
 use crate::util::{Dir, Hosted, Mode, WebServer, digest};
 
@@ -76,15 +76,7 @@ fn crash(server: WebServer, mode: Mode) {
         assert_eq!(reply.field("Cache-Control"), Some("no-store"));
         assert_eq!(site.get("/status/200").ok(), "status 200\n");
     } else if server != WebServer::BusyboxCgi {
-        let status = site.get("/crash").status();
-        assert_eq!(
-            status,
-            if server == WebServer::NginxCgi {
-                502
-            } else {
-                500
-            }
-        );
+        assert_plain_crash(&site, server);
     }
     site.log();
 }

@@ -1,6 +1,6 @@
 //! Responses: how they come, how they end, and what is logged beside them.
 
-use super::{app_log, on_all};
+use super::{app_log, assert_plain_crash, on_all};
 use crate::util::served::{assert_same, blocks};
 use crate::util::{Hosted, Mode, WebServer, as_user, run};
 
@@ -126,15 +126,7 @@ fn crash(server: WebServer, mode: Mode) {
     let mut site = Hosted::start(server, mode);
     if mode == Mode::Cgi {
         if server != WebServer::BusyboxCgi {
-            let status = site.get("/crash").status();
-            assert_eq!(
-                status,
-                if server == WebServer::NginxCgi {
-                    502
-                } else {
-                    500
-                }
-            );
+            assert_plain_crash(&site, server);
         }
         site.log();
         return;

@@ -121,6 +121,37 @@ impl Hosted {
         assert_eq!(response.piece(), None);
     }
 
+    /// A GET of the test application, and a HEAD: the same but for the message-body.
+    #[track_caller]
+    pub(crate) fn get_and_head(&self) {
+        let get = self.get("/status/200");
+        assert_eq!(get.ok(), "status 200\n");
+        assert_eq!(get.field("Content-Type"), Some("text/plain; charset=utf-8"));
+        let head = self.send("HEAD", "/status/200", &[], None);
+        assert_eq!(head.status(), 200);
+        assert_eq!(head.body, b"");
+        assert_eq!(head.field("Content-Type"), get.field("Content-Type"));
+    }
+
+    /// A page of ours with status 500, for a browser and for a program; none of these words of the reason is in it.
+    #[track_caller]
+    pub(crate) fn is_a_500_without(&self, reason: &[&str]) {
+        for (accept, media_type) in [("text/html", "text/html"), ("*/*", "text/plain")] {
+            let reply = self.send("GET", "/hello", &[("Accept", accept)], None);
+            assert_eq!(reply.status(), 500, "{}", reply.text());
+            let shown = reply.field("Content-Type").unwrap_or_default();
+            assert!(shown.starts_with(media_type), "{shown} for {accept}");
+            assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+            for word in reason {
+                assert!(
+                    !reply.text().contains(word),
+                    "the client sees the reason: {}",
+                    reply.text()
+                );
+            }
+        }
+    }
+
     /// Waits until the error log has that text, which the test expects.
     #[track_caller]
     pub(crate) fn logged(&mut self, text: &str) {
