@@ -1,5 +1,5 @@
 //! Which app this is, by the file that the web server has run: a script, or a symlink to this program. Finds what the
-//! normal front would, with the same words.
+//! normal front would find; refuses to read the file.
 
 use nix::libc::AT_SYMLINK_NOFOLLOW;
 use polycgi::bounded::Bytes;
@@ -12,7 +12,7 @@ use super::stack::{Stack, text};
 /// The path of a configuration file, with its NUL. Longer ones are for the normal front.
 type ConfigPath = Bytes<112>;
 
-/// What its place is called.
+/// The name of the app's place.
 #[inline(always)]
 pub(super) fn id(stack: &Stack, block: &Block) -> Option<AppId> {
     // SAFETY: the kernel has put a string there.
@@ -26,7 +26,8 @@ pub(super) fn id(stack: &Stack, block: &Block) -> Option<AppId> {
 /// A script is its own configuration.
 #[inline(always)]
 fn id_of_script(path: *mut u8) -> Option<AppId> {
-    // SAFETY: the kernel's string, on a stack that is ours to write. No slice of it is kept while a byte of it is away.
+    // SAFETY: the kernel's string, on a stack that we may write. No slice of it is kept while one of its bytes is a
+    // NUL.
     unsafe {
         let name = path.add(naming::split(text(path)).0.len());
         let folder = if name == path {
@@ -34,7 +35,7 @@ fn id_of_script(path: *mut u8) -> Option<AppId> {
             here.append(b".\0");
             calls::status(here.as_slice().as_ptr(), 0)?
         } else {
-            // In place of the name's first byte, a NUL ends the folder.
+            // A NUL in the place of the name's first byte ends the path of the folder.
             let first = name.replace(0);
             let status = calls::status(path, 0);
             name.write(first);
@@ -47,7 +48,7 @@ fn id_of_script(path: *mut u8) -> Option<AppId> {
 /// The configuration of a symlink to this program lies elsewhere.
 #[inline(always)]
 fn id_of_link(path: *const u8, block: &Block) -> Option<AppId> {
-    // SAFETY: the kernel's string, which nobody writes to.
+    // SAFETY: the kernel's string, which is not written to.
     let (_, link) = naming::split(unsafe { text(path) });
     let mut own = Bytes::<15>::new();
     own.append(b"/proc/self/exe\0");
@@ -57,7 +58,7 @@ fn id_of_link(path: *const u8, block: &Block) -> Option<AppId> {
         (calls::status(path, 0)?, own)
     };
     let is_own = target.device == own.device && target.inode == own.inode;
-    // One to a script is a script, and our own names are no app's: the normal front knows what to say.
+    // A link to a script is for the normal front, and so is a link that is called like one of our own programs.
     if !is_own || naming::is_own_name(link) {
         return None;
     }

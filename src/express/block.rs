@@ -1,5 +1,5 @@
-//! The environment block as an SCGI header: sealed, it is one but for its beginning and its end. Knows names, and which
-//! of them are not for the hot path; what they mean is not asked.
+//! The environment block as an SCGI header: sealed, it is one except for its beginning and its end. Knows names, and
+//! which of them are not for the hot path; not what they mean.
 
 use std::mem::MaybeUninit;
 
@@ -12,7 +12,7 @@ use super::stack::{Stack, text};
 const CONTENT_LENGTH: Word = Word::new("CONTENT_LENGTH");
 const HOME: Word = Word::new("HOME");
 const GATEWAY_INTERFACE: Word = Word::new("GATEWAY_INTERFACE");
-/// One is dropped, and what only we say is not said twice: the normal front sees to it.
+/// A block with one of these is for the normal front: HTTP_PROXY must be dropped, and the others may not come twice.
 const NOT_HERE: [Word; 3] = [HTTP_PROXY, Word::new("SCGI"), Word::new(handoff::VARIABLE)];
 
 /// The most variables. A web server sends 20 to 50, and takes some 100 fields from a client. More are for the normal
@@ -43,12 +43,12 @@ struct Pair {
     value: *const u8,
 }
 
-/// Which names came before: by their hashes (FNV-1a). Two names that share one are taken for the same, and the normal
-/// front looks closer.
+/// The names that came before, by their hashes (FNV-1a). Two names with the same hash are taken for the same, and the
+/// block is left to the normal front.
 struct Seen([MaybeUninit<u32>; MOST]);
 
 impl Block {
-    /// Seals the block, if this is a request and one for the hot path.
+    /// Seals the block if this is a request for the hot path.
     #[inline(always)]
     pub(super) fn seal(stack: &Stack) -> Option<Block> {
         let mut block = Block {
@@ -79,16 +79,16 @@ impl Block {
         Some(block)
     }
 
-    /// Seals one more variable; `false` where it is not for the hot path, and it is left as it is.
+    /// Seals one more variable. `false`: it is not for the hot path, and is left as it is.
     ///
     /// # Safety
-    /// `variable` is a string, ends in NUL, and nobody else reads or writes it meanwhile.
+    /// `variable` is a string that ends in NUL, and nothing else reads or writes it meanwhile.
     #[inline(always)]
     unsafe fn seal_next(&mut self, variable: *mut u8, seen: &mut Seen) -> bool {
         if self.sealed > 0 {
             // SAFETY: the value before ends in a NUL at least.
             let follows = variable.cast_const() > self.last && unsafe { *variable.sub(1) } == 0;
-            // No kernel of today's lays them out otherwise.
+            // No kernel of today lays them out otherwise.
             if !follows {
                 return false;
             }
@@ -110,7 +110,7 @@ impl Block {
             return false;
         }
         let (mut is_home, mut is_length) = (false, false);
-        // Those that matter here are short.
+        // The names that matter here are short.
         if let Some(name) = Word::read(name) {
             if NOT_HERE.iter().any(|word| name.is(word)) {
                 return false;
@@ -136,7 +136,7 @@ impl Block {
         true
     }
 
-    /// Whether it is, and CONTENT_LENGTH a number that the hot path takes.
+    /// Whether the block is short, and CONTENT_LENGTH a number that the hot path takes.
     #[inline(always)]
     fn is_short(&self) -> bool {
         let Parts { length, around } = self.parts();
@@ -145,11 +145,11 @@ impl Block {
             && around[0].len() + around[1].len() <= LONGEST
     }
 
-    /// What it consists of, when there is a variable in it.
+    /// The parts of a block that has a variable in it.
     #[inline(always)]
     pub(super) fn parts(&self) -> Parts<'_> {
-        // SAFETY: the variables lie one behind the other, from the first to the NUL of the last. Nobody writes to them
-        // as long as this is borrowed.
+        // SAFETY: the variables lie one behind the other, from the first to the NUL of the last. They are not written
+        // to as long as this is borrowed.
         unsafe {
             let start = (*self.environ).cast_const();
             let end = behind(text(self.last));
@@ -167,7 +167,7 @@ impl Block {
     /// The value of HOME, if it has one.
     #[inline(always)]
     pub(super) fn home(&self) -> Option<&[u8]> {
-        // SAFETY: a value ends in NUL, and nobody writes to it as long as this is borrowed.
+        // SAFETY: a value ends in NUL, and is not written to as long as this is borrowed.
         let home = unsafe { text(self.home?) };
         (!home.is_empty()).then_some(home)
     }
@@ -198,7 +198,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Seen {
-    /// Whether no name of this hash is among the first `count`; then it is the next.
+    /// Adds the hash at `count`, unless it is one of those before it. `false`: it is, or there is no room.
     #[inline(always)]
     fn add(&mut self, count: usize, hash: u32) -> bool {
         for before in self.0.iter().take(count) {
@@ -217,10 +217,10 @@ impl Seen {
     }
 }
 
-/// Behind the NUL of a string.
+/// The address behind the NUL of a string.
 ///
 /// # Safety
-/// It has one.
+/// The string has one.
 #[inline(always)]
 unsafe fn behind(string: &[u8]) -> *const u8 {
     // SAFETY: so the caller says.

@@ -1,4 +1,5 @@
-//! The system calls of the hot path, made directly: syscall(2) has how. Knows numbers and registers.
+//! The system calls of the hot path, made directly as syscall(2) describes. Knows numbers and registers, and nothing of
+//! requests.
 
 use std::arch::asm;
 use std::mem::{MaybeUninit, size_of};
@@ -10,10 +11,10 @@ use polycgi::naming::{self, SocketPath};
 
 use super::stack::text;
 
-/// A number and up to six arguments; what the kernel answers, where -4095 to -1 are errno, negated.
+/// Makes the system call of this number, with up to six arguments; its result, where -4095 to -1 are errno, negated.
 ///
 /// # Safety
-/// As the call's.
+/// As for the call.
 #[inline(always)]
 unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
     let [one, two, three, four, five, six] = arguments;
@@ -45,7 +46,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// What the hot path asks of a file. Not all that stat(2) tells: a copy of that would be a call of memcpy.
+/// What the hot path needs to know of a file. Not all of stat(2): a copy of that would be a call of memcpy.
 #[derive(Clone, Copy)]
 pub(super) struct Status {
     pub(super) kind: Kind,
@@ -90,7 +91,7 @@ pub(super) fn socket() -> RawFd {
     (unsafe { call(libc::SYS_socket, arguments) }) as RawFd
 }
 
-/// Whether somebody listens there, and has room for one more.
+/// Connects to a socket. `false`: no process listens there, or its backlog is full.
 #[inline(always)]
 pub(super) fn connect(socket: RawFd, path: &SocketPath) -> bool {
     let mut address = libc::sockaddr_un {
@@ -135,7 +136,7 @@ pub(super) fn is_bound_to(socket: RawFd, of_app: &[u8]) -> bool {
         sun_family: libc::AF_UNSPEC as libc::sa_family_t,
         sun_path: [0; 108],
     };
-    // One byte less: there is a NUL behind the path, whoever has bound it.
+    // One byte less, so that there is a NUL behind any path.
     let mut size = (size_of::<libc::sockaddr_un>() - 1) as libc::socklen_t;
     let (at, into) = (&raw mut size as usize, &raw mut address as usize);
     // SAFETY: there is room for as much as `size` says, and a NUL at the end of the path.
@@ -213,7 +214,7 @@ pub(super) fn set_blocking(socket: RawFd) {
     unsafe { call(libc::SYS_fcntl, arguments) };
 }
 
-/// A receive() that waits longer ends with what it has by then; 0 is for ever. Whether that can be.
+/// A receive() that waits longer than this ends with what it has by then; 0 is for ever. `false`: that can't be set.
 #[inline(always)]
 pub(super) fn set_patience(socket: RawFd, seconds: u64) -> bool {
     let patience = libc::timeval {
@@ -232,7 +233,8 @@ pub(super) fn set_patience(socket: RawFd, seconds: u64) -> bool {
     unsafe { call(libc::SYS_setsockopt, arguments) == 0 }
 }
 
-/// Fills `buffer`, or ends at the end, or when patience does; how many bytes came, or errno, negated.
+/// Receives until `buffer` is full, the connection ends or the patience is over; how many bytes came, or errno,
+/// negated.
 #[inline(always)]
 pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> isize {
     let into = buffer.as_mut_ptr() as usize;
@@ -242,14 +244,14 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> isize {
     unsafe { call(libc::SYS_recvfrom, arguments) }
 }
 
-/// Whatever it is.
+/// Closes a descriptor, if it is one.
 #[inline(always)]
 pub(super) fn close(fd: RawFd) {
     // SAFETY: only this room knows the descriptor.
     unsafe { call(libc::SYS_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
-/// The end of this process: status 0.
+/// Ends this process with status 0.
 #[inline(always)]
 pub(super) fn exit() -> ! {
     // SAFETY: it takes a number, and does not return.

@@ -1,5 +1,5 @@
-//! The request given away: the sealed block and our descriptors to the daemon, and the wait for its word. Returns where
-//! the normal front is to go on; [`polycgi::handoff`] has the words, and why they come when they do.
+//! Gives the request to the daemon: sends the sealed block and our descriptors, and waits for the answer. Returns if
+//! the normal front is to go on. [`polycgi::handoff`] has the meaning of the answer's bytes, and their order.
 
 use std::os::fd::RawFd;
 
@@ -11,27 +11,27 @@ use polycgi::naming::{self, AppId, Base};
 use super::block::Block;
 use super::calls;
 
-/// The process ends here, if the daemon takes the request to its end.
+/// Ends the process if the daemon has taken the request and needs us no more.
 #[inline(always)]
 pub(super) fn hand_over(block: &mut Block, app: &AppId, uid: u32) {
     let socket = calls::socket();
-    // Below that: one of our three is closed, and the normal front puts something in its place.
+    // A lower number means that one of 0 to 2 was closed: the normal front opens something in its place.
     if socket > 2 && reach(socket, app, uid) && send(socket, block) {
-        // Whoever looks at us in /proc while we wait finds our environment as it was.
+        // While we wait, /proc shows our environment as it was.
         block.unseal();
         return wait(socket);
     }
-    // No number that could not be opened is one of ours.
+    // If socket() has failed, this is no descriptor, and nothing is closed.
     calls::close(socket);
 }
 
-/// Whether the app's daemon is there, and has room for one more.
+/// Connects to the app's daemon. `false`: it is not there, or has no room for one more.
 #[inline(always)]
 fn reach(socket: RawFd, app: &AppId, uid: u32) -> bool {
     for base in Base::ALL {
         let path = base.socket(uid, app);
         if calls::connect(socket, &path) {
-            // Somebody else's is a squat, and so is a link of theirs to another app's.
+            // A socket of another user is a squat, and so is another user's link to another app's socket.
             return calls::peer_uid(socket) == Some(uid)
                 && calls::is_bound_to(socket, naming::of_app(path.as_slice()));
         }
@@ -39,7 +39,7 @@ fn reach(socket: RawFd, app: &AppId, uid: u32) -> bool {
     false
 }
 
-/// Whether all of it went. Of a header that was cut the daemon makes nothing.
+/// Sends the request. `false`: not all of it went, and the daemon ignores a header that was cut.
 #[inline(always)]
 fn send(socket: RawFd, block: &Block) -> bool {
     let parts = block.parts();
@@ -55,16 +55,16 @@ fn send(socket: RawFd, block: &Block) -> bool {
     calls::send(socket, parts) == size as isize
 }
 
-/// One receive in the usual case: it ends with the last byte.
+/// In the usual case one receive, which ends with the last byte.
 #[inline(always)]
 fn wait(socket: RawFd) {
-    // While we wait, a web server that wants us gone shall not have to wait as well.
+    // So that the web server can end us with a signal while we wait.
     calls::unblock_signals();
     calls::set_blocking(socket);
     let mut said = [0; ACK_LEN];
     let mut count = 0;
     if !calls::set_patience(socket, PATIENCE.as_secs()) {
-        // Without it a stuck daemon would keep the request.
+        // Without a time limit a stuck daemon would keep the request.
         return polycgi::front::leave(socket, said, count);
     }
     while let Some(rest) = said.get_mut(count..) {
@@ -74,12 +74,12 @@ fn wait(socket: RawFd) {
         }
         match Ack::read(said.get(..count).unwrap_or_default()) {
             Ack::Done => calls::exit(),
-            // It answers in time; from here on it may take as long as it likes.
+            // It has answered in time; from here on there is no time limit.
             Ack::Queued | Ack::Taken if more > 0 => {
                 calls::set_patience(socket, 0);
             }
             _ if more == -(EINTR as isize) => {}
-            // Too late, gone, or in need of us as a relay.
+            // The daemon is too late or gone, or wants us to copy.
             _ => break,
         }
     }

@@ -12,14 +12,14 @@ const AT_NULL: usize = 0;
 const AT_EUID: usize = 12;
 const AT_EXECFN: usize = 31;
 
-/// Where things are.
+/// What the hot path takes from the stack.
 pub(super) struct Stack {
     argv0: *const u8,
     /// The pointers to the variables, up to a NULL.
     pub(super) environ: *const *mut u8,
     /// The path that was given to execve(2).
     pub(super) exec_name: *mut u8,
-    /// The effective one.
+    /// The effective uid.
     pub(super) uid: u32,
 }
 
@@ -62,7 +62,7 @@ impl Stack {
     /// Whether the applet that a web server means is the front.
     #[inline(always)]
     pub(super) fn is_front(&self) -> bool {
-        // SAFETY: an argument ends in NUL, and nobody writes to it.
+        // SAFETY: an argument ends in NUL, and is not written to.
         let argv0 = unsafe { text(self.argv0) };
         matches!(Applet::under_web_server(argv0), Applet::CgiFront)
     }
@@ -71,7 +71,7 @@ impl Stack {
 /// The bytes up to the NUL.
 ///
 /// # Safety
-/// There is one, and nobody writes to these bytes as long as they are borrowed.
+/// There is a NUL, and these bytes are not written to as long as they are borrowed.
 #[inline(always)]
 pub(super) unsafe fn text<'a>(start: *const u8) -> &'a [u8] {
     // SAFETY: up to the NUL all bytes belong to the string.

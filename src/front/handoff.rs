@@ -1,5 +1,6 @@
-//! Giving the request away: the SCGI header with our own descriptors 0, 1 and 2 beside it, then one wait. The daemon
-//! answers with bytes; see [`crate::handoff`] for the words and why they come when they do.
+//! Gives the request to a daemon: sends the SCGI header with our own descriptors 0, 1 and 2 beside it, then waits once.
+//! The daemon answers with bytes; [`crate::handoff`] has their meaning and order. Knows nothing of how a daemon is
+//! found.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,22 +18,22 @@ use crate::sys::{Errno, fdpass, is, load, process, socket};
 /// What became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Nobody touched it: it can be served another way.
+    /// The daemon has not touched it: it can be served another way.
     NotTaken,
-    /// It is answered, or somebody else answers it: we add nothing.
+    /// It is answered, or another process answers it: we add nothing.
     Served,
-    /// Nobody touched it, and the daemon has not said a word in time: whoever asks it again waits as long.
+    /// The daemon has not touched it, and did not answer in time: another attempt there would wait as long.
     Silent,
 }
 
-/// What a daemon has said, once nothing more is to be waited for.
+/// What a daemon has answered, once there is nothing more to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// It waits for our copying.
+    /// It wants us to copy.
     Relay,
-    /// It had begun to wait for our copying when we took the request back: nobody can serve that any more.
+    /// It wanted us to copy, but we had taken the request back: no process can serve it any more.
     RelayLost,
-    /// Nothing of that kind.
+    /// There is nothing to copy.
     Settled(Outcome),
 }
 
@@ -47,16 +48,16 @@ pub(super) fn forward(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     }
 }
 
-/// Room for a header of the usual limit. It lies in no file, and what is not used of it nowhere.
+/// Room for a header up to the usual limit. A part of it that is not used takes no memory.
 static ROOM: Mutex<[u8; 64 << 10]> = Mutex::new([0; 64 << 10]);
 
-/// The header, put together in `room`, or in `larger` where it is too small. In one piece: to gather it from some 150
-/// places takes the kernel longer.
+/// The header, put together in `room`, or in `larger` if the room is too small. In one piece: the kernel takes longer
+/// to gather it from 150 places.
 fn message<'a>(request: &Request<'_>, room: &'a mut [u8], larger: &'a mut Vec<u8>) -> &'a [u8] {
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
-    // It is a number of 64 bits: what is cut off are zeros.
+    // A number of 64 bits: only zeros are cut off.
     let length = &length[length.len().saturating_sub(handoff::LONGEST_LENGTH)..];
-    // What the opening says is not said again: the environment may hold the names of the wire.
+    // The opening has these names, and the environment may have them too: they must not come twice.
     let first = |name: &[u8]| {
         matches!(name, b"CONTENT_LENGTH" | b"SCGI") || name == handoff::VARIABLE.as_bytes()
     };
@@ -89,7 +90,7 @@ fn message<'a>(request: &Request<'_>, room: &'a mut [u8], larger: &'a mut Vec<u8
     message
 }
 
-/// Does what is left to do for the request.
+/// Does what this process still has to do for the request.
 pub(super) fn act(heard: Heard, connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     match heard {
         Heard::Relay => {
@@ -110,7 +111,7 @@ fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
     let fds = process::standard();
     let socket = connection.as_fd();
     let mut sent = match fdpass::send(socket, message, &fds) {
-        // Too many descriptors in flight for our limit: what the hard one allows, and no copying.
+        // Too many descriptors in flight for our soft limit: tried again with the hard one.
         Err(error) if is(&error, Errno::ETOOMANYREFS) => {
             load::with_most_descriptors(|| fdpass::send(socket, message, &fds))?
         }
@@ -122,7 +123,7 @@ fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
         }
         match socket::send_now(socket, &message[sent..]) {
             Err(error) if is(&error, Errno::EAGAIN) => {}
-            // It has read enough to refuse the rest: the answer is on its way.
+            // The daemon has read enough to refuse the rest: its answer is on its way.
             Err(_) => break,
             Ok(count) => sent += count,
         }
@@ -130,7 +131,7 @@ fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// One receive in the usual case: it ends with the last byte, or by its time-out with what came until then.
+/// In the usual case one receive: it ends with the last byte, or by its time-out with the bytes that came until then.
 fn listen(connection: &OwnedFd) -> Heard {
     if socket::set_receive_timeout(connection.as_fd(), handoff::PATIENCE).is_err() {
         return Heard::Settled(Outcome::NotTaken);
@@ -140,25 +141,25 @@ fn listen(connection: &OwnedFd) -> Heard {
     go_on(connection, said, count)
 }
 
-/// After a first wait that brought the first `count` bytes of `said`.
+/// Goes on after a first receive that brought the first `count` bytes of `said`.
 pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: usize) -> Heard {
     let socket = connection.as_fd();
     if Ack::read(&said[..count]) == Ack::Nothing {
-        // One that is gone is told from one that says nothing.
+        // Is the daemon gone, or only silent?
         match socket::receive_now(socket, &mut said[count..]) {
             Ok(more) if more > 0 => return go_on(connection, said, count + more),
             Err(error) if is(&error, Errno::EAGAIN) => {}
             _ => return Heard::Settled(Outcome::NotTaken),
         }
-        // A daemon that is stopped or stuck: take the request back. What it writes after this fails, so it knows;
-        // what it wrote before, we read now.
+        // The daemon is stopped or stuck: take the request back. What it writes after this fails, so it knows; what it
+        // wrote before, we read now.
         if socket::shut_reading(socket).is_err() {
             return Heard::Settled(Outcome::NotTaken);
         }
         count += socket::receive_now(socket, &mut said[count..]).unwrap_or(0);
         return match Ack::read(&said[..count]) {
             Ack::Taken | Ack::Done => Heard::Settled(Outcome::Served),
-            // It may have begun: it is nobody else's any more.
+            // The app may have begun: no other process may serve the request.
             Ack::Relay => Heard::RelayLost,
             _ => Heard::Settled(Outcome::Silent),
         };
@@ -171,13 +172,13 @@ pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: us
             _ => {}
         }
         if !in_time {
-            // It answers in time; from here on it may take as long as it likes.
+            // It has answered in time; from here on there is no time limit.
             let _ = socket::set_receive_timeout(socket, Duration::ZERO);
             in_time = true;
         }
         match receive(connection, &mut said[count..]) {
             Ok(more) if more > 0 => count += more,
-            // Gone. Untouched, the request is ours again; taken, whoever has it answers, and we add nothing.
+            // The daemon is gone. If the request was taken, the process that has it answers; if not, it is ours again.
             _ if Ack::read(&said[..count]) == Ack::Taken => {
                 return Heard::Settled(Outcome::Served);
             }
@@ -205,19 +206,19 @@ fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
     };
     let relayed = relay::relay(connection.as_fd(), body, client, Limits::default());
     match relayed {
-        // Not sent again: here nobody says when the app begins.
+        // Not sent again: without descriptors the daemon does not say whether the app has begun.
         Ok(relayed) if relayed.response == 0 && relayed.complete => {
             answer(Failure::BadGateway, Some(request), None, None);
         }
-        // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
+        // The answer did not wait for the body: some web servers lose it if the rest is not read.
         Ok(relayed) if relayed.complete => drain_behind(body, relayed),
-        // There is nobody to have a response.
+        // The client is gone.
         _ => {}
     }
     Outcome::Served
 }
 
-/// Reads and throws away what is left of a body, and what may come behind it, within limits.
+/// Reads and discards the rest of a body, and what may come behind it, within limits.
 pub(super) fn drain_behind(body: relay::Body<'_>, relayed: Relayed) {
     let left = match body.may_exceed {
         true => u64::MAX,

@@ -1,6 +1,6 @@
-//! What the hot path leaves us: a connection on which the whole request has been sent, and what came back so far.
-//! There the daemon has not answered in time, or wants us to copy, or is gone: all of that is the normal front's to
-//! finish, and none of it can be done again from the beginning.
+//! What the hot path leaves to the normal front: a connection on which the whole request has been sent, and the bytes
+//! that came back so far. The daemon has not answered in time, or wants us to copy, or is gone. The normal front goes
+//! on from there: the request must not be sent again.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::handoff::ACK_LEN;
 use crate::sys::{process, socket};
 
-/// One connection, packed so that it can be left before there is a C library; 0 is none.
+/// One connection, packed into a number, since there is no C library yet when it is left; 0 is none.
 static LEFT: AtomicU64 = AtomicU64::new(0);
-/// Sets 'one' apart from 'none' in the byte that counts.
+/// This bit of the last byte says that there is a connection.
 const SOME: u8 = 0x80;
 
 /// Leaves a connection on which the request has been sent, and the first `count` bytes of `said` have come.
@@ -29,11 +29,11 @@ pub(super) struct Left {
     pub(super) count: usize,
 }
 
-/// Takes it, if there is something; whatever the socket was set to, its reads wait from now on.
+/// Takes what was left, if anything was. From now on reads of the socket block.
 pub(super) fn take() -> Option<Left> {
     let (connection, said, count) = unpacked(LEFT.swap(0, Ordering::Relaxed))?;
     let connection = process::adopt(connection).ok()?;
-    // It can be told so, as it is ours and open.
+    // This can't fail: the socket is ours and open.
     let _ = socket::set_blocking(std::os::fd::AsFd::as_fd(&connection));
     Some(Left {
         connection,

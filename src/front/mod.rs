@@ -1,6 +1,6 @@
 //! cgi-front: what the web server runs for every request. Gathers the facts, asks the policy, and acts: hands the
-//! request to the daemon, becomes the app as a plain CGI, or says 'try again later'. A failure at any step falls to
-//! the next thing that can still serve the request.
+//! request to the daemon, becomes the app as a plain CGI, or answers 'try again later'. If a step fails, the next way
+//! that can still serve the request is tried. Knows no states and no queue: those are the daemon's.
 
 mod handoff;
 mod left;
@@ -36,10 +36,10 @@ const MOST_FORWARDS: u32 = 2;
 
 /// Serves the request that this process was started for.
 pub fn main() -> Exit {
-    // While we wait for the daemon, a web server that wants us gone shall not have to wait as well.
+    // So that the web server can end us with a signal while we wait for the daemon.
     signal::unblock_all();
     let mut asked = Asked::default();
-    // Before anything else: what the daemon is sent twice, it may do twice.
+    // Before anything else: the request has been sent already, and a daemon that gets it twice may serve it twice.
     let left = left::take().map(|left| {
         asked.count(peer(&left.connection));
         let heard = handoff::go_on(&left.connection, left.said, left.count);
@@ -66,7 +66,7 @@ pub fn main() -> Exit {
     serve_otherwise(request, asked)
 }
 
-/// Where no daemon has taken the request at once. Kept out of `main`, whose room on the stack it would enlarge.
+/// Goes on when no daemon has taken the request at once. Kept out of `main`, whose stack frame it would enlarge.
 #[cold]
 #[inline(never)]
 fn serve_otherwise(request: Request<'static>, asked: Asked) -> Exit {
@@ -86,8 +86,8 @@ fn serve_otherwise(request: Request<'static>, asked: Asked) -> Exit {
     front.serve()
 }
 
-/// Where a daemon answers, nothing else needs to be known: of the app only what its socket is called. On this way
-/// nothing is allocated, nothing is opened but the connection, and nothing of ours is written.
+/// Sends the request to the daemon, if one answers. All that it needs to know of the app is the path of its socket. It
+/// allocates nothing, opens nothing but the connection, and writes to no memory of ours but the stack.
 fn forward_at_once(request: &Request<'_>, asked: &mut Asked) -> Outcome {
     let Some(app) = AppFile::running_id() else {
         return Outcome::NotTaken;
@@ -115,17 +115,18 @@ fn forward_at_once(request: &Request<'_>, asked: &mut Asked) -> Outcome {
 /// The daemons that were asked for this request.
 #[derive(Default)]
 struct Asked {
-    /// How many.
+    /// How many times the request was sent to one.
     forwards: u32,
-    /// The pid of the one that was asked last, unless it was asked again.
+    /// The pid of the daemon that was asked last, unless it was asked twice.
     let_go_by: Option<i32>,
-    /// The pid of the one that did not say a word in time.
+    /// The pid of the daemon that did not answer in time.
     silent: Option<i32>,
 }
 
 impl Asked {
-    /// A daemon that is killed closes its connections a moment before its listener: whoever comes back to it in that
-    /// moment has reached nobody, and may still go to its successor.
+    /// A daemon that is killed closes its connections a moment before its listener. A front that connects to it again
+    /// in that moment has not reached another daemon, so this does not count, and the front may still try the
+    /// successor.
     fn count(&mut self, peer: Option<i32>) {
         if peer.is_some() && peer == self.let_go_by {
             self.let_go_by = None;
@@ -135,7 +136,7 @@ impl Asked {
         }
     }
 
-    /// It is the one that did not say a word in time.
+    /// This connection leads to the daemon that did not answer in time.
     fn is_silent(&self, connection: &OwnedFd) -> bool {
         self.silent.is_some() && peer(connection) == self.silent
     }
@@ -167,7 +168,7 @@ impl Front {
                 if matches!(error, LoadError::Nph(_)) {
                     write_status_line(Failure::Misconfigured);
                 }
-                // The file that would name those who may see the reason can't be read.
+                // Without the reason: the file that says who may see it can't be read.
                 answer(Failure::Misconfigured, Some(&self.request), None, None);
                 Exit::Ok
             }
@@ -182,8 +183,8 @@ impl Front {
         outcome
     }
 
-    /// The daemon that has not answered in time loses its name, so that nobody else waits for it, and the others are
-    /// told.
+    /// Takes the name from the daemon that has not answered in time, so that other fronts do not wait for it, and notes
+    /// that for them.
     fn set_silent_aside(&self, config: &Config, here: &Here) {
         let Some(pid) = self.asked.silent else {
             return;
@@ -319,8 +320,8 @@ impl Front {
         }
     }
 
-    /// The daemon that we have started has let the request go. What it could say of that it has said to our standard
-    /// error.
+    /// The daemon that we have started did not take the request. If it could say why, it has written that to our
+    /// standard error; if it has not, we say so.
     fn note_lost_start(&self, config: &Config, here: &Here) {
         let failed = here.slots.attempt(clock::now());
         if failed.is_some_and(|attempt| attempt.verdict == Verdict::Unsaid) {
@@ -335,8 +336,8 @@ impl Front {
         start::tidy(&here.place);
     }
 
-    /// Waits for a message-body without a length, takes a slot, and becomes the app, or asks the server that somebody
-    /// else runs.
+    /// Waits for a message-body without a length, takes a slot, and becomes the app, or relays to an SCGI server that
+    /// is not ours.
     fn run_cgi(&self, config: &Config, here: Option<&Here>, path: Option<&ScriptPath>) -> Exit {
         if !config.app.runs_without_daemon() {
             let app = self.app.path.display();
@@ -383,7 +384,7 @@ impl Front {
         self.refuse(config, Failure::Overloaded { retry_after })
     }
 
-    /// The busy are others: here is nobody.
+    /// Not because too many ask, but because there is no server to ask.
     fn away(&self, config: &Config, retry_after: Duration, reason: &str) -> Exit {
         let retry_after = crate::page::whole_seconds(retry_after);
         self.refuse_because(config, Failure::Away { retry_after }, reason)
@@ -405,7 +406,7 @@ enum Next {
     Served,
 }
 
-/// What becomes of a request that no daemon can be had for.
+/// What becomes of a request when there is no daemon: the end of a sentence.
 fn without_daemon(config: &Config) -> &'static str {
     match &config.app {
         App::Commands { cgi: None, .. } => "without its daemon the app can't be served",
@@ -414,7 +415,7 @@ fn without_daemon(config: &Config) -> &'static str {
     }
 }
 
-/// What the record of starts, and of a daemon that does not answer, says.
+/// What `slots` says of starts, and of a daemon that does not answer.
 fn started(here: &Here, now: Duration) -> Start {
     let failed = here.slots.attempt(now);
     let left = failed.and_then(|a| Some((a, backoff::remaining(a.attempts, a.since)?)));
@@ -443,7 +444,7 @@ fn facts(config: &Config, here: Option<&Here>, start: Start, reach: Reach, now: 
         },
         start,
         mode: match config.mode {
-            // The daemon is the one that knows how many may ask the server at once.
+            // Only the daemon knows how many requests the server may have at once.
             config::Mode::Auto if matches!(config.app, App::Connect(_)) => route::Mode::Daemon,
             config::Mode::Auto => route::Mode::Auto,
             config::Mode::Cgi => route::Mode::Cgi,

@@ -1,5 +1,5 @@
-//! A request to an SCGI server that somebody else runs, where no daemon can be had: this process copies, as a
-//! forwarder without a daemon would.
+//! A request to an SCGI server that is not ours, when there is no daemon: this process copies between the web server
+//! and that server. Knows nothing of limits on the server's load: those are the daemon's.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,10 +18,10 @@ use crate::sys::{Errno, clock, is, socket};
 
 /// How long a server may take to read a block of the header.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a client is told to wait, in seconds, for a server that is away.
+/// Retry-After, in seconds, when the server can't be reached.
 const RETRY_AFTER: u32 = 2;
 
-/// Asks the server and passes its answer on; an error says what the client is to get, and why.
+/// Sends the request to the server and passes its answer on. An error says what the client is to get, and why.
 pub(super) fn relay(
     address: &Address,
     timeouts: Timeouts,
@@ -67,7 +67,7 @@ pub(super) fn relay(
         if response == 0 {
             return Err((failure, sentence));
         }
-        // Nothing is added to what the client has.
+        // The client has a part of the response: nothing is added.
         say(NAME, sentence);
         return Ok(());
     }
@@ -76,11 +76,11 @@ pub(super) fn relay(
             let sentence = format!("{address} has ended the connection without an answer");
             return Err((Failure::BadGateway, sentence));
         }
-        // An answer that did not wait for the body: some web servers lose it if nobody reads the rest.
+        // The answer did not wait for the body: some web servers lose it if the rest is not read.
         Ok(relayed) if relayed.complete => drain_behind(body, relayed),
         // The client is gone.
         Ok(_) => {}
-        // It may have had something of the response: nothing is added.
+        // The client may have a part of the response: nothing is added.
         Err(error) => say(NAME, format_args!("cannot relay to {address}: {error}")),
     }
     Ok(())

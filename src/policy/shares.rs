@@ -1,7 +1,8 @@
 //! How much of the daemon its guests may hold: clients that connect at the addresses of `listen`, as against our own
 //! fronts. Knows tickets, origins and counts; not what an origin is, nor whether it may connect.
 //!
-//! # Theory of operation All guests together have a part of the daemon's descriptors and no more, so that there is
+//! # Theory of operation
+//! All guests together have a part of the daemon's descriptors and no more, so that there is
 //! always room for fronts. The stages of a guest:
 //!
 //! | stage | it ends | for want of room it gives way |

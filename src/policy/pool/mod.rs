@@ -1,7 +1,8 @@
 //! The workers and the requests that wait for them. Knows numbers, times and states; makes no process, sends no signal,
 //! answers no request.
 //!
-//! # Theory of operation The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]). If
+//! # Theory of operation
+//! The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]). If
 //! nothing happens until [`Pool::next_deadline`], it sends `Tick`. Workers are forked from a zygote, a process that has
 //! imported the app. Each zygote is a *generation*: `current` serves, `next` is being prepared to take its place.
 //!
