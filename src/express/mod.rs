@@ -10,8 +10,9 @@
 //! [`express_start`], in the place of the C library's `_start`. At that moment all that a front needs lies on the
 //! stack, where the kernel has put it (see [`stack`]). So:
 //!
-//! 1. Is this a request, and an ordinary one ([`block`])? The environment block, `NAME=value` and NUL for each variable,
-//!    is an SCGI header except for the `=`. The first `=` of each becomes a NUL, in place: the block is *sealed*.
+//! 1. Is this a request, and an ordinary one ([`block`])? The environment block, `NAME=value` and NUL for each
+//!    variable, is an SCGI header except for the `=`. The first `=` of each becomes a NUL, in place: the block is
+//!    *sealed*.
 //! 2. The app file's folder and name, and our uid, make the path of the daemon's socket ([`app`]).
 //! 3. connect() without waiting; then we ask which user and which app the socket belongs to.
 //! 4. One sendmsg(): the opening with CONTENT_LENGTH, the block around it, a comma, and descriptors 0 to 2.

@@ -17,7 +17,7 @@ use crate::sys::{Errno, fdpass, is, load, process, socket};
 
 /// What became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Forwarded {
     /// The daemon has not touched it: it can be served another way.
     NotTaken,
     /// It is answered, or another process answers it: we add nothing.
@@ -28,23 +28,23 @@ pub(super) enum Outcome {
 
 /// What a daemon has answered, once there is nothing more to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Reply {
     /// It wants us to copy.
     Relay,
     /// It wanted us to copy, but we had taken the request back: no process can serve it any more.
     RelayLost,
     /// There is nothing to copy.
-    Settled(Outcome),
+    Settled(Forwarded),
 }
 
 /// Hands the request over, and waits until the answer is complete or needs us no more.
-pub(super) fn forward(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
+pub(super) fn forward(connection: &OwnedFd, request: &Request<'_>) -> Forwarded {
     let mut room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
     let mut larger = Vec::new();
     match send(connection, message(request, &mut room[..], &mut larger)) {
         Ok(()) => act(listen(connection), connection, request),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Outcome::Silent,
-        Err(_) => Outcome::NotTaken,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Forwarded::Silent,
+        Err(_) => Forwarded::NotTaken,
     }
 }
 
@@ -91,18 +91,18 @@ fn message<'a>(request: &Request<'_>, room: &'a mut [u8], larger: &'a mut Vec<u8
 }
 
 /// Does what this process still has to do for the request.
-pub(super) fn act(heard: Heard, connection: &OwnedFd, request: &Request<'_>) -> Outcome {
-    match heard {
-        Heard::Relay => {
+pub(super) fn act(reply: Reply, connection: &OwnedFd, request: &Request<'_>) -> Forwarded {
+    match reply {
+        Reply::Relay => {
             process::prepare();
             relay_over(connection, request)
         }
-        Heard::RelayLost => {
+        Reply::RelayLost => {
             process::prepare();
             answer(Failure::BadGateway, Some(request), None, None);
-            Outcome::Served
+            Forwarded::Served
         }
-        Heard::Settled(outcome) => outcome,
+        Reply::Settled(outcome) => outcome,
     }
 }
 
@@ -132,9 +132,9 @@ fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
 }
 
 /// In the usual case one receive: it ends with the last byte, or by its time-out with the bytes that came until then.
-fn listen(connection: &OwnedFd) -> Heard {
+fn listen(connection: &OwnedFd) -> Reply {
     if socket::set_receive_timeout(connection.as_fd(), handoff::PATIENCE).is_err() {
-        return Heard::Settled(Outcome::NotTaken);
+        return Reply::Settled(Forwarded::NotTaken);
     }
     let mut said = [0; ACK_LEN];
     let count = receive(connection, &mut said).unwrap_or_default();
@@ -142,33 +142,33 @@ fn listen(connection: &OwnedFd) -> Heard {
 }
 
 /// Goes on after a first receive that brought the first `count` bytes of `said`.
-pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: usize) -> Heard {
+pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: usize) -> Reply {
     let socket = connection.as_fd();
     if Ack::read(&said[..count]) == Ack::Nothing {
         // Is the daemon gone, or only silent?
         match socket::receive_now(socket, &mut said[count..]) {
             Ok(more) if more > 0 => return go_on(connection, said, count + more),
             Err(error) if is(&error, Errno::EAGAIN) => {}
-            _ => return Heard::Settled(Outcome::NotTaken),
+            _ => return Reply::Settled(Forwarded::NotTaken),
         }
         // The daemon is stopped or stuck: take the request back. What it writes after this fails, so it knows; what it
         // wrote before, we read now.
         if socket::shut_reading(socket).is_err() {
-            return Heard::Settled(Outcome::NotTaken);
+            return Reply::Settled(Forwarded::NotTaken);
         }
         count += socket::receive_now(socket, &mut said[count..]).unwrap_or(0);
         return match Ack::read(&said[..count]) {
-            Ack::Taken | Ack::Done => Heard::Settled(Outcome::Served),
+            Ack::Taken | Ack::Done => Reply::Settled(Forwarded::Served),
             // The app may have begun: no other process may serve the request.
-            Ack::Relay => Heard::RelayLost,
-            _ => Heard::Settled(Outcome::Silent),
+            Ack::Relay => Reply::RelayLost,
+            _ => Reply::Settled(Forwarded::Silent),
         };
     }
     let mut in_time = false;
     loop {
         match Ack::read(&said[..count]) {
-            Ack::Done => return Heard::Settled(Outcome::Served),
-            Ack::Relay => return Heard::Relay,
+            Ack::Done => return Reply::Settled(Forwarded::Served),
+            Ack::Relay => return Reply::Relay,
             _ => {}
         }
         if !in_time {
@@ -180,9 +180,9 @@ pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: us
             Ok(more) if more > 0 => count += more,
             // The daemon is gone. If the request was taken, the process that has it answers; if not, it is ours again.
             _ if Ack::read(&said[..count]) == Ack::Taken => {
-                return Heard::Settled(Outcome::Served);
+                return Reply::Settled(Forwarded::Served);
             }
-            _ => return Heard::Settled(Outcome::NotTaken),
+            _ => return Reply::Settled(Forwarded::NotTaken),
         }
     }
 }
@@ -197,7 +197,7 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The daemon can't use our descriptors: this process copies.
-fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
+fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Forwarded {
     let [input, client, _] = process::standard();
     let body = relay::Body {
         input,
@@ -215,7 +215,7 @@ fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Outcome {
         // The client is gone.
         _ => {}
     }
-    Outcome::Served
+    Forwarded::Served
 }
 
 /// Reads and discards the rest of a body, and what may come behind it, within limits.

@@ -26,7 +26,7 @@ use crate::report::{Exit, say};
 use crate::slots::Verdict;
 use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{Errno, clock, environ, is, load, process, signal, socket};
-use handoff::{Heard, Outcome};
+use handoff::{Forwarded, Reply};
 
 pub use left::leave;
 
@@ -38,14 +38,14 @@ const MOST_FORWARDS: u32 = 2;
 pub fn main() -> Exit {
     // So that the web server can end us with a signal while we wait for the daemon.
     signal::unblock_all();
-    let mut asked = Asked::default();
+    let mut asked = AskedDaemons::default();
     // Before anything else: the request has been sent already, and a daemon that gets it twice may serve it twice.
     let left = left::take().map(|left| {
         asked.count(peer(&left.connection));
-        let heard = handoff::go_on(&left.connection, left.said, left.count);
-        (heard, left.connection)
+        let reply = handoff::go_on(&left.connection, left.said, left.count);
+        (reply, left.connection)
     });
-    if let Some((Heard::Settled(Outcome::Served), _)) = left {
+    if let Some((Reply::Settled(Forwarded::Served), _)) = left {
         return Exit::Ok;
     }
     let request = match answer::request(NAME) {
@@ -53,14 +53,14 @@ pub fn main() -> Exit {
         Err(exit) => return exit,
     };
     let outcome = match left {
-        Some((heard, connection)) => {
-            let outcome = handoff::act(heard, &connection, &request);
+        Some((reply, connection)) => {
+            let outcome = handoff::act(reply, &connection, &request);
             asked.note(outcome, peer(&connection));
             outcome
         }
         None => forward_at_once(&request, &mut asked),
     };
-    if outcome == Outcome::Served {
+    if outcome == Forwarded::Served {
         return Exit::Ok;
     }
     serve_otherwise(request, asked)
@@ -69,7 +69,7 @@ pub fn main() -> Exit {
 /// Goes on when no daemon has taken the request at once. Kept out of `main`, whose stack frame it would enlarge.
 #[cold]
 #[inline(never)]
-fn serve_otherwise(request: Request<'static>, asked: Asked) -> Exit {
+fn serve_otherwise(request: Request<'static>, asked: AskedDaemons) -> Exit {
     process::prepare();
     let app = match AppFile::running() {
         Ok(app) => app,
@@ -88,12 +88,12 @@ fn serve_otherwise(request: Request<'static>, asked: Asked) -> Exit {
 
 /// Sends the request to the daemon, if one answers. All that it needs to know of the app is the path of its socket. It
 /// allocates nothing, opens nothing but the connection, and writes to no memory of ours but the stack.
-fn forward_at_once(request: &Request<'_>, asked: &mut Asked) -> Outcome {
+fn forward_at_once(request: &Request<'_>, asked: &mut AskedDaemons) -> Forwarded {
     let Some(app) = AppFile::running_id() else {
-        return Outcome::NotTaken;
+        return Forwarded::NotTaken;
     };
     let Ok(connection) = socket::unconnected() else {
-        return Outcome::NotTaken;
+        return Forwarded::NotTaken;
     };
     let uid = environ::uid();
     for base in Base::ALL {
@@ -102,19 +102,19 @@ fn forward_at_once(request: &Request<'_>, asked: &mut Asked) -> Outcome {
         if let (_, Some(pid)) = start::reach(&connection, path, uid) {
             asked.count(Some(pid));
             let outcome = handoff::forward(&connection, request);
-            if outcome == Outcome::Served {
+            if outcome == Forwarded::Served {
                 process::leave(Exit::Ok as u8);
             }
             asked.note(outcome, Some(pid));
             break;
         }
     }
-    Outcome::NotTaken
+    Forwarded::NotTaken
 }
 
 /// The daemons that were asked for this request.
 #[derive(Default)]
-struct Asked {
+struct AskedDaemons {
     /// How many times the request was sent to one.
     forwards: u32,
     /// The pid of the daemon that was asked last, unless it was asked twice.
@@ -123,7 +123,7 @@ struct Asked {
     silent: Option<i32>,
 }
 
-impl Asked {
+impl AskedDaemons {
     /// A daemon that is killed closes its connections a moment before its listener. A front that connects to it again
     /// in that moment has not reached another daemon, so this does not count, and the front may still try the
     /// successor.
@@ -141,8 +141,8 @@ impl Asked {
         self.silent.is_some() && peer(connection) == self.silent
     }
 
-    fn note(&mut self, outcome: Outcome, peer: Option<i32>) {
-        if outcome == Outcome::Silent {
+    fn note(&mut self, outcome: Forwarded, peer: Option<i32>) {
+        if outcome == Forwarded::Silent {
             self.silent = peer.filter(|&pid| pid > 0);
         }
     }
@@ -156,7 +156,7 @@ fn peer(connection: &OwnedFd) -> Option<i32> {
 struct Front {
     app: AppFile,
     request: Request<'static>,
-    asked: Asked,
+    asked: AskedDaemons,
 }
 
 impl Front {
@@ -175,7 +175,7 @@ impl Front {
         }
     }
 
-    fn forward(&mut self, connection: OwnedFd) -> Outcome {
+    fn forward(&mut self, connection: OwnedFd) -> Forwarded {
         let peer = peer(&connection);
         self.asked.count(peer);
         let outcome = handoff::forward(&connection, &self.request);
@@ -216,106 +216,118 @@ impl Front {
         let here = match Here::open(&self.app, config) {
             Ok(here) => Some(here),
             Err(reason) => {
-                say(
-                    NAME,
-                    format_args!("no daemon and no limit for this app: {reason}"),
-                );
+                let sentence = format_args!("no daemon and no limit for this app: {reason}");
+                say(NAME, sentence);
                 None
             }
         };
-        if let Some(here) = &here {
+        let here = here.as_ref();
+        if let Some(here) = here {
             here.slots.arrive(clock::now());
             self.set_silent_aside(config, here);
         }
         let now = clock::now();
-        let mut reach = Reach::Absent;
         loop {
-            // Before the connect: a starter listens first and notes its attempt then. Looked at the other way round, a
-            // start under way would look like one that has failed.
-            let start = here
-                .as_ref()
-                .map_or(Start::Clear, |here| started(here, now));
-            if let Some(here) = &here
+            // Before the connect: a starter listens first and notes its attempt then. In the other order, a start that
+            // has just begun would look like one that has failed.
+            let start = here.map_or(Start::Clear, |here| started(here, now));
+            let mut reach = Reach::Absent;
+            if let Some(here) = here
                 && self.asked.forwards < MOST_FORWARDS
             {
-                let connection = start::try_connect(&here.place).unwrap_or_else(|error| {
-                    reach = start::unreached(&error);
-                    // A full backlog is how a crowd shows, and no trouble.
-                    let is_crowd = is(&error, Errno::EAGAIN);
-                    if reach == Reach::Forbidden || reach == Reach::Full && !is_crowd {
-                        let socket = here.place.socket().display().to_string();
-                        let otherwise = without_daemon(config);
-                        say(
-                            NAME,
-                            format_args!("cannot connect to {socket}: {error}; {otherwise}"),
-                        );
-                    }
-                    None
-                });
-                match connection {
-                    // It has kept its name, and would keep us waiting.
-                    Some(connection) if self.asked.is_silent(&connection) => reach = Reach::Full,
-                    Some(connection) => match self.forward(connection) {
-                        Outcome::NotTaken => reach = Reach::Absent,
-                        Outcome::Served => return Exit::Ok,
-                        Outcome::Silent => {
-                            self.set_silent_aside(config, here);
-                            continue;
-                        }
-                    },
-                    None => {}
+                match self.try_daemon(config, here) {
+                    Tried::Served => return Exit::Ok,
+                    Tried::Silent => continue,
+                    Tried::Unreached(found) => reach = found,
                 }
             }
-            let facts = facts(config, here.as_ref(), start, reach, now);
-            match (route::route(&facts), &here) {
+            let facts = facts(config, here, start, reach, now);
+            match (route::route(&facts), here) {
                 (Route::Broken, here) => {
-                    let reason = here.as_ref().and_then(|here| here.place.last_failure());
+                    let reason = here.and_then(|here| here.place.last_failure());
                     let reason = reason.unwrap_or_default();
                     return self.refuse_because(config, Failure::AppBroken, &reason);
                 }
-                (Route::Overload { retry_after }, _)
-                    if start == Start::Held && !config.app.runs_without_daemon() =>
-                {
-                    let app = self.app.path.display();
-                    let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
-                    say(NAME, &sentence);
-                    return self.away(config, retry_after, &sentence);
+                (Route::Overload { retry_after }, _) => {
+                    return self.overload_or_held(config, start, retry_after);
                 }
-                (Route::Overload { retry_after }, _) => return self.overload(config, retry_after),
                 (Route::StartAndForward, Some(here)) if self.asked.forwards < MOST_FORWARDS => {
                     match self.start_and_forward(config, here) {
-                        Next::Served => return Exit::Ok,
-                        Next::LookAgain => continue,
-                        Next::RunCgi => {}
+                        AfterStart::Served => return Exit::Ok,
+                        AfterStart::LookAgain => continue,
+                        AfterStart::RunCgi => {}
                     }
                 }
                 _ => {}
             }
-            return self.run_cgi(config, here.as_ref(), path.as_ref());
+            return self.run_cgi(config, here, path.as_ref());
         }
     }
 
-    fn start_and_forward(&mut self, config: &Config, here: &Here) -> Next {
+    /// Sends the request to the daemon, if there is one.
+    fn try_daemon(&mut self, config: &Config, here: &Here) -> Tried {
+        let connection = match start::try_connect(&here.place) {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return Tried::Unreached(Reach::Absent),
+            Err(error) => {
+                let reach = start::unreached(&error);
+                // A full backlog is the sign of a crowd, and no trouble.
+                let is_crowd = is(&error, Errno::EAGAIN);
+                if reach == Reach::Forbidden || reach == Reach::Full && !is_crowd {
+                    let socket = here.place.socket().display().to_string();
+                    let otherwise = without_daemon(config);
+                    let sentence = format!("cannot connect to {socket}: {error}; {otherwise}");
+                    say(NAME, sentence);
+                }
+                return Tried::Unreached(reach);
+            }
+        };
+        if self.asked.is_silent(&connection) {
+            // It has kept its name, and would keep us waiting again.
+            return Tried::Unreached(Reach::Full);
+        }
+        match self.forward(connection) {
+            Forwarded::NotTaken => Tried::Unreached(Reach::Absent),
+            Forwarded::Served => Tried::Served,
+            Forwarded::Silent => {
+                self.set_silent_aside(config, here);
+                Tried::Silent
+            }
+        }
+    }
+
+    /// There is no slot for the request, or no other way at all while an operator holds the daemon down.
+    fn overload_or_held(&self, config: &Config, start: Start, retry_after: Duration) -> Exit {
+        if start != Start::Held || config.app.runs_without_daemon() {
+            return self.overload(config, retry_after);
+        }
+        let app = self.app.path.display();
+        let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
+        say(NAME, &sentence);
+        self.away(config, retry_after, &sentence)
+    }
+
+    fn start_and_forward(&mut self, config: &Config, here: &Here) -> AfterStart {
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(config);
         match start::start(&self.app, here, backlog, &environ) {
-            Ok(connection) if self.asked.is_silent(&connection) => Next::RunCgi,
+            Ok(connection) if self.asked.is_silent(&connection) => AfterStart::RunCgi,
             Ok(connection) => match self.forward(connection) {
-                Outcome::NotTaken => {
+                Forwarded::NotTaken => {
                     self.note_lost_start(config, here);
-                    Next::LookAgain
+                    AfterStart::LookAgain
                 }
-                Outcome::Served => Next::Served,
-                Outcome::Silent => {
+                Forwarded::Served => AfterStart::Served,
+                Forwarded::Silent => {
                     self.set_silent_aside(config, here);
-                    Next::LookAgain
+                    AfterStart::LookAgain
                 }
             },
             // The record now says what to do instead.
-            Err(StartError::BackingOff) => Next::LookAgain,
+            Err(StartError::BackingOff) => AfterStart::LookAgain,
             Err(error) => {
                 say(NAME, &error);
-                Next::RunCgi
+                AfterStart::RunCgi
             }
         }
     }
@@ -400,7 +412,16 @@ impl Front {
     }
 }
 
-enum Next {
+/// What came of a connect to the daemon.
+enum Tried {
+    Served,
+    /// It did not answer in time, and has lost its name.
+    Silent,
+    Unreached(Reach),
+}
+
+/// What is next after an attempt to start the daemon.
+enum AfterStart {
     LookAgain,
     RunCgi,
     Served,
