@@ -1,4 +1,4 @@
-//! Where an app's socket, locks and state live. Knows directories; whose they are is checked, what is in them is not.
+//! Where an app's socket, locks and state are. Knows directories, and checks whose they are; not what is in the files.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::sys::{process, socket};
 
 /// The most apps of one user that a command without APP asks.
 pub const MOST_PLACES: usize = 500;
-/// The most of a file `state` that is read, in bytes.
+/// The most bytes of a file `state` that are read.
 const LONGEST_STATE: usize = 65_536;
 
 /// The directory of one app's socket, locks and state.
@@ -30,7 +30,7 @@ pub struct Place {
 pub struct NoPlace(pub Vec<String>);
 
 impl Place {
-    /// Where the app's place may be when nothing is known but its name and the uid: in this order. A daemon with a
+    /// Where the app's place may be, in this order, when only its name and the uid are known. A daemon with a
     /// `runtime-dir` of its own leaves a symlink in one of these.
     pub fn candidates(app: &AppFile, uid: u32) -> [Place; 2] {
         bases(uid).map(|base| Place {
@@ -38,8 +38,8 @@ impl Place {
         })
     }
 
-    /// The places of the app that are there and proved to be this uid's: in `runtime_dir`, and where [`candidates`]
-    /// has them. For a person's command: it makes none, and a squat of another user's is no place.
+    /// The places of the app that exist and are proved to be this uid's: in `runtime_dir`, and where [`candidates`] has
+    /// them. For the commands of the CLI: it makes none, and ignores what another user has put there.
     ///
     /// [`candidates`]: Place::candidates
     pub fn proved(app: &AppFile, uid: u32, runtime_dir: Option<&Path>) -> Vec<Place> {
@@ -55,8 +55,8 @@ impl Place {
         places
     }
 
-    /// The places of all apps of this uid in the usual runtime directories that have had a daemon or a limit, proved
-    /// likewise; at most [`MOST_PLACES`], and how many there were beside them.
+    /// The places of all apps of this uid in the usual runtime directories, proved likewise, if they have ever had a
+    /// daemon or a limit: at most [`MOST_PLACES`], and how many more there are.
     pub fn all(uid: u32) -> (Vec<Place>, usize) {
         let mut places = Vec::new();
         for base in bases(uid) {
@@ -91,7 +91,7 @@ impl Place {
         users
     }
 
-    /// What [`Place::open`] would come to, without making anything: whether the app can have a place.
+    /// Whether [`Place::open`] would succeed; makes nothing.
     pub fn examine(app: &AppFile, runtime_dir: Option<&Path>) -> Result<(), NoPlace> {
         let uid = process::uid();
         let bases = runtime_dir.map_or_else(|| bases(uid).to_vec(), |dir| vec![dir.to_path_buf()]);
@@ -121,7 +121,7 @@ impl Place {
         Err(NoPlace(refused))
     }
 
-    /// Leaves a symlink to this place where fronts look that have not read the configuration.
+    /// Makes a symlink to this place where fronts look that have not read the configuration.
     pub fn link_from_default(&self, app: &AppFile) {
         let uid = process::uid();
         for (base, candidate) in bases(uid).iter().zip(Place::candidates(app, uid)) {
@@ -132,7 +132,7 @@ impl Place {
                 if fs::read_link(&candidate.dir).is_ok_and(|to| to == self.dir) {
                     return;
                 }
-                // Without the link fronts find us all the same, by reading the configuration.
+                // Without the link fronts find us too, by reading the configuration.
                 let _ = fs::remove_file(&candidate.dir);
                 let _ = std::os::unix::fs::symlink(&self.dir, &candidate.dir);
                 return;
@@ -140,11 +140,11 @@ impl Place {
         }
     }
 
-    /// Takes such symlinks away.
+    /// Removes such symlinks.
     pub fn unlink_from_default(&self, app: &AppFile) {
         for candidate in Place::candidates(app, process::uid()) {
             if fs::read_link(&candidate.dir).is_ok_and(|to| to == self.dir) {
-                // One that stays leads to a socket that is gone: no harm.
+                // If one stays, it leads to a socket that is gone: no harm.
                 let _ = fs::remove_file(&candidate.dir);
             }
         }
@@ -160,12 +160,12 @@ impl Place {
         self.dir.join("sock.silent")
     }
 
-    /// The lock for who starts or leaves.
+    /// The lock that is held while a daemon is started or leaves.
     pub fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
 
-    /// What fronts know of one another.
+    /// The file that fronts share: see [`crate::slots`].
     pub fn slots(&self) -> PathBuf {
         self.dir.join("slots")
     }
@@ -200,13 +200,13 @@ fn bases(uid: u32) -> [PathBuf; 2] {
 /// The number in the name of a runtime directory.
 fn number_behind(base: &Path, begin: &[u8]) -> Option<u32> {
     let digits = base.file_name()?.as_bytes().strip_prefix(begin)?;
-    // Another way of writing it would be another directory.
+    // The same number written in another way names another directory.
     let uid: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (uid.to_string().as_bytes() == digits).then_some(uid)
 }
 
-/// The place at `dir`, below the runtime directory `base`, if both are real and private directories of this uid's.
-/// Where `dir` is the link that a daemon with a `runtime-dir` of its own leaves, so must be what it leads to.
+/// The place at `dir`, below the runtime directory `base`, if both are real, private directories of this uid. If `dir`
+/// is the link that a daemon with a `runtime-dir` of its own leaves, its target must be private as well.
 fn proved_in(base: &Path, dir: &Path, uid: u32) -> Option<Place> {
     let is_own = |path: &Path| files::is_own_directory(path, uid).is_ok();
     if !is_own(base) {
@@ -224,7 +224,7 @@ fn proved_in(base: &Path, dir: &Path, uid: u32) -> Option<Place> {
     is_own(&dir).then_some(Place { dir })
 }
 
-/// What is in a directory; nothing, where there is none or it can't be read.
+/// What is in a directory; nothing if it is missing or can't be read.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let found = fs::read_dir(directory).into_iter().flatten().flatten();
     found.map(|entry| entry.path()).collect()

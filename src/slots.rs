@@ -1,4 +1,4 @@
-//! What the fronts of one app know of one another while there is no daemon: how many CGIs run (locked bytes), when
+//! What the fronts of one app tell one another while there is no daemon: how many CGIs run (locked bytes), when
 //! requests came, how the last start went. Knows the file; decides nothing.
 
 use std::fs::File;
@@ -26,17 +26,17 @@ const RING: usize = 16;
 const RING_LEN: usize = 1024;
 const WORDS: usize = RING + RING_LEN;
 
-/// In the place of the verdict.
+/// The number for [`Verdict::Refused`] at `VERDICT`.
 const REFUSED: u64 = 2;
 
-/// The locked bytes lie far behind the end of the file: locks need no bytes to stand on.
+/// The locked bytes lie far behind the end of the file: fcntl(2) locks bytes that are not there as well.
 const FIRST_SLOT: u64 = 1 << 32;
 
 /// The most arrivals that a rate can look back on.
 pub const LONGEST_MEMORY: u64 = RING_LEN as u64 - 1;
 
-/// The file `slots`. Every number in it is read and written whole, and nobody waits for anybody: the worst that a
-/// race can do is to send one request the other way.
+/// The file `slots`. Every number in it is read and written whole, and no process waits for another: the worst that a
+/// race can do is that one request goes the other way.
 #[derive(Debug)]
 pub struct Slots {
     file: File,
@@ -50,24 +50,24 @@ pub struct Attempt {
     pub attempts: u32,
     /// How long ago the last one began.
     pub since: Duration,
-    /// How it came to its end.
+    /// How it ended.
     pub verdict: Verdict,
 }
 
-/// What a daemon that could not be started has left.
+/// Why a daemon could not be started, as far as it has noted that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The app can't be imported: it raised, or ended the interpreter.
     Broken,
-    /// The host refused something, which was said to the operator.
+    /// The host refused something, which was reported to the operator.
     Refused,
-    /// Not a word: it is starting, or was killed.
+    /// Nothing was noted: it is starting, or was killed.
     Unsaid,
 }
 
 impl Slots {
-    /// Opens or makes the file. Its bytes are reserved on the disk, so that a full disk shows here, as an error,
-    /// and not as SIGBUS at the first touch.
+    /// Opens or makes the file. Its bytes are reserved on the disk, so that a full disk is an error here, and not a
+    /// SIGBUS at the first access.
     pub fn open(path: &Path) -> io::Result<Slots> {
         let file = files::open_own(path)?;
         files::reserve(&file, WORDS as u64 * 8)?;
@@ -77,8 +77,8 @@ impl Slots {
         Ok(slots)
     }
 
-    /// What the file says now, for one who only looks: nothing is made and nothing is changed. It must be this uid's,
-    /// and of the size that [`Slots::open`] gives it.
+    /// What the file says now, for a caller that only reads: nothing is made and nothing is changed. The file must be
+    /// this uid's, and of the size that [`Slots::open`] gives it.
     pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
         let (file, bytes) = files::read_own(path, uid, WORDS * 8)?;
         if bytes.len() != WORDS * 8 {
@@ -90,7 +90,7 @@ impl Slots {
         Ok(slots)
     }
 
-    /// Times are counted from the boot: those of another one mean nothing.
+    /// Times are counted from the boot: those of another boot mean nothing.
     fn forget_other_boots(&self) {
         let ours = load::boot_id().unwrap_or(1).max(1);
         let noted = self.words.at(BOOT).load(SeqCst);
@@ -108,7 +108,7 @@ impl Slots {
         }
     }
 
-    /// CGIs of the app that run now, of `most` slots.
+    /// How many CGIs of the app run now, in `most` slots.
     pub fn running(&self, most: u32) -> io::Result<u32> {
         lock::holders(&self.file, FIRST_SLOT, most.into()).map(|held| held.len() as u32)
     }
@@ -147,7 +147,7 @@ impl Slots {
         at != 0 && millis(now).saturating_sub(at) < millis(unit)
     }
 
-    /// Requests in the last minute, as far as is remembered.
+    /// Requests in the last minute, as far as they are remembered.
     pub fn last_minute(&self, now: Duration) -> u64 {
         let now = millis(now);
         let is_young = |&nth: &usize| {
@@ -161,19 +161,19 @@ impl Slots {
         self.words.at(RING + (nth % RING_LEN as u64) as usize)
     }
 
-    /// Notes that a start begins: one that dies without a word counts too.
+    /// Notes that a start begins, so that one that dies without noting anything counts too.
     pub fn note_attempt(&self, now: Duration) {
         self.words.at(ATTEMPTED_AT).store(millis(now), SeqCst);
         self.words.at(VERDICT).store(0, SeqCst);
         self.words.at(ATTEMPTS).fetch_add(1, SeqCst);
     }
 
-    /// Notes why the start failed: the app itself.
+    /// Notes that the start failed because of the app.
     pub fn note_broken(&self) {
         self.words.at(VERDICT).store(1, SeqCst);
     }
 
-    /// Notes why the start failed: the host, and that was said.
+    /// Notes that the start failed because of the host, and that this was reported.
     pub fn note_refused(&self) {
         self.words.at(VERDICT).store(REFUSED, SeqCst);
     }
@@ -184,7 +184,7 @@ impl Slots {
         file.write_all_at(&REFUSED.to_ne_bytes(), VERDICT as u64 * 8)
     }
 
-    /// The app is ready: there is nothing to hold against the next start.
+    /// The app is ready: no failed start counts any more.
     pub fn clear_attempts(&self) {
         self.words.at(VERDICT).store(0, SeqCst);
         self.words.at(ATTEMPTS).store(0, SeqCst);
@@ -216,13 +216,13 @@ impl Slots {
         at != 0 && millis(now).saturating_sub(at) < 60_000
     }
 
-    /// Notes that a daemon has not answered in time, and lost its name; whether the system says that it is stopped.
+    /// Notes that a daemon has not answered in time and lost its name, and whether it is stopped.
     pub fn note_silent(&self, is_stopped: bool, now: Duration) {
         self.words.at(STOPPED).store(is_stopped.into(), SeqCst);
         self.words.at(SILENT_AT).store(millis(now), SeqCst);
     }
 
-    /// It answers again, or another has its place.
+    /// Notes that it answers again, or that another daemon has its place.
     pub fn clear_silent(&self) {
         self.words.at(SILENT_AT).store(0, SeqCst);
     }

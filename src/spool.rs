@@ -1,10 +1,10 @@
-//! Where a message-body is kept until whoever serves the request wants it: the first 64 kB in memory, what is more in
-//! a file without a name. Knows bytes and the room for them; who sends them, and until when, is not asked.
+//! Where a message-body is kept until the process that serves the request wants it: up to 64 kB in memory, more in a
+//! file without a name. Knows bytes and the room for them; not who sends them, nor until when.
 //!
 //! # Theory of operation
-//! Room is reserved before bytes are written, in pieces that grow with what has come. Where the length of a body is
-//! known, room comes even before the read: what has none stays where it is, and the client waits. Where it is not
-//! ([`Ahead::take`]), nobody could be told the length before the end is there, so a body that finds no room is refused.
+//! Room is reserved before bytes are written, in pieces that grow with what has come. If the length of a body is known,
+//! room is reserved even before the read: bytes without room are not read, and the client waits. If it is not known
+//! ([`Ahead::take`]), the app can't be told the length before the body has ended, so a body without room is refused.
 
 use std::fmt;
 use std::fs::File;
@@ -20,13 +20,13 @@ use crate::sys::{Errno, files, is};
 pub const IN_MEMORY: usize = 65_536;
 /// The largest piece in which room is reserved, in bytes.
 const PIECE: u64 = 1 << 20;
-/// In seconds, for whoever found no room: others are done by then, or some of them.
+/// Retry-After, in seconds, for a body that found no room: some of the others are done by then.
 const RETRY_AFTER: u32 = 10;
 
-/// The beginning of a message-body, as far as it was read, or all of it.
+/// The part of a message-body that was read so far, or all of it.
 #[derive(Debug, Default)]
 pub enum Ahead {
-    /// Not a byte.
+    /// No byte.
     #[default]
     Nothing,
     /// The bytes.
@@ -59,9 +59,9 @@ pub struct Limits {
 pub enum NoRoom {
     /// The body is larger than `body-limit`.
     Body,
-    /// The system says no.
+    /// The system refuses it.
     Disk(io::Error),
-    /// Others have it.
+    /// Other bodies take all of `spool-limit`.
     Others,
     /// The body alone is larger than `spool-limit`.
     Spool,
@@ -99,7 +99,7 @@ impl NoRoom {
         }
     }
 
-    /// Whether this is news to the operator: not that a limit does what it is there for.
+    /// Whether this is worth a line in the log: that `body-limit` works as configured is not.
     pub fn is_news(&self) -> bool {
         !matches!(self, NoRoom::Body)
     }
@@ -126,12 +126,12 @@ impl Ahead {
         }
     }
 
-    /// It holds not a byte.
+    /// It holds no byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Somebody else has it: what is in memory is needed no more. How many bytes are forgotten with it.
+    /// Another process has it: frees what is in memory. Returns how many bytes those were.
     pub fn give_up_memory(&mut self) -> u64 {
         match self {
             Ahead::Memory(bytes) => {
@@ -143,7 +143,7 @@ impl Ahead {
         }
     }
 
-    /// Bytes of the spool that it takes.
+    /// How many bytes of the spool it takes.
     pub fn spooled(&self) -> u64 {
         match self {
             Ahead::Spool { reserved, .. } => *reserved,
@@ -151,7 +151,7 @@ impl Ahead {
         }
     }
 
-    /// A file that holds it, from its beginning on; none if there is nothing to hold.
+    /// A file that holds it, from the file's beginning on; `None` if there are no bytes.
     pub fn to_file(&self) -> io::Result<Option<File>> {
         match self {
             Ahead::Nothing => Ok(None),
@@ -177,14 +177,15 @@ impl Ahead {
         }
         let least = len + more - reserved;
         let rest = length.map_or(PIECE, |length| length - reserved);
-        // No more than has come: who sends little keeps no room from others.
+        // No more than has come: a client that sends little takes no room from others.
         let piece = PIECE.min(len.max(IN_MEMORY as u64));
         let piece = piece.min(rest).min(room.left).max(least);
         if piece > room.left {
             return Err(NoRoom::Others);
         }
         let reserve = |file: &File, at| match files::reserve_beyond(file, at, piece) {
-            // A file system that can't: a write will tell, which is early enough if there is no way back anyway.
+            // The file system can't reserve: a write will fail instead, which is early enough for a body that is
+            // refused anyway.
             Err(error) if length.is_none() && is(&error, Errno::EOPNOTSUPP) => Ok(()),
             other => other,
         };
@@ -232,7 +233,7 @@ impl Ahead {
         self.push(block).map_err(NoRoom::Disk)
     }
 
-    /// There is no more to come: gives back what was reserved beyond it.
+    /// The body has ended: gives back the room that was reserved beyond it.
     pub fn end(&mut self) {
         if let Ahead::Spool {
             file,

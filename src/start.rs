@@ -1,5 +1,5 @@
-//! Reaching an app's daemon: connect, or start one under the lock. Knows the socket and the lock; what is then said
-//! over the connection is somebody else's.
+//! Reaching an app's daemon: connect, or start one under the lock. Knows the socket and the lock; not what is sent over
+//! the connection.
 
 use std::ffi::CString;
 use std::fmt;
@@ -21,27 +21,27 @@ use crate::sys::process;
 use crate::sys::program::{NotStarted, Program};
 use crate::sys::{Errno, clock, files, is, lock, socket};
 
-/// How long anybody waits for the lock: its holder does a handful of system calls.
+/// How long a process waits for the lock: its holder makes only a few system calls.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// A front waits 2 s for a daemon's first word, and then 5 s for the lock: it has not asked the daemon of a younger
-/// socket.
+/// A front waits 2 s for a daemon's first byte, and then 5 s for the lock. If a socket is younger than that, the front
+/// has not asked the daemon behind it.
 const SETTLED: Duration = Duration::from_secs(8);
 /// The byte of the file `lock` that stands for the socket's name.
 const NAME: u64 = 0;
 
-/// The option by which a starter tells the daemon where its listening socket is.
+/// The option that tells the daemon which descriptor is its listening socket.
 pub const SOCKET_OPTION: &str = "--socket-fd";
 
-/// ... and how a daemon tells the version that it becomes of each other one: of `listen` ...
+/// The option by which a daemon passes on a listening socket of `listen` to the version that it becomes.
 pub const LISTEN_OPTION: &str = "--listen-fd";
 
-/// ... and given by LISTEN_FDS ...
+/// The same for a socket that was given by LISTEN_FDS.
 pub const GIVEN_OPTION: &str = "--given-fd";
 
-/// ... and the one by which it is told to stay in the foreground nevertheless.
+/// The option that tells the daemon to stay in the foreground although it has a socket.
 pub const FOREGROUND_SWITCH: &str = "--foreground";
 
-/// Asks the daemon of the app for a connection, without waiting.
+/// Connects to the daemon of the app, without waiting.
 pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
     match try_connect(place) {
         Ok(Some(connection)) => (Reach::Answers, Some(connection)),
@@ -50,7 +50,7 @@ pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
     }
 }
 
-/// The same, with the reason of a failure; `None`: whoever listens there is not the app's daemon.
+/// The same, with the reason of a failure. `None`: the process that listens there is not the app's daemon.
 pub fn try_connect(place: &Place) -> io::Result<Option<OwnedFd>> {
     let connection = socket::unconnected()?;
     let path = place.socket();
@@ -59,10 +59,10 @@ pub fn try_connect(place: &Place) -> io::Result<Option<OwnedFd>> {
     Ok(is_its.then_some(connection))
 }
 
-/// The same of the daemon that has lost its name, since it did not answer a front in time.
+/// Connects to the daemon that has lost its name because it did not answer a front in time.
 pub fn connect_silent(place: &Place) -> (Reach, Option<OwnedFd>) {
     match socket::connect_now(&place.silent_socket()) {
-        // It knows the name that it had.
+        // Its socket was bound to the name that it had.
         Ok(connection) => match peer_of_app(&connection, &place.socket(), process::uid()) {
             Some(_) => (Reach::Answers, Some(connection)),
             None => (Reach::Absent, None),
@@ -71,15 +71,15 @@ pub fn connect_silent(place: &Place) -> (Reach, Option<OwnedFd>) {
     }
 }
 
-/// Connects to a daemon of this uid, where one listens at this path; its pid. Allocates nothing. A socket that has
-/// reached nobody may be tried again.
+/// Connects to a daemon of this uid, if one listens at this path; its pid. Allocates nothing. If there is none, the
+/// socket may be tried again at another path.
 pub fn reach(connection: &OwnedFd, path: &Path, uid: u32) -> (Reach, Option<i32>) {
     if let Err(error) = socket::connect_this(connection.as_fd(), path) {
         return (unreached(&error), None);
     }
     match peer_of_app(connection, path, uid) {
         Some(pid) => (Reach::Answers, Some(pid)),
-        // A squat is a lost place, and never more.
+        // The socket is another user's. No more can happen than that this place can't be used.
         None => (Reach::Absent, None),
     }
 }
@@ -89,8 +89,9 @@ fn peer_of_app(connection: &OwnedFd, path: &Path, uid: u32) -> Option<i32> {
     is_of_app(connection.as_fd(), path).then_some(peer.pid)
 }
 
-/// Whether who listens there is the daemon of the app that was asked for. In a squatted place a link can lead to
-/// another app's, which would serve the request as its own; but a socket knows the path that it was bound to.
+/// Whether the listener is the daemon of the app that was asked for. If another user has made the place, a link in it
+/// can lead to the socket of another app, which would serve the request as its own; but a socket knows the path that it
+/// was bound to.
 pub fn is_of_app(connection: BorrowedFd<'_>, path: &Path) -> bool {
     socket::bound_to(connection).is_some_and(|bound| {
         let [bound, path] = [bound.path().unwrap_or(Path::new("")), path]
@@ -99,8 +100,8 @@ pub fn is_of_app(connection: BorrowedFd<'_>, path: &Path) -> bool {
     })
 }
 
-/// What a connect that failed says of the daemon. Where the system had no room it says nothing of it: one that is
-/// taken for absent loses its name to another.
+/// What a failed connect says of the daemon. An error for want of descriptors or memory says nothing of it, and counts
+/// as `Full`: a daemon that is taken for absent loses its name to another.
 pub fn unreached(error: &io::Error) -> Reach {
     const NO_ROOM: [Errno; 6] = [
         Errno::EAGAIN,
@@ -119,7 +120,8 @@ pub fn unreached(error: &io::Error) -> Reach {
     }
 }
 
-/// The lock on the name of an app's socket: only its holder binds or unlinks. It guards the name and never a life.
+/// The lock on the name of an app's socket: only its holder binds or unlinks. It guards the name; a daemon does not
+/// hold it while it serves.
 #[derive(Debug)]
 pub struct NameLock {
     file: File,
@@ -138,16 +140,17 @@ impl NameLock {
         }
     }
 
-    /// Takes the lock if nobody has it.
+    /// Takes the lock if it is free.
     pub fn take(place: &Place) -> io::Result<Option<NameLock>> {
         let file = files::open_own(&place.lock())?;
         let locked = lock::try_lock(&file, NAME)?;
         Ok(locked.then_some(NameLock { file }))
     }
 
-    /// Takes the name from a daemon, by its pid, that has not answered in time: who connects from now on does not wait
-    /// for it. `false` where another has it. A daemon that was only slow, or is continued, takes it back: it hears of
-    /// this by our connection, which ends without a word, and by the requests that were taken back.
+    /// Takes the name from a daemon, given by its pid, that has not answered in time: fronts that connect from now on
+    /// do not wait for it. `false`: another daemon has the name. A daemon that was only slow, or is continued, takes
+    /// the name back: it learns of this by our connection, which ends without a byte, and by the requests that were
+    /// taken back.
     pub fn set_aside(&self, place: &Place, silent: i32) -> io::Result<bool> {
         let path = place.socket();
         let connection = match socket::connect_now(&path) {
@@ -157,8 +160,8 @@ impl NameLock {
                 }
                 Some(connection)
             }
-            // Its backlog is full, of requests that wait for it. That does not say who it is: another daemon may have the
-            // name by now, and be full for a moment.
+            // The backlog is full of requests that wait. That does not prove that it is the silent daemon: another one
+            // may have the name by now, and be full for a moment.
             Err(error) if is(&error, Errno::EAGAIN) && is_settled(&path) => None,
             Err(_) => return Ok(false),
         };
@@ -167,7 +170,7 @@ impl NameLock {
         Ok(true)
     }
 
-    /// What [`NameLock::set_aside`] did, undone, for the daemon with this socket; `false` if another has the name.
+    /// Undoes [`NameLock::set_aside`] for the daemon with this socket. `false`: another daemon has the name.
     pub fn take_back(&self, place: &Place, own: Identity) -> bool {
         let aside = place.silent_socket();
         files::identity(&aside).is_ok_and(|found| found == own)
@@ -175,8 +178,8 @@ impl NameLock {
             && fs::rename(&aside, place.socket()).is_ok()
     }
 
-    /// Takes the name: what is left of a daemon that died makes room for a new socket. One that was set aside has lost
-    /// the name for good.
+    /// Takes the name and listens: removes what is left of a daemon that died. One that was set aside has lost the name
+    /// for good.
     pub fn listen(&self, place: &Place, backlog: i32) -> Result<OwnedFd, StartError> {
         let _ = fs::remove_file(place.silent_socket());
         let path = place.socket();
@@ -191,16 +194,16 @@ impl NameLock {
     }
 }
 
-/// Whether the socket at this path was bound before a front that has waited in vain for its daemon connected.
+/// Whether the socket at this path is older than the wait of a front that found its daemon silent.
 fn is_settled(path: &Path) -> bool {
     let bound = fs::symlink_metadata(path).and_then(|found| found.modified());
-    // Of a time to come nothing is known.
+    // A time in the future proves nothing: then it counts as old.
     bound.is_ok_and(|bound| bound.elapsed().map_or(true, |age| age >= SETTLED))
 }
 
 impl Drop for NameLock {
     fn drop(&mut self) {
-        // Closing the file, which comes next, gives it back as well.
+        // Closing the file, which comes next, releases it as well.
         let _ = lock::unlock(&self.file, NAME);
     }
 }
@@ -208,13 +211,13 @@ impl Drop for NameLock {
 /// Why no daemon could be started.
 #[derive(Debug)]
 pub enum StartError {
-    /// Somebody has held the lock for too long.
+    /// Another process has held the lock for too long.
     Locked(PathBuf),
     /// The last start failed a moment ago: look at the record again.
     BackingOff,
-    /// The host has refused what it takes to make the daemon's process.
+    /// The host has refused a call that makes the daemon's process.
     NotSpawned(PathBuf, NotStarted),
-    /// The system says no: to what, and why.
+    /// The system has refused a call: the verb, the object, and why.
     System(&'static str, PathBuf, io::Error),
 }
 
@@ -240,7 +243,7 @@ impl fmt::Display for StartError {
     }
 }
 
-/// An app's place on this host, opened: everything that a start needs.
+/// An app's place on this host, opened: all that a start needs.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub struct Here {
@@ -249,7 +252,7 @@ pub struct Here {
 }
 
 impl Here {
-    /// Makes what is missing. If that can't be, says why: then there is no daemon, and no limit either.
+    /// Makes what is missing. If that fails, says why: then there is no daemon, and no limit of CGIs either.
     pub fn open(app: &AppFile, config: &Config) -> Result<Here, String> {
         let place = Place::open(app, config.runtime_dir.as_deref()).map_err(|no| no.to_string())?;
         let slots = Slots::open(&place.slots())
@@ -261,7 +264,7 @@ impl Here {
 /// Connects to the daemon, and starts it if there is none: lock, look again, bind, listen, connect, spawn with the
 /// listener, close the listener at once, unlock.
 ///
-/// Any number of callers at the same instant make one daemon: those who come second find its backlog.
+/// Any number of callers at the same time start one daemon: all but the first find its backlog.
 pub fn start(
     app: &AppFile,
     here: &Here,
@@ -277,15 +280,15 @@ pub fn start(
         }
         Ok(None) | Err(_) => {}
     }
-    // The one who held the lock before us may have failed just now.
+    // The process that held the lock before us may have failed just now.
     let now = clock::now();
     let failed = slots.attempt(now);
     if failed.is_some_and(|a| crate::policy::backoff::remaining(a.attempts, a.since).is_some()) {
         return Err(StartError::BackingOff);
     }
     let listener = lock.listen(place, backlog)?;
-    // Before the daemon is there: one that finds that it can't start the app leaves at once, and this way finds us
-    // waiting and can say why.
+    // Connected before the daemon runs: a daemon that can't start the app leaves at once, and can tell us why if we
+    // already wait.
     let connection = socket::unconnected().and_then(|connection| {
         socket::connect_this(connection.as_fd(), &place.socket())?;
         Ok(connection)
@@ -298,7 +301,7 @@ pub fn start(
     slots.clear_silent();
     spawn_daemon(app, &listener, environ).map_err(|not| {
         slots.note_refused();
-        // Under the lock it is ours, and the next front would find nobody behind it.
+        // While we hold the lock it is ours, and no process listens at it.
         let _ = fs::remove_file(place.socket());
         StartError::NotSpawned(app.path.clone(), not)
     })?;
@@ -308,19 +311,18 @@ pub fn start(
     Ok(connection)
 }
 
-/// Takes away the name of a daemon that died before it could do so: fronts that come find nobody behind it. Where the
-/// lock is held, its holder sees to that.
+/// Removes the name of a daemon that died before it could do so. If another process holds the lock, it does that.
 pub fn tidy(place: &Place) {
     if let Ok(Some(_lock)) = NameLock::take(place)
         && let (Reach::Absent, None) = connect(place)
     {
-        // One that stays is removed by the next start.
+        // If it stays, the next start removes it.
         let _ = fs::remove_file(place.socket());
     }
 }
 
-/// Nothing of the request or the web server goes with it: no session, signal or meta-variable, and of descriptors only
-/// standard error, on which the daemon says why it can't be set up, and which it gives up when it is.
+/// The daemon inherits nothing of the request or the web server: no session, signal or meta-variable, and of
+/// descriptors only standard error, for the reason if its setup fails; after its setup it gives that up.
 fn spawn_daemon(app: &AppFile, listener: &OwnedFd, environ: &[CString]) -> Result<(), NotStarted> {
     let null = files::null().map_err(|error| NotStarted {
         call: "open /dev/null",
@@ -385,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_refusal_means_that_nobody_is_there() {
+    fn only_a_refusal_means_that_there_is_no_daemon() {
         let reach = |errno: Errno| unreached(&errno.into());
         assert_eq!(reach(Errno::ECONNREFUSED), Reach::Absent);
         assert_eq!(reach(Errno::ENOENT), Reach::Absent);
