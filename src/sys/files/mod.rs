@@ -1,0 +1,17 @@
+//! Files and directories, by what is asked of them. Files that a person names in a configuration are in
+//! [`named`](super::named).
+
+mod descriptor;
+mod identity;
+mod own;
+mod unnamed;
+
+pub use descriptor::{
+    Kind, become_input, described, duplicate, kind, null, pipe, pipe_holding, rest, waiting,
+};
+pub use identity::{Control, Entry, Identity, Stamp, control, entry, identity, stamp};
+pub use own::{
+    Unusable, can_change, can_make_in, is_own_directory, open_own, own_directory,
+    private_directory, privately, read_own, replace_own,
+};
+pub use unnamed::{in_memory, in_memory_of, reserve, reserve_beyond, unnamed};

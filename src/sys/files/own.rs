@@ -1,0 +1,228 @@
+//! Files and directories of our own: private, of our uid, and not where another user has put something in their way.
+//! Knows owners, modes and file systems; not what is in the files.
+
+use std::ffi::{CString, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{AccessFlags, access};
+
+/// Why a directory can't be ours.
+#[derive(Debug)]
+pub enum Unusable {
+    /// The system says no.
+    Io(io::Error),
+    /// It exists and is not what it must be; in words.
+    Squatted(&'static str),
+}
+
+/// Makes sure that `path` is a real directory of our own uid, mode 0700, on a local file system; makes it
+/// (but not its parents) if it is missing.
+pub fn own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
+    match privately(|| DirBuilder::new().mode(0o700).create(path)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Unusable::Io(error));
+        }
+        _ => {}
+    }
+    is_own_directory(path, uid)
+}
+
+/// The same without making it: one that is missing is `NotFound`.
+pub fn is_own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
+    let directory = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOTDIR | libc::ELOOP) => Unusable::Squatted("it is not a directory"),
+            _ => Unusable::Io(error),
+        })?;
+    let metadata = directory.metadata().map_err(Unusable::Io)?;
+    if metadata.uid() != uid {
+        return Err(Unusable::Squatted("it belongs to another user"));
+    }
+    if metadata.permissions().mode() & 0o777 != 0o700 {
+        return Err(Unusable::Squatted("its mode is not 0700"));
+    }
+    if is_remote(&directory) {
+        return Err(Unusable::Squatted("it is on a network file system"));
+    }
+    Ok(())
+}
+
+/// Locks and sockets of one host mean nothing on another.
+fn is_remote(file: &File) -> bool {
+    const NFS: i64 = 0x6969;
+    const SMB: i64 = 0x517B;
+    const CIFS: i64 = 0xFF53_4D42;
+    const SMB2: i64 = 0xFE53_4D42;
+    const CODA: i64 = 0x7375_7245;
+    const AFS: i64 = 0x5346_414F;
+    const NINE_P: i64 = 0x0102_1997;
+    fstatfs(file)
+        .is_ok_and(|fs| [NFS, SMB, CIFS, SMB2, CODA, AFS, NINE_P].contains(&fs.filesystem_type().0))
+}
+
+/// Opens or makes a file of ours, for reading and writing, mode 0600, and not through a link.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            privately(|| options.create(true).mode(0o600).open(path))
+        }
+        opened => opened,
+    }
+}
+
+/// Puts a file of ours with this text in the place of the one at `path`, mode 0600: written beside and renamed.
+pub fn replace_own(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut new = path.to_path_buf().into_os_string();
+    new.push(".new");
+    // What is left of a write that found no room may have any mode.
+    let _ = fs::remove_file(&new);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = privately(|| options.open(&new))?;
+    file.write_all(text)?;
+    fs::rename(new, path)
+}
+
+/// What a regular file of this uid holds, if that is at most `limit` bytes; and the file. It is at the path itself, and
+/// not behind a link; a FIFO or a device is refused, and not waited for.
+pub fn read_own(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8>)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    let mut file = options.open(path)?;
+    let found = file.metadata()?;
+    if found.uid() != uid {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    // One more than the limit, which tells: the size may have changed since anyone looked.
+    let most = (limit as u64).saturating_add(1);
+    (&mut file).take(most).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok((file, bytes))
+}
+
+/// Whether this process could make and remove files in the directory; if not, why.
+pub fn can_make_in(directory: &Path) -> io::Result<()> {
+    Ok(access(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
+}
+
+/// Whether this process could read and write the file; if not, why.
+pub fn can_change(file: &Path) -> io::Result<()> {
+    Ok(access(file, AccessFlags::R_OK | AccessFlags::W_OK)?)
+}
+
+/// A new directory for ourselves below this one, with a name that could not be foreseen.
+pub fn private_directory(below: &Path, name: &str) -> io::Result<PathBuf> {
+    let template = below.join(format!("{name}.XXXXXX"));
+    let mut path = CString::new(template.into_os_string().into_vec())?.into_bytes_with_nul();
+    // SAFETY: a NUL-terminated string of ours, in which mkdtemp(3) writes over the six letters.
+    let made = unsafe { libc::mkdtemp(path.as_mut_ptr().cast()) };
+    if made.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    path.pop();
+    Ok(PathBuf::from(OsString::from_vec(path)))
+}
+
+/// Runs `make` while new files of this process are nobody's but its owner's. The umask is then what it was: it is
+/// the app's as well.
+pub fn privately<T>(make: impl FnOnce() -> T) -> T {
+    // SAFETY: it takes and gives a number. Not nix's, which panics where the host refuses the call.
+    let before = unsafe { libc::umask(0o077) };
+    let made = make();
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_regular_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = super::super::super::process::uid();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "12345").unwrap();
+        assert_eq!(read_own(&at("file"), uid, 5).unwrap().1, b"12345");
+        assert!(read_own(&at("file"), uid, 4).is_err(), "too large");
+        assert!(read_own(&at("file"), uid + 1, 5).is_err(), "another's");
+        symlink(at("file"), at("link")).unwrap();
+        assert!(read_own(&at("link"), uid, 5).is_err(), "a link");
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        symlink("/dev/zero", at("device")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        File::create(at("sparse"))
+            .unwrap()
+            .set_len(1 << 40)
+            .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for name in ["fifo", "device", "folder", "sparse", "socket", "nothing"] {
+            assert!(read_own(&at(name), uid, 1 << 16).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_private_directory_is_ours_and_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = [(); 2].map(|()| private_directory(dir.path(), "x").unwrap());
+        assert_ne!(made[0], made[1]);
+        for path in made {
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
+        }
+        assert!(private_directory(&dir.path().join("no"), "x").is_err());
+    }
+
+    #[test]
+    fn only_a_real_private_directory_of_ours_will_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = super::super::super::process::uid();
+        let at = |name: &str| dir.path().join(name);
+        assert!(own_directory(&at("new"), uid).is_ok());
+        assert!(own_directory(&at("new"), uid).is_ok(), "again");
+        assert!(matches!(
+            own_directory(&at("new"), uid + 1),
+            Err(Unusable::Squatted(_))
+        ));
+        fs::set_permissions(at("new"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(
+            own_directory(&at("new"), uid),
+            Err(Unusable::Squatted(_))
+        ));
+        symlink(at("new"), at("link")).unwrap();
+        assert!(matches!(
+            own_directory(&at("link"), uid),
+            Err(Unusable::Squatted(_))
+        ));
+        fs::write(at("file"), "").unwrap();
+        assert!(matches!(
+            own_directory(&at("file"), uid),
+            Err(Unusable::Squatted(_))
+        ));
+        assert!(matches!(
+            own_directory(&at("a/b"), uid),
+            Err(Unusable::Io(_))
+        ));
+    }
+}
