@@ -1,5 +1,5 @@
-//! Users and groups, from /etc/passwd and /etc/group alone: what the C library would ask beside them it loads at run
-//! time, and a static program can't. And how root becomes one of these users.
+//! Users and groups, from /etc/passwd and /etc/group alone: the C library would load modules for other sources at run
+//! time, which a static program can't. And how root becomes one of these users.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -64,7 +64,7 @@ fn groups_of(table: &[u8], name: &str) -> Vec<u32> {
         .collect()
 }
 
-/// Whether a group has a member beside root; so it is taken, where that can't be read.
+/// Whether a group has a member beside root; `true` if that can't be read.
 pub fn has_members(gid: u32) -> bool {
     let (Ok(users), Ok(groups)) = (all(), fs::read("/etc/group")) else {
         return true;
@@ -85,7 +85,7 @@ fn has_named(table: &[u8], gid: u32) -> bool {
     })
 }
 
-/// Becomes this user for good, with its groups and without any capability; afterwards looks whether that is so.
+/// Becomes this user for good, with its groups and without any capability, and then checks that it is so.
 pub fn become_user(account: &Account) -> io::Result<()> {
     let table = match fs::read("/etc/group") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -96,7 +96,7 @@ pub fn become_user(account: &Account) -> io::Result<()> {
     become_ids(account.uid, account.gid, groups)
 }
 
-/// The same of a user whom /etc/passwd does not have, and whose groups are not known: with none but `gid`.
+/// The same for a user who is not in /etc/passwd, whose groups are not known: with no group but `gid`.
 pub fn become_number(uid: u32, gid: u32) -> io::Result<()> {
     become_ids(uid, gid, vec![gid])
 }
@@ -120,13 +120,13 @@ fn become_ids(uid: u32, gid: u32, mut groups: Vec<u32>) -> io::Result<()> {
         && [gids.real, gids.effective, gids.saved] == [gid; 3]
         && has == wanted
         && setuid(Uid::from_raw(0)).is_err();
-    // A half-changed user is none.
+    // To be half another user is an error.
     is_done
         .then_some(())
         .ok_or_else(|| io::Error::other("the system let some of root's rights stay"))
 }
 
-/// With the uid they usually go by themselves (capabilities(7)); a host can have set that off.
+/// A change of the uid usually drops them (capabilities(7)), but a host can turn that off.
 fn drop_capabilities() -> io::Result<()> {
     // _LINUX_CAPABILITY_VERSION_3, and this process.
     let header: [u32; 2] = [0x2008_0522, 0];

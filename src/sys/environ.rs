@@ -6,8 +6,8 @@ use std::path::Path;
 
 use nix::libc;
 
-/// The name given to execve(2): for a `#!` script its own path, for a symlink the link's. A client can't
-/// influence it. May be relative. See getauxval(3), AT_EXECFN.
+/// The path given to execve(2): for a `#!` script its own path, for a symlink the link's. A client can't influence it.
+/// May be relative. See getauxval(3), AT_EXECFN.
 pub fn exec_name() -> Option<&'static Path> {
     // SAFETY: getauxval has no preconditions.
     let at = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
@@ -19,7 +19,7 @@ pub fn exec_name() -> Option<&'static Path> {
     Some(Path::new(OsStr::from_bytes(name.to_bytes())))
 }
 
-/// The name that whoever started us chose to call us by: argv\[0\].
+/// The name that the starter of this process has given it: argv\[0\].
 pub fn name() -> &'static [u8] {
     unsafe extern "C" {
         // Of glibc, see program_invocation_name(3).
@@ -34,11 +34,11 @@ pub fn name() -> &'static [u8] {
     }
 }
 
-/// The effective uid that we were started with, by the kernel's word (AT_EUID): asked for nothing.
+/// The effective uid at the start of this process, as the kernel has passed it (AT_EUID): without a system call.
 pub fn uid() -> u32 {
     // SAFETY: getauxval has no preconditions.
     let uid = unsafe { libc::getauxval(libc::AT_EUID) };
-    // It is one that the kernel has widened.
+    // A uid that the kernel has widened to a word.
     uid as u32
 }
 
@@ -51,8 +51,8 @@ pub fn pairs() -> impl Iterator<Item = Pair> + Clone {
     (0..).map_while(entry).filter_map(split)
 }
 
-/// From now on the environment is this, for us and for what we start: for root, who becomes another user. What was
-/// borrowed from the one before stays valid.
+/// Replaces the environment, for us and for what we start: for root, who becomes another user. What was borrowed from
+/// the old one stays valid.
 pub fn replace(variables: Vec<CString>) {
     unsafe extern "C" {
         static mut environ: *const *const libc::c_char;
@@ -62,8 +62,8 @@ pub fn replace(variables: Vec<CString>) {
         .map(|variable| variable.into_raw().cast_const())
         .chain([std::ptr::null()])
         .collect();
-    // SAFETY: this program has one thread, so nobody reads `environ` meanwhile; what it leads to from now on is a
-    // NULL-terminated array of NUL-terminated strings, which are never freed.
+    // SAFETY: this program has one thread, so nothing reads `environ` meanwhile; it then points to a NULL-terminated
+    // array of NUL-terminated strings, which are never freed.
     unsafe { environ = block.leak().as_ptr() };
 }
 

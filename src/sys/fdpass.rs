@@ -8,21 +8,22 @@ use nix::errno::Errno;
 use nix::libc;
 use smallvec::SmallVec;
 
-/// More descriptors than anybody of ours sends; what comes above it is cut, and said to be.
+/// The most descriptors in one message. We never send so many; if more come, they are cut, and [`Received::cut`] says
+/// so.
 const MOST: usize = 4;
 const MOST_BYTES: u32 = (MOST * size_of::<RawFd>()) as u32;
 // SAFETY: it only computes.
 const ROOM: usize = unsafe { libc::CMSG_SPACE(MOST_BYTES) } as usize;
 
-/// Room for the descriptors of one message. Not nix's: that allocates, and this is done for every request.
+/// Room for the descriptors of one message. Not nix's, which allocates: this is done for every request.
 #[repr(C)]
 union Control {
     bytes: [u8; ROOM],
     _aligned: libc::cmsghdr,
 }
 
-/// Sends `bytes` and `fds` in one message without waiting; how many bytes went (the descriptors go with the
-/// first). `EAGAIN`: no room now. `EPIPE`: nobody there. `ETOOMANYREFS`: too many descriptors in flight.
+/// Sends `bytes` and `fds` in one message without waiting; how many bytes went (the descriptors go with the first).
+/// `EAGAIN`: no room now. `EPIPE`: the other end is gone. `ETOOMANYREFS`: too many descriptors in flight.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut control = Control { bytes: [0; ROOM] };
     let (mut part, mut message) = empty_message(bytes.as_ptr().cast_mut(), bytes.len());
@@ -59,7 +60,7 @@ pub struct Received {
     pub len: usize,
     /// Descriptors, all of them close-on-exec.
     pub fds: SmallVec<[OwnedFd; MOST]>,
-    /// Descriptors (or, of a packet, bytes) were left out: our limits or the host's.
+    /// Descriptors (or, of a packet, bytes) were left out, by our limits or the host's.
     pub cut: bool,
 }
 
@@ -77,8 +78,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     // SAFETY: the kernel has filled in the control data; CMSG_FIRSTHDR and CMSG_NXTHDR keep within them.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     while !header.is_null() {
-        // SAFETY: a header that is there, with as many bytes behind it as it says. Of those that were cut the kernel
-        // gives the whole ones. The descriptors were just made for us, and nobody else knows them.
+        // SAFETY: a header that is there, with as many bytes behind it as it says. If descriptors were cut, those that
+        // are left are whole. They were just made for us, and nothing else knows them.
         unsafe {
             if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
                 let bytes = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
@@ -96,8 +97,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
 
 /// Has the kernel refuse descriptors to all that connect to this listener from now on (SO_PASSRIGHTS, of Linux 6.16).
 ///
-/// One that is not received is closed on our behalf, which takes as long as its owner likes if it is a TCP socket that
-/// lingers (socket(7), SO_LINGER). An older kernel can't be asked for that.
+/// A descriptor that is not received is closed on our behalf. If it is a TCP socket that lingers (socket(7),
+/// SO_LINGER), that takes as long as its owner likes. An older kernel has no such option.
 pub fn refuse(listener: BorrowedFd<'_>) -> io::Result<()> {
     const SO_PASSRIGHTS: libc::c_int = 83;
     let off: libc::c_int = 0;
@@ -115,7 +116,7 @@ pub fn refuse(listener: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A message without control data, and its one part, which it does not point to yet.
+/// A message without control data, and its only part, which it does not point to yet.
 fn empty_message(base: *mut u8, len: usize) -> (libc::iovec, libc::msghdr) {
     let part = libc::iovec {
         iov_base: base.cast(),

@@ -1,4 +1,5 @@
-//! Listening sockets that people name: made, asked what they are, and who it is that has connected.
+//! Listening sockets that a configuration names: makes them, and asks where one is bound and who has connected. Knows
+//! addresses, not what is sent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,8 +20,8 @@ pub enum Name {
     Tcp(SocketAddr),
 }
 
-/// Binds and listens. An IPv6 address stands for IPv6 alone, whatever the system's default is; a port whose last
-/// connections are still being closed is taken.
+/// Binds and listens. An IPv6 address means IPv6 alone, whatever the system's default is. A port can be taken although
+/// its last connections are still being closed.
 pub fn at(address: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -57,7 +58,7 @@ pub fn peer_address(fd: BorrowedFd<'_>) -> Option<IpAddr> {
     Some(tcp(&address)?.ip().to_canonical())
 }
 
-/// What is written to a TCP connection is sent at once: nobody waits for the end of a short answer.
+/// Has all that is written to a TCP connection sent at once: the end of a short answer must not wait.
 pub fn send_at_once(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setsockopt(&fd, sockopt::TcpNoDelay, &true)?)
 }

@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-/// The 1-minute load average; 0 where the system does not say.
+/// The 1-minute load average; 0 if the system does not say.
 pub fn average() -> f64 {
     let mut loads = [0.0];
     // SAFETY: room for one sample, and one is asked for.
@@ -66,21 +66,21 @@ pub fn longest_backlog() -> i32 {
         .unwrap_or(128)
 }
 
-/// Raises the soft limits of descriptors and of processor time to the hard ones; the soft limit of descriptors
-/// as it was, for what is started on.
+/// Raises the soft limits of descriptors and of processor time to the hard ones. Returns the limits of descriptors as
+/// they were, for the programs that are started.
 pub fn raise_limits() -> Option<(u64, u64)> {
     raise(Resource::RLIMIT_CPU);
     raise(Resource::RLIMIT_NOFILE)
 }
 
-/// Gives the limit of descriptors back that [`raise_limits`] raised, to whatever this process becomes.
+/// Undoes what [`raise_limits`] did to the limit of descriptors, for the program that this process becomes.
 pub fn restore_descriptors((soft, hard): (u64, u64)) {
     // A limit can be lowered.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
 }
 
-/// Runs `run` with the soft limit of descriptors at the hard one. It is then what it was: an app that this process
-/// becomes may trust in it.
+/// Runs `run` with the soft limit of descriptors at the hard one. After that the limit is what it was: an app that this
+/// process becomes may rely on it.
 pub fn with_most_descriptors<T>(run: impl FnOnce() -> T) -> T {
     let before = raise(Resource::RLIMIT_NOFILE);
     let result = run();
@@ -92,7 +92,7 @@ pub fn with_most_descriptors<T>(run: impl FnOnce() -> T) -> T {
 
 fn raise(resource: Resource) -> Option<(u64, u64)> {
     let (soft, hard) = getrlimit(resource).ok()?;
-    // A limit that can't be raised stays; there is room for fewer then.
+    // If it can't be raised, fewer descriptors can be had.
     let _ = setrlimit(resource, hard, hard);
     Some((soft, hard))
 }
@@ -111,7 +111,7 @@ pub fn processor_time() -> Duration {
     clock_gettime(ClockId::from_raw(AS_LIMITED)).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Which boot this is: what was noted in another one does not count. `None` where the system does not say.
+/// Which boot this is: notes of another boot do not count. `None` if the system does not say.
 pub fn boot_id() -> Option<u64> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: String = text

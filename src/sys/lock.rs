@@ -12,9 +12,9 @@ use nix::libc;
 
 use super::signal::Alarm;
 
-/// Locks the byte if nobody else has it; `false` if somebody has.
+/// Locks the byte; `false` if another process has it.
 ///
-/// The lock is the process's: closing *any* descriptor of the same file releases it.
+/// The lock belongs to the process: closing *any* descriptor of the same file releases it.
 pub fn try_lock(file: &File, byte: u64) -> io::Result<bool> {
     match fcntl(
         file.as_fd(),
@@ -42,7 +42,7 @@ pub fn wait_lock(file: &File, byte: u64, patience: Duration) -> io::Result<bool>
     }
 }
 
-/// Gives the byte back.
+/// Releases the byte.
 pub fn unlock(file: &File, byte: u64) -> io::Result<()> {
     fcntl(
         file.as_fd(),
@@ -64,7 +64,7 @@ pub fn holders(file: &File, from: u64, len: u64) -> io::Result<Vec<i32>> {
         if i32::from(lock.l_type) == libc::F_UNLCK {
             continue;
         }
-        // Neighbouring bytes of one process are one lock to the kernel; each is a slot to us.
+        // Neighbouring bytes of one process are one lock for the kernel; each is a slot for us.
         let start = (lock.l_start as u64).max(at);
         let stop = if lock.l_len == 0 {
             end
@@ -73,7 +73,7 @@ pub fn holders(file: &File, from: u64, len: u64) -> io::Result<Vec<i32>> {
         }
         .min(end);
         found.extend((start..stop).map(|_| lock.l_pid));
-        // The kernel names the oldest of them, not the first.
+        // The kernel returns the oldest lock, not the one with the lowest byte.
         ranges.extend([(at, start), (stop, end)]);
     }
     Ok(found)

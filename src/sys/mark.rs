@@ -1,5 +1,6 @@
-//! The mark of what a WSGI application has started, as `src/app/begun.py` describes and sets it: the soft value of
-//! RLIMIT_LOCKS, which everything inherits. Finds what bears a mark of this process's, and ends it.
+//! The mark of the processes that a WSGI application has started: the soft value of RLIMIT_LOCKS, which every process
+//! inherits. `src/app/begun.py` sets and describes it. Finds the processes that have a mark of this daemon, and ends
+//! them.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -14,12 +15,12 @@ use super::signal::Signal;
 const OWNER: u64 = (1 << 24) - 1;
 const AT_IMPORT: u64 = 1 << 48;
 
-/// Kills what is left of what this owner, a zygote or worker that has ended, has started; `None`: of what any has. Not
-/// what a request has started and made a session of its own. Takes a look at each process of the host: for ends that
-/// are rare.
+/// Kills the processes that this owner, a zygote or worker that has ended, has started and left running; `None`: those
+/// of all owners. Not those that a request has started in a session of their own. Looks at each process of the host:
+/// only for ends that are rare.
 pub fn kill_left(owner: Option<i32>) {
     let Ok(entries) = fs::read_dir("/proc") else {
-        return; // without it nothing is found
+        return; // without /proc no process can be found
     };
     let session = getsid(None);
     for entry in entries.flatten() {

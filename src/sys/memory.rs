@@ -1,4 +1,5 @@
-//! Memory that several processes share.
+//! Memory that several processes share: numbers in a file, and the board of the daemon and its workers. Knows where
+//! which number stands; not what follows from it.
 
 use std::fs::File;
 use std::io;
@@ -19,10 +20,10 @@ struct Map {
 }
 
 impl Map {
-    /// The file must be at least `len` bytes long and stay so, or a touch is SIGBUS.
+    /// The file must be at least `len` bytes long and stay so, or an access is a SIGBUS.
     fn new(file: &File, len: NonZeroUsize) -> io::Result<Map> {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new map at a place of the kernel's choice touches nobody's memory.
+        // SAFETY: a new map at an address of the kernel's choice touches no memory that is in use.
         let at = unsafe { mmap(None, len, protection, MapFlags::MAP_SHARED, file, 0) }?;
         Ok(Map { at: at.cast(), len })
     }
@@ -35,7 +36,7 @@ impl Drop for Map {
     }
 }
 
-/// Numbers in a file, shared by everybody who maps it; each is read and written whole.
+/// Numbers in a file, shared by all processes that map it; each is read and written whole.
 #[derive(Debug)]
 pub struct Words(Map);
 
@@ -49,14 +50,14 @@ impl Words {
         )?))
     }
 
-    /// The same numbers in memory of our own, for one who only looks: what is changed in them is changed for nobody.
+    /// The same numbers in memory of our own, for a process that only reads: no other process sees a change of them.
     pub fn copied(bytes: &[u8]) -> io::Result<Words> {
         let len = NonZeroUsize::new(bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new map at a place of the kernel's choice touches nobody's memory.
+        // SAFETY: as in `Map::new`.
         let at = unsafe { mmap_anonymous(None, len, protection, MapFlags::MAP_PRIVATE) }?;
         let map = Map { at: at.cast(), len };
-        // SAFETY: the map is as long as `bytes`, new, and known to nobody else.
+        // SAFETY: the map is new, as long as `bytes`, and not known elsewhere.
         unsafe {
             map.at
                 .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len())
@@ -67,8 +68,8 @@ impl Words {
     /// The number at `index`.
     pub fn at(&self, index: usize) -> &AtomicU64 {
         assert!(index < self.0.len.get() / 8, "outside the map");
-        // SAFETY: within the map (just checked) and aligned, since maps begin at a page; other processes touch it
-        // with whole aligned accesses only, as this one does.
+        // SAFETY: within the map (just checked) and aligned, since maps begin at a page. Other processes only make
+        // whole and aligned accesses, as this one does.
         unsafe { self.0.at.cast::<AtomicU64>().add(index).as_ref() }
     }
 }
@@ -98,7 +99,7 @@ pub struct Board {
 pub enum Told {
     /// Go on.
     Nothing = 0,
-    /// The client is gone: nobody wants what is written.
+    /// The client is gone: the rest of the response is not needed.
     Gone = 1,
     /// The request has taken too long: nothing may be written any more.
     Overdue = 2,
@@ -126,7 +127,7 @@ impl Board {
         Ok(Board { map, file })
     }
 
-    /// A request begins: nothing was written, and nothing was told.
+    /// A request begins: resets what was written and told.
     pub fn clear(&self, worker: u16) {
         self.byte(Board::WRITTEN, worker).store(0, Ordering::SeqCst);
         self.byte(Board::TOLD, worker)
@@ -138,7 +139,7 @@ impl Board {
         self.byte(Board::WRITTEN, worker).load(Ordering::SeqCst) != 0
     }
 
-    /// How many blocks the worker has read or written since it was born; goes round.
+    /// How many blocks the worker has read or written since its start; wraps.
     pub fn moved(&self, worker: u16) -> u32 {
         assert!(worker < Board::WORKERS, "outside the board");
         // SAFETY: within the map, as just checked, and aligned: the map begins at a page. Every access is whole.
@@ -148,8 +149,8 @@ impl Board {
         }
     }
 
-    /// Tells a worker something of its request. What is worse stays: that the client of an overdue one is gone as well
-    /// is no news.
+    /// Tells a worker something of its request. The worse state stays: an overdue request stays overdue when its client
+    /// goes as well.
     pub fn tell(&self, worker: u16, what: Told) {
         self.byte(Board::TOLD, worker)
             .fetch_max(what as u8, Ordering::SeqCst);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_descriptor_writes_on_the_board() {
+    fn a_process_that_has_the_descriptor_writes_on_the_board() {
         let board = Board::new().unwrap();
         let write = |bytes: &[u8], at| nix::sys::uio::pwrite(&board.file, bytes, at).unwrap();
         write(b"\x01", 5);

@@ -1,5 +1,5 @@
-//! Files that a person names in a configuration. Whatever lies at such a path, opening it never waits, and what is no
-//! file is said in words. Knows kinds of files; what is in them is not asked.
+//! Files that a person names in a configuration. Whatever is at such a path, opening it never waits, and an error says
+//! in words why it is no file. Knows kinds of files, not what is in them.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -11,14 +11,14 @@ use nix::unistd::{AccessFlags, eaccess};
 
 use super::files;
 
-/// No wait for the other end of a FIFO, and no terminal of ours.
+/// Does not wait for the other end of a FIFO, and takes no terminal as ours.
 const AT_ONCE: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
-/// Symlinks that are followed by hand: more than anybody has in a row.
+/// The most symlinks in a row that we follow.
 const MOST_LINKS: usize = 16;
 
-/// What a file says, of at most `most` bytes. A device may stand for a file: /dev/null is an empty one.
+/// The content of a file, of at most `most` bytes. A device may stand for a file: /dev/null is an empty one.
 pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    // Before it is opened: the open alone would be noticed at the other end of a FIFO.
+    // Checked before it is opened: the other end of a FIFO would notice the open.
     let to_be_read = |found: &Metadata| match found.file_type() {
         kind if kind.is_file() || kind.is_char_device() => Ok(()),
         kind => Err(not_a_file(kind)),
@@ -42,7 +42,7 @@ pub fn read_text(path: &Path, most: usize) -> io::Result<String> {
     String::from_utf8(read(path, most)?).map_err(not_text)
 }
 
-/// The first bytes of a file. What is no file has few or none: a FIFO is not waited for.
+/// The first two bytes of a file; an error if there are fewer. A FIFO is not waited for.
 pub fn start(path: &Path) -> io::Result<[u8; 2]> {
     let mut options = OpenOptions::new();
     let mut file = options.read(true).custom_flags(AT_ONCE).open(path)?;
@@ -51,8 +51,8 @@ pub fn start(path: &Path) -> io::Result<[u8; 2]> {
     Ok(start)
 }
 
-/// Opens a file to be appended to, made with mode 0600 if it is missing, whatever the umask; of one that is there the
-/// mode is left. A write to it never waits.
+/// Opens a file to append to. If it is missing it is made, with mode 0600 whatever the umask is; if it is there, its
+/// mode stays. A write to it never waits.
 pub fn append(path: &Path) -> io::Result<File> {
     match fs::metadata(path) {
         Ok(found) => takes_lines(found.file_type())?,
@@ -63,7 +63,7 @@ pub fn append(path: &Path) -> io::Result<File> {
     options.append(true).custom_flags(AT_ONCE);
     let opened = match options.open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Through a symlink too, whose file may have been moved away.
+            // Also through a symlink, whose target may have been moved away.
             files::privately(|| options.create(true).mode(0o600).open(path))
         }
         opened => opened,
@@ -76,7 +76,7 @@ pub fn append(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether [`append`] would do, as far as a look can tell.
+/// Whether [`append`] would succeed, as far as that can be seen without opening the file.
 pub fn can_append(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) => {
@@ -92,7 +92,7 @@ pub fn can_append(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The standard stream of each process that this path leads to, as /dev/stderr does: 1 or 2.
+/// Which standard stream of the process that opens it a path leads to, as /dev/stderr does: 1 or 2.
 pub fn standard_stream(path: &Path) -> Option<u8> {
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
@@ -114,7 +114,7 @@ pub fn standard_stream(path: &Path) -> Option<u8> {
     None
 }
 
-/// Where the last of a row of symlinks leads, whether or not anything is there.
+/// Where the last of a row of symlinks leads, whether or not that exists.
 fn last_link(path: &Path) -> PathBuf {
     let mut path = path.to_path_buf();
     for _ in 0..MOST_LINKS {
@@ -131,7 +131,7 @@ fn next_link(path: &Path) -> Option<PathBuf> {
     Some(path.parent()?.join(to))
 }
 
-/// What may be written to line by line: a FIFO, too, if a process reads there.
+/// Whether this kind of file can be written to line by line: also a FIFO, if a process reads it.
 fn takes_lines(kind: FileType) -> io::Result<()> {
     if kind.is_file() || kind.is_char_device() || kind.is_fifo() {
         Ok(())
@@ -161,7 +161,7 @@ pub struct Access {
     pub mode: u32,
 }
 
-/// Asks the kernel. `None`: there is nothing, or it can't be seen.
+/// Asks the kernel. `None`: there is no file, or it can't be seen.
 pub fn access(path: &Path) -> Option<Access> {
     fs::metadata(path).ok().map(|found| Access {
         owner: found.uid(),

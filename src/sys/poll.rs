@@ -41,29 +41,29 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// Waits for nothing yet.
+    /// No descriptors yet.
     pub fn new() -> io::Result<Poll> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         Ok(Poll { epoll })
     }
 
-    /// Adds a descriptor. `EPERM`: it is of a kind that is always ready (a file, /dev/null).
+    /// Adds a descriptor. `EPERM`: its kind is always ready (a file, /dev/null).
     pub fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(self
             .epoll
             .add(fd, EpollEvent::new(flags(interest), token))?)
     }
 
-    /// Waits for something else from now on.
+    /// Changes what is waited for.
     pub fn change(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         let mut event = EpollEvent::new(flags(interest), token);
         Ok(self.epoll.modify(fd, &mut event)?)
     }
 
-    /// Forgets a descriptor. Needed before closing one that another process may hold as well: epoll knows the
-    /// open file description, which then lives on.
+    /// Removes a descriptor. Needed before closing one that another process may hold as well: epoll knows the open file
+    /// description, which then lives on.
     pub fn remove(&self, fd: impl AsFd) {
-        // One that was never added, or is forgotten already, is forgotten.
+        // An error says that it is not there, which is what we want.
         let _ = self.epoll.delete(fd);
     }
 
@@ -88,7 +88,7 @@ impl Poll {
     }
 }
 
-/// Rounded up, or the last millisecond before a deadline would be spent spinning.
+/// Rounded up: otherwise the loop would spin in the last millisecond before a deadline.
 fn timeout(patience: Option<Duration>) -> EpollTimeout {
     let Some(patience) = patience else {
         return EpollTimeout::NONE;
@@ -143,7 +143,7 @@ pub fn wait_any(
     Ok(polled.iter().map(|p| p.any().unwrap_or(true)).collect())
 }
 
-/// Whether something can be had from the descriptor without waiting; its end counts.
+/// Whether the descriptor is ready now; its end counts.
 pub fn is_ready(fd: BorrowedFd<'_>, interest: Interest) -> bool {
     wait_one(fd, interest, Duration::ZERO).unwrap_or(true)
 }

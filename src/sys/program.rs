@@ -32,12 +32,12 @@ pub struct Program<'a> {
     pub directory: Option<&'a Path>,
 }
 
-/// Why a program does not run.
+/// Why a program was not started.
 #[derive(Debug)]
 pub struct NotStarted {
     /// The system call that failed.
     pub call: &'static str,
-    /// How.
+    /// Its error.
     pub error: io::Error,
 }
 
@@ -62,29 +62,30 @@ impl From<NotStarted> for io::Error {
     }
 }
 
-/// The calls that a child makes before it is another program, in the order of their numbers in its report.
+/// The calls that a child makes before the exec, in the order of their numbers in its report.
 const CALLS: [&str; 6] = ["chdir", "dup2", "execve", "fcntl", "fork", "setsid"];
 
-/// What a program that is started is to us.
+/// How a program that we start is related to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kinship {
     Child,
     /// Our child, and the leader of a group of its own.
     Leader,
-    Nobody,
+    /// No child of ours, in a session of its own.
+    Detached,
     /// Our child, and the leader of a session of its own.
     Server,
 }
 
 impl Program<'_> {
-    /// Becomes the program; comes back only to say why not. Signals get their default actions and are unblocked
-    /// (Rust ignores SIGPIPE, and an exec'd program would inherit that).
+    /// Becomes the program; returns only if that fails. Signals get their default actions and are unblocked (Rust
+    /// ignores SIGPIPE, and an exec'd program would inherit that).
     pub fn exec(&self) -> NotStarted {
         self.exec_after(signal::reset_all)
     }
 
-    /// Becomes another version of ourselves, which unblocks signals when it can take them: until then they wait. So it
-    /// is, too, for us, if this comes back.
+    /// Becomes another version of ourselves, with all signals blocked until that version can handle them. They are
+    /// blocked as well if this returns.
     pub fn exec_held(&self) -> NotStarted {
         self.exec_after(signal::hold_all)
     }
@@ -114,8 +115,8 @@ impl Program<'_> {
         self.start(fds, nofile, Kinship::Child)
     }
 
-    /// The same, as the leader of a process group of its own, and the one that the kernel takes first when memory is
-    /// short: it serves one request.
+    /// The same, as the leader of a process group of its own, for one request. When memory is short, the kernel kills
+    /// it before others.
     pub fn spawn_leader(
         &self,
         fds: &[BorrowedFd<'_>],
@@ -124,8 +125,8 @@ impl Program<'_> {
         self.start(fds, nofile, Kinship::Leader)
     }
 
-    /// The same as the leader of a session, and with its own pid in LISTEN_PID, by which sd_listen_fds(3) tells whether
-    /// descriptors are meant for this very process.
+    /// The same, as the leader of a session, and with its own pid in LISTEN_PID, by which sd_listen_fds(3) sees that
+    /// the descriptors are meant for this process.
     pub fn spawn_server(
         &self,
         fds: &[BorrowedFd<'_>],
@@ -134,12 +135,13 @@ impl Program<'_> {
         self.start(fds, nofile, Kinship::Server)
     }
 
-    /// Starts the program as nobody's child, in a session of its own, with these descriptors. Comes back when
-    /// the exec has succeeded.
+    /// Starts the program in a session of its own, not as a child of ours, with these descriptors. Returns when the
+    /// exec has succeeded.
     pub fn spawn_detached(&self, fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
-        let child = self.start(fds, None, Kinship::Nobody)?;
+        let child = self.start(fds, None, Kinship::Detached)?;
         match nix::sys::wait::waitpid(Pid::from_raw(child), None) {
-            // Some web servers leave us with SIGCHLD ignored: the kernel has reaped it. What fails, `start` knows.
+            // An error: some web servers start us with SIGCHLD ignored, so that the kernel has reaped the child.
+            // `start` has seen a failure of the exec.
             Ok(WaitStatus::Exited(_, 0)) | Err(_) => Ok(()),
             Ok(_) => Err(NotStarted::by("fork")(Errno::ENOMEM)),
         }
@@ -166,7 +168,7 @@ impl Program<'_> {
                 let mut told = [0; 5];
                 match std::fs::File::from(report).read_exact(&mut told) {
                     Ok(()) => {
-                        // Its exit says no more than the errno did.
+                        // Its exit status says no more than the report.
                         let _ = nix::sys::wait::waitpid(child, None);
                         let [call, errno @ ..] = told;
                         Err(NotStarted {
@@ -181,7 +183,7 @@ impl Program<'_> {
                 let NotStarted { call, error } = self.become_child(fds, nofile, kinship);
                 let [a, b, c, d] = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
                 let call = CALLS.iter().position(|known| *known == call).unwrap_or(0);
-                // The parent is gone if nobody reads this, and then nobody wants to know.
+                // This fails only if the parent is gone, which alone would read it.
                 let _ = nix::unistd::write(&tell, &[call as u8, a, b, c, d]);
                 exit_now(1)
             }
@@ -197,13 +199,13 @@ impl Program<'_> {
         match kinship {
             Kinship::Child => {}
             Kinship::Leader => {
-                // A new process of ours can lead a group, and one that can't is as good as one that does.
+                // A new process can lead a group; if this fails all the same, the program can still serve.
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 let _ = std::fs::write("/proc/self/oom_score_adj", "500");
             }
-            Kinship::Nobody => {
-                // A session of its own, so that signals to the web server's group miss it, and not its leader, so
-                // that it never gets a terminal.
+            Kinship::Detached => {
+                // In a session of its own, so that signals to the web server's process group do not reach it; and not
+                // as its leader, so that it never gets a terminal.
                 let forked = match setsid() {
                     // SAFETY: as in `start`.
                     Ok(_) => unsafe { fork() }.map_err(NotStarted::by("fork")),
@@ -219,7 +221,7 @@ impl Program<'_> {
                 if let Err(errno) = setsid() {
                     return NotStarted::by("setsid")(errno);
                 }
-                // Of a daemon that is killed nothing else would tell it.
+                // Nothing else would end it if the daemon were killed.
                 let _ = prctl::set_pdeathsig(Signal::SIGTERM);
                 let _ = std::fs::write("/proc/self/oom_score_adj", "500");
             }
@@ -228,11 +230,11 @@ impl Program<'_> {
             return not;
         }
         if let Some((soft, hard)) = nofile {
-            // What can't be lowered again stays as it is.
+            // If it can't be lowered, it stays as it is.
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
         }
         if kinship == Kinship::Server {
-            // Only from here on is its pid known; the one thread of this child may allocate.
+            // Only now is its pid known. This child has one thread, so it may allocate.
             let mut environ = self.environ.to_vec();
             environ.push(c_string(format!("LISTEN_PID={}", pid()).as_bytes()));
             let environ = &environ;
@@ -264,7 +266,7 @@ pub fn fork_with(
     }
 }
 
-/// Forks a child that leads a session of its own: it has no terminal, and so can't type into ours. `None`: we are it.
+/// Forks a child that leads a session of its own: without a terminal, so it can't type into ours. `None`: in the child.
 pub fn fork_session() -> io::Result<Option<i32>> {
     // SAFETY: this program has one thread, so the child may do all that the parent may.
     match unsafe { fork() }? {
@@ -285,7 +287,7 @@ pub fn end_with_parent(parent: i32) {
     }
 }
 
-/// The lowest descriptor that no place is arranged for.
+/// The lowest number above those of `fds` and of the standard descriptors.
 fn first_free(fds: &[BorrowedFd<'_>]) -> RawFd {
     fds.len().max(3) as RawFd
 }
@@ -298,7 +300,7 @@ fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> nix::Result<OwnedFd> {
 
 /// Puts `fds` at 0, 1, 2 ...; all others close at the exec.
 fn arrange(fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
-    // First above every place that is to be filled, or one would be overwritten before it is moved.
+    // First above all places that are to be filled: otherwise one could be overwritten before it is copied.
     let above = first_free(fds);
     let high: Vec<OwnedFd> = fds
         .iter()
@@ -312,7 +314,7 @@ fn arrange(fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
     }
     mark_from(above);
     for place in fds.len()..above as usize {
-        // SAFETY: a place that was not given is to be closed; nothing in this child uses it.
+        // SAFETY: nothing in this child uses the descriptors of places that were not given.
         unsafe { libc::close(place as RawFd) };
     }
     Ok(())
@@ -320,7 +322,7 @@ fn arrange(fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
 
 /// Has all descriptors from this one on closed at the exec.
 pub fn mark_from(above: RawFd) {
-    // SAFETY: marks descriptors, closes none now; after the exec nobody knows them.
+    // SAFETY: marks descriptors and closes none; after the exec nothing knows them.
     let marked = unsafe {
         libc::syscall(
             libc::SYS_close_range,
@@ -335,7 +337,7 @@ pub fn mark_from(above: RawFd) {
     }
 }
 
-/// The same, by the list of /proc; where that is missing, as far as numbers go.
+/// The same, by the list in /proc, or, if that is missing, for all numbers up to the limit.
 fn mark_one_by_one(above: RawFd) {
     let mark = |fd: RawFd| {
         // SAFETY: it takes any number. One that is not open needs no mark.
@@ -347,12 +349,12 @@ fn mark_one_by_one(above: RawFd) {
         open.filter(|&fd| fd >= above).for_each(mark);
     } else {
         let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_MARKED, MOST_MARKED));
-        // A container's limit may be a thousand million: as far as anybody has descriptors.
+        // A container's limit may be a thousand million, which would take too long.
         (above..soft.min(MOST_MARKED) as RawFd).for_each(mark);
     }
 }
 
-/// How far descriptors are looked for one by one.
+/// The most descriptors that are marked one by one.
 const MOST_MARKED: u64 = 1 << 20;
 
 /// Ends this process at once, without the exit handlers that belong to the one it was forked from.

@@ -1,6 +1,6 @@
-//! Signals: an alarm for the one call that waits for a lock, and a self-pipe for the loop.
-//! Handlers only, and a blocked mask at no time but while we become another version of ourselves: what we start inherits
-//! masks, but not handlers.
+//! Signals: an alarm for the one call that waits for a lock, and a self-pipe for the loop. Works with handlers, and
+//! blocks signals only while we become another version of ourselves: programs that we start inherit masks, but not
+//! handlers.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,8 +22,8 @@ pub fn reset_all() {
     unblock_all();
 }
 
-/// Has every signal wait until [`unblock_all`]; then gives each its default action, since handlers end with the program
-/// that has them.
+/// Blocks every signal until [`unblock_all`], and gives each its default action, since the handlers do not survive the
+/// exec.
 pub fn hold_all() {
     // Only an invalid `how` can fail here.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
@@ -33,7 +33,7 @@ pub fn hold_all() {
 fn reset_actions() {
     for signal in Signal::iterator() {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default action runs no code of ours. KILL and STOP refuse, and have it anyway.
+        // SAFETY: the default action runs no code of ours. It can't be set for KILL and STOP, which always have it.
         let _ = unsafe { sigaction(signal, &default) };
     }
 }
@@ -44,8 +44,8 @@ pub fn unblock_all() {
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// A reader that is gone is an error of the write and not a signal, as the Rust runtime sets it; so is a file that may
-/// not grow (RLIMIT_FSIZE).
+/// A write to a reader that is gone is an error and not a signal, as in Rust's runtime; and so is a write to a file
+/// that may not grow (RLIMIT_FSIZE).
 pub fn ignore_failed_writes() {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
@@ -60,7 +60,8 @@ static RUNG: AtomicBool = AtomicBool::new(false);
 pub struct Alarm(());
 
 impl Alarm {
-    /// Rings after `patience`, and then again and again: a ring just before the call blocks is not the last.
+    /// Rings after `patience`, and then again and again: if it rings just before the call blocks, the next ring ends
+    /// it.
     pub fn set(patience: Duration) -> io::Result<Alarm> {
         extern "C" fn ring(_: libc::c_int) {
             RUNG.store(true, Ordering::Relaxed);
@@ -74,23 +75,23 @@ impl Alarm {
         Ok(Alarm(()))
     }
 
-    /// The time is over.
+    /// It has rung at least once.
     pub fn has_rung(&self) -> bool {
         RUNG.load(Ordering::Relaxed)
     }
 }
 
-/// Rings once, whatever this process becomes until then: an alarm outlives an exec, and by default it ends the process.
-/// Dropped, it does not ring.
+/// Rings once, also after an exec: an alarm outlives it, and by default ends the process. When it is dropped it does
+/// not ring.
 pub fn ring_after(time: Duration) -> io::Result<Alarm> {
-    // A shorter time than a microsecond would be none.
+    // A time of less than a microsecond would count as none.
     arm(time.max(Duration::from_millis(1)), Duration::ZERO)?;
     Ok(Alarm(()))
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        // A timer that was set can be stopped; if not, the next ring finds a handler that does no harm.
+        // A timer that was set can be stopped; if not, the next ring calls a handler that does no harm.
         let _ = arm(Duration::ZERO, Duration::ZERO);
     }
 }
@@ -112,7 +113,7 @@ fn arm(first: Duration, then: Duration) -> io::Result<()> {
 
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// Signals as bytes in a pipe, each its number, for an event loop. One in a process.
+/// Signals as bytes in a pipe, each its number, for an event loop. Only one in a process.
 #[derive(Debug)]
 pub struct SignalPipe {
     read: OwnedFd,
@@ -140,10 +141,10 @@ impl SignalPipe {
             let errno = Errno::last_raw();
             let byte = signal as u8;
             let pipe = PIPE.load(Ordering::Relaxed);
-            // SAFETY: write(2) is async-signal-safe, and the byte lives for the call. A full pipe loses nothing
-            // that matters: it wakes the loop, which then looks at everything.
+            // SAFETY: write(2) is async-signal-safe, and the byte lives for the call. If the pipe is full, no byte is
+            // needed: the loop wakes anyway, and then looks at everything.
             let write = || unsafe { libc::write(pipe, (&raw const byte).cast(), 1) } == 1;
-            // Where the call is refused, and not for want of room, the signal would be lost.
+            // If the call failed for another reason than want of room, the signal would be lost.
             let _ = (0..3).any(|_| write() || Errno::last() == Errno::EAGAIN);
             Errno::set_raw(errno);
         }

@@ -1,4 +1,4 @@
-//! Unix and TCP stream sockets, and pairs of packet sockets.
+//! Unix and TCP stream sockets, and pairs of packet sockets. Knows calls and errnos; not what is sent.
 
 use std::io;
 use std::mem::size_of;
@@ -22,7 +22,7 @@ use super::process;
 /// The longest path that a Unix socket address holds.
 pub const LONGEST_PATH: usize = size_of::<libc::sockaddr_un>() - size_of::<libc::sa_family_t>() - 1;
 
-/// Who is at the other end of a Unix socket, as of its connect or listen (SO_PEERCRED).
+/// The process at the other end of a Unix socket, as of its connect or listen (SO_PEERCRED).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Peer {
@@ -30,7 +30,7 @@ pub struct Peer {
     pub uid: u32,
 }
 
-/// Connects without waiting, and gives back a blocking socket. `EAGAIN`: the backlog is full.
+/// Connects without waiting; the socket then blocks. `EAGAIN`: the backlog is full.
 pub fn connect_now(path: &Path) -> io::Result<OwnedFd> {
     let socket = unconnected()?;
     connect_this(socket.as_fd(), path)?;
@@ -40,7 +40,7 @@ pub fn connect_now(path: &Path) -> io::Result<OwnedFd> {
 /// A socket that is to be connected by [`connect_this`].
 pub fn unconnected() -> io::Result<OwnedFd> {
     let mut fd = stream(SockFlag::SOCK_NONBLOCK)?;
-    // A new descriptor has the lowest number that is free: so one of the standard ones was closed.
+    // A new descriptor gets the lowest free number, so one of the standard ones was closed.
     if fd.as_raw_fd() <= libc::STDERR_FILENO {
         drop(fd);
         process::open_standard();
@@ -49,22 +49,23 @@ pub fn unconnected() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Connects without waiting; from then on the socket blocks. `EAGAIN`: the backlog is full. One that could not be
-/// connected may be tried again, at another path too.
+/// Connects without waiting; the socket then blocks. `EAGAIN`: the backlog is full. If this fails, the socket may be
+/// tried again, also at another path.
 pub fn connect_this(socket: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     set_blocking(socket)
 }
 
-/// Begins a connection that never waits, to a path. It is there at once: it lies in the listener's backlog. `EAGAIN`:
-/// the backlog is full.
+/// Connects to a path, with a socket that never waits. The connection exists at once, in the listener's backlog.
+/// `EAGAIN`: the backlog is full.
 pub fn begin_at_path(path: &Path) -> io::Result<OwnedFd> {
     let fd = stream(SockFlag::SOCK_NONBLOCK)?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(fd)
 }
 
-/// The same to an address of TCP; it may be still on its way: when it can be written to, [`take_error`] tells.
+/// The same to an address of TCP. The connection may not exist yet: when the socket can be written to, [`take_error`]
+/// tells.
 pub fn begin_at(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -72,7 +73,7 @@ pub fn begin_at(address: SocketAddr) -> io::Result<OwnedFd> {
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let fd = socket(family, SockType::Stream, flags, None)?;
-    // A header and a body are sent apart: the second is not to wait until the first was heard.
+    // A header and a body are sent one after the other: the second must not wait for the acknowledgement of the first.
     setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
     match connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
@@ -80,7 +81,7 @@ pub fn begin_at(address: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
-/// Why a connection could not be made, if it could not, or what has broken it.
+/// The error that has kept a connection from being made, or has broken it.
 pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
     match getsockopt(&fd, sockopt::SocketError)? {
         0 => Ok(()),
@@ -88,7 +89,7 @@ pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// How many of the bytes that were sent the other end has not read yet. For Unix sockets.
+/// How many of the sent bytes the other end has not read yet. For Unix sockets.
 pub fn unread_by_peer(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (unix(7), TIOCOUTQ by its number) writes one int.
@@ -97,7 +98,7 @@ pub fn unread_by_peer(fd: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-/// What has come and is left where it is, to be read again.
+/// Reads what has come without removing it.
 pub fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
     Ok(recv(fd.as_raw_fd(), buffer, flags)?)
@@ -116,14 +117,14 @@ pub fn listen_at(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Makes a listener that another process has made ours: who connects from now on is told our pid. unix(7) has the
-/// credentials of the process that called listen() last.
+/// Makes a listener ours that another process has made: clients that connect from now on see our pid. The credentials
+/// are those of the process that called listen() last (unix(7)).
 pub fn take_over(listener: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     let backlog = Backlog::new(backlog).unwrap_or(Backlog::MAXCONN);
     Ok(listen(&listener, backlog)?)
 }
 
-/// Takes a connection, if one waits. The listener must not block; what is taken does: workers get it.
+/// Accepts a connection, if one waits. The listener must not block. The connection does: workers get it.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     let raw = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
@@ -131,7 +132,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// A pair of connected sockets that keep the bounds of messages.
+/// A pair of connected sockets that keep messages apart.
 pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC;
     Ok(socketpair(
@@ -142,19 +143,19 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Calls on this descriptor no longer wait. For our own only: a passed descriptor's flags belong to others.
+/// Calls on this descriptor no longer wait. Only for our own: the flags of a passed descriptor belong to others too.
 pub fn set_nonblocking(ours: BorrowedFd<'_>) -> io::Result<()> {
     fcntl(ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok(())
 }
 
-/// Calls on this listener wait again: its flags belong to all who have it, and the last may have changed them.
+/// Calls on this socket wait again: its flags belong to all processes that have it, and one may have changed them.
 pub fn set_blocking(listener: BorrowedFd<'_>) -> io::Result<()> {
     fcntl(listener, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(())
 }
 
-/// Who is at the other end; `None` for a socket of another family.
+/// The process at the other end; `None` for a socket of another family.
 pub fn peer(fd: BorrowedFd<'_>) -> Option<Peer> {
     let found = getsockopt(&fd, sockopt::PeerCredentials).ok()?;
     // The kernel answers pid 0 and uid -1 for what is not a Unix socket.
@@ -164,7 +165,7 @@ pub fn peer(fd: BorrowedFd<'_>) -> Option<Peer> {
     })
 }
 
-/// The address that the listener at the other end of a Unix socket was bound to, whatever led there.
+/// The address that the listener at the other end of a Unix socket was bound to, whichever path led to it.
 pub fn bound_to(fd: BorrowedFd<'_>) -> Option<UnixAddr> {
     getpeername(fd.as_raw_fd()).ok()
 }
@@ -188,18 +189,18 @@ pub fn receive_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
 }
 
-/// Writes what there is room for; a peer that is gone is `EPIPE`, without a signal.
+/// Writes what there is room for. A peer that is gone is `EPIPE`, without a signal.
 pub fn send_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     Ok(send(fd.as_raw_fd(), bytes, flags)?)
 }
 
-/// Says that we read no more: the peer's writes fail from now on, and an acceptor finds no new connection.
+/// Ends reading: the peer's writes fail from now on. Of a listener: no new connection can be made.
 pub fn shut_reading(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(fd.as_raw_fd(), Shutdown::Read)?)
 }
 
-/// Says that we write no more.
+/// Ends writing: the peer reads an end.
 pub fn shut_writing(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(fd.as_raw_fd(), Shutdown::Write)?)
 }
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_nobody_takes_can_be_told_from_one_that_is_read() {
+    fn a_connection_that_is_not_accepted_can_be_told_from_one_that_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let listener = listen_at(&path, 5).unwrap();
@@ -244,9 +245,9 @@ mod tests {
         let connection = begin_at(address).unwrap();
         let (_taken, _) = listener.accept().unwrap();
         assert!(take_error(connection.as_fd()).is_ok());
-        // Nobody listens there, and nobody else is given that port.
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-        let refused = begin_at(nobody).and_then(|fd| {
+        // No process listens there, and no other test gets that port.
+        let closed = SocketAddr::from(([127, 0, 0, 1], 1));
+        let refused = begin_at(closed).and_then(|fd| {
             let ready = super::super::poll::Interest::Write;
             super::super::poll::wait_one(fd.as_fd(), ready, Duration::from_secs(5))?;
             take_error(fd.as_fd())

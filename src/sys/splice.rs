@@ -1,5 +1,5 @@
-//! Writing and discarding without waiting, on descriptors whose flags belong to others: O_NONBLOCK on a passed
-//! descriptor would be the web server's too.
+//! Reading, writing and discarding without waiting, on descriptors whose flags belong to others: O_NONBLOCK on a passed
+//! descriptor would hold for the web server too. Knows kinds of descriptors; not what the bytes mean.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use super::files::{self, Kind};
 use super::{poll, socket};
 
-/// What the loop needs to write to pipes without waiting.
+/// What is needed to use pipes without waiting: a pipe of our own, and /dev/null.
 #[derive(Debug)]
 pub struct Scratch {
     out: File,
@@ -24,7 +24,7 @@ pub struct Scratch {
     null: OwnedFd,
 }
 
-/// The most that is read at once only to be thrown away.
+/// The most bytes that are read at once, to be copied or discarded.
 const BLOCK: usize = 65_536;
 
 impl Scratch {
@@ -34,8 +34,8 @@ impl Scratch {
         Scratch::of(out, into)
     }
 
-    /// A user who has many pipes gets small ones (pipe(7), pipe-user-pages-soft), and a write of more than a pipe
-    /// holds would wait for ever: we are its only reader.
+    /// A user with many pipes gets small ones (pipe(7), pipe-user-pages-soft). A write of more than the pipe holds
+    /// would wait for ever, since we are its only reader.
     fn of(out: OwnedFd, into: OwnedFd) -> io::Result<Scratch> {
         // PIPE_BUF, the least that a pipe holds.
         let room = fcntl(&into, FcntlArg::F_GETPIPE_SZ).unwrap_or(4096);
@@ -52,7 +52,7 @@ impl Scratch {
         self.null.as_fd()
     }
 
-    /// Writes what there is room for; `EAGAIN` if there is none now, `EPIPE` if nobody reads.
+    /// Writes what there is room for; `EAGAIN` if there is none now, `EPIPE` if the reader is gone.
     pub fn write_now(&mut self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
@@ -79,7 +79,7 @@ impl Scratch {
                 break Ok(());
             }
         };
-        // What did not go is taken back, so that the scratch pipe is empty for the next.
+        // What was not moved is read back, so that our pipe is empty for the next call.
         let mut rest = vec![0; bytes.len() - moved];
         self.out.read_exact(&mut rest)?;
         match result {
@@ -92,7 +92,7 @@ impl Scratch {
     pub fn read_now(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
         match files::kind(fd) {
             Kind::Fifo => {
-                // Through the pipe of our own, which this leaves empty: a read of an empty pipe would wait.
+                // Through our own pipe, which is empty again afterwards: a plain read of an empty pipe would wait.
                 let most = buffer.len().min(self.room);
                 let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
                 let count = splice(fd, None, &self.into, None, most, flags)?;
@@ -115,7 +115,7 @@ impl Scratch {
         if files::kind(fd) == Kind::Fifo {
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
             match splice(file, None, fd, None, most, flags) {
-                // A file system that can't: by hand.
+                // The file system has no splice: copied below.
                 Err(Errno::EINVAL) => {}
                 other => return Ok(other?),
             }
@@ -124,7 +124,7 @@ impl Scratch {
         let mut block = vec![0; most.min(BLOCK)];
         let count = file.read_at(&mut block, at)?;
         let sent = self.write_now(fd, &block[..count])?;
-        // Only now: whoever sees the position may cut off what lies before it.
+        // Only now: the worker, which sees the position, may truncate the file once all is sent.
         file.seek(SeekFrom::Start(at + sent as u64))?;
         Ok(sent)
     }
@@ -164,7 +164,8 @@ pub fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result
     }
 }
 
-/// Writes once to a descriptor of our own that does not wait; `EAGAIN` if there is no room now, `EPIPE` if nobody reads.
+/// Writes once to a descriptor of our own that does not wait; `EAGAIN`: there is no room now; `EPIPE`: the reader is
+/// gone.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match nix::unistd::write(fd, bytes) {
@@ -192,7 +193,7 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
-                // Somebody set O_NONBLOCK on what we were given.
+                // The descriptor was passed to us with O_NONBLOCK.
                 poll::wait_any(&[(fd.as_fd(), poll::Interest::Write)], None)?;
             }
             Err(errno) => return Err(errno.into()),
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reading_is_epipe() {
+    fn a_reader_that_is_gone_is_epipe() {
         let mut scratch = Scratch::new().unwrap();
         let (out, into) = files::pipe().unwrap();
         drop(out);

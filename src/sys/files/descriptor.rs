@@ -53,8 +53,8 @@ pub fn waiting(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// How many bytes come out of a descriptor before its end, where the kernel knows: in a file the rest of it, in a
-/// device nothing. `None`: a pipe or a socket.
+/// How many bytes can be read from a descriptor before its end: of a file the rest, of a device none. `None`: not
+/// known, since it is a pipe or a socket.
 pub fn rest(fd: BorrowedFd<'_>) -> Option<u64> {
     let stat = fstat(fd).ok()?;
     if kind_of(&stat) != Kind::Other {
@@ -69,13 +69,13 @@ pub fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned()
 }
 
-/// Standard input is this from now on, and after an exec.
+/// Makes this the standard input, also after an exec.
 pub fn become_input(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(fd)?)
 }
 
-/// /dev/null, for reading and writing. Where there is none, a pipe that has nobody at its other end: reading finds the
-/// end, and writing fails.
+/// /dev/null, for reading and writing. If there is none, a pipe whose other end is closed: a read finds the end, and a
+/// write fails.
 pub fn null() -> io::Result<OwnedFd> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     null.map(OwnedFd::from)
@@ -87,14 +87,14 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
 }
 
-/// A pipe that holds these bytes, and then ends. An exec'd program keeps it.
+/// The reading end of a pipe that holds these bytes, and then ends. An exec'd program keeps it.
 pub fn pipe_holding(bytes: &[u8]) -> io::Result<OwnedFd> {
     let (out, into) = pipe()?;
     if let Ok(len) = libc::c_int::try_from(bytes.len()) {
-        // A pipe that can't be made larger may be large enough.
+        // If it can't be made larger, it may be large enough.
         let _ = fcntl(&into, FcntlArg::F_SETPIPE_SZ(len));
     }
-    // There is no reader yet that could make room.
+    // A write that waits would wait for ever: there is no reader yet.
     fcntl(&into, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     if nix::unistd::write(&into, bytes)? < bytes.len() {
         return Err(io::ErrorKind::StorageFull.into());

@@ -15,14 +15,14 @@ use nix::unistd::{AccessFlags, access};
 /// Why a directory can't be ours.
 #[derive(Debug)]
 pub enum Unusable {
-    /// The system says no.
+    /// The system refuses a call.
     Io(io::Error),
     /// It exists and is not what it must be; in words.
     Squatted(&'static str),
 }
 
-/// Makes sure that `path` is a real directory of our own uid, mode 0700, on a local file system; makes it
-/// (but not its parents) if it is missing.
+/// Checks that `path` is a real directory of this uid, mode 0700, on a local file system; makes it (but not its
+/// parents) if it is missing.
 pub fn own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
     match privately(|| DirBuilder::new().mode(0o700).create(path)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -82,11 +82,11 @@ pub fn open_own(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Puts a file of ours with this text in the place of the one at `path`, mode 0600: written beside and renamed.
+/// Replaces the file at `path` with one of ours, mode 0600, that has this text: written beside it and renamed.
 pub fn replace_own(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut new = path.to_path_buf().into_os_string();
     new.push(".new");
-    // What is left of a write that found no room may have any mode.
+    // A file that is left of a write that found no room may have any mode.
     let _ = fs::remove_file(&new);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
@@ -95,8 +95,8 @@ pub fn replace_own(path: &Path, text: &[u8]) -> io::Result<()> {
     fs::rename(new, path)
 }
 
-/// What a regular file of this uid holds, if that is at most `limit` bytes; and the file. It is at the path itself, and
-/// not behind a link; a FIFO or a device is refused, and not waited for.
+/// A regular file of this uid and its content, if that is at most `limit` bytes. A link is not followed; a FIFO or a
+/// device is refused, and not waited for.
 pub fn read_own(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8>)> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -110,7 +110,7 @@ pub fn read_own(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    // One more than the limit, which tells: the size may have changed since anyone looked.
+    // One more byte than the limit, which shows that there are more: the size may have changed since the look at it.
     let most = (limit as u64).saturating_add(1);
     (&mut file).take(most).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
@@ -129,11 +129,11 @@ pub fn can_change(file: &Path) -> io::Result<()> {
     Ok(access(file, AccessFlags::R_OK | AccessFlags::W_OK)?)
 }
 
-/// A new directory for ourselves below this one, with a name that could not be foreseen.
+/// A new directory of ours below this one, with a name that can't be guessed.
 pub fn private_directory(below: &Path, name: &str) -> io::Result<PathBuf> {
     let template = below.join(format!("{name}.XXXXXX"));
     let mut path = CString::new(template.into_os_string().into_vec())?.into_bytes_with_nul();
-    // SAFETY: a NUL-terminated string of ours, in which mkdtemp(3) writes over the six letters.
+    // SAFETY: a NUL-terminated string of ours, in which mkdtemp(3) overwrites the six letters.
     let made = unsafe { libc::mkdtemp(path.as_mut_ptr().cast()) };
     if made.is_null() {
         return Err(io::Error::last_os_error());
@@ -142,8 +142,7 @@ pub fn private_directory(below: &Path, name: &str) -> io::Result<PathBuf> {
     Ok(PathBuf::from(OsString::from_vec(path)))
 }
 
-/// Runs `make` while new files of this process are nobody's but its owner's. The umask is then what it was: it is
-/// the app's as well.
+/// Runs `make` with a umask under which new files are private. Then the umask is what it was: the app has it as well.
 pub fn privately<T>(make: impl FnOnce() -> T) -> T {
     // SAFETY: it takes and gives a number. Not nix's, which panics where the host refuses the call.
     let before = unsafe { libc::umask(0o077) };

@@ -20,7 +20,7 @@ pub fn reserve(file: &File, len: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, len as libc::off_t) {
         Ok(()) => Ok(()),
         Err(errno @ (Errno::EDQUOT | Errno::EFBIG | Errno::ENOSPC)) => Err(errno.into()),
-        // A file system that can't, or a host that refuses the call: what is not there yet is written.
+        // A file system that can't, or a host that refuses the call: the missing bytes are written.
         Err(_) => {
             let size = file.metadata()?.len();
             let missing = usize::try_from(len.saturating_sub(size)).unwrap_or(usize::MAX);
@@ -29,7 +29,7 @@ pub fn reserve(file: &File, len: u64) -> io::Result<()> {
     }
 }
 
-/// Reserves `len` bytes at `at` on the disk, so that a later write there finds room; the file's size stays.
+/// Reserves `len` bytes at `at` on the disk, so that a later write finds room; the file's size stays.
 pub fn reserve_beyond(file: &File, at: u64, len: u64) -> io::Result<()> {
     let (at, len) = (libc::off_t::try_from(at), libc::off_t::try_from(len));
     let (Ok(at), Ok(len)) = (at, len) else {
@@ -46,8 +46,8 @@ pub fn reserve_beyond(file: &File, at: u64, len: u64) -> io::Result<()> {
 /// Where files without a name are made when the kernel refuses one in memory.
 const FOLDERS: [&str; 3] = ["/dev/shm", "/tmp", "/var/tmp"];
 
-/// A file in memory, without a name; `inherit`: an exec'd program keeps it. Where memfd_create(2) is refused, the file
-/// lies in a folder for temporary files, and has no name there either.
+/// A file in memory, without a name. `inherit`: an exec'd program keeps it. If memfd_create(2) is refused, the file is
+/// in a folder for temporary files, and has no name there either.
 pub fn in_memory(name: &CStr, inherit: bool) -> io::Result<File> {
     let flags = if inherit {
         MFdFlags::empty()
@@ -66,7 +66,7 @@ pub fn in_memory(name: &CStr, inherit: bool) -> io::Result<File> {
     }
 }
 
-/// The same, of `len` bytes that can be mapped: no touch of them can fail.
+/// The same, of `len` bytes that can be mapped: no access to them can fail.
 pub fn in_memory_of(name: &CStr, len: u64) -> io::Result<File> {
     let made = memfd_create(name, MFdFlags::MFD_CLOEXEC)
         .map_err(io::Error::from)
@@ -88,7 +88,7 @@ fn on_disk() -> Option<File> {
         .find_map(|folder| unnamed(Path::new(folder)).ok())
 }
 
-/// A new file in this directory without a name: it is gone with its last descriptor.
+/// A new file without a name in this directory: it is deleted with its last descriptor.
 pub fn unnamed(directory: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
@@ -97,7 +97,7 @@ pub fn unnamed(directory: &Path) -> io::Result<File> {
         unnamed.custom_flags(libc::O_TMPFILE).open(directory)
     });
     match opened {
-        // A file system, or a kernel, that knows no files without a name.
+        // The file system, or the kernel, has no files without a name.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let nth = NEXT.fetch_add(1, Ordering::Relaxed);
