@@ -1,5 +1,5 @@
-//! How a program that is itself the CGI gives an answer of ours: writes it whole, then reads what the client still
-//! sends, since some web servers lose the response otherwise.
+//! How a program that is itself the CGI answers with a page of ours: it writes the whole page, then reads the rest of
+//! the message-body, since some web servers lose the response otherwise.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,16 +14,16 @@ use crate::report::{Exit, say, visible};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{clock, environ, poll, process};
 
-/// The most of a message-body that is read only to be thrown away, in bytes and in time.
+/// The most of a message-body that is read only to be discarded, in bytes and in time.
 pub const DRAIN_BYTES: u64 = 64 << 20;
 /// See [`DRAIN_BYTES`].
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// The request that this process was started for; one that makes no sense is answered here. For one that does, nothing
-/// is allocated, if it has no more meta-variables than most.
+/// The request that this process was started for; a bad one is answered here. For others nothing is allocated, unless
+/// they have more meta-variables than usual.
 pub fn request(applet: &str) -> Result<Request<'static>, Exit> {
     let pairs = repeated::settled(environ::pairs());
-    // What is made of several values lives as long as the environment: as long as we do.
+    // A value joined from several lives as long as the environment: until we exit.
     let pairs = pairs.map(|(name, value)| match value {
         Cow::Borrowed(value) => (name, value),
         Cow::Owned(value) => (name, &*value.leak()),
@@ -79,7 +79,7 @@ pub fn page(
     .to_cgi_response()
 }
 
-/// What a request that makes no sense says of its message-body, if that much makes sense.
+/// The length of a bad request's message-body, if CONTENT_LENGTH is a number.
 fn said_length() -> u64 {
     let digits = environ::value("CONTENT_LENGTH").unwrap_or_default();
     let is_number = digits.iter().all(u8::is_ascii_digit);
@@ -87,8 +87,8 @@ fn said_length() -> u64 {
     digits.map_or(0, |digits| digits.parse().unwrap_or(0))
 }
 
-/// The most bytes that may come as a request's message-body, or behind it: that of one without a length ends where it
-/// ends.
+/// The most bytes that may come on standard input, the message-body and what may follow it. No limit for a body without
+/// a length.
 pub fn most_of_input(request: &Request<'_>) -> u64 {
     match request.may_exceed_its_length() {
         true => u64::MAX,
@@ -96,7 +96,7 @@ pub fn most_of_input(request: &Request<'_>) -> u64 {
     }
 }
 
-/// The most bytes that a request's message-body may have.
+/// The most bytes that a request's message-body may have: no limit for one without a length.
 pub fn most_of_body(request: &Request<'_>) -> u64 {
     match request.extent() {
         Extent::Length(length) => length,
@@ -105,15 +105,15 @@ pub fn most_of_body(request: &Request<'_>) -> u64 {
     }
 }
 
-/// Comes before an answer where the script's name tells the web server that all of the HTTP response is the script's
-/// (RFC 3875 5); without it a client would read the answer as HTTP/0.9.
+/// The HTTP status line, for a script whose name says that it writes the whole HTTP response (`nph-`, RFC 3875 5).
+/// Without it a client would read the answer as HTTP/0.9.
 pub fn write_status_line(failure: Failure) {
     let line = format!("HTTP/1.1 {} \r\n", failure.status());
     // If this fails, so does the answer, and the client is gone.
     let _ = splice::write_all(std::io::stdout().as_fd(), line.as_bytes());
 }
 
-/// Reads and throws away at most `length` bytes, within limits.
+/// Reads and discards at most `length` bytes, within [`DRAIN_BYTES`] and [`DRAIN_TIME`].
 pub fn drain(fd: BorrowedFd<'_>, length: u64) {
     let Ok(mut scratch) = Scratch::new() else {
         return;

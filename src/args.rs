@@ -1,10 +1,10 @@
-//! Command lines, as argh reads them and as people expect them: `-h`, `--name=value`, usage errors that exit with 64.
+//! Command lines: argh's, with what people expect: `-h`, `--name=value`, exit code 64 for a usage error.
 
 use argh::{EarlyExit, FromArgs};
 
 use crate::report::{Exit, say};
 
-/// Reads the words behind the command's name. An `Err` is final: help was printed, or what is wrong was said.
+/// Reads the words after the command's name. After an `Err` nothing is left to print: the help or the error was.
 pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit> {
     let words = normal(words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -14,7 +14,7 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
             Exit::Ok
         }
         Err(()) => {
-            // argh puts what it misses on lines of its own.
+            // argh lists what is missing on lines of its own.
             let wrong: Vec<&str> = output.split_whitespace().collect();
             let sentence = wrong.join(" ");
             let sentence = sentence.trim_end_matches('.');
@@ -33,7 +33,7 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
     })
 }
 
-/// The subcommand that the words are for, unless it is what argh does not know.
+/// The subcommand of these words, unless argh's sentence says that it is unknown.
 fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
     let is_name = |word: &&&str| word.starts_with(|c: char| c.is_ascii_lowercase());
     let first = words.first().filter(is_name)?;
@@ -43,7 +43,7 @@ fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
 /// Options that take no value.
 const SWITCHES: [&str; 4] = ["--help", "--hold", "--include", "--json"];
 
-/// argh knows `--name value` and `--help` only. Behind `--` nothing is touched.
+/// The words in argh's form: it knows only `--name value` and `--help`. What follows `--` stays.
 fn normal(words: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len());
     let mut words = words.iter();

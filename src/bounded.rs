@@ -1,6 +1,5 @@
-//! Bytes in a place of fixed size: what is put together where nothing may be allocated, and nothing may panic. The hot
-//! path (the binary's room `express`) runs before the C library and can call nobody, so all of it is inlined, and
-//! copies by loops.
+//! Bytes in a buffer of fixed size, for code that may not allocate and may not panic. The hot path (the binary's room
+//! `express`) runs before the C library and can call no function of it, so all of this is inlined, and copies by loops.
 #![forbid(unsafe_code)]
 
 /// At most `N` bytes.
@@ -11,14 +10,14 @@ pub struct Bytes<const N: usize> {
 }
 
 impl<const N: usize> Bytes<N> {
-    /// None yet.
+    /// Empty.
     #[inline(always)]
     pub fn new() -> Bytes<N> {
         let bytes = [0; N];
         Bytes { bytes, len: 0 }
     }
 
-    /// Adds a byte; beyond `N` it is left out, so `N` is to be the most that can come.
+    /// Adds a byte. If there are `N` already it is dropped: so make `N` the most that can come.
     #[inline(always)]
     pub fn push(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(self.len) {
@@ -27,7 +26,7 @@ impl<const N: usize> Bytes<N> {
         }
     }
 
-    /// Adds these.
+    /// Adds these bytes.
     #[inline(always)]
     pub fn append(&mut self, bytes: &[u8]) {
         for &byte in bytes {
@@ -52,13 +51,13 @@ impl<const N: usize> Bytes<N> {
         self.append(digits.get(LONGEST_NUMBER - count..).unwrap_or_default());
     }
 
-    /// Whether there is room for no more, and perhaps something was left out.
+    /// Whether there are `N` bytes: then some may have been dropped.
     #[inline(always)]
     pub fn is_full(&self) -> bool {
         self.len == N
     }
 
-    /// What there is.
+    /// The bytes so far.
     #[inline(always)]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
@@ -71,16 +70,16 @@ impl<const N: usize> Default for Bytes<N> {
     }
 }
 
-/// A short word as numbers. Compared so, it is a part of the instructions that do it; its bytes would have to be read
-/// from a page of their own, and by memcmp(3).
+/// A short word as numbers. They are operands of the instructions that compare them; a word's bytes would be in another
+/// page, and compared by memcmp(3).
 #[derive(Clone, Copy, Debug)]
 pub struct Word(u64, u64, u64);
 
 impl Word {
-    /// The most bytes of one.
+    /// The most bytes of a word.
     const LONGEST: usize = 24;
 
-    /// This one. It is no longer than that, and has no NUL, or the program is not compiled.
+    /// In a constant: a word that is longer than 24 bytes or has a NUL does not compile.
     pub const fn new(word: &str) -> Word {
         let bytes = word.as_bytes();
         let mut eights = [0; Word::LONGEST / 8];
@@ -93,7 +92,7 @@ impl Word {
         Word(eights[0], eights[1], eights[2])
     }
 
-    /// What these bytes are; nothing where they are too many for a word, or NUL is among them.
+    /// The word that these bytes are; `None` if they are too many, or have a NUL.
     #[inline(always)]
     pub fn read(bytes: &[u8]) -> Option<Word> {
         let mut rest = bytes.iter();
@@ -110,7 +109,7 @@ impl Word {
         (is_text && bytes.len() <= Word::LONGEST).then_some(word)
     }
 
-    /// Whether they are the same.
+    /// Whether both are the same word.
     #[inline(always)]
     pub fn is(&self, other: &Word) -> bool {
         self.0 == other.0 && self.1 == other.1 && self.2 == other.2

@@ -1,26 +1,25 @@
-//! The words of `status`, `stop` and `reload`, both ways: what a person's command says to a daemon, and what it
-//! answers. Knows text only; the socket is somebody else's.
+//! The protocol of `status`, `stop` and `reload`: the command to a daemon, and its answer. It knows text and no socket.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
 
 use crate::printable;
 
-/// The meta-variable of a command to the daemon. Only its own uid and root may send one, over the socket in the app's
-/// place.
+/// The meta-variable of a command to the daemon. Only the daemon's own user and root may send one, over the socket in
+/// the app's place.
 pub const VARIABLE: &str = "POLYCGI_CONTROL";
 
-/// What the daemon is told.
+/// A command to the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Say how you are as soon as the app is ready, or is known not to become so.
+    /// Send the status once the app is ready, or its start has failed.
     Ready,
-    /// Load configuration and app anew, and say how you are when that is done, or is known to have failed: then with
-    /// a `last_failure`.
+    /// Load configuration and app anew, and send the status once that is done or has failed; then with a
+    /// `last_failure`.
     Reload,
-    /// Say how you are.
+    /// Send the status.
     Status,
-    /// Leave: answer what is there, then exit.
+    /// Finish the requests that are there, then exit.
     Stop,
 }
 
@@ -42,7 +41,7 @@ impl Command {
         }
     }
 
-    /// `None`: no command of ours.
+    /// `None`: an unknown command.
     pub fn from_word(word: &[u8]) -> Option<Command> {
         COMMANDS
             .into_iter()
@@ -50,8 +49,8 @@ impl Command {
     }
 }
 
-/// The word of a message that is a command: one that consists of nothing else. A request with such a variable in it,
-/// from the environment of a front for one, is a request.
+/// The command's word, if the message is a command: then it has no other variables. A message with more is a request,
+/// even if it has this variable, such as from a front's environment.
 pub fn word<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
     match pairs {
         [(b"CONTENT_LENGTH", b"0"), (b"SCGI", b"1"), (name, word)] => {
@@ -61,7 +60,7 @@ pub fn word<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
     }
 }
 
-/// How an app's daemon is.
+/// The state of an app's daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum State {
@@ -84,7 +83,7 @@ const STATES: [(State, &str); 6] = [
 ];
 
 impl State {
-    /// As it is printed.
+    /// Its word, as printed and sent.
     pub fn word(self) -> &'static str {
         STATES
             .iter()
@@ -97,11 +96,11 @@ impl State {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Worker {
-    /// 0 where no process serves at this moment.
+    /// 0: no process at this moment.
     pub pid: i32,
     pub state: String,
     pub requests: u64,
-    /// The import of the app that it was forked from.
+    /// The import of the app from which it was forked, by its number.
     pub generation: u64,
 }
 
@@ -109,7 +108,7 @@ pub struct Worker {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Server {
-    /// None while it is down.
+    /// `None` while it is down.
     pub pid: Option<i32>,
     pub state: String,
 }
@@ -118,13 +117,13 @@ pub struct Server {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Status {
-    /// Whose daemon it is: by whose place it was found in. It is no word of the daemon's, and not on the wire.
+    /// The owner of the place in which the daemon was found. Not sent by the daemon.
     pub user: Option<String>,
     pub app: String,
     pub state: State,
     pub pid: Option<i32>,
     pub workers: Vec<Worker>,
-    /// Of an app with `scgi`.
+    /// If the app has `scgi`.
     pub server: Option<Server>,
     /// Requests that wait for a worker.
     pub queue: u64,
@@ -132,11 +131,11 @@ pub struct Status {
     pub requests: u64,
     /// Requests answered with 503 since then.
     pub overloads: u64,
-    /// Requests in the last minute; 1024 stand for as many or more.
+    /// Requests in the last minute; 1024 means that many or more.
     pub rate: u64,
     /// Bytes of bodies and responses that wait in files.
     pub spooled: u64,
-    /// The import of the app that serves, counted from the daemon's start.
+    /// The number of the app's import that serves, counted from the daemon's start.
     pub generation: u64,
     /// CGIs of the app that run at this moment, without the daemon.
     pub cgis: u64,
@@ -144,7 +143,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// For the wire and for the `state` file: a line for each fact.
+    /// For the socket and the `state` file: KEY=VALUE lines.
     pub fn to_lines(&self) -> String {
         let mut text = String::new();
         let mut line = |key: &str, value: &str| {
@@ -183,7 +182,7 @@ impl Status {
         text
     }
 
-    /// Reads such lines; what it does not know it leaves out, so that versions of us understand one another.
+    /// Reads such lines. Unknown ones are skipped, so that different versions understand each other.
     pub fn from_lines(text: &str) -> Status {
         let mut status = Status::default();
         for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
@@ -211,12 +210,12 @@ impl Status {
         status
     }
 
-    /// Whether a daemon has said this: the text begins with the name of an app.
+    /// Whether the text can be a daemon's answer: it begins with the name of an app.
     pub fn is_said(text: &str) -> bool {
         text.starts_with("app=") && text.ends_with('\n')
     }
 
-    /// For a person, at a terminal: what another process has said is only shown.
+    /// For a person at a terminal. Characters that a terminal would obey become `?`.
     pub fn to_text(&self) -> String {
         let user = self.user.as_ref();
         let user = user.map_or(String::new(), |user| format!("{user}: "));
@@ -247,7 +246,7 @@ impl Status {
             let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
             let _ = write!(text, "\n  server{pid}: {state}");
         }
-        // Where there is no process, a worker is a place for a request.
+        // Without a process it is only room for a request.
         for worker in self.workers.iter().filter(|worker| worker.pid != 0) {
             let Worker {
                 pid,
@@ -267,7 +266,7 @@ impl Status {
         printable::lines(&text)
     }
 
-    /// One JSON object (RFC 8259) in a line.
+    /// One JSON object (RFC 8259), in one line.
     pub fn to_json(&self) -> String {
         let pid = self.pid.map_or("null".to_owned(), |pid| pid.to_string());
         let failure = self
@@ -323,7 +322,7 @@ fn worker(value: &str) -> Option<Worker> {
         pid: words.next()?.parse().ok()?,
         state: words.next()?.to_owned(),
         requests: words.next()?.parse().ok()?,
-        // A version before this one did not say.
+        // Older versions do not send it.
         generation: words.next().map_or(Ok(0), str::parse).ok()?,
     })
 }

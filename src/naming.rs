@@ -1,6 +1,5 @@
-//! Names that follow from others: which applet a web server runs, what an app is called, where its socket lies. Knows
-//! bytes only; whose the places are, and what is there, is not asked. Allocates nothing and can't panic: see
-//! [`crate::bounded`].
+//! Names that follow from others: the applet that a web server runs, an app's id, its socket's path. It knows bytes
+//! only: not who owns those paths, nor what is there. It allocates nothing and can't panic: see [`crate::bounded`].
 #![forbid(unsafe_code)]
 
 use crate::bounded::{Bytes, Word};
@@ -8,7 +7,7 @@ use crate::bounded::{Bytes, Word};
 const APP_CGI: Word = Word::new("app-cgi");
 const OVERLOAD_PAGE: Word = Word::new("overload-page");
 
-/// What a web server can have started.
+/// The programs that a web server can start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Applet {
@@ -18,8 +17,7 @@ pub enum Applet {
 }
 
 impl Applet {
-    /// By the exact base name of argv\[0\]. The words after it are never looked at: RFC 3875 4.4 lets a client put its
-    /// own there.
+    /// By the exact base name of argv\[0\]. The other words are never read: by RFC 3875 4.4 they may be the client's.
     #[inline(always)]
     pub fn under_web_server(argv0: &[u8]) -> Applet {
         let (_, name) = split(argv0);
@@ -41,7 +39,7 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
         .unwrap_or_default()
 }
 
-/// The name less one extension; of a name that begins with its only dot, all of it.
+/// The name without its last extension. A name whose only dot is its first character has none.
 #[inline(always)]
 pub fn stem(name: &[u8]) -> &[u8] {
     match name.iter().rposition(|&byte| byte == b'.') {
@@ -59,14 +57,14 @@ const OWN_NAMES: [Word; 5] = [
     Word::new("scgi-daemon"),
 ];
 
-/// Whether a symlink of this name is one of the binary's own, and no app.
+/// Whether a symlink of this name is one of the binary's own and not an app.
 #[inline(always)]
 pub fn is_own_name(name: &[u8]) -> bool {
     Word::read(name).is_some_and(|name| OWN_NAMES.iter().any(|own| name.is(own)))
 }
 
-/// Where the configuration of a symlink, or of a NAME, may be: in the `home` that is given, or else in /etc/polycgi;
-/// never beside the symlink, where a web server could serve it. The parts of a path.
+/// The path, in parts, of the configuration of a symlink or a NAME: below `home`, or without one in /etc/polycgi. Never
+/// beside the symlink, where a web server could serve it.
 #[inline(always)]
 pub fn config_path<'a>(home: Option<&'a [u8]>, name: &'a [u8]) -> [&'a [u8]; 4] {
     let (above, folder): (&[u8], &[u8]) = match home {
@@ -80,14 +78,14 @@ pub fn config_path<'a>(home: Option<&'a [u8]>, name: &'a [u8]) -> [&'a [u8]; 4] 
     [above, folder, name, b".conf"]
 }
 
-/// The most of an app's name that its place shows.
+/// The most bytes of an app's name in its id.
 const LONGEST_NAME: usize = 32;
 
-/// `<name>-<hash>`: the directory of an app, below a runtime directory.
+/// `<name>-<hash>`: the name of an app's directory below a runtime directory.
 pub type AppId = Bytes<{ LONGEST_NAME + 1 + 16 }>;
 
-/// Readable, short enough for a socket's path, and the same as long as the configuration file keeps its folder (by
-/// device and inode) and its name; an editor's rename changes nothing.
+/// An app's id: readable, and short enough for a socket's path. It stays the same while the configuration file has the
+/// same folder (by device and inode) and name, even if an editor replaces the file.
 #[inline(always)]
 pub fn app_id(device: u64, inode: u64, file: &[u8]) -> AppId {
     let mut id = AppId::new();
@@ -97,7 +95,7 @@ pub fn app_id(device: u64, inode: u64, file: &[u8]) -> AppId {
             _ => b'_',
         });
     }
-    // FNV-1a: no secret, only a name.
+    // FNV-1a: the name need not be secret.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     for number in [device, inode] {
@@ -111,21 +109,20 @@ pub fn app_id(device: u64, inode: u64, file: &[u8]) -> AppId {
     id
 }
 
-/// Where apps have their places, in the order in which they are tried. Never /run/user, which comes and goes with
-/// log-ins.
+/// The directories for apps' places. Never /run/user, which is removed at log-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// `/run/polycgi/<uid>`, where the host's owner has made it.
+    /// `/run/polycgi/<uid>`, if the host's owner has made it.
     Run,
     /// `/tmp/polycgi-<uid>`.
     Tmp,
 }
 
 impl Base {
-    /// In their order.
+    /// In the order in which they are tried.
     pub const ALL: [Base; 2] = [Base::Run, Base::Tmp];
 
-    /// This uid's.
+    /// The directory of this uid.
     #[inline(always)]
     pub fn path(self, uid: u32) -> Bytes<{ LONGEST_BASE }> {
         let mut path = Bytes::new();
@@ -158,7 +155,7 @@ impl Base {
 /// The socket in an app's place.
 pub const SOCKET: &[u8] = b"sock";
 
-/// `<name>-<hash>/sock`: of a socket's path what is the same wherever the app's place is.
+/// `<name>-<hash>/sock`: the end of a socket's path, which is the same in every runtime directory.
 #[inline(always)]
 pub fn of_app(socket: &[u8]) -> &[u8] {
     let (place, name) = split(socket);
@@ -172,7 +169,7 @@ pub fn of_app(socket: &[u8]) -> &[u8] {
 
 const LONGEST_BASE: usize = b"/run/polycgi/4294967295".len();
 
-/// A socket's path in one of the usual places: always shorter than the 108 bytes of an address (unix(7)).
+/// A socket's path below a [`Base`]: always shorter than the 108 bytes of an address (unix(7)).
 pub type SocketPath = Bytes<{ LONGEST_BASE + 1 + LONGEST_NAME + 1 + 16 + 1 + SOCKET.len() }>;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Which characters a terminal shows, and which it obeys. Knows characters only.
+//! Which characters a terminal shows, and which it obeys.
 #![forbid(unsafe_code)]
 
-/// Whether a terminal only shows the character. Control characters (C0, DEL, C1) it obeys; with those that change the
-/// direction of what follows, end a line or can't be seen, a line would look like another than it is.
+/// Whether a terminal only shows the character. It obeys control characters (C0, DEL, C1). Characters that change the
+/// direction of text, end a line or can't be seen would make a line look like another.
 pub fn is_shown(c: char) -> bool {
     let misleads = matches!(
         c,
@@ -17,13 +17,13 @@ pub fn is_shown(c: char) -> bool {
     !c.is_control() && !misleads
 }
 
-/// The text in one line; what is not shown, but for the tab, becomes `?`.
+/// The text as one line: any character that is not shown, except a tab, becomes `?`.
 pub fn line(text: &str) -> String {
     let shown = |c| if is_shown(c) || c == '\t' { c } else { '?' };
     text.chars().map(shown).collect()
 }
 
-/// The same of a text that may have several lines.
+/// The same for a text that may have several lines.
 pub fn lines(text: &str) -> String {
     let is_kept = |c| is_shown(c) || c == '\t' || c == '\n';
     let shown = |c| if is_kept(c) { c } else { '?' };

@@ -1,4 +1,4 @@
-//! The one place that writes to standard error, and what exit codes mean. Knows sentences, not their reasons.
+//! The one place that writes to standard error, and the exit codes. It knows sentences and not their reasons.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -25,16 +25,16 @@ pub enum Exit {
     Config = 78,
 }
 
-/// Says a sentence: one line, one write(2), so that lines of processes that share a log do not mix. (That of a wrong
-/// line of a configuration has three.)
+/// Writes a sentence to standard error: one line, by one write(2), so that lines of processes that share a log do not
+/// mix. (A wrong line of a configuration takes three.)
 pub fn say(applet: &str, sentence: impl Display) {
     let sentence = printable::lines(&plain(&sentence.to_string()));
     let line = format!("polycgi: {applet}: {sentence}\n");
-    // With nobody to tell, there is nobody to tell that either.
+    // If standard error can't be written to, there is nowhere to report it.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// An errno in words only: the number behind them (`os error 2`) tells an operator nothing more.
+/// Removes the number after an errno's words (`os error 2`): it tells an operator nothing more.
 pub fn plain(sentence: &str) -> String {
     let mut rest = sentence;
     let mut text = String::new();
@@ -46,7 +46,7 @@ pub fn plain(sentence: &str) -> String {
         {
             Some(behind) => rest = behind,
             None => {
-                // Somebody else's words.
+                // Not an errno's number: it stays.
                 text.push_str(" (os error ");
                 rest = after;
             }
@@ -55,17 +55,17 @@ pub fn plain(sentence: &str) -> String {
     text + rest
 }
 
-/// What an app printed, for a log: a line stays a line, and a terminal is told nothing.
+/// What an app printed, for a log: one line, without characters that a terminal would obey.
 pub fn printable(line: &[u8]) -> String {
     printable::line(&String::from_utf8_lossy(line))
 }
 
-/// Untrusted bytes for a log: visible ASCII, others as `?`, cut at 100.
+/// Untrusted bytes for a log: visible ASCII, other bytes as `?`, cut after 100.
 pub fn visible(bytes: &[u8]) -> String {
     visible_up_to(100, bytes)
 }
 
-/// The same, cut later: for a sentence that is ours but for a path or a word.
+/// The same, cut after `most` bytes: for a sentence of ours that has a path or a word from outside.
 pub fn visible_up_to(most: usize, bytes: &[u8]) -> String {
     let shown = |&byte: &u8| {
         if (b' '..=b'~').contains(&byte) {
@@ -84,19 +84,19 @@ pub fn visible_up_to(most: usize, bytes: &[u8]) -> String {
 /// Sends the log of a daemon to `target`, or to standard error: one event, one line.
 pub fn start_log(level: log::LevelFilter, target: Option<Box<dyn Write + Send + 'static>>) {
     let mut builder = env_logger::Builder::new();
-    // `log` itself holds back what is below the level, which may change.
+    // The `log` crate filters by level, which may change.
     builder
         .filter_level(log::LevelFilter::Trace)
         .format(|out, record| out.write_all(log_line(record.level(), record.args()).as_bytes()));
     if let Some(target) = target {
         builder.target(env_logger::Target::Pipe(target));
     }
-    // A second start is a bug of ours, and the first log goes on.
+    // Fails only if a log was started before, a bug of ours: that log goes on.
     let _ = builder.try_init();
     set_log_level(level);
 }
 
-/// A line of a daemon's log, with its end.
+/// A line of a daemon's log, with its newline.
 pub fn log_line(level: log::Level, sentence: impl Display) -> String {
     let (time, level) = (
         timestamp(clock::wall().as_secs()),
@@ -106,7 +106,7 @@ pub fn log_line(level: log::Level, sentence: impl Display) -> String {
     format!("{time} polycgi: {level}: {sentence}\n")
 }
 
-/// What is below this is not logged from now on.
+/// From now on nothing below this level is logged.
 pub fn set_log_level(level: log::LevelFilter) {
     log::set_max_level(level);
 }

@@ -9,15 +9,15 @@ pub enum BadHeader {
     Comma,
     /// CONTENT_LENGTH is not the first name, or its value is neither empty nor digits.
     ContentLength,
-    /// A name has no character.
+    /// A name is empty.
     EmptyName,
-    /// The netstring does not begin with its length in digits, without a leading zero, and a colon.
+    /// The netstring does not begin with its length (digits without a leading zero) and a colon.
     Length,
     /// The last value does not end in NUL, or a name has no value.
     Nul,
-    /// SCGI is not there, or not 1.
+    /// SCGI is missing, or is not 1.
     Scgi,
-    /// The content is larger than allowed. Known as soon as the length is.
+    /// The length is larger than allowed.
     TooLarge,
 }
 

@@ -1,5 +1,4 @@
-//! An SCGI header from a client's bytes, borrowed and checked; which meta-variables are taken is
-//! decided elsewhere.
+//! An SCGI header from a client's bytes, borrowed and checked. It does not decide which meta-variables are admitted.
 
 use std::iter::FusedIterator;
 
@@ -11,8 +10,8 @@ use super::netstring::{Netstring, netstring};
 /// What the bytes so far hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded<'a> {
-    /// At least this many bytes are missing, and exactly this many once the length is known: who
-    /// reads no more than this never reads a byte of the message-body.
+    /// At least this many bytes are missing; exactly this many once the length is known. A reader that reads no more
+    /// than this never reads a byte of the message-body.
     Partial {
         /// One or more.
         missing: usize,
@@ -26,7 +25,7 @@ pub enum Decoded<'a> {
     },
 }
 
-/// A whole header. Names may come twice: `cgi::Request` says whether that is an error.
+/// A whole header. A name may come twice; `cgi::Request` decides whether that is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     raw: &'a [u8],
@@ -34,7 +33,7 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Names and values, as they came: CONTENT_LENGTH is the first.
+    /// Names and values in the order they came: CONTENT_LENGTH is the first.
     pub fn pairs(&self) -> HeaderPairs<'a> {
         HeaderPairs { rest: self.content }
     }
@@ -44,7 +43,7 @@ impl<'a> Header<'a> {
         self.pairs().find(|pair| pair.0 == name).map(|pair| pair.1)
     }
 
-    /// The header as it came, with length and comma, to be passed on as it is.
+    /// The header's bytes as they came, with length and comma.
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
@@ -72,7 +71,7 @@ impl FusedIterator for HeaderPairs<'_> {}
 /// Reads the header at the beginning of `buf`; its content may have `limit` bytes at most.
 ///
 /// # Errors
-/// The length as soon as it is known, the rest when all of it is there.
+/// A wrong length, as soon as it is known; all else once the header is whole.
 pub fn decode(buf: &[u8], limit: usize) -> Result<Decoded<'_>, BadHeader> {
     let (content, consumed) = match netstring(buf, limit)? {
         Netstring::Partial { missing } => return Ok(Decoded::Partial { missing }),

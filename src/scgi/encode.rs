@@ -1,10 +1,9 @@
-//! Meta-variables to an SCGI header; whether they may be sent, and by whom, was decided before.
+//! An SCGI header from meta-variables. It does not check which may be sent.
 
 use crate::bounded::Bytes;
 
-/// Appends the header of these pairs, in this order, to `out`. CONTENT_LENGTH must be the first and
-/// SCGI must be among them; no name and no value may hold NUL, which none from an environment, a
-/// header or a `cgi::Request` does.
+/// Appends the header of these pairs, in this order, to `out`. CONTENT_LENGTH must be the first, SCGI must be among
+/// them, and no name or value may hold NUL. Those from an environment, a header or a `cgi::Request` hold none.
 pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out: &mut Vec<u8>) {
     let size: usize = pairs
         .clone()
@@ -24,8 +23,7 @@ pub fn encode<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, out
     out.push(b',');
 }
 
-/// Appends a whole header: CONTENT_LENGTH (empty: the request has none), SCGI, then the rest less
-/// these two.
+/// Appends a whole header: CONTENT_LENGTH (empty: the request has none), SCGI, then the rest without these two.
 pub fn message<'a>(
     content_length: &'a [u8],
     rest: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
@@ -40,7 +38,7 @@ pub fn message<'a>(
     );
 }
 
-/// Begins a header in a place of fixed size: its length, CONTENT_LENGTH and SCGI. Behind it come the other pairs,
+/// Begins a header in a buffer of fixed size: its length, CONTENT_LENGTH and SCGI. The caller adds the other pairs,
 /// `rest` bytes with their NULs, and a comma.
 #[inline(always)]
 pub fn open<const N: usize>(content_length: &[u8], rest: usize, out: &mut Bytes<N>) {
@@ -77,7 +75,7 @@ mod tests {
         let mut out = Vec::new();
         encode(pairs.into_iter(), &mut out);
         assert_eq!(out, expected);
-        // The helper needs no order, and takes away what it adds.
+        // `message` takes any order, and drops the two that it adds itself.
         out.clear();
         message(
             b"27",

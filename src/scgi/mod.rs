@@ -1,8 +1,8 @@
-//! The SCGI codec: meta-variables to a header and back; it moves no bytes and knows no socket.
+//! The SCGI codec: meta-variables to a header and back. It moves no bytes and knows no socket.
 //!
-//! A request is one netstring (the header), then the message-body. Two things are ours: an empty
-//! CONTENT_LENGTH says that the request had none ("0" is a body of no bytes), and the pairs POLYCGI
-//! and POLYCGI_CONTROL, which are pairs like any other here.
+//! A request is one netstring (the header), then the message-body. Two things are ours. An empty CONTENT_LENGTH means
+//! that the request had none; "0" is a body of no bytes. And there are the pairs POLYCGI and POLYCGI_CONTROL, which are
+//! pairs like any other here.
 #![forbid(unsafe_code)]
 
 mod bad_header;

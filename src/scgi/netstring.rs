@@ -1,14 +1,13 @@
-//! One netstring at the beginning of a buffer: length, colon, content, comma. What the content
-//! means is not asked.
+//! One netstring at the beginning of a buffer: length, colon, content, comma. It does not know what the content means.
 
 use super::bad_header::BadHeader;
 
 /// What the bytes so far hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Netstring<'a> {
-    /// At least this many bytes are missing; exactly, once the colon is there.
+    /// At least this many bytes are missing; exactly this many once the colon is there.
     Partial { missing: usize },
-    /// The content, and the size of all of it with length, colon and comma.
+    /// The content, and the size of the whole netstring, with length, colon and comma.
     Whole { content: &'a [u8], consumed: usize },
 }
 
@@ -18,8 +17,7 @@ pub(super) fn netstring(buf: &[u8], limit: usize) -> Result<Netstring<'_>, BadHe
     let mut bytes = buf.iter().enumerate();
     let colon = loop {
         match bytes.next() {
-            // More digits can only make it longer: whoever reads no more than this never reads into
-            // the message-body.
+            // More digits only make it longer: a reader that reads no more than this never reads into the message-body.
             None if buf.is_empty() => {
                 return Ok(Netstring::Partial {
                     missing: b"0:,".len(),
@@ -31,7 +29,7 @@ pub(super) fn netstring(buf: &[u8], limit: usize) -> Result<Netstring<'_>, BadHe
                 });
             }
             Some((at, b':')) if at > 0 => break at,
-            // One way to write each length: "0" stands alone.
+            // No leading zeros: each length can be written in one way.
             Some((at, digit @ b'0'..=b'9')) if at == 0 || length > 0 => {
                 length = times_ten(length, *digit)
                     .filter(|&length| length <= limit)
