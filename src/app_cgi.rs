@@ -1,4 +1,4 @@
-//! app-cgi: the app as a plain CGI, whatever the load. No daemon, no slot, no policy: for a day of debugging.
+//! app-cgi: the app as a plain CGI, whatever the load, for debugging. No daemon, no slot, no policy.
 
 use crate::answer::{self, answer, write_status_line};
 use crate::app;

@@ -1,4 +1,4 @@
-//! Which app this is: the file in cgi-bin, and what it says. Knows names and configuration files; what a key means is
+//! Which app this is: the file in cgi-bin, and its configuration file. It does not know what a key means: that is
 //! `config`'s.
 
 use std::ffi::{OsStr, OsString};
@@ -17,28 +17,29 @@ use crate::sys::{environ, load, named, process};
 
 /// Defaults for every app of the host.
 const HOST_DEFAULTS: &str = "/etc/polycgi.conf";
-/// An app, as the file in cgi-bin names it.
+
+/// An app, by its file in cgi-bin.
 #[derive(Clone, Debug)]
 pub struct AppFile {
-    /// The script or the symlink, absolute; the configuration file where only that was named.
+    /// The script or the symlink, absolute; or the configuration file, if the app was named by NAME.
     pub path: PathBuf,
-    /// Where the configuration is.
+    /// The configuration file.
     pub config: PathBuf,
-    /// The directory's name below the runtime directory: `<name>-<hash>`.
+    /// The name of its directory below the runtime directory: `<name>-<hash>`.
     pub id: AppId,
 }
 
 /// An app as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// Of `NAME.conf`.
+    /// By the NAME of `NAME.conf`.
     Name(OsString),
-    /// Of a script or a symlink, absolute.
+    /// By the path of a script or a symlink, made absolute.
     Path(PathBuf),
 }
 
 impl Named {
-    /// A word with a slash is a path, and so is what is there in the working directory.
+    /// A word with a slash is a path, and so is the name of a file in the working directory.
     pub fn new(name: &OsStr) -> Named {
         let path = Path::new(name);
         if name.as_bytes().contains(&b'/') || fs::symlink_metadata(path).is_ok() {
@@ -48,7 +49,7 @@ impl Named {
         }
     }
 
-    /// As it can be named anew.
+    /// The word by which [`Named::new`] makes the same again.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Named::Name(name) => name.as_bytes().to_vec(),
@@ -56,7 +57,7 @@ impl Named {
         }
     }
 
-    /// The files that say what the app is, as far as this user finds them: what is at the path, or the configuration.
+    /// The files that define the app, as far as this user finds them: the file at the path, or the configuration.
     pub fn files(&self) -> Vec<PathBuf> {
         match self {
             Named::Path(path) => vec![path.clone()],
@@ -83,12 +84,12 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// Why there is no app here.
+/// Why a path or a NAME is no app.
 #[derive(Debug)]
 pub enum NotAnApp {
-    /// The kernel names polycgi itself, and no app file.
+    /// It is polycgi itself, not an app file.
     Binary(PathBuf),
-    /// A symlink without a configuration file where it looks for one.
+    /// A symlink or a NAME without a configuration file; the paths that were tried.
     NoConfig(PathBuf, Vec<PathBuf>),
     /// Neither a `#!` script nor a symlink to polycgi.
     NotOurs(PathBuf),
@@ -97,14 +98,14 @@ pub enum NotAnApp {
 }
 
 impl AppFile {
-    /// The app that the web server runs, by the kernel's word (AT_EXECFN).
+    /// The app that the web server runs, by the path that the kernel executed (AT_EXECFN).
     pub fn running() -> Result<AppFile, NotAnApp> {
         let path = environ::exec_name().unwrap_or_else(process::own_program);
         AppFile::at(path)
     }
 
-    /// What the place of the running app is called, if it is an app: looked at no closer than that takes, and without
-    /// allocating. Of a script only the name is asked: what is none has no place, since nothing could have made it one.
+    /// The id of the app that the web server runs, if it is one, with as few system calls as that takes and without
+    /// allocating. A plain file is not read: one that is no app file has no place, since no daemon could have made it.
     pub fn running_id() -> Option<AppId> {
         AppFile::id_at(environ::exec_name()?)
     }
@@ -147,7 +148,7 @@ impl AppFile {
         AppFile::of(&Named::new(name))
     }
 
-    /// The same, as this user finds it: the configuration of a NAME, or of a symlink, may lie in the user's HOME.
+    /// The same, as this user finds it: a configuration may be in the user's HOME.
     pub fn of(named: &Named) -> Result<AppFile, NotAnApp> {
         let name = match named {
             Named::Path(path) => return AppFile::at(path),
@@ -183,12 +184,12 @@ impl AppFile {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// Its place below a runtime directory.
+    /// Its directory below a runtime directory.
     pub fn below(&self, base: &Path) -> PathBuf {
         base.join(OsStr::from_bytes(self.id.as_slice()))
     }
 
-    /// Reads the configuration, and the host's defaults below it.
+    /// Reads the configuration and the host's defaults.
     pub fn load(&self) -> Result<Config, LoadError> {
         let name = self.path.file_name().unwrap_or_default();
         if name.as_bytes().starts_with(b"nph-") {
@@ -213,7 +214,7 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_symlink())
 }
 
-/// Whether what the path leads to can be read and is a `#!` script.
+/// Whether the file at the path, or the one to which it links, can be read and is a `#!` script.
 fn begins_as_script(path: &Path) -> bool {
     named::start(path).is_ok_and(|start| start == *b"#!")
 }
@@ -230,7 +231,7 @@ fn as_path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// Where the configuration of a symlink, or of a NAME, may be. Allocates nothing unless HOME is long.
+/// The paths at which the configuration of a symlink or a NAME may be. Allocates only if HOME is long.
 fn config_files(name: &[u8]) -> impl Iterator<Item = SmallVec<[u8; 256]>> {
     let home = environ::value("HOME").filter(|home| !home.is_empty());
     let homes = home.map(Some).into_iter().chain([None]);
@@ -251,14 +252,14 @@ fn read_settings(path: &Path) -> Result<Settings, LoadError> {
     config::parse(&path.to_string_lossy(), &text).map_err(LoadError::Wrong)
 }
 
-/// Why an app's configuration can't be had.
+/// Why an app's configuration can't be loaded.
 #[derive(Debug)]
 pub enum LoadError {
-    /// `nph-` scripts answer by themselves, without the web server (RFC 3875 5): nothing of ours could.
+    /// The file's name begins with `nph-`: then the script writes the whole HTTP response (RFC 3875 5), which we can't.
     Nph(PathBuf),
     /// It can't be read.
     Unreadable(PathBuf, io::Error),
-    /// It is wrong.
+    /// It has an error.
     Wrong(BadConfig),
 }
 

@@ -1,4 +1,4 @@
-//! The table of applets: which name runs what.
+//! The table of applets: which program each name runs.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use crate::report::Exit;
 use crate::sys::{environ, process};
 use crate::{app_cgi, cli, daemon, front, overload_page};
 
-/// Hands over to the applet that this process was started as.
+/// Runs the applet by whose name this process was started.
 pub fn main() -> Exit {
     if environ::value("GATEWAY_INTERFACE").is_some() {
         return under_web_server();
@@ -15,7 +15,7 @@ pub fn main() -> Exit {
     by_hand()
 }
 
-/// Kept out of `main`, as all that is not for a front.
+/// A function of its own: a front's way through `main` stays short.
 #[cold]
 #[inline(never)]
 fn by_hand() -> Exit {
@@ -33,12 +33,12 @@ fn by_hand() -> Exit {
             words => cli::main(words),
         },
     };
-    // Rust's runtime would print at the end what is no whole line. With nobody to read it, there is nobody to tell.
+    // Rust's runtime would write an unfinished line at exit. If standard output is closed, nothing can be done.
     let _ = std::io::stdout().flush();
     exit
 }
 
-/// The words after argv\[0\] are never looked at here: RFC 3875 4.4 lets a client put its own there.
+/// The words after argv\[0\] are never read here: by RFC 3875 4.4 they may be the client's.
 fn under_web_server() -> Exit {
     match Applet::under_web_server(environ::name()) {
         Applet::AppCgi => prepared(app_cgi::main),

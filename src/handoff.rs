@@ -1,14 +1,14 @@
-//! The words between a front and the daemon, after the header and the descriptors. Knows bytes only.
+//! The protocol between a front and the daemon, after the header and the descriptors. It knows bytes only.
 //!
-//! The daemon's bytes, together where they coincide:
-//! - `Q` queued. Nothing is touched; if the daemon dies now, the front serves the request another way. It comes
-//!   within [`PATIENCE`], or the front takes the request back.
-//! - `T` taken, written as late as possible: just before a worker gets the request. From here on the daemon or its
-//!   workers answer, whatever happens, and the front adds nothing.
-//! - `D` done: nobody but the daemon has copies of the descriptors, and it closes its own when the front has ended;
-//!   or it knows that this web server needs the front no more (leaving early).
-//! - `RRR` relay: the descriptors were refused; the front copies over this connection. Three times, so that the
-//!   one receive of three bytes, which is all that a front does in the usual case, ends with it.
+//! The daemon's bytes, several in one write where they are due at once:
+//! - `Q` queued. No byte of the request is read yet: if the daemon dies now, the front serves the request another way.
+//!   It comes within [`PATIENCE`], or the front takes the request back.
+//! - `T` taken. Written as late as possible, just before a worker gets the request. From then on the daemon or its
+//!   workers answer, whatever happens, and the front writes nothing.
+//! - `D` done. Only the daemon still has copies of the descriptors, and it closes them when the front has ended; or it
+//!   knows that this web server needs the front no longer (leaving early).
+//! - `RRR` relay. The descriptors were refused: the front copies over this connection. Three bytes, because a front
+//!   usually makes one receive call, which waits for three.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -21,8 +21,8 @@ pub const VARIABLE: &str = "POLYCGI";
 /// ... the number of this protocol.
 pub const PROTOCOL: &str = "1";
 
-/// The number in a header that a front has begun with [`opening`]: the third pair and no other, since a variable of
-/// this name may stand in the environment of a web server.
+/// The number in a header that a front has begun with [`opening`]. It is the third pair: elsewhere a variable of this
+/// name may come from the web server's environment.
 pub fn protocol<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
     let (name, number) = pairs.get(2)?;
     (*name == VARIABLE.as_bytes()).then_some(number)
@@ -31,12 +31,12 @@ pub fn protocol<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
 /// The most digits that a CONTENT_LENGTH needs.
 pub const LONGEST_LENGTH: usize = 20;
 
-/// The header up to where the other pairs begin: see [`opening`].
+/// The part of a header before the other pairs: see [`opening`].
 pub type Opening =
     Bytes<{ 2 * LONGEST_LENGTH + b":CONTENT_LENGTH\0\0SCGI\x001\0POLYCGI\x001\0".len() }>;
 
-/// Begins the header of a handoff; behind it come the other pairs, `rest` bytes with their NULs, and [`END`].
-/// `content_length` is in at most [`LONGEST_LENGTH`] digits, or empty: the request has none.
+/// Begins the header of a handoff. The caller adds the other pairs, `rest` bytes with their NULs, and [`END`].
+/// `content_length` has at most [`LONGEST_LENGTH`] digits; empty means that the request has none.
 #[inline(always)]
 pub fn opening(content_length: &[u8], rest: usize) -> Opening {
     let pair = VARIABLE.len() + PROTOCOL.len() + 2;
@@ -52,12 +52,12 @@ pub fn opening(content_length: &[u8], rest: usize) -> Opening {
 /// Ends the header.
 pub const END: &[u8] = b",";
 
-/// `Q`, `T` and `D`: the most that the daemon says.
+/// The most bytes that the daemon sends: `Q`, `T` and `D`.
 pub const ACK_LEN: usize = 3;
 /// How long a front waits for `Q`.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The daemon's words.
+/// The daemon's bytes.
 pub const QUEUED: &[u8] = b"Q";
 /// See [`QUEUED`].
 pub const TAKEN: &[u8] = b"T";
@@ -66,7 +66,7 @@ pub const DONE: &[u8] = b"D";
 /// See [`QUEUED`].
 pub const RELAY: &[u8] = b"RRR";
 
-/// What the bytes so far amount to.
+/// What the daemon's bytes so far mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Ack {
@@ -78,7 +78,7 @@ pub enum Ack {
 }
 
 impl Ack {
-    /// By the last of them.
+    /// By the last byte.
     #[inline(always)]
     pub fn read(bytes: &[u8]) -> Ack {
         match bytes.last() {

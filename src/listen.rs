@@ -1,5 +1,5 @@
-//! Taking the addresses of `listen`: what is there is looked at first, and a socket's file has its mode and group
-//! before anybody can rely on it. Knows addresses; who may connect, and what is then said, is somebody else's.
+//! Listens at the addresses of `listen`. It looks first at what is there, and gives a socket's file its mode and group.
+//! It accepts no connection and knows no client.
 
 use std::fmt;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::config::{Address, Listen, User};
 use crate::sys::listen::{self, Name};
 use crate::sys::{Errno, accounts, fdpass, files, is, process, socket};
 
-/// Cause nobody can be served at an address.
+/// Why we can't listen at an address.
 #[derive(Debug)]
 pub struct CannotListen {
     address: Address,
@@ -23,7 +23,7 @@ pub struct CannotListen {
 #[derive(Debug)]
 enum Cause {
     Group(String),
-    /// Somebody serves there, under this pid if it is known.
+    /// Another process listens there; its pid, or 0 if that is not known.
     Live(i32),
     NotASocket,
     System(&'static str, io::Error),
@@ -42,10 +42,10 @@ impl fmt::Display for CannotListen {
     }
 }
 
-/// Binds and listens at one address: most of the time one socket, two for `localhost`.
+/// Binds and listens at one address: one socket, or two for `localhost`.
 ///
-/// A socket's file that nobody listens behind any more is replaced. Where two do this at the same instant, one may
-/// lose what it has just bound: callers of one app hold the lock on its name.
+/// A socket's file at which no process listens any longer is replaced. If two processes did this at once, one could
+/// remove what the other has just bound, so callers hold the lock on the app's name.
 pub fn listen(address: &Address, how: &Listen, backlog: i32) -> Result<Vec<OwnedFd>, CannotListen> {
     let bound = match address {
         Address::Path(path) => at_path(path, how, backlog).map(|socket| vec![socket]),
@@ -57,7 +57,7 @@ pub fn listen(address: &Address, how: &Listen, backlog: i32) -> Result<Vec<Owned
     })
 }
 
-/// Says whether [`listen`] would do, as far as that shows without making or removing anything.
+/// Whether [`listen`] would succeed, as far as that can be seen without making or removing anything.
 pub fn try_out(address: &Address, how: &Listen) -> Result<(), CannotListen> {
     let tried = match address {
         Address::Path(path) => look_at_path(path, how),
@@ -75,7 +75,7 @@ fn look_at_path(path: &Path, how: &Listen) -> Result<(), Cause> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     files::can_make_in(folder).map_err(|error| Cause::System("bind", error))?;
     match group {
-        // chown(2): the owner may give a file to a group that the owner is in; root to any.
+        // chown(2): the owner may give a file to a group of the owner's; root to any group.
         Some(group) if process::uid() != 0 && !accounts::is_member(group) => {
             let error = Errno::EPERM.into();
             Err(Cause::System("give socket-group to", error))
@@ -112,7 +112,7 @@ pub fn group(how: &Listen) -> Result<Option<u32>, String> {
     }
 }
 
-/// Gives the file of a listening socket its mode and group, as they are said now.
+/// Gives the file of a listening socket its mode and group, as configured now.
 pub fn permit(path: &Path, how: &Listen) -> Result<(), CannotListen> {
     set_permissions(path, how).map_err(|cause| CannotListen {
         address: Address::Path(path.to_path_buf()),
@@ -120,7 +120,7 @@ pub fn permit(path: &Path, how: &Listen) -> Result<(), CannotListen> {
     })
 }
 
-/// Whether this listening socket is one that [`listen`] makes for the address.
+/// Whether this listening socket is bound to the address.
 pub fn serves(socket: BorrowedFd<'_>, address: &Address) -> bool {
     match (listen::name(socket), address) {
         (Some(Name::Path(bound)), Address::Path(path)) => bound == *path,
@@ -135,7 +135,7 @@ fn sockets(host: &str, port: u16) -> Vec<SocketAddr> {
     let hosts: Vec<IpAddr> = if host == "localhost" {
         vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
     } else {
-        // The configuration lets no other names in.
+        // The configuration allows no other host name.
         host.parse().into_iter().collect()
     };
     let hosts = hosts.into_iter();
@@ -147,7 +147,7 @@ fn at_sockets(addresses: &[SocketAddr], backlog: i32) -> Result<Vec<OwnedFd>, Ca
     for &address in addresses {
         match listen::at(address, backlog) {
             Ok(socket) => bound.push(socket),
-            // A host without IPv6 has a localhost all the same.
+            // On a host without IPv6 the IPv4 localhost is enough.
             Err(error) if !bound.is_empty() && listen::is_foreign(&error) => {}
             Err(error) if is(&error, Errno::EADDRINUSE) => return Err(Cause::Live(0)),
             Err(error) => return Err(Cause::System("bind", error)),
@@ -157,7 +157,7 @@ fn at_sockets(addresses: &[SocketAddr], backlog: i32) -> Result<Vec<OwnedFd>, Ca
 }
 
 fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Cause> {
-    // Before anything is made that would have to be taken away again.
+    // First, before anything is made that would have to be removed again.
     group(how).map_err(Cause::Group)?;
     make_room(path)?;
     let socket = files::privately(|| socket::listen_at(path, backlog));
@@ -165,17 +165,17 @@ fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Cause> {
         true => Cause::Live(0),
         false => Cause::System("bind", error),
     })?;
-    // Before others can connect. An older kernel takes them, and we don't receive them.
+    // Clients can't send descriptors. An older kernel lets them, and then we receive none.
     let _ = fdpass::refuse(socket.as_fd());
     if let Err(cause) = set_permissions(path, how) {
-        // By now it is ours.
+        // The file is ours: we have just bound it.
         let _ = fs::remove_file(path);
         return Err(cause);
     }
     Ok(socket)
 }
 
-/// Takes away what a server left that is no more, and nothing else.
+/// Removes the socket of a server that has ended, and nothing else.
 fn make_room(path: &Path) -> Result<(), Cause> {
     if !look_for_room(path)? {
         return Ok(());
@@ -188,7 +188,7 @@ fn make_room(path: &Path) -> Result<(), Cause> {
     }
 }
 
-/// Whether a server that is no more has left its socket there.
+/// Whether a server that has ended has left its socket there.
 fn look_for_room(path: &Path) -> Result<bool, Cause> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -202,13 +202,13 @@ fn look_for_room(path: &Path) -> Result<bool, Cause> {
         )),
         Err(error) if is(&error, Errno::ECONNREFUSED) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        // It has a backlog, and that is full.
+        // A server listens there, and its backlog is full.
         Err(error) if is(&error, Errno::EAGAIN) => Err(Cause::Live(0)),
         Err(error) => Err(Cause::System("connect to what is at", error)),
     }
 }
 
-/// The group first: for an instant fewer may connect than should, and never more.
+/// The group first: for a moment fewer clients may connect than should, never more.
 fn set_permissions(path: &Path, how: &Listen) -> Result<(), Cause> {
     if let Some(group) = group(how).map_err(Cause::Group)? {
         listen::give_to_group(path, group)

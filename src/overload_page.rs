@@ -1,4 +1,4 @@
-//! overload-page: the polite page and nothing else: for a day of maintenance, or as a server's own error document.
+//! overload-page: only the overload page, for maintenance or as a web server's error document.
 
 use crate::answer::answer;
 use crate::app;
@@ -9,13 +9,13 @@ use crate::page::Failure;
 use crate::report::Exit;
 use crate::sys::environ;
 
-/// What a client is asked to wait, in seconds: nobody knows how long a day of maintenance is.
+/// What Retry-After says, in seconds. How long a maintenance takes is not known.
 const RETRY_AFTER: u32 = 30;
 
 /// Answers 503.
 pub fn main() -> Exit {
     let request = Request::from_meta(environ::pairs(), Peer::Own).ok();
-    // The page is due whether or not there is an app with a page of its own.
+    // Without an app, or a page of its own, the built-in page is shown.
     let own_page = AppFile::running()
         .ok()
         .and_then(|app| app::own_page(&app, &app.load().ok()?));

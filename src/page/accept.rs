@@ -1,20 +1,19 @@
-//! Which of our three forms a client reads, from its Accept header field (RFC 9110 12.5.1); it
-//! negotiates nothing else.
+//! Which of our three forms a client reads, by its Accept header field (RFC 9110 12.5.1). It negotiates nothing else.
 
-/// How an answer is written.
+/// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// For a browser.
     Html,
-    /// For a program that asks for it.
+    /// For a program that asks for JSON.
     Json,
     /// For everything else.
     Text,
 }
 
 impl Form {
-    /// HTML where it is named, since only browsers name it; JSON where it is named and HTML is less
-    /// welcome. A mere `*/*` is a command line or a script: text.
+    /// HTML if it is named, since only browsers name it. JSON if it is named with a higher weight. A mere `*/*` comes
+    /// from a command line or a script: text.
     pub fn from_accept(accept: &[u8]) -> Form {
         let (mut html, mut json) = (0, 0);
         for range in accept.split(|&byte| byte == b',') {
@@ -56,7 +55,7 @@ fn is_json(media_type: &[u8]) -> bool {
         || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
 }
 
-/// The weight in thousandths. One that is not a weight counts as 1: the media type was named.
+/// The weight in thousandths. An invalid one counts as 1: the media type was named.
 fn quality<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> u32 {
     let weight = parameters.filter_map(|part| match part {
         [b'q' | b'Q', b'=', weight @ ..] => Some(thousandths(weight).unwrap_or(1000)),

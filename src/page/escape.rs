@@ -1,4 +1,4 @@
-//! Words from outside, made harmless in HTML, JSON and plain text; it never shortens them.
+//! Text from outside, escaped for HTML, JSON and plain text. It never shortens it.
 
 use std::fmt::{Display, Formatter, Result, Write};
 
@@ -8,7 +8,7 @@ pub(super) struct Html<'a>(pub(super) &'a str);
 /// A JSON string with its quotes (RFC 8259 7).
 pub(super) struct Json<'a>(pub(super) &'a str);
 
-/// Text for a terminal: control characters but line ends and tabs would be commands to it.
+/// Text for a terminal, which would obey control characters; only line ends and tabs are kept.
 pub(super) struct Plain<'a>(pub(super) &'a str);
 
 impl Display for Html<'_> {

@@ -1,5 +1,4 @@
-//! What can go wrong with a request, and how to say it to whoever waits; the operator's words are
-//! not here.
+//! What can go wrong with a request, and the words for the person who waits. The operator's words are elsewhere.
 
 use crate::cgi::StatusCode;
 
@@ -8,7 +7,7 @@ use crate::cgi::StatusCode;
 pub enum Failure {
     /// 500: the app can't be started.
     AppBroken,
-    /// 503: nobody is there who could answer; somebody else starts it.
+    /// 503: the app's server is not running, and it is not ours to start.
     Away {
         /// In seconds; 0 counts as 1.
         retry_after: u32,
@@ -27,7 +26,7 @@ pub enum Failure {
     NotAnApp,
     /// 404: the path is not below `mount`.
     NotFound,
-    /// 503: come back in a moment.
+    /// 503: there are too many requests.
     Overloaded {
         /// In seconds; 0 counts as 1, or a browser would not pause at all.
         retry_after: u32,
@@ -39,7 +38,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The answer's status.
+    /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
             Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
@@ -73,7 +72,7 @@ impl Failure {
         }
     }
 
-    /// Seconds, where trying again helps.
+    /// In seconds, if trying again helps.
     pub(super) fn retry_after(self) -> Option<u32> {
         match self {
             Failure::Away { retry_after } | Failure::Overloaded { retry_after } => {
@@ -100,7 +99,7 @@ impl Failure {
         }
     }
 
-    /// A sentence or two for people: what happened, and what they can do, or the page does.
+    /// One or two sentences for people: what happened, and what they can do or the page does by itself.
     pub(super) fn sentence(self, refreshes: bool) -> String {
         let words = match self {
             Failure::AppBroken => {

@@ -1,5 +1,5 @@
-//! The whole answers that we write ourselves, for people, programs and terminals; why one is needed
-//! is decided elsewhere.
+//! The answers that we write ourselves, whole, for people, programs and terminals. It does not decide when one is
+//! needed.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -11,13 +11,13 @@ pub use failure::Failure;
 
 use escape::{Html, Json, Plain};
 
-/// For every failure; the words in double braces are filled in.
+/// The HTML page for every failure; what is in double braces is filled in.
 const TEMPLATE: &str = include_str!("overload.html");
 
-/// For whoever put the binary itself in cgi-bin, and for an app's hook that ran it by mistake.
+/// For a person who has put the binary itself into cgi-bin, and for an app's hook that ran it by mistake.
 const NOT_AN_APP: &str = include_str!("not_an_app.txt");
 
-/// For Retry-After: whole seconds, at least one (RFC 9110 10.2.3).
+/// A time for Retry-After: whole seconds, at least one (RFC 9110 10.2.3).
 pub fn whole_seconds(time: std::time::Duration) -> u32 {
     u32::try_from(time.as_millis().div_ceil(1000))
         .unwrap_or(u32::MAX)
@@ -29,20 +29,21 @@ pub fn whole_seconds(time: std::time::Duration) -> u32 {
 pub struct Answer<'a> {
     /// What went wrong.
     pub failure: Failure,
-    /// What the client reads. `Failure::NotAnApp` is plain text all the same.
+    /// The form that the client reads. `Failure::NotAnApp` is always plain text.
     pub form: Form,
     /// The request was HEAD: the same header fields, and no message-body.
     pub head_only: bool,
-    /// The request may be made again by itself: it was GET. A browser that has sent a form would leave it behind.
+    /// Whether the page may load itself again: the request was GET. Else a browser would lose the form that it has
+    /// sent.
     pub refreshes: bool,
-    /// What the operator would read; only for a client that may see it (`show-errors`).
+    /// The operator's reason; only for a client that may see it (`show-errors`).
     pub reason: Option<&'a str>,
-    /// The owner's own page (`overload-page`), in place of ours for a 503 in HTML.
+    /// The owner's page (`overload-page`), in place of ours for a 503 in HTML.
     pub html: Option<&'a str>,
 }
 
 impl Answer<'_> {
-    /// A document response (RFC 3875 6.2.1), never to be kept by a cache.
+    /// A document response (RFC 3875 6.2.1) that no cache may keep.
     pub fn to_cgi_response(&self) -> Vec<u8> {
         let form = if self.failure == Failure::NotAnApp {
             Form::Text
@@ -139,7 +140,7 @@ impl Answer<'_> {
     }
 }
 
-/// Replaces each `{{name}}` by its value. A value is never looked into: a reason may hold braces.
+/// Replaces each `{{name}}` by its value. Braces in a value, such as a reason, are left alone.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() + 1024);
     let mut rest = template;
