@@ -23,9 +23,10 @@ pub struct CannotListen {
 #[derive(Debug)]
 enum Cause {
     Group(String),
-    /// Another process listens there; its pid, or 0 if that is not known.
-    Live(i32),
+    /// Another process listens there; its pid, if that is known.
+    Live(Option<i32>),
     NotASocket,
+    /// What could not be done, and why.
     System(&'static str, io::Error),
 }
 
@@ -33,11 +34,11 @@ impl fmt::Display for CannotListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot listen on {}: ", self.address)?;
         match &self.cause {
-            Cause::Live(0) => f.write_str("another process listens there"),
-            Cause::Live(pid) => write!(f, "another process listens there, pid {pid}"),
+            Cause::Live(None) => f.write_str("another process listens there"),
+            Cause::Live(Some(pid)) => write!(f, "another process listens there, pid {pid}"),
             Cause::Group(sentence) => f.write_str(sentence),
-            Cause::NotASocket => f.write_str("a file is there that is no socket"),
-            Cause::System(verb, error) => write!(f, "cannot {verb} it: {error}"),
+            Cause::NotASocket => f.write_str("there is a file that is not a socket"),
+            Cause::System(deed, error) => write!(f, "cannot {deed}: {error}"),
         }
     }
 }
@@ -73,12 +74,12 @@ fn look_at_path(path: &Path, how: &Listen) -> Result<(), Cause> {
     let group = group(how).map_err(Cause::Group)?;
     look_for_room(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    files::can_make_in(folder).map_err(|error| Cause::System("bind", error))?;
+    files::can_make_in(folder).map_err(|error| Cause::System("bind it", error))?;
     match group {
         // chown(2): the owner may give a file to a group of the owner's; root to any group.
         Some(group) if process::uid() != 0 && !accounts::is_member(group) => {
             let error = Errno::EPERM.into();
-            Err(Cause::System("give socket-group to", error))
+            Err(Cause::System("give it the socket-group", error))
         }
         _ => Ok(()),
     }
@@ -149,8 +150,8 @@ fn at_sockets(addresses: &[SocketAddr], backlog: i32) -> Result<Vec<OwnedFd>, Ca
             Ok(socket) => bound.push(socket),
             // On a host without IPv6 the IPv4 localhost is enough.
             Err(error) if !bound.is_empty() && listen::is_foreign(&error) => {}
-            Err(error) if is(&error, Errno::EADDRINUSE) => return Err(Cause::Live(0)),
-            Err(error) => return Err(Cause::System("bind", error)),
+            Err(error) if is(&error, Errno::EADDRINUSE) => return Err(Cause::Live(None)),
+            Err(error) => return Err(Cause::System("bind it", error)),
         }
     }
     Ok(bound)
@@ -162,8 +163,8 @@ fn at_path(path: &Path, how: &Listen, backlog: i32) -> Result<OwnedFd, Cause> {
     make_room(path)?;
     let socket = files::privately(|| socket::listen_at(path, backlog));
     let socket = socket.map_err(|error| match is(&error, Errno::EADDRINUSE) {
-        true => Cause::Live(0),
-        false => Cause::System("bind", error),
+        true => Cause::Live(None),
+        false => Cause::System("bind it", error),
     })?;
     // Clients can't send descriptors. An older kernel lets them, and then we receive none.
     let _ = fdpass::refuse(socket.as_fd());
@@ -181,9 +182,10 @@ fn make_room(path: &Path) -> Result<(), Cause> {
         return Ok(());
     }
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Cause::System("remove what is left of", error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Cause::System(
+            "remove the socket of a server that has ended",
+            error,
+        )),
         _ => Ok(()),
     }
 }
@@ -192,19 +194,21 @@ fn make_room(path: &Path) -> Result<(), Cause> {
 fn look_for_room(path: &Path) -> Result<bool, Cause> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Cause::System("look at", error)),
+        Err(error) => return Err(Cause::System("look at it", error)),
         Ok(found) if !found.file_type().is_socket() => return Err(Cause::NotASocket),
         Ok(_) => {}
     }
     match socket::connect_now(path) {
-        Ok(live) => Err(Cause::Live(
-            socket::peer(live.as_fd()).map_or(0, |peer| peer.pid),
-        )),
+        Ok(live) => {
+            // The kernel gives pid 0 for a process of another pid namespace.
+            let peer = socket::peer(live.as_fd()).filter(|peer| peer.pid != 0);
+            Err(Cause::Live(peer.map(|peer| peer.pid)))
+        }
         Err(error) if is(&error, Errno::ECONNREFUSED) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         // A server listens there, and its backlog is full.
-        Err(error) if is(&error, Errno::EAGAIN) => Err(Cause::Live(0)),
-        Err(error) => Err(Cause::System("connect to what is at", error)),
+        Err(error) if is(&error, Errno::EAGAIN) => Err(Cause::Live(None)),
+        Err(error) => Err(Cause::System("connect to the socket that is there", error)),
     }
 }
 
@@ -212,10 +216,10 @@ fn look_for_room(path: &Path) -> Result<bool, Cause> {
 fn set_permissions(path: &Path, how: &Listen) -> Result<(), Cause> {
     if let Some(group) = group(how).map_err(Cause::Group)? {
         listen::give_to_group(path, group)
-            .map_err(|error| Cause::System("give socket-group to", error))?;
+            .map_err(|error| Cause::System("give it the socket-group", error))?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(how.socket_mode))
-        .map_err(|error| Cause::System("set socket-mode of", error))
+        .map_err(|error| Cause::System("set its socket-mode", error))
 }
 
 #[cfg(test)]
@@ -271,7 +275,7 @@ mod tests {
         fs::write(&path, "x").unwrap();
         let address = Address::Path(path.clone());
         let why = refused(&address, &how(0o600, None));
-        assert_eq!(why, "a file is there that is no socket");
+        assert_eq!(why, "there is a file that is not a socket");
         assert_eq!(fs::read(&path).unwrap(), b"x");
         let free = Address::Path(dir.path().join("free"));
         try_out(&free, &how(0o600, None)).unwrap();

@@ -344,7 +344,7 @@ fn what_is_somebody_elses_is_not_stolen() {
     let pid = std::process::id();
     let sentences = [
         format!("live: another process listens there, pid {pid}"),
-        "precious: a file is there that is no socket".to_owned(),
+        "precious: there is a file that is not a socket".to_owned(),
         "no/folder: cannot bind it: No such file".to_owned(),
     ];
     let log = dir.daemon_log();
