@@ -1,5 +1,5 @@
-//! Where an app's daemon is, and how a person's word gets to it and its answer back. Only a place that is proved to be
-//! this user's is asked, an answer has an end in size and in time, and what is in it is only shown.
+//! How a command finds an app's daemon, asks it, and reads its answer. It asks only in places that are proved to be
+//! this user's, limits an answer in size and in time, and does nothing with it but show it.
 
 use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,23 +19,22 @@ use crate::sys::{Errno, clock, is, load, process, socket};
 
 /// How long a daemon may take to answer a command.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// The most that a daemon says, in bytes: a thousand workers, and what failed last.
+/// The longest answer of a daemon, in bytes: a thousand workers, and the last failure.
 const LONGEST_ANSWER: usize = 256 << 10;
-/// The most users whose places root looks at by a command without APP.
+/// The most users whose places root examines in a command without APP.
 const MOST_USERS: usize = 64;
-/// The most that is heard of one of them, in bytes.
+/// The most bytes that are read for one of them.
 const LONGEST_SURVEY: usize = 256 << 10;
-/// The most places of one of them that are named because they do not answer.
+/// The most places of one of them that are named for not answering.
 const MOST_TROUBLES: usize = 5;
 
-/// The app's places that are there, whatever the configuration said when its daemon began.
+/// The places of the app that exist, whatever the configuration was when its daemon started.
 pub(super) fn places(app: &AppFile) -> Vec<Place> {
     let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
     Place::proved(app, process::uid(), runtime_dir.as_deref())
 }
 
-/// A connection to the daemon that answers for an app; `None`: there is none. One that is there and can't be reached is
-/// an error.
+/// A connection to the app's daemon. `None`: there is no daemon. A daemon that can't be reached is an error.
 pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
     let found = places(app)
         .iter()
@@ -45,7 +44,7 @@ pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
 
 fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
     let reached = match start::connect(place) {
-        // Stopped or slow, it may still be there.
+        // Stopped or slow, it may still exist.
         (Reach::Absent, _) => start::connect_silent(place),
         reached => reached,
     };
@@ -58,7 +57,7 @@ fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
     Err(format!("cannot connect to {}: {why}", socket.display()))
 }
 
-/// What the daemon says to a command; `None`: it has left, or is leaving, without a word.
+/// The daemon's answer to a command. `None`: it has closed the connection without one, because it exits.
 pub(super) fn ask(
     connection: OwnedFd,
     command: Command,
@@ -75,7 +74,8 @@ struct Question {
     said: Vec<u8>,
 }
 
-/// Asks daemons side by side: what each says to `each`, as soon as it is known. The patience is for all of them.
+/// Asks several daemons at once, and gives each answer to `each` as soon as it is whole. `patience` is for all
+/// together.
 fn ask_all(
     connections: Vec<OwnedFd>,
     command: Command,
@@ -104,7 +104,7 @@ fn ask_all(
             .iter()
             .map(|question| (question.connection.as_fd(), Interest::Read));
         let fds: Vec<_> = fds.collect();
-        // Interrupted, it looks at all of them.
+        // If a signal interrupts it, all are read all the same.
         let _ = wait_any(&fds, Some(left));
         waiting.retain_mut(|question| match hear(question) {
             None => true,
@@ -124,7 +124,7 @@ fn ask_all(
     }
 }
 
-/// What a daemon has said, once it has closed the connection.
+/// Reads what has come; the answer, once the daemon has closed the connection.
 fn hear(question: &mut Question) -> Option<Result<Option<Status>, String>> {
     let mut block = [0; 4096];
     loop {
@@ -148,7 +148,7 @@ fn hear(question: &mut Question) -> Option<Result<Option<Status>, String>> {
     } else if Status::is_said(&text) {
         Ok(Some(Status::from_lines(&text)))
     } else {
-        Err("the daemon's answer is none that polycgi gives".to_owned())
+        Err("the daemon's answer is not a status of polycgi".to_owned())
     })
 }
 
@@ -156,12 +156,12 @@ fn is_gone(error: &std::io::Error) -> bool {
     is(error, Errno::ECONNRESET) || is(error, Errno::EPIPE)
 }
 
-/// One of the places that a command without APP has asked.
+/// What a command without APP has found in one place.
 #[derive(Debug, PartialEq)]
 pub(super) enum Found {
-    /// What its daemon said, or what the last one left.
+    /// The status from its daemon, or from what the last one left.
     Known(Status),
-    /// Why nothing is known of it.
+    /// Why its status is not known.
     Trouble(String),
 }
 
@@ -173,7 +173,7 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// How long all daemons together may take.
+    /// How long all daemons together may take to answer.
     fn patience(self) -> Duration {
         match self {
             Purpose::Reload => Duration::from_secs(120),
@@ -182,10 +182,10 @@ impl Purpose {
     }
 }
 
-/// Asks all daemons of this user, or, if root asks, of every user: what is found to `show`, with the user's name.
+/// Asks all daemons of this user, or, for root, of all users; gives each finding to `show` with the user's name.
 ///
-/// A user can say what they like about their own places. So each user's are asked by a process of that user, beside
-/// the others, and what it says is bounded; root's exit status tells only of those that are the host's own.
+/// A user's daemons may answer anything. So each user's places are asked by a process of that user, all users at once,
+/// and the answers are limited. Root's exit code depends only on root's and the web servers' daemons.
 pub(super) fn survey(
     command: &str,
     purpose: Purpose,
@@ -202,7 +202,7 @@ pub(super) fn survey(
         return exit;
     }
     let mut users = Place::users();
-    // Whoever has many numbers may have made many places; those of the host's own users come first.
+    // A user with many uids can make places for all of them: users in /etc/passwd come first.
     users.sort_by_key(|&uid| (!acting::is_named(uid), uid));
     let beside = users.len().saturating_sub(MOST_USERS);
     users.truncate(MOST_USERS);
@@ -227,7 +227,7 @@ pub(super) fn survey(
         }
     });
     if beside > 0 {
-        let sentence = format!("the places of {beside} more users were not looked at");
+        let sentence = format!("the places of {beside} more users were not examined");
         say(command, sentence);
     }
     exit
@@ -237,7 +237,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
     if one == Exit::Ok { other } else { one }
 }
 
-/// Asks all daemons of the user that this process is.
+/// Asks all daemons of this process's user.
 fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Found)) {
     let (places, beside) = Place::all(process::uid());
     let (mut answering, mut troubles) = (Vec::new(), Vec::new());
@@ -255,7 +255,7 @@ fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnM
             Err(sentence) => troubles.push(trouble(place, &sentence)),
         },
     );
-    // A reload may take long. Only from one that has answered is it to be expected that it says how it went.
+    // A reload may take long: only daemons that have answered 'status' are asked for one.
     let patience = purpose.patience();
     ask_places(
         &answering,
@@ -268,7 +268,7 @@ fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnM
     );
     if beside > 0 {
         let all = beside + MOST_PLACES;
-        troubles.push(format!("of {all} places {beside} were not asked"));
+        troubles.push(format!("{beside} of {all} places were not asked"));
     }
     let more = troubles.len().saturating_sub(MOST_TROUBLES);
     troubles.truncate(MOST_TROUBLES);
@@ -289,7 +289,7 @@ fn ask_places(
     mut each: impl FnMut(&Place, Result<Option<Status>, String>),
 ) {
     let (mut connections, mut asked) = (Vec::new(), Vec::new());
-    // A descriptor for each of them.
+    // Each connection needs a descriptor.
     load::with_most_descriptors(|| {
         for place in places {
             match connect(place) {
@@ -307,22 +307,22 @@ fn ask_places(
     });
 }
 
-/// For the way to root's process: lines, and an empty one behind each.
+/// Writes a finding for root's process: lines, then an empty line.
 fn write_down(found: &Found, text: &mut String) {
     match found {
         Found::Known(status) => text.push_str(&status.to_lines()),
         Found::Trouble(sentence) => {
-            // A String takes all.
+            // Writing to a String can't fail.
             let _ = writeln!(text, "{TROUBLE}{}", printable::line(sentence));
         }
     }
     text.push('\n');
 }
 
-/// How the line of a trouble begins; a status has no such key.
+/// The beginning of a trouble's line; no status has such a key.
 const TROUBLE: &str = "trouble=";
 
-/// What was cut at its end is left out.
+/// Reads such findings. A last one that is cut off is dropped.
 fn read_back(text: &str) -> Vec<Found> {
     let whole = text.rfind("\n\n").map_or("", |end| &text[..=end]);
     let found = whole.split("\n\n").filter(|lines| !lines.is_empty());
@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_process_finds_another_reads() {
+    fn findings_are_read_back_as_they_were_written() {
         let status = |app: &str| {
             Found::Known(Status {
                 app: app.to_owned(),

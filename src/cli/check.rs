@@ -1,4 +1,4 @@
-//! `check`: everything about an app file that can be wrong before a user meets it, and what to do about it.
+//! `check`: what can be found wrong about an app before a client meets it, and what to do about it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -120,7 +120,7 @@ impl Findings {
         } else if !program.is_file() {
             self.wrong(
                 format_args!(
-                    "{path} is to be run by {}, which is not there",
+                    "{path} is to be run by {}, which does not exist",
                     program.display()
                 ),
                 advice,
@@ -129,7 +129,7 @@ impl Findings {
     }
 
     fn look_at_place(&mut self, app: &AppFile, config: &Config) {
-        // Made by a request, if it can be; by a look, never.
+        // It only examines: a place is made by a request.
         let Err(no) = Place::examine(app, config.runtime_dir.as_deref()) else {
             return;
         };
@@ -186,13 +186,13 @@ impl Findings {
         }
     }
 
-    /// While a daemon of the app serves, the addresses are its own; and it says in `status` what it can't have.
+    /// While the app has a daemon, the addresses are the daemon's, and `status` shows those at which it can't listen.
     fn look_at_listen(&mut self, app: &AppFile, config: &Config) {
         let how = &config.listen;
         if !how.addresses.is_empty() && config.mode == Mode::Cgi {
             self.wrong(
-                "with 'mode = cgi' nobody serves what 'listen' names",
-                "only a daemon listens: let the mode be 'auto' or 'daemon'",
+                "with 'mode = cgi' no process listens at the addresses of 'listen'",
+                "only a daemon listens: set 'mode = auto' or 'mode = daemon'",
             );
         }
         for user in &how.allow.users {
@@ -203,7 +203,7 @@ impl Findings {
         if let Err(sentence) = listen::group(how) {
             return self.wrong(sentence, "name a group of this host, or the number of one");
         }
-        // One that is there and can't be reached has them as well.
+        // A daemon that can't be reached has them too.
         if !matches!(ask::find(app), Ok(None)) {
             return;
         }
@@ -225,7 +225,7 @@ impl Findings {
         }
     }
 
-    /// Connects, and asks nothing: what a server does with a request is its own affair.
+    /// Connects and sends nothing: a request could change something.
     fn look_at_server(&mut self, address: &Address) {
         let reached = app::scgi::resolve(address)
             .map_err(|cannot| cannot.to_string())

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `reload`: what a person makes an app's daemon do.
+//! `start`, `stop`, `reload`: commands of a person to an app's daemon.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -19,7 +19,7 @@ use crate::sys::{clock, process};
 
 /// How long `stop --hold` keeps the daemon down.
 const HOLD: Duration = Duration::from_secs(24 * 3600);
-/// How long a reload is waited for, whatever `start-timeout` says.
+/// The longest wait for a reload, whatever `start-timeout` is.
 const LONGEST_RELOAD: Duration = Duration::from_secs(600);
 
 /// Load an app's configuration and code anew: the daemon serves on until the new code is ready, and if that can't be
@@ -81,14 +81,14 @@ impl ReloadCommand {
             }
             Err(exit) => return exit,
         };
-        // One that is wrong is refused at once.
+        // With a configuration that is wrong, the daemon answers at once.
         let start = app.load().map_or(PATIENCE, |config| config.timeouts.start);
         let said = ask::find(&app).and_then(|connection| {
             let ask = |connection| ask::ask(connection, Command::Reload, reload_patience(start));
             connection.map(ask).transpose()
         });
         match said {
-            Ok(Some(status)) => told(&app.path.display(), &status.unwrap_or_default()),
+            Ok(Some(status)) => report_reload(&app.path.display(), &status.unwrap_or_default()),
             Ok(None) => {
                 print_no_daemon(&named, None, later);
                 Exit::Ok
@@ -109,9 +109,9 @@ impl ReloadCommand {
         let none = |_: &_| None;
         ask::survey("reload", Purpose::Reload, none, |user, found| match found {
             Found::Known(status) if is_root => {
-                told(&format_args!("{} of {user}", status.app), &status)
+                report_reload(&format_args!("{} of {user}", status.app), &status)
             }
-            Found::Known(status) => told(&status.app, &status),
+            Found::Known(status) => report_reload(&status.app, &status),
             Found::Trouble(sentence) => {
                 say("reload", format_args!("{user}: {sentence}"));
                 Exit::Unavailable
@@ -120,18 +120,18 @@ impl ReloadCommand {
     }
 }
 
-/// One import may be under way, and another follow it.
+/// Another import may be under way, and this one follows it.
 fn reload_patience(start: Duration) -> Duration {
     (2 * start + PATIENCE).min(LONGEST_RELOAD)
 }
 
-/// What came of a reload.
-fn told(app: &impl Display, status: &Status) -> Exit {
+/// Reports a reload's outcome.
+fn report_reload(app: &impl Display, status: &Status) -> Exit {
     let failure = match (status.state, &status.last_failure) {
         (_, Some(failure)) => failure,
-        // It leaves, and the next request loads everything anew.
+        // Draining: it exits, and the next request loads everything anew.
         (State::Draining | State::Up, None) => return Exit::Ok,
-        (_, None) => "the daemon ended without a word",
+        (_, None) => "the daemon ended without an answer",
     };
     say("reload", format_args!("cannot reload {app}: {failure}"));
     Exit::Unavailable
@@ -152,7 +152,7 @@ impl StartCommand {
             }
         };
         here.slots.hold(None);
-        // A person who says 'start' does not wait for a pause to end.
+        // After failed starts there is a pause, which a person's 'start' ends.
         here.slots.clear_attempts();
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(&config);
@@ -167,14 +167,14 @@ impl StartCommand {
         let said = ask::ask(connection, Command::Ready, patience);
         let status = said.ok().flatten().unwrap_or_default();
         if status.state == State::Up {
-            // It serves, but not all that it was told to: an address of `listen`, say, is somebody else's.
+            // It serves, but not everywhere: another process may have an address of `listen`, for example.
             if let Some(trouble) = status.last_failure {
                 say("start", trouble);
             }
             return Exit::Ok;
         }
         let failure = status.last_failure.or_else(|| here.place.last_failure());
-        let failure = failure.unwrap_or_else(|| "the daemon ended without a word".to_owned());
+        let failure = failure.unwrap_or_else(|| "the daemon ended without an answer".to_owned());
         say(
             "start",
             format_args!("cannot start {}: {failure}", app.path.display()),
@@ -219,7 +219,7 @@ impl StopCommand {
     }
 }
 
-/// Has the daemon leave; `false`: there is none. What leaves without a word leaves all the same.
+/// Makes the daemon exit; `false`: there is none. One that exits without an answer counts as stopped.
 fn stop(app: &AppFile) -> Result<bool, String> {
     let Some(connection) = ask::find(app)? else {
         return Ok(false);
@@ -231,7 +231,7 @@ fn stop(app: &AppFile) -> Result<bool, String> {
         }) => Ok(true),
         Some(status) => {
             let state = status.state.word();
-            Err(format!("the daemon does not leave: it is {state}"))
+            Err(format!("the daemon does not exit: it is {state}"))
         }
         None if ask::find(app)?.is_none() => Ok(true),
         None => Err("the daemon has closed the connection without an answer".to_owned()),

@@ -1,4 +1,4 @@
-//! `links` and `new`: the two forms of app file, made.
+//! `links` and `new`: they make the two forms of app file.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -40,7 +40,7 @@ pub(super) struct NewCommand {
     #[argh(option, arg_name = "command")]
     scgi: Option<String>,
 
-    /// the address of an SCGI server that somebody else runs: a path, or host:port
+    /// the address of an SCGI server that runs already: a path, or host:port
     #[argh(option, arg_name = "address")]
     connect: Option<String>,
 
@@ -52,7 +52,7 @@ pub(super) struct NewCommand {
 impl LinksCommand {
     pub(super) fn run(self) -> Exit {
         if self.names.is_empty() {
-            say("links", "which apps? usage: polycgi links DIR NAME...");
+            say("links", "no app is named; usage: polycgi links DIR NAME...");
             return Exit::Usage;
         }
         if let Err(sentence) = may_link_in(&self.dir) {
@@ -110,7 +110,7 @@ impl NewCommand {
             return Exit::Usage;
         }
         let name = &self.name;
-        // What is printed must be what an app file can say.
+        // The printed file must be a valid app file.
         if let Err(bad) = config::parse("the command line", lines.as_bytes()) {
             say("new", bad.message());
             return Exit::Usage;
@@ -138,14 +138,14 @@ impl NewCommand {
     }
 }
 
-/// Whether what root puts there stays where it was put: another user who can change a folder on the way could lead it
-/// to any other. Of anybody else it is their own affair.
+/// Whether root may make links in the directory. Not if another user can change a folder on its path: that user could
+/// lead root to any other directory. Other users may make links wherever the system lets them.
 fn may_link_in(dir: &Path) -> Result<(), String> {
     if process::uid() != 0 {
         return Ok(());
     }
-    // As it was typed, and as it is: on both ways nothing may be another's. What is missing is said by the one that makes
-    // the link.
+    // The path as typed and the one without symlinks: no other user may control a part of either. If a part is missing,
+    // making the link fails and says so.
     let typed = std::path::absolute(dir);
     for way in [typed, fs::canonicalize(dir)].into_iter().flatten() {
         let mut path = PathBuf::new();
@@ -173,7 +173,7 @@ fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == process::uid()
 }
 
-/// A name that a file in cgi-bin can have; if not, that is said.
+/// Whether a file in cgi-bin can have this name; if not, an error is printed.
 fn is_app_name(command: &str, name: &str) -> bool {
     let is_plain = !name.is_empty() && !name.contains(['/', '\n']) && !name.starts_with('.');
     let is_name = is_plain && !name.starts_with("nph-");
@@ -186,7 +186,7 @@ fn is_app_name(command: &str, name: &str) -> bool {
     is_name
 }
 
-/// The path that links and `#!` lines should have: where this program is installed.
+/// The path of this program, for links and `#!` lines.
 fn installed_program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/polycgi"));
     fs::canonicalize(&own).unwrap_or(own)

@@ -1,5 +1,4 @@
-//! The subcommands for people: the table of them, the help that lists them, and what an app file says when it is run
-//! by hand.
+//! The subcommands for people: their table, their help, and what an app file prints when it is run by hand.
 
 mod ask;
 mod check;
@@ -94,7 +93,7 @@ pub fn main(words: &[String]) -> Exit {
         && file.contains('/')
         && AppFile::at(file.as_ref()).is_ok()
     {
-        // `#!/usr/bin/env polycgi` gets here: the kernel named env's finding, and not the script.
+        // `#!/usr/bin/env polycgi` gets here: the kernel then executes what env has found, not the script.
         let own = crate::sys::environ::exec_name().unwrap_or(std::path::Path::new(NAME));
         say(NAME, NotAnApp::Binary(own.to_path_buf()));
         return Exit::Usage;
@@ -118,7 +117,7 @@ pub fn main(words: &[String]) -> Exit {
         Subcommand::OverloadPage(_) => for_web_server("overload-page"),
         Subcommand::Reload(words) => words.run(),
         Subcommand::Request(words) => words.run(),
-        // Reached only with --help: the table of applets has its own way there.
+        // Only with --help: the table of applets runs the daemon otherwise.
         Subcommand::ScgiDaemon(_) => Exit::Usage,
         Subcommand::Start(words) => words.run(),
         Subcommand::Status(words) => words.run(),
@@ -126,7 +125,7 @@ pub fn main(words: &[String]) -> Exit {
     }
 }
 
-/// An applet that a web server runs, started by a person: says what it is.
+/// Prints what an applet is, if a person has started one that a web server should run.
 pub fn describe_applet(name: &[u8], words: &[String]) -> Exit {
     let name = String::from_utf8_lossy(name);
     if let Some(app) = app_file_by_hand(words) {
@@ -153,7 +152,7 @@ fn app_file_by_hand(words: &[String]) -> Option<AppFile> {
         [path, ..] => path,
         [] => return None,
     };
-    // The kernel's word and the command line agree, so it is not a subcommand.
+    // The kernel's path and the command line agree, so it is not a subcommand.
     (std::path::Path::new(path) == executed).then(|| AppFile::at(executed).ok())?
 }
 
@@ -165,7 +164,7 @@ fn describe_app(app: &AppFile) -> Exit {
     Exit::Ok
 }
 
-/// The app that a person names, with the rights of the app's user from now on; or why not, said.
+/// The app that a person names. From now on this process has the rights of the app's user. Errors are printed.
 fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Result<Sought, Exit> {
     let refused = |(exit, sentence): CommandError| {
         say(command, sentence);
@@ -175,7 +174,7 @@ fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Resu
         say(command, &no);
         Exit::NoInput
     };
-    // One that nobody can be the user of.
+    // No such file: then the app has no user.
     if named
         .files()
         .iter()
@@ -190,23 +189,23 @@ fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Resu
     AppFile::of(named).map(Sought::App).map_err(no_app)
 }
 
-/// What there is for a command to act on.
+/// What a command can act on.
 enum Sought {
     App(AppFile),
-    /// None of these users, one of whom must be the app's, has a place of it.
+    /// Nothing: one of these users must be the app's, and none of them has a place for it.
     Nothing(String),
 }
 
-/// The same for a command that runs the app, or makes something for it.
+/// The same for a command that runs the app or makes something for it.
 fn app_to_run(command: &str, named: &Named, user: Option<&str>) -> Result<AppFile, Exit> {
     match app_for(command, named, user, Deed::Run)? {
         Sought::App(app) => Ok(app),
-        // Such a command is refused where it is not known whose the app is.
+        // `app_for` refuses such a command if the app's user is not known.
         Sought::Nothing(_) => Err(Exit::Software),
     }
 }
 
-/// There is nothing that could be told to do something.
+/// Prints that there is no daemon to be told.
 fn print_no_daemon(named: &Named, users: Option<&str>, more: &str) {
     let users = users.map(str::to_owned).or_else(acting::acts_as);
     let users = users.map_or(String::new(), |users| format!(" as {users}"));

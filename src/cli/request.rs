@@ -1,4 +1,4 @@
-//! `request`: one request, run as a web server would, and the response printed.
+//! `request`: makes one request as a web server would, and prints the response.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -63,7 +63,7 @@ pub(super) struct RequestCommand {
 
 impl RequestCommand {
     pub(super) fn run(self) -> Exit {
-        // The body's file is the person's, and may be for them alone.
+        // Before anything else: after that the process may be another user's, and could not read the person's file.
         let body = match self.body() {
             Ok(body) => body,
             Err((exit, sentence)) => {
@@ -90,7 +90,7 @@ impl RequestCommand {
         let user = self.user.as_deref();
         match self.via.as_str() {
             "auto" => {
-                // What is wrong with the configuration is said by the front.
+                // If the configuration is wrong, the front says so.
                 if let Some(dir) = app.load().ok().and_then(|config| config.runtime_dir) {
                     acting::may_make(named, &dir, user)?;
                 }
@@ -115,7 +115,7 @@ impl RequestCommand {
         }
     }
 
-    /// What a web server on this host would set (RFC 3875 4.1).
+    /// The meta-variables that a web server on this host would set (RFC 3875 4.1).
     fn meta_variables(
         &self,
         app: &AppFile,
@@ -129,7 +129,7 @@ impl RequestCommand {
             ));
         }
         let name = app.path.file_name().unwrap_or_default().to_string_lossy();
-        // Below the mount, or the app would have no such path. What is wrong with a file is said by who serves it.
+        // Below the mount, since the app has no other paths. If the configuration is wrong, the front says so.
         let mount = app.load().ok().and_then(|config| config.mount);
         let script = mount.map_or_else(
             || format!("/{name}"),
@@ -189,7 +189,7 @@ impl RequestCommand {
         Ok(())
     }
 
-    /// Prints what comes as it comes: a response may have no end.
+    /// Prints the response as it comes: it may have no end.
     fn print_response(&self, mut from: impl Read) -> Result<Printed, CommandError> {
         let mut head = Vec::new();
         let size = loop {
@@ -212,7 +212,7 @@ impl RequestCommand {
         };
         let shown = &head[if self.include { 0 } else { size }..];
         let mut out = io::stdout();
-        // A reader that has seen enough (`| head`) is no failure of the request.
+        // A reader that has closed the pipe (`| head`) is no failure of the request.
         let mut bytes = head.len() as u64;
         let is_whole = false;
         if out.write_all(shown).is_err() {
@@ -248,7 +248,7 @@ impl RequestCommand {
             .iter()
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let request = cgi::Request::from_meta(pairs, cgi::Peer::Own)
-            .map_err(|bad| (Exit::Usage, format!("no such request can be: {bad}")))?;
+            .map_err(|bad| (Exit::Usage, format!("the request is not valid: {bad}")))?;
         let input = held(body)?;
         let (out, into) = files::pipe().map_err(system("make a pipe"))?;
         let child = program::fork_with(input.as_fd(), into.as_fd(), || {
@@ -293,7 +293,7 @@ impl RequestCommand {
         printed.and_then(some)
     }
 
-    /// A process beside us pumps both ways: the server may answer before it has read all.
+    /// A second process copies both ways: the server may answer before it has read everything.
     fn by_scgi(
         &self,
         server: OwnedFd,
@@ -328,7 +328,7 @@ impl RequestCommand {
         drop((into, server));
         let printed = self.print_response(File::from(out));
         if !printed.as_ref().is_ok_and(|printed| printed.is_whole) {
-            // It has our end of the pipe as well, and would not see that nobody reads.
+            // It has a copy of the pipe's reading end, so no EPIPE would end it.
             process::signal(pump, Signal::SIGKILL);
         }
         if let Some(process::End::Exited(errno @ 1..)) = process::wait(pump) {
@@ -344,10 +344,10 @@ impl RequestCommand {
     }
 }
 
-/// What came of a response.
+/// How much of a response was printed.
 struct Printed {
     bytes: u64,
-    /// To its end; if not, nobody reads any more.
+    /// To its end; if not, our standard output is closed.
     is_whole: bool,
 }
 
@@ -382,7 +382,7 @@ fn is_script(path: &Path) -> bool {
     named::start(path).is_ok_and(|start| start == *b"#!")
 }
 
-/// A symlink to this program that stands for an app named by NAME only.
+/// A symlink to this program, for an app without a file in cgi-bin: one named by NAME.
 struct TemporaryLink {
     folder: PathBuf,
     path: PathBuf,
@@ -413,7 +413,7 @@ impl TemporaryLink {
 
 impl Drop for TemporaryLink {
     fn drop(&mut self) {
-        // Both are ours; what can't be removed is left to the cleaner of that directory.
+        // Both are in a temporary directory, which is cleaned up at some time if this fails.
         let _ = std::fs::remove_file(&self.path);
         let _ = std::fs::remove_dir(&self.folder);
     }
@@ -456,7 +456,7 @@ fn decoded(path: &str) -> String {
     String::from_utf8_lossy(&cgi::uri::decoded(path.as_bytes())).into_owned()
 }
 
-/// The path as a URI has it: what would be something else there is escaped (RFC 3986 2.1).
+/// The path for a URI: characters that would have a meaning there are escaped (RFC 3986 2.1).
 fn encoded(path: &str) -> String {
     let escaped = |byte: u8| match byte {
         b'%' | b'?' | b'#' | ..=b' ' | 127.. => format!("%{byte:02X}"),
@@ -464,6 +464,7 @@ fn encoded(path: &str) -> String {
     };
     path.bytes().map(escaped).collect()
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! `status`: what a daemon says of itself, and what is known when there is none.
+//! `status`: a daemon's own answer, or without a daemon what is known from its place.
 
 use std::ffi::OsStr;
 
@@ -18,7 +18,8 @@ use crate::sys::{clock, process};
 /// The largest `cgi-max` that there can be.
 const MOST_SLOTS: u32 = 1024;
 
-/// Show how an app's daemon is; without APP, those of all apps of this user that have had one, and for root of all users.
+/// Show the state of an app's daemon. Without APP: of all apps of this user that have had one, and for root of all
+/// users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
 pub(super) struct StatusCommand {
@@ -108,7 +109,7 @@ impl StatusCommand {
     }
 }
 
-/// What is known of an app that has no daemon at this moment.
+/// The status of an app that has no daemon now.
 fn status_without_daemon(app: &AppFile) -> Status {
     let places = ask::places(app);
     let place = places.iter().find(|place| place.slots().exists());
@@ -119,7 +120,7 @@ fn status_without_daemon(app: &AppFile) -> Status {
     }
 }
 
-/// What is left at the place of a daemon that is down; `None`: it has never had one, since its name was not noted.
+/// The status of a place without a daemon. `None`: it never had one, since there is no `state` file.
 fn status_of_place(place: &Place) -> Option<Status> {
     place.state().exists().then(|| known_of_place(place))
 }

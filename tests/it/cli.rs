@@ -164,7 +164,7 @@ fn check_finds_what_is_wrong_and_says_what_to_do() {
     let text = fs::read_to_string(&app).expect("the app file can be read");
     for (first, said) in [
         ("#!/usr/bin/env polycgi", "does not name the app file"),
-        ("#!/no/such/polycgi -", "which is not there"),
+        ("#!/no/such/polycgi -", "which does not exist"),
     ] {
         let rest = text.split_once('\n').expect("lines").1;
         let app = dir.file("cgi-bin/app", &format!("{first}\n{rest}"), 0o755);

@@ -138,7 +138,7 @@ fn many_users_are_asked_side_by_side() {
     let output = world.root(&["status"]);
     let text = shown(&output);
     assert!(text.lines().any(|line| line == own), "{text}");
-    assert!(text.contains("more users were not looked at"), "{text}");
+    assert!(text.contains("more users were not examined"), "{text}");
     drop(squatters);
     world.root(&["stop", &app]).success();
 }
