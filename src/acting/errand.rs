@@ -1,5 +1,5 @@
-//! Errands: what root wants to know of other users is found out by processes that are theirs, side by side, and heard
-//! with an end in bytes and in time. Knows processes and pipes; what is looked for is not asked.
+//! Errands: root's questions about other users' files, each answered by a process of that user. All run at once, and
+//! their answers are limited in bytes and in time. It knows processes and pipes, and not the questions.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use crate::sys::poll::{Interest, wait_any};
 use crate::sys::signal::Signal;
 use crate::sys::{clock, files, process, program, socket};
 
-/// A process that root has sent to look for it, as another user.
+/// A process that answers a question of root's as another user.
 #[derive(Debug)]
 pub struct Errand {
     child: i32,
@@ -19,8 +19,7 @@ pub struct Errand {
 }
 
 impl Errand {
-    /// Sends one that finds out something with the rights of this user, and says it in bytes. What goes wrong there is
-    /// an answer of no bytes.
+    /// Starts one that runs `look` with the rights of this user and sends back the bytes. If it fails, it sends none.
     pub fn start(uid: u32, look: impl FnOnce() -> Vec<u8>) -> io::Result<Errand> {
         let account = table().ok().and_then(|table| find(uid, &table).cloned());
         let null = files::null()?;
@@ -39,7 +38,7 @@ impl Errand {
         Ok(Errand { child, said })
     }
 
-    /// Adds what it has said to `bytes`, at most `limit` in all; whether that is all.
+    /// Reads what it has sent to the end of `bytes`, up to `limit` in all. Whether the answer is whole.
     fn hear(&mut self, bytes: &mut Vec<u8>, limit: usize) -> bool {
         let mut block = [0; 4096];
         loop {
@@ -56,15 +55,15 @@ impl Errand {
         }
     }
 
-    /// It has said what it had to, or has had its time.
+    /// Ends the process, which has answered or has had its time.
     fn end(self) {
         process::signal(self.child, Signal::SIGKILL);
         process::wait(self.child);
     }
 }
 
-/// What errands say, at most `limit` bytes each: to `each` as soon as one has ended. When the time is over those that
-/// have not count as having said nothing.
+/// Gives each errand's answer, of at most `limit` bytes, to `each` as soon as it is whole. After `patience` the others
+/// are ended, and have answered nothing.
 pub fn collect(
     errands: Vec<Option<Errand>>,
     limit: usize,
@@ -83,7 +82,7 @@ pub fn collect(
             .iter()
             .map(|(_, errand, _)| (errand.said.as_fd(), Interest::Read));
         let fds: Vec<_> = fds.collect();
-        // Interrupted, it looks at all of them.
+        // If a signal interrupts it, all are read all the same.
         let _ = wait_any(&fds, Some(left));
         for at in (0..waiting.len()).rev() {
             let (_, errand, said) = &mut waiting[at];

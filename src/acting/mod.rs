@@ -1,5 +1,6 @@
-//! As which user a person's command acts. Root becomes the app's user for good before anything of the app is touched,
-//! or leaves it: from there on only the ordinary rules hold. What the command then does is its own.
+//! The user as whom a person's command acts. Root becomes the app's user for good before it touches anything of the
+//! app, or it does nothing: from then on only the ordinary permissions hold. It does not know what the command then
+//! does.
 
 mod errand;
 mod users;
@@ -25,10 +26,10 @@ use crate::sys::program::{self, Program};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::{environ, process};
 
-/// Acts as the app's user from now on, if root has started us. `Err`: not; `Ok(Some(users))`: there is nothing to ask
-/// for, since none of these users has a place of the app.
+/// Makes this process the app's user's, if it is root's. `Ok(Some(users))`: there is nothing to act on, since none of
+/// these users has a place for the app.
 ///
-/// Root's process goes no further than this: it waits for another, which is that user's, and ends as that does.
+/// Root's own process does not return: it starts one of that user's, which does, and exits as that exits.
 pub fn begin(
     named: &Named,
     user: Option<&str>,
@@ -51,9 +52,9 @@ pub fn begin(
     }
 }
 
-/// The same for a daemon in the foreground: it becomes itself anew as that user, with this pid, which LISTEN_PID may
-/// name. Of root's descriptors it has those below `kept`, of LISTEN_FDS. Comes back where it may go on as it is, or not
-/// at all.
+/// The same for a daemon in the foreground: this process executes itself anew as that user, and keeps its pid, which
+/// LISTEN_PID may name. Of root's descriptors it keeps those below `kept`: those of LISTEN_FDS. It returns only if it
+/// may stay the user that it is, or with an error.
 pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<(), CommandError> {
     if process::uid() != 0 {
         return check_own(user);
@@ -77,7 +78,7 @@ pub fn begin_daemon(named: &Named, user: Option<&str>, kept: RawFd) -> Result<()
     let refused = cannot_become(&account);
     let listen = environ::pairs().filter(|(name, _)| name.starts_with(b"LISTEN_"));
     let listen: Vec<_> = listen.collect();
-    // What another user's process inherits, it can use.
+    // Closed on exec, since the process of another user could use what it inherits.
     program::mark_from(kept);
     become_user(account.uid, Some(&account)).map_err(&refused)?;
     let environ = environ::pairs().chain(listen);
@@ -102,7 +103,7 @@ fn cannot_become(account: &Account) -> impl Fn(io::Error) -> CommandError {
     }
 }
 
-/// Only root can act as another.
+/// Only root can act as another user.
 fn check_own(user: Option<&str>) -> Result<(), CommandError> {
     let Some(word) = user else { return Ok(()) };
     let uid = process::uid();
@@ -113,11 +114,11 @@ fn check_own(user: Option<&str>) -> Result<(), CommandError> {
     Err((Exit::NoPermission, sentence))
 }
 
-/// Whether an ordinary user may make a `runtime-dir` for the app: it then belongs to that user, and no other can use
-/// it. So only who is certain to be the app's user.
+/// Whether this user may make the app's `runtime-dir`. It would belong to this user, and no other could use it: so only
+/// a user who is certain to be the app's may make it.
 pub fn may_make(named: &Named, runtime_dir: &Path, user: Option<&str>) -> Result<(), CommandError> {
     let uid = process::uid();
-    // Root has said so, or has become who it is.
+    // Chosen with --user, or by root.
     if user.is_some() || uid == 0 || HAS_BECOME.load(Ordering::Relaxed) {
         return Ok(());
     }
@@ -138,7 +139,7 @@ pub fn may_make(named: &Named, runtime_dir: &Path, user: Option<&str>) -> Result
     Err((Exit::NoPermission, sentence))
 }
 
-/// Root's process ends here: another goes on, as this user.
+/// Root's process waits here for a new one, which returns as this user; then it exits as that did.
 fn hand_over(account: &Account) -> Result<(), CommandError> {
     let refused = cannot_become(account);
     let watched = [
@@ -157,7 +158,7 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
     let signals = SignalPipe::new(&watched);
     let ended = process::open(child);
     while let (Ok(signals), Ok(ended)) = (&signals, &ended) {
-        // It has no terminal: what that says to us is for it.
+        // The new process has no terminal: pass on the terminal's signals.
         for signal in signals.take() {
             process::signal_group(child, signal);
         }
@@ -173,10 +174,10 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
     })
 }
 
-/// This process was root's and is now that of an app's user.
+/// Whether this process was root's and has become the app's user's.
 static HAS_BECOME: AtomicBool = AtomicBool::new(false);
 
-/// Whose rights this process has taken on, if it was root's.
+/// The user that this process has become, if it was root's.
 pub fn acts_as() -> Option<String> {
     let has_become = HAS_BECOME.load(Ordering::Relaxed);
     has_become.then(|| user_name(process::uid()))

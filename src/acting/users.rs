@@ -1,5 +1,5 @@
-//! The users of the host as far as they may be an app's: their names and accounts, and how root's process becomes one of
-//! them. Knows /etc/passwd; knows nothing of apps.
+//! The users of the host: their names and accounts, and how root's process becomes one of them. It knows /etc/passwd
+//! and no app.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -11,19 +11,19 @@ use crate::report::Exit;
 use crate::sys::accounts::{self, Account};
 use crate::sys::{environ, process};
 
-/// The names by which web servers have their accounts.
+/// The names of web servers' accounts.
 const WEB_SERVERS: [&str; 11] = [
     "www-data", "apache", "apache2", "http", "httpd", "nginx", "lighttpd", "wwwrun", "www",
     "caddy", "lsadm",
 ];
 
-/// A group that owns nothing, for one who only looks, and whose group is not known.
+/// A group that owns nothing, for a uid that is not in /etc/passwd, and so has no known group.
 const NO_GROUP: u32 = 65_534;
 
-/// The command can't be carried out, and why.
+/// Why a command can't be carried out, and its exit code.
 pub type CommandError = (Exit, String);
 
-/// With the environment that a log-in of this user would have as far as it concerns an app, and nothing of root's.
+/// Makes this process the user's, with the environment of a log-in as far as apps need it, and without root's.
 pub(super) fn become_user(uid: u32, account: Option<&Account>) -> io::Result<()> {
     match account {
         Some(account) => accounts::become_user(account)?,
@@ -76,7 +76,7 @@ pub fn is_of_host(uid: u32) -> bool {
     uid == 0 || table().is_ok_and(|table| web_servers(&table).any(|server| server == uid))
 }
 
-/// What a user is called, by the number if there is no name.
+/// The user's name, or the number if there is no name.
 pub fn user_name(uid: u32) -> String {
     table().map_or_else(|_| uid.to_string(), |table| name(uid, &table))
 }
@@ -94,7 +94,7 @@ pub(super) fn known(uid: u32, table: &[Account]) -> Result<Account, CommandError
     })
 }
 
-/// By a name or a number.
+/// The account with this name or number.
 pub(super) fn account(word: &str) -> Result<Account, CommandError> {
     let table = table()?;
     if let Some(account) = table.iter().find(|account| account.name == word) {

@@ -1,14 +1,14 @@
-//! Whose an app is: who may be its user, and what shows which of them is. Asks the system about the files, and each
-//! candidate, as that candidate, about its own places.
+//! Which user an app runs as. It asks the system who can change the app's files, and asks each candidate, by a process
+//! of that user, about the candidate's own places.
 //!
 //! # Whose an app is
-//! Who can change an app's file, a folder above it or a link to it decides what the app is, and a web server runs it as
-//! its own user, or as the owner of the file (suEXEC). So these are the candidates: the owners of those, and the
-//! accounts of the web servers in /etc/passwd. No other user's place is ever looked at. A single candidate is the
-//! app's user. Of several that one is whose own place of the app has a daemon, or else the only one with such a place:
-//! only that user can have made it, which each candidate's question shows, asked as that candidate. Where this proves
-//! none, a person has to say `--user`. Root itself is the app's user where no other can be, where a daemon of root's own
-//! serves it, and of what is configured in root's HOME.
+//! A user who can change an app's file, a folder above it or a link to it decides what the app is; and a web server
+//! runs it as the web server's user, or as the owner of the file (suEXEC). So the candidates are the owners of those
+//! files and folders, and the web servers' accounts in /etc/passwd. No other user's place is ever examined. A single
+//! candidate is the app's user. Of several, it is the one whose own place for the app has a daemon, or else the only
+//! one who has such a place: only that user can have made it, since each candidate is asked by a process of that
+//! candidate. If this decides nothing, the person has to say `--user`. Root is the app's user if no other user can be,
+//! if a daemon of root's serves the app, and for an app that is configured in root's HOME.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -25,20 +25,20 @@ use crate::start;
 use crate::sys::accounts::{self, Account};
 use crate::sys::{environ, files};
 
-/// How long a candidate may take to show what it has; a file system of its own can hold it up.
+/// How long a candidate's process may take to answer: a file system of the candidate's own can delay it.
 const PROOF_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a command has to do with the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// It asks what is there, and where nothing is there has nothing to do.
+    /// It asks a daemon: without one it has nothing to do.
     Ask,
     /// It runs the app, or makes something for it.
     Run,
 }
 
 pub(super) enum Chosen {
-    /// None of these has a place of the app.
+    /// None of these users has a place for the app.
     None(Vec<String>),
     User(Account),
 }
@@ -78,7 +78,7 @@ pub(super) fn choose(named: &Named, deed: Deed) -> Result<Chosen, CommandError> 
     }
 }
 
-/// A configuration in root's own HOME: no other user would find it by its name.
+/// Whether the configuration is in root's own HOME, where no other user would find it by NAME.
 fn is_in_home(named: &Named) -> bool {
     let home = environ::value("HOME").filter(|home| !home.is_empty());
     let home = home.map(|home| Path::new(OsStr::from_bytes(home)));
@@ -102,23 +102,23 @@ fn undecided(named: &Named, candidates: &[u32], is_open: bool, table: &[Account]
     (Exit::NoPermission, sentence)
 }
 
-/// What of an app decides whose it is.
+/// Which users can change an app's files.
 #[derive(Debug, Default)]
 pub(super) struct Subject {
-    /// Who can change it, root apart; each once.
+    /// The owners, without root; each once.
     owners: Vec<u32>,
-    /// Every user can.
+    /// Every user can change them.
     is_open: bool,
-    /// The members of a group can.
+    /// The members of a group can change them.
     is_shared: bool,
 }
 
 impl Subject {
-    /// By what the system says of the files and of the folders above them; none is opened.
+    /// By the owners and modes of the files and of the folders above them. None is opened.
     pub(super) fn of(named: &Named) -> Subject {
         let mut subject = Subject::default();
         for file in named.files() {
-            // As it was named, and where links have led.
+            // The path as it was named, and the one without symlinks.
             let led = std::fs::canonicalize(&file).ok();
             let ways = file
                 .ancestors()
@@ -134,13 +134,13 @@ impl Subject {
         subject
     }
 
-    /// Only root can change it.
+    /// Whether only root can change them.
     fn is_roots(&self) -> bool {
         self.owners.is_empty() && !self.is_open && !self.is_shared
     }
 }
 
-/// Owners first; none twice.
+/// The users who may be the app's: owners first, none twice.
 pub(super) fn candidates(subject: &Subject, table: &[Account]) -> Vec<u32> {
     let mut candidates = subject.owners.clone();
     for uid in web_servers(table) {
@@ -151,7 +151,7 @@ pub(super) fn candidates(subject: &Subject, table: &[Account]) -> Vec<u32> {
     candidates
 }
 
-/// How sure a candidate's own place makes it that the candidate is the app's user.
+/// What a candidate's own places show, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Evidence {
     Nothing,
@@ -159,7 +159,7 @@ enum Evidence {
     Daemon,
 }
 
-/// What this process, which is that user's, finds in its own places.
+/// What this process, which is that user's, finds in the user's own places.
 fn evidence(named: &Named, uid: u32) -> Evidence {
     let Ok(app) = AppFile::of(named) else {
         return Evidence::Nothing;
