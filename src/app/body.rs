@@ -1,6 +1,6 @@
 //! The message-body of a request that a plain CGI is to serve: within the limits, and of a known length. Web servers
-//! hand over what comes in chunks without one, and no CGI knows what to do with that; so it is read to its end here,
-//! before the app is run, and becomes the standard input. Holds no place while it waits.
+//! pass on a chunked body without a length, which CGI programs can't handle; so it is read to its end here, before the
+//! app is run, and becomes the standard input. Knows limits and bytes; takes no slot while it waits.
 
 use std::fmt;
 use std::io::{self, Seek};
@@ -24,7 +24,7 @@ use crate::sys::{Errno, clock, files, is, splice};
 /// Why the app is not run.
 #[derive(Debug)]
 enum NoBody {
-    /// The client went away in the middle: nobody reads an answer.
+    /// The client is gone: no answer is needed.
     Gone,
     Io(io::Error),
     Late,
@@ -53,8 +53,8 @@ impl Settled {
     }
 }
 
-/// Makes sure that the app can take the message-body on standard input. `None`: it can't, and the client has an answer,
-/// if there is one still.
+/// Makes sure that the app can read the message-body from standard input. `None`: it can't; the client has its answer,
+/// or is gone.
 pub fn settle(
     applet: &str,
     app: &AppFile,
@@ -80,7 +80,7 @@ pub fn settle(
     None
 }
 
-/// The length of a message-body that had none.
+/// Measures a message-body that has no length, or one in doubt. `None`: the length is as the web server says.
 fn measure(
     config: &Config,
     request: &Request<'_>,
@@ -89,7 +89,7 @@ fn measure(
 ) -> Result<Option<Measured>, NoBody> {
     let limits = Limits::of(config);
     if request.is_error_page() {
-        // The program would not read it, and Apache lose its response.
+        // The program would not read the body, and then Apache loses the response.
         drain(input, most_of_input(request));
         let nothing = files::null().and_then(|null| files::become_input(null.as_fd()));
         return nothing.map(|()| None).map_err(NoBody::Io);
@@ -97,7 +97,7 @@ fn measure(
     let length = match request.extent() {
         Extent::None => return Ok(None),
         Extent::Length(length) => Some(length),
-        // A file that the web server has made of it will do as it is.
+        // If the web server has put it into a file, that has a length.
         Extent::ToEnd => files::rest(input),
     };
     if let Some(length) = length {
@@ -111,7 +111,7 @@ fn measure(
         };
     }
     let mut ahead = read_to_end(config, limits, input)?;
-    // Who closes everything in the middle of a chunk ends the body, too.
+    // A client that closes its connection in the middle of a chunk ends the body as well.
     if poll::is_ready(output, Interest::HangUp) {
         return Err(NoBody::Gone);
     }
@@ -145,13 +145,13 @@ fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result
         let count = match splice::read(input, &mut block) {
             Ok(0) => return Ok(ahead),
             Ok(count) => count,
-            // The web server left it so.
+            // The descriptor is O_NONBLOCK.
             Err(error) if is(&error, Errno::EAGAIN) => continue,
-            // As mod_cgid's socket ends when its client is gone.
+            // mod_cgid's socket ends like this when its client is gone.
             Err(error) if is(&error, Errno::ECONNRESET) => return Err(NoBody::Gone),
             Err(error) => return Err(NoBody::Io(error)),
         };
-        // What other processes have there we do not know; that the disk is full we do.
+        // Only what this process has spooled counts: what others have is not known. A full disk is an error.
         let room = Room {
             directory: &config.spool.dir,
             left: limits.spool.saturating_sub(ahead.spooled()),
@@ -160,7 +160,7 @@ fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result
     }
 }
 
-/// Waits for more, within `patience`; a signal is no end of it.
+/// Waits for more bytes, at most `patience`; a signal does not end the wait.
 fn wait(input: BorrowedFd<'_>, patience: Duration) -> Result<(), NoBody> {
     let due = clock::now() + patience;
     loop {

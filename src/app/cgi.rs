@@ -16,29 +16,29 @@ use crate::scgi::{self, Decoded};
 use crate::sys::program::Program;
 use crate::sys::{process, signal};
 
-/// What GATEWAY_INTERFACE says where the client does not.
+/// GATEWAY_INTERFACE, if the client does not send it.
 const INTERFACE: &[u8] = b"CGI/1.1";
 
 /// A command with all that one run of it needs.
-struct Run {
+struct Invocation {
     path: PathBuf,
     argv: Vec<CString>,
     environ: Vec<CString>,
     directory: PathBuf,
 }
 
-impl Run {
-    /// `variables`: what it is to find in its environment, less what the operator sets over it.
+impl Invocation {
+    /// `variables`: its environment, to which the variables are added that the operator sets.
     fn new(
         app: &AppFile,
         config: &Config,
         command: &[String],
         mut variables: Vec<Variable>,
-    ) -> Result<Run, CannotRun> {
+    ) -> Result<Invocation, CannotRun> {
         environment::add(app, config, &mut variables)?;
         let path = find(app, config, command, environment::search_path(&variables))?;
         let words = command.iter().map(|word| OsStr::new(word).as_bytes());
-        Ok(Run {
+        Ok(Invocation {
             path,
             argv: words.map(process::c_string).collect(),
             environ: environment::to_c_strings(&variables),
@@ -56,7 +56,7 @@ impl Run {
     }
 }
 
-/// Becomes the command, with everything that the web server set and what the operator sets over it.
+/// Becomes the command, with all that the web server has set, and over it what the operator sets.
 pub(super) fn become_cgi(
     app: &AppFile,
     config: &Config,
@@ -65,9 +65,9 @@ pub(super) fn become_cgi(
 ) -> CannotRun {
     let meta = request.meta().iter();
     let variables = meta.map(|(name, value)| (name.to_vec(), value.to_vec()));
-    match Run::new(app, config, command, variables.collect()) {
+    match Invocation::new(app, config, command, variables.collect()) {
         Ok(run) => {
-            // `request-timeout` can't be kept here: only the program knows what moves.
+            // `request-timeout` can't be enforced here: only the program knows whether blocks move.
             let limit = config.timeouts.request_limit;
             let _alarm = limit.map(signal::ring_after);
             let not = run.program().exec();
@@ -87,14 +87,14 @@ pub fn spawn(
     fds: [BorrowedFd<'_>; 3],
     nofile: Option<(u64, u64)>,
 ) -> Result<i32, CannotRun> {
-    let run = Run::new(app, config, command, variables(header))?;
+    let run = Invocation::new(app, config, command, variables(header))?;
     let started = run.program().spawn_leader(&fds, nofile);
     started.map_err(|not| CannotRun::not_started(&run.path, &run.directory, not))
 }
 
 /// Whether the command could be run now.
 pub fn check(app: &AppFile, config: &Config, command: &[String]) -> Result<(), CannotRun> {
-    let run = Run::new(app, config, command, environment::of_host().collect())?;
+    let run = Invocation::new(app, config, command, environment::of_host().collect())?;
     match std::fs::metadata(&run.directory) {
         Ok(metadata) if !metadata.is_dir() => {
             let error = io::ErrorKind::NotADirectory.into();
@@ -105,8 +105,8 @@ pub fn check(app: &AppFile, config: &Config, command: &[String]) -> Result<(), C
     }
 }
 
-/// What the program of a request finds in its environment. What our front has sent is all that the web server has set,
-/// and nothing is added; another client sends meta-variables only, and the rest is the host's.
+/// The environment of a request's program. Our front has sent all that the web server has set, and nothing is added.
+/// Another client sends only meta-variables; the rest is the host's.
 fn variables(header: &[u8]) -> Vec<Variable> {
     let Ok(Decoded::Header { header, .. }) = scgi::decode(header, header.len()) else {
         return Vec::new();
@@ -143,7 +143,7 @@ pub fn find(
 ) -> Result<PathBuf, CannotRun> {
     let name = command.first().map_or("", String::as_str);
     let found = process::find(OsStr::new(name), search);
-    // Without the `.` of `./name`: people read it.
+    // Without the `.` of `./name`, since it is shown in messages.
     let found = found.map(|path| directory(app, config).join(path).components().collect());
     let path: PathBuf = found.map_err(|error| CannotRun::new("find", name, error))?;
     if path == app.path {

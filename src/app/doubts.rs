@@ -1,5 +1,4 @@
-//! Files of an app that other users of the host can read or change. Knows permissions; who asks, and what becomes of a
-//! doubt, is not its affair.
+//! Files of an app that other users of the host can read or change. Knows permissions; not what follows from a doubt.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +25,7 @@ enum Why {
     Changed,
     /// Another user may: the owner.
     Owned(u32),
-    /// Secrets that others may read; the mode.
+    /// Other users may read these secrets; the mode.
     Read(u32),
 }
 
@@ -91,12 +90,12 @@ pub fn of(app: &AppFile, config: &Config) -> Vec<Doubt> {
     doubts
 }
 
-/// In a sticky folder others can't replace what is not theirs.
+/// Not a sticky folder: there users can't replace the files of others.
 fn can_be_changed(found: Access) -> bool {
     found.mode & 0o002 != 0 && found.mode & STICKY == 0
 }
 
-/// A file of root's may be read by a group: how else would the app's user read it?
+/// A file of root's may be readable by a group: otherwise the app's user could not read it.
 fn of_secrets(found: Access, uid: u32) -> Option<Why> {
     let others = if found.owner == ROOT && uid != ROOT {
         0o007
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_everybody_can_change() {
+    fn what_every_user_can_change() {
         let changed = |mode| can_be_changed(Access { owner: 33, mode });
         assert!(changed(0o777) && changed(0o602));
         assert!(!changed(0o775) && !changed(0o1777) && !changed(0o644));

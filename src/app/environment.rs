@@ -1,4 +1,4 @@
-//! The environment that an app starts with: what belongs to the host and the operator, and nothing of a request.
+//! The environment that an app starts with: the host's variables and the operator's. Knows nothing of a request.
 
 use std::ffi::CString;
 
@@ -7,7 +7,7 @@ use crate::app_file::AppFile;
 use crate::config::{self, Config};
 use crate::sys::{environ, named, process};
 
-/// Where programs are looked for if the web server gives no PATH.
+/// PATH, if the web server sets none.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
 /// A name and its value.
@@ -36,7 +36,7 @@ pub fn of_app(app: &AppFile, config: &Config) -> Result<Vec<Variable>, CannotRun
     Ok(variables)
 }
 
-/// Sets what the operator wants set, over what is there.
+/// Sets the operator's variables; they replace those of the same name.
 pub fn add(app: &AppFile, config: &Config, variables: &mut Vec<Variable>) -> Result<(), CannotRun> {
     let mut set = |name: &[u8], value: &[u8]| {
         variables.retain(|(known, _)| known != name);

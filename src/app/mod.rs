@@ -1,5 +1,5 @@
-//! How each kind of app is run: what it is given, and what becomes of this process when it turns into the app.
-//! Knows interpreters and commands; knows nothing of load, sockets or locks.
+//! How each kind of app is run: what it is given, and how this process becomes the app. Knows interpreters and
+//! commands; not load, sockets or locks.
 
 pub mod body;
 pub mod cgi;
@@ -22,10 +22,10 @@ use crate::report::{Exit, visible};
 use crate::sys::program::NotStarted;
 use crate::sys::{Errno, is, load, named};
 
-/// The most bytes of an `overload-page`: each client that finds no room gets one.
+/// The most bytes of an `overload-page`.
 const LONGEST_PAGE: usize = 16 << 20;
 
-/// In seconds, where the host has nothing to spare: about what a request takes.
+/// Retry-After, in seconds, when the host has no process or memory to spare: about what a request takes.
 const RETRY_AFTER: u32 = 2;
 
 /// The app can't be run, and why.
@@ -33,7 +33,7 @@ const RETRY_AFTER: u32 = 2;
 pub struct CannotRun {
     verb: &'static str,
     object: PathBuf,
-    /// The system call that the host has refused, where the error alone would not tell.
+    /// The system call that the host has refused, if the error alone does not say which.
     call: Option<&'static str>,
     error: io::Error,
 }
@@ -49,7 +49,7 @@ impl CannotRun {
         }
     }
 
-    /// The same, because the host has refused a system call of ours.
+    /// The same, with the system call that the host has refused.
     pub fn refused(
         verb: &'static str,
         object: impl Into<PathBuf>,
@@ -62,7 +62,8 @@ impl CannotRun {
         }
     }
 
-    /// A program could not be started: its directory is wrong, it is itself, or the host has refused what that takes.
+    /// A program could not be started: because of its directory, or of the program itself, or because the host has
+    /// refused another call.
     pub fn not_started(path: &Path, directory: &Path, not: NotStarted) -> CannotRun {
         match not.call {
             "chdir" => CannotRun::new("change to", directory, not.error),
@@ -71,7 +72,7 @@ impl CannotRun {
         }
     }
 
-    /// The host is the trouble, and not what the operator has written or installed.
+    /// The host is at fault, and not what the operator has written or installed.
     pub fn is_refusal(&self) -> bool {
         const OF_PATHS: [Errno; 8] = [
             Errno::EACCES,
@@ -126,8 +127,8 @@ pub fn log_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
     Some(directory(app, config).join(path))
 }
 
-/// The files that are watched whatever the app is and has loaded, by their numbers: 0 is the app's configuration file
-/// and 1 is `binary`; from 2 on what also makes the app load anew. An empty path is not watched.
+/// The files that are watched for every app, by their numbers: 0 is the app's configuration file and 1 is `binary`;
+/// from 2 on the others that make the app reload. An empty path is not watched.
 pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
     let binary = binary.to_path_buf();
     if config.reload == Reload::Off {
@@ -141,7 +142,7 @@ pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The owner's own overload page. One that can't be read is ours instead: a page is due, whatever happens.
+/// The owner's own overload page. If it can't be read, our page is used instead.
 pub fn own_page(app: &AppFile, config: &Config) -> Option<String> {
     read_page(&overload_page(app, config)?).ok()
 }
@@ -165,7 +166,7 @@ pub fn shows_errors(config: &Config, address: &[u8]) -> bool {
     config.show_errors.shown_to(address)
 }
 
-/// Answers for the app with one of our pages; the reason is shown only to those who may see it.
+/// Answers for the app with one of our pages. Only clients that `show-errors` allows see the reason.
 pub fn refuse(
     app: &AppFile,
     config: &Config,
@@ -179,8 +180,8 @@ pub fn refuse(
     answer(failure, Some(request), shown, own_page.as_deref());
 }
 
-/// The request's path divided behind `mount`; without that key, as the web server has divided it. Else what the client
-/// gets, and what the operator reads.
+/// The request's path divided behind `mount`; `None`: there is no such key, and it stays as the web server has divided
+/// it. The error is what the client gets, and what the operator reads.
 pub fn mounted(
     mount: Option<&Mount>,
     request: &Request<'_>,
@@ -203,7 +204,8 @@ pub fn mounted(
         })
 }
 
-/// Room for those who connect while nobody accepts; the kernel cuts at its own limit.
+/// The length of the daemon's backlog: room for connections that are not accepted yet. The kernel has a limit of its
+/// own.
 pub fn backlog(config: &Config) -> i32 {
     let wanted = i32::try_from(config.queue.size.saturating_mul(4)).unwrap_or(i32::MAX);
     wanted.clamp(1, load::longest_backlog())
@@ -233,7 +235,7 @@ pub fn can_run(app: &AppFile, config: &Config) -> Result<(), CannotRun> {
     }
 }
 
-/// Answers where not even the app file can be had.
+/// Answers when there is no app file, or it can't be read.
 pub fn without_file(not_an_app: &NotAnApp, request: &Request<'_>) -> Exit {
     let (failure, exit) = match not_an_app {
         NotAnApp::Unreadable(..) => (Failure::Misconfigured, Exit::Ok),
@@ -243,7 +245,7 @@ pub fn without_file(not_an_app: &NotAnApp, request: &Request<'_>) -> Exit {
     exit
 }
 
-/// What the client gets where the app could not be run.
+/// What the client gets when the app could not be run.
 pub fn failure_of(cannot: &CannotRun) -> Failure {
     if cannot.is_shortage() {
         Failure::Overloaded {
@@ -254,7 +256,7 @@ pub fn failure_of(cannot: &CannotRun) -> Failure {
     }
 }
 
-/// Becomes the app as a plain CGI; comes back only to say why not.
+/// Becomes the app as a plain CGI; returns only if that fails.
 pub fn become_cgi(app: &AppFile, config: &Config, request: &Request<'_>) -> CannotRun {
     match &config.app {
         App::Wsgi(target) => wsgi::become_cgi(app, config, target, request),

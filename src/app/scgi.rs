@@ -1,4 +1,5 @@
-//! Apps that are SCGI servers: a command that is given its listening socket, and how somebody else's is reached.
+//! Apps that are SCGI servers: how a command is started with its listening socket, and how a server is reached that is
+//! not ours. Knows commands and addresses; not when a server is started, nor what it answers.
 
 use std::ffi::{CString, OsStr};
 use std::io::{self, Read};
@@ -28,7 +29,7 @@ pub fn names_socket(command: &[String]) -> bool {
     command.iter().any(|word| word.contains(SOCKET))
 }
 
-/// Starts the server: its listening socket is 0 and 3, what it says goes to `output`.
+/// Starts the server: its listening socket is 0 and 3; its standard output and error are `output`.
 pub fn spawn(
     app: &AppFile,
     config: &Config,
@@ -39,7 +40,7 @@ pub fn spawn(
     nofile: Option<(u64, u64)>,
 ) -> Result<i32, CannotRun> {
     let mut variables = environment::of_app(app, config)?;
-    // sd_listen_fds(3); LISTEN_PID is only known to the process itself.
+    // sd_listen_fds(3). LISTEN_PID is set in the process itself.
     variables.push((b"LISTEN_FDS".to_vec(), b"1".to_vec()));
     let path = cgi::find(app, config, command, environment::search_path(&variables))?;
     let argv: Vec<CString> = command
@@ -63,8 +64,8 @@ fn with_socket(word: &str, socket: &Path) -> Vec<u8> {
     parts.join(socket.as_os_str().as_bytes())
 }
 
-/// The header for a server that knows nothing of us: the length is a number in any case, and what is between a front
-/// and a daemon, or is the web server's own environment, is left out.
+/// The header for a server that does not know us: the length is always a number, and the variables that only a front
+/// and a daemon use, or that are the web server's own environment, are left out.
 pub fn header<'a>(
     meta: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     length: Option<u64>,
@@ -77,7 +78,7 @@ pub fn header<'a>(
     message
 }
 
-/// Where an SCGI server listens, as it can be connected to without asking anybody.
+/// Where an SCGI server listens, without a name that has to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A Unix socket.
@@ -86,7 +87,7 @@ pub enum Peer {
     Tcp(Vec<SocketAddr>),
 }
 
-/// Looks the host up, if it is a name: through the system's own `getent`, since a static program can't load what
+/// Looks the host up if it is a name: by the system's `getent`, since a static program can't load the modules that
 /// nsswitch.conf names. May wait for a name server.
 pub fn resolve(address: &Address) -> Result<Peer, CannotRun> {
     let (host, port) = match address {
@@ -106,7 +107,7 @@ pub fn resolve(address: &Address) -> Result<Peer, CannotRun> {
     Ok(Peer::Tcp(found.into_iter().map(with_port).collect()))
 }
 
-/// Connects to the first address that answers, and waits for it as long as for a name server; what comes back does not
+/// Connects to the first address that answers; waits for each at most as long as for a name server. The socket does not
 /// block.
 pub fn connect(peer: &Peer) -> io::Result<OwnedFd> {
     let addresses = match peer {
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_this_machine_need_nobody() {
+    fn addresses_and_localhost_need_no_name_server() {
         let tcp = |host: &str| Address::Tcp {
             host: host.to_owned(),
             port: 9000,

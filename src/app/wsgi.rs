@@ -1,5 +1,5 @@
-//! WSGI applications (PEP 3333): the interpreter, our adaptor in it, and what it is given. The adaptor itself is
-//! `wsgi.py` and the other files in Python beside it, carried in this binary.
+//! WSGI applications (PEP 3333): the interpreter, our adaptor in it, and what it is given. The adaptor is `wsgi.py` and
+//! the other Python files beside it, which this binary contains. Knows the adaptor's command line, not how it works.
 
 use std::ffi::CString;
 use std::io::{self, Seek, Write};
@@ -18,14 +18,15 @@ use crate::scgi;
 use crate::sys::program::Program;
 use crate::sys::{clock, files, process, signal};
 
-/// What both ways have in common.
+/// The part that a CGI and a pool have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
-/// What a plain GET as a CGI does not need: texts in the adaptor, since compiling costs time; with their places there.
+/// Parts that a plain GET as a CGI does not need, and the words in `wsgi.py` in whose place they stand, as texts: to
+/// compile them costs time.
 const LATER: [(&str, &str); 2] = [
     ("STREAMS.PY", include_str!("streams.py")),
     ("LATE.PY", include_str!("late.py")),
 ];
-/// What only a pool needs, behind the adaptor and in this order.
+/// The parts that only a pool needs, behind the others and in this order.
 const POOL: [&str; 9] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
@@ -37,10 +38,10 @@ const POOL: [&str; 9] = [
     include_str!("worker.py"),
     include_str!("pool.py"),
 ];
-/// What the dead man's switch of a worker leaves a daemon to end it: for a dump, a tidy end, and a kill.
+/// The time that a worker's own alarm leaves the daemon to end the worker: for a stack dump, a tidy end, and a kill.
 const SWITCH_GRACE: Duration = Duration::from_secs(15);
 
-/// What the kernel leaves an interpreter beyond a request's time, until the adaptor keeps that.
+/// The time that the alarm of a CGI adds to its time limit, until the adaptor enforces that.
 const START_GRACE: Duration = Duration::from_secs(10);
 
 /// What a CGI needs of the adaptor.
@@ -66,7 +67,7 @@ fn pool_part() -> String {
     source
 }
 
-/// The interpreter would read the comments each time. Lines keep their numbers.
+/// Leaves comment lines empty, since the interpreter would read them at each start. Lines keep their numbers.
 fn add_without_comments(part: &str, source: &mut String) {
     for line in part.split_inclusive('\n') {
         if line.trim_start().starts_with('#') {
@@ -77,12 +78,12 @@ fn add_without_comments(part: &str, source: &mut String) {
     }
 }
 
-/// Everything that does not change from one run of an app's interpreter to the next.
+/// An app's interpreter: what is the same in all its runs.
 #[derive(Debug)]
 pub struct Interpreter {
     /// The program.
     pub path: PathBuf,
-    /// What it starts with.
+    /// Its environment.
     pub environ: Vec<CString>,
 }
 
@@ -109,7 +110,7 @@ impl Interpreter {
     }
 }
 
-/// Becomes the interpreter that answers this one request. The meta-variables go beside the environment, in a file
+/// Becomes the interpreter that answers this one request. The meta-variables are not in the environment, but in a file
 /// without a name: the application's os.environ is the same as in the daemon.
 pub(super) fn become_cgi(
     app: &AppFile,
@@ -161,10 +162,11 @@ pub(super) fn become_cgi(
     CannotRun::not_started(&interpreter.path, directory, not)
 }
 
-/// Starts the zygote, the process that imports the application and forks the workers; its pid. `channel` is its end
-/// of the conversation with the daemon; `board` what workers and daemon tell one another; `loaded` the file in which
-/// all generations note what they have loaded; `stderr` takes what it has to say; `watched` see [`watched`](super::watched).
-#[allow(clippy::too_many_arguments)] // descriptors that become those of the program, in order
+/// Starts the zygote, the process that imports the application and forks the workers; its pid. `channel` is its end of
+/// the connection to the daemon; `board` the [`Board`](crate::sys::memory::Board); `loaded` the file in which all
+/// generations record what they have loaded; `stderr` its standard output and error; `watched` see
+/// [`watched`](super::watched).
+#[allow(clippy::too_many_arguments)] // the last five become descriptors and limits of the program
 pub fn spawn_zygote(
     app: &AppFile,
     config: &Config,
@@ -218,16 +220,16 @@ pub fn spawn_zygote(
     .map_err(|not| CannotRun::not_started(&interpreter.path, directory, not))
 }
 
-/// After so long without progress a worker ends itself. A daemon may take twice `request-timeout` to see that nothing
-/// moves; and the switch is set anew only when a quarter of it is over, so three quarters of it must be more than that.
+/// After so long without progress a worker ends itself. A daemon may take twice `request-timeout` to see that no block
+/// moves; and the alarm is moved on only after a quarter of its time, so three quarters of it must be longer than that.
 fn dead_man_s_switch(config: &Config) -> Duration {
     let most = Duration::from_secs(i32::MAX as u64);
     let thrice = config.timeouts.request.saturating_mul(3);
     thrice.saturating_add(SWITCH_GRACE).min(most)
 }
 
-/// What `check` runs: imports the application as a pool does and looks whether it can be called. A traceback is its
-/// answer if not.
+/// The command line for `check`: imports the application as a pool does, and writes a traceback if that fails or the
+/// application can't be called.
 pub fn import_argv(interpreter: &Interpreter, target: &Target, directory: &Path) -> Vec<CString> {
     argv(
         interpreter,
@@ -265,7 +267,7 @@ fn argv(
         .collect()
 }
 
-/// In a file, or where the host allows none to be made or written, in a pipe. `pages`: what comes behind it.
+/// A file with the request's header and these pages behind it; or a pipe, if the host refuses such a file.
 fn header_file(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
     let mut message = Vec::new();
