@@ -18,17 +18,17 @@
 from _signal import ITIMER_REAL, SIGALRM, SIGKILL, setitimer
 from resource import getrlimit, prlimit, setrlimit
 
-LOCKS = 10  # RLIMIT_LOCKS, for which the module has no name
+LOCKS = 10  # RLIMIT_LOCKS, which the module does not have
 PID = (1 << 24) - 1
 AT_IMPORT, ZYGOTE = 1 << 48, 1 << 49
 GRACE = 1  # seconds between the two signals
-EXIT_TIME = 2  # seconds that exit handlers have before another import, or after one that failed
-LAST_WORDS = 30  # seconds that a zygote or worker has for its exit handlers and threads
+EXIT_TIME = 2  # seconds for the exit handlers, before another import or after one that failed
+LAST_WORDS = 30  # seconds for the exit handlers and threads of a zygote or worker
 run_exit_handlers = atexit._run_exitfuncs
 
 
 class Begun:
-    owner = None  # nothing is ours to end
+    owner = None  # the pid of the process that ends what it has started; None: it is not this one
     is_ending = False
     is_orphaned = False  # the daemon is dead
 
@@ -38,19 +38,19 @@ class Begun:
         atexit.register(self.end)
 
     def own(self, flags):
-        """From now on this process answers for what is started from it."""
+        """Marks this process and all that it starts from now on as its own."""
         self.owner = os.getpid()
         try:
             setrlimit(LOCKS, (flags | self.daemon << 24 | self.owner, getrlimit(LOCKS)[1]))
         except (OSError, ValueError):
-            pass  # the hard limit is lower: only the process group tells then what is ours
+            pass  # the hard limit is lower: then only the process group shows what is ours
 
     def disown(self):
-        """In a child of the application."""
+        """In a child that the application has forked."""
         self.owner = None
 
     def found(self):
-        """(pid, flags, owner, session) of each other process that runs and has a mark of our daemon."""
+        """(pid, flags, owner, session) of each other running process with a mark of our daemon."""
         for name in os.listdir('/proc'):
             if not name.isdigit() or int(name) == self.owner:
                 continue
@@ -66,6 +66,7 @@ class Begun:
                 yield int(name), mark, mark & PID, int(session)
 
     def victims(self):
+        """The pids of the processes that this one must end."""
         for pid, flags, owner, session in self.found():
             is_ours = owner == self.owner or self.is_orphaned
             if is_ours and not (pid == owner and flags & ZYGOTE) and (flags & AT_IMPORT or session == self.session):
@@ -93,17 +94,17 @@ class Begun:
         return any(pid == owner and not flags & ZYGOTE for pid, flags, owner, _ in self.found())
 
     def look_after_orphans(self, seconds):
-        """In a zygote that was not told to leave: the daemon is dead, unless it became another version."""
+        """In a zygote whose channel has ended without `leave`: the daemon is dead, or has become another version."""
         until = time.monotonic() + GRACE
         while os.getppid() == self.daemon and time.monotonic() < until:
-            time.sleep(0.01)  # its descriptors are closed before its children are told
+            time.sleep(0.01)  # the kernel closes its descriptors before it gives its children another parent
         self.is_orphaned = os.getppid() != self.daemon
         until = time.monotonic() + seconds
         while self.is_orphaned and self.has_workers() and time.monotonic() < until:
             time.sleep(0.2)
 
     def limit_exit(self, seconds):
-        """An exit handler, or a thread, that then still runs gets SystemExit, and so does each one behind it."""
+        """Ends what takes longer than this in all, exit handlers and waits for threads, one by one by SystemExit."""
         signal(SIGALRM, self.give_up)
         setitimer(ITIMER_REAL, seconds, 1)
 
@@ -112,13 +113,13 @@ class Begun:
             raise SystemExit
 
     def end_now(self):
-        """Does what Python's exit would, but for threads, and goes on."""
+        """Does what Python would do at exit, except for threads, and returns."""
         try:
             self.limit_exit(EXIT_TIME)
             run_exit_handlers()
         except BaseException:
-            pass  # Python before 3.10 raises the last one's error; it was shown
-        self.end()  # in case that the application has unregistered everything
+            pass  # Python before 3.10 raises the error of the last handler, which was shown
+        self.end()  # if the application has unregistered it
         setitimer(ITIMER_REAL, 0)
         self.is_ending = False
         flush()

@@ -7,7 +7,7 @@
 # the operator are told; it refuses to know the daemon. The names of streams.py are there only with a message-body.
 
 def show(error):
-    """The traceback to stderr, without our own frames at its top."""
+    """Writes the traceback to stderr, without our own frames at its top."""
     trace = error.__traceback__
     while trace and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
@@ -19,8 +19,8 @@ SAID = set()  # fields that were dropped, in lower case
 
 
 def drop(request, name):
-    """A field of the response that is the web server's to send: how the message-body is framed, what becomes of
-    the connection."""
+    """Reports, once, a header field of the response that only the web server may send: it says how the message-body is
+    framed, or what becomes of the connection."""
     lower = name.lower()
     if lower in SAID:
         return
@@ -34,13 +34,13 @@ def drop(request, name):
 
 
 def is_for_error(environ):
-    """Whether Apache has redirected the request to a page for an error. That may have been redirected, too."""
+    """Whether Apache has redirected the request to an ErrorDocument, perhaps by more than one redirect."""
     return environ['REDIRECT_STATUS'] != '' and any(
         name.replace('REDIRECT_', '') == 'REQUEST_METHOD' != name for name in environ)
 
 
 def name_server(environ, secure):
-    """SERVER_NAME and SERVER_PORT from what the client asked for: PEP 3333 wants both, never empty."""
+    """Sets SERVER_NAME and SERVER_PORT from the Host field: PEP 3333 requires both, never empty."""
     host = environ.get('HTTP_HOST', '')
     name, colon, port = host.rpartition(':')
     if not colon or not port.isdecimal():
@@ -50,7 +50,7 @@ def name_server(environ, secure):
 
 
 def start_again(request, exc_info):
-    """start_response() when it was called before, or because of an error."""
+    """start_response() when it is called again, or because of an error."""
     try:
         if not exc_info:
             raise RuntimeError('start_response() was called before')
@@ -61,8 +61,8 @@ def start_again(request, exc_info):
 
 
 def fail(request, error):
-    """Says so to the operator, and to the client if the response has not begun."""
-    # A client that hung up is nobody's mistake, and of one that waited too long the stack was told.
+    """Reports the error to the operator, and to the client if the response has not begun."""
+    # Not if the client has hung up; and if the request is overdue, the stack was already reported.
     if not (request.gone and isinstance(error, ConnectionError)
             or request.overdue and isinstance(error, (SystemExit, BrokenPipeError))):
         show(error)
@@ -77,13 +77,13 @@ def fail(request, error):
         pass  # the client is gone; the operator has the traceback
 
 
-ALARM_GRACE = 10  # seconds: for what ends a request that is overdue, before the alarm ends the process
+ALARM_GRACE = 10  # seconds that oversee() has to end an overdue request before the alarm ends the process
 
 
 def oversee(request):
-    """Ends a request that takes too long, from a thread of its own: says where it is stuck, answers for it if nothing
-    was sent, interrupts it, and ends the process 5 s later. A call in C that keeps Python's lock is ended by the alarm
-    alone."""
+    """Ends a request that takes too long, from a thread of its own: writes where it is stuck, answers if nothing was
+    sent, interrupts it, and ends the process 5 s later. A call in C that keeps Python's lock is ended only by the
+    alarm."""
     while request.is_limited:
         due = request.moved_at + request.timeout
         left = (min(due, request.until) if request.until else due) - time.monotonic()
@@ -93,7 +93,7 @@ def oversee(request):
             seconds = int(left) + ALARM_GRACE
             request.rings = time.monotonic() + seconds
             alarm(seconds)
-            if not request.is_limited:  # its end came between these two, and has turned off the alarm before
+            if not request.is_limited:  # the request ended in between, and turned off an alarm that was not set yet
                 alarm(0)
         time.sleep(left)
     else:
@@ -117,7 +117,7 @@ def oversee(request):
         except OSError:
             pass  # the client is gone
     for _ in range(50):
-        # A signal that comes just before a system call that blocks is handled only once the call has returned.
+        # Again and again: a signal just before a system call that blocks is not handled before that call returns.
         pthread_kill(request.main, INTERRUPT)
         time.sleep(0.1)
         if not request.is_limited:
@@ -127,11 +127,11 @@ def oversee(request):
     os._exit(not is_ours)
 
 
-MASKS = {}  # by thread: two may fork at the same time
+MASKS = {}  # by thread: two threads may fork at the same time
 
 
 def hold_signal():
-    """Before a fork: a SIGTERM for a child must find the child's disposition, and not ours."""
+    """Before a fork: a SIGTERM for the child must wait until the child has its own disposition, and not ours."""
     MASKS[get_ident()] = pthread_sigmask(SIG_BLOCK, (SIGTERM,))
 
 
@@ -140,14 +140,15 @@ def release_signal():
 
 
 def disown_only(request):
-    """In a child of an application that is run as a CGI."""
+    """In a child that an application has forked which runs as a CGI."""
     if getsignal(SIGTERM) == request.ignore:
         signal(SIGTERM, SIG_DFL)
     request.disown()
 
 
 def interrupted(request):
-    """In the application, once: it is to end. Nothing is written any more. A signal that is late does nothing."""
+    """The handler of INTERRUPT: ends the request by SystemExit in the application, once. Nothing is written any more. A
+    signal after the end of the request does nothing."""
     if request.is_limited and request.put != cut:
         request.put = cut
         request.leave_body = lambda: leave_some(request.body)
@@ -159,14 +160,14 @@ def cut(*_):
 
 
 def leave_some(body):
-    """Reads what is there: its client may send no more, and some web servers lose the response for what is left."""
+    """Reads what has come, without waiting for more: some web servers lose the response if bytes are left."""
     view = memoryview(bytearray(IN_MEMORY))
     while ready(0, (body.fd, POLLIN)) and body.take(view):
         pass
 
 
 def stack(frame):
-    """As faulthandler has it."""
+    """The lines of a stack, in faulthandler's form."""
     yield b'Thread (most recent call first):\n'
     while frame:
         code = frame.f_code

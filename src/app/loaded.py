@@ -21,14 +21,14 @@ later('late')
 BEFORE = set(modules)
 sys.path[:] = OURS  # for the imports of the files behind this one
 
-TICK = 20000000  # ns: two writes within one tick of the kernel's coarse clock can't be told apart
+TICK = 20000000  # ns: two writes within one tick of the kernel's coarse clock have the same time
 ENCODING = sys.getfilesystemencoding()  # of paths
-UNSETTLED = ()  # no file's signature
+UNSETTLED = ()  # not relied on: equal to the signature of no file
 NOTED = {}  # path: its signature before it was read
 
 
 def signature(path):
-    """None: it is not there."""
+    """None: there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -37,7 +37,7 @@ def signature(path):
 
 
 def settled(found, since):
-    """The signature, unless the file changed after that time in ns, less a tick."""
+    """The signature, or UNSETTLED if the file changed after that time in ns, less a tick."""
     return UNSETTLED if found and 0 <= found[1] - since + TICK < 10 ** 12 else found
 
 
@@ -47,21 +47,20 @@ def noting_path_stats(loader, path):
 
 
 def files(since):
-    """Every file that was loaded, with its signature from before that. since: when the import began."""
+    """All files that were loaded, with their signatures from before that. since: when the import began."""
     found = {}
     for module in list(modules.values()):
         try:
             path = object.__getattribute__(module, '__dict__').get('__file__')
         except Exception:
-            continue  # anything may be put in there
+            continue  # sys.modules may contain anything
         if isinstance(path, str) and path not in NOTED:
             found[path] = settled(signature(path), since)
     return {**found, **NOTED}
 
 
 def unstable(loaded):
-    """Whether a file changed while it was loaded. One that is not there any more was meant to be used
-    once."""
+    """Whether a file changed while it was loaded. One that is gone does not count: it was meant for one use."""
     for path, before in loaded.items():
         now = signature(path)
         if now and now != before:
@@ -70,7 +69,7 @@ def unstable(loaded):
 
 
 def now_settled(loaded):
-    """The same, with what can't be relied on, or is not there any more, as it is now."""
+    """The same files. Signatures that can't be relied on, or of files that are gone, are replaced by those of now."""
     found = {}
     for path, before in loaded.items():
         now = signature(path)
@@ -79,8 +78,8 @@ def now_settled(loaded):
 
 
 def suspects(error, directory):
-    """Where an import that failed may be mended, beside what it had loaded: the files that its error
-    names, and the folders that may get a module that is missing."""
+    """The places, beside what was loaded, where a failed import may be mended: the files that its error names, and the
+    folders in which a missing module may appear."""
     paths = {directory}
     seen = set()
     while error is not None and id(error) not in seen:
@@ -104,8 +103,8 @@ OF_HOST = 1, 4, 11, 12, 23, 24, 27, 28, 38, 105, 122
 
 
 def is_host_s(error):
-    """Whether an import has failed because the host refused something: then it may succeed elsewhere, or the
-    next time. What is not sure counts as such, since a plain CGI then tells."""
+    """Whether an import has failed because the host refused something: then it may succeed in another process, or the
+    next time. If that is not certain, it counts as refused: a plain CGI will show the error."""
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -121,8 +120,8 @@ def is_host_s(error):
 
 
 def is_there(path):
-    """Whether a file of Python can be read that could not be a moment ago. With others it is not known what for
-    the application has opened them."""
+    """Whether a Python file can be read that could not be read a moment ago. Of other files it is not known how the
+    application has opened them."""
     if not isinstance(path, str) or not path.endswith(('.py', '.pyc', '.so')):
         return False
     try:
@@ -133,8 +132,7 @@ def is_there(path):
 
 
 def can_be_found(name):
-    """Whether a module that was missing is not: its folder could not be read, which the import takes for
-    an empty one."""
+    """Whether a module can be found that was missing: the import takes a folder that it can't read for an empty one."""
     if not name or name in modules:
         return False
     parent = modules.get(name.rpartition('.')[0])
@@ -148,8 +146,8 @@ def can_be_found(name):
 
 
 class Journal:
-    """Records of `OWNER MARK SIGNATURE PATH`, each with a NUL at its end. OWNER is the pid of the
-    zygote, MARK tells whether its generation failed."""
+    """Records of `OWNER MARK SIGNATURE PATH`, each with a NUL at its end. OWNER is the pid of the zygote; MARK says
+    whether its generation has failed."""
 
     LOADED, FAILED = b'+', b'!'
 
@@ -164,22 +162,23 @@ class Journal:
             try:
                 lines.append(b'%d %s %s %s\0' % (self.owner, mark, parts, path.encode(ENCODING, 'surrogateescape')))
             except ValueError:
-                pass  # no file is called so
+                pass  # no file has such a name
         try:
             with self:
                 os.pwrite(self.fd, b''.join(lines), os.fstat(self.fd).st_size)
         except OSError:
-            pass  # no memory; what is not watched can still be reloaded by hand
+            pass  # no memory: an operator can still reload by hand
 
     def begin(self):
-        """What earlier generations failed of is behind us, and whoever had our pid is gone."""
+        """Removes what failed generations have recorded, and the records of an earlier process with our pid."""
         if self.size():
             with self:
                 self.keep(record for record in self.records()
                           if record[1] != self.FAILED and int(record[0]) != self.owner)
 
     def take(self):
-        """What our workers have loaded, and what failed after us: two dicts of path: signature."""
+        """Takes what our workers have loaded, and what newer generations that failed have: two dicts of path:
+        signature."""
         ours, failed, others = {}, {}, []
         if self.size():
             with self:
@@ -224,7 +223,7 @@ def is_alive(pid):
 
 
 class Watch:
-    """What the zygote looks at."""
+    """What the zygote compares on `look`."""
 
     def __init__(self, paths, journal):
         """journal: None if modules are not watched."""
@@ -234,7 +233,7 @@ class Watch:
         self.known = {}  # path: signature
 
     def changes(self):
-        """What there is to say. Each change is told once."""
+        """The words to send to the daemon. Each change is told once."""
         for number, path in enumerate(self.paths):
             now = signature(path) if path else None
             if now != self.found[number]:
@@ -244,7 +243,7 @@ class Watch:
             return
         ours, failed = self.journal.take()
         if ours or failed:
-            # What was told of before stays told, but a failed import has seen a later state.
+            # What was told stays told, but a failed import has seen a later state.
             self.known = {**ours, **self.known, **failed}
         changed = None
         for path, before in self.known.items():

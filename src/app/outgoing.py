@@ -28,19 +28,20 @@ AT_ONCE = 4096  # bytes: PIPE_BUF, the least that an empty pipe takes
 
 
 class Outgoing:
-    """What goes to the client of one request."""
+    """The response to the client of one request."""
 
     def __init__(self, fd, shared, body, worker):
-        """shared: the flags of fd are others' too. body: what the client may be at instead of reading."""
+        """shared: other processes have the descriptor, so its flags must stay. body: the message-body, which the client
+        may still be sending instead of reading the response."""
         self.fd, self.shared, self.body, self.worker = fd, shared, body, worker
         self.kind = None  # of fd, as in st_mode
-        self.client = None  # fd as a socket
-        self.file, self.tail = None, 0  # the spool, and its end
-        self.passed = False  # the daemon has it
+        self.client = None  # fd as a socket object
+        self.file, self.tail = None, 0  # the spool file, and its end
+        self.passed = False  # the daemon has the file
         self.taken = self.waited = 0  # bytes, and the seconds that we waited meanwhile
 
     def put(self, data, empty):
-        """Writes all of it, or spools it. empty: the client has had nothing, so a pipe is empty."""
+        """Writes or spools all of it. empty: nothing was written before, so a pipe is empty."""
         view = memoryview(data)
         patient = True
         while view:
@@ -56,7 +57,7 @@ class Outgoing:
             view = rest
 
     def write(self, view, empty, patient):
-        """Writes to the client; what is left if it is slow."""
+        """Writes to the client. Returns the rest if the client is slow."""
         self.look_at_it()
         if empty and len(view) > AT_ONCE and self.kind == stat.S_IFIFO:
             fits(self.fd, len(view))
@@ -68,7 +69,7 @@ class Outgoing:
                 self.worker.moved()
                 continue
             if not self.waited:
-                self.taken = 0  # what filled the kernel's buffers was taken by nobody
+                self.taken = 0  # so far only the kernel's buffers were filled
             began = time.monotonic()
             patience = LITTLE_PATIENCE if self.worker.board.is_wanted() else PATIENCE
             left = max(patience - self.waited, 0) if patient else None
@@ -87,7 +88,7 @@ class Outgoing:
             return
         self.kind = stat.S_IFMT(os.fstat(self.fd).st_mode)
         if self.kind == stat.S_IFSOCK:
-            # SOCK_NONBLOCK for this object only: the descriptor's flags are the web server's too.
+            # SOCK_NONBLOCK only for this object: the descriptor's flags belong to the web server as well.
             self.client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, self.fd)
         elif self.kind == stat.S_IFIFO and not self.shared:
             os.set_blocking(self.fd, False)
@@ -97,15 +98,15 @@ class Outgoing:
             if self.client:
                 return self.client.send(view, MSG_DONTWAIT)
             if self.kind == stat.S_IFIFO and self.shared:
-                # A pipe that is ready has room for so much.
+                # A pipe that is ready has room for at least AT_ONCE bytes.
                 return os.write(self.fd, view[:AT_ONCE]) if ready(0, (self.fd, POLLOUT)) else 0
             return os.write(self.fd, view)
         except BlockingIOError:
             return 0
 
     def beside(self):
-        """A web server that reads no response before all of the message-body is taken would wait for
-        us, and we for it."""
+        """What else to wait for: the message-body. Some web servers read no response before we have read all of it, and
+        we would wait for each other."""
         return ((self.body.fd, POLLIN),) if self.body and self.body.waits() else ()
 
     def read_beside(self):
@@ -113,8 +114,8 @@ class Outgoing:
             self.body.keep()
 
     def spool(self, view):
-        """Puts it into the file; what has no room."""
-        if ready(0, (self.fd, 0)):  # an error or the other end's end; that it half-closes is neither
+        """Writes to the file. Returns what has no room there."""
+        if ready(0, (self.fd, 0)):  # an error, or the other end is closed; a half-closed one is neither
             raise BrokenPipeError('the client is gone')
         whole = view
         try:
@@ -127,7 +128,7 @@ class Outgoing:
                 view = view[size:]
                 self.tail += size
         except OSError:
-            pass  # what is in there is in there
+            pass  # the disk is full: what was written stays
         if len(view) == len(whole):
             return whole
         self.worker.moved()
@@ -139,7 +140,7 @@ class Outgoing:
                 (SOL_SOCKET, SCM_RIGHTS, self.file.to_bytes(4, byteorder))])
         except ConnectionError:
             raise
-        except OSError:  # ETOOMANYREFS: it can't be passed, so nobody would send it
+        except OSError:  # ETOOMANYREFS: the file can't be passed, so the daemon would not send it
             os.ftruncate(self.file, 0)
             self.tail = 0
             return whole
@@ -147,7 +148,7 @@ class Outgoing:
         return view
 
     def is_waiting(self):
-        """Whether there is something in the file that the daemon has still to send."""
+        """Whether the daemon has still to send a part of the file. If not, the file is emptied."""
         if self.tail and os.lseek(self.file, 0, 1) >= self.tail:  # SEEK_CUR
             os.ftruncate(self.file, 0)
             os.lseek(self.file, 0, 0)  # SEEK_SET
@@ -156,7 +157,7 @@ class Outgoing:
 
     def wait_until_sent(self):
         self.worker.daemon.send(b'full')
-        self.worker.disarm()  # the client may take its time, and the channel ends if the daemon does
+        self.worker.disarm()  # a slow client may take any time; if the daemon ends, so does the channel
         while not self.worker.hear_empty(None, *self.beside()):
             self.read_beside()
         self.worker.arm()

@@ -11,7 +11,7 @@ OURS = sorted(PATH, key=lambda place: not place.startswith(LIBRARY))  # the stan
 
 
 def own(name):
-    """A module in C of the standard library, which the application can't have replaced."""
+    """A new copy of a module in C of the standard library, which the application can't have changed."""
     if name not in OWN:
         held = modules.pop(name, None)
         try:
@@ -29,7 +29,7 @@ def own(name):
 
 
 def library(name):
-    """The shared object that holds the module."""
+    """The path of the shared object of a module."""
     for place in OURS:
         for suffix in imp.extension_suffixes():
             path = '%s/%s%s' % (place, name, suffix)
@@ -37,37 +37,37 @@ def library(name):
                 os.stat(path)
                 return path
             except OSError:
-                pass  # elsewhere
+                pass  # it is in another folder
     raise ImportError('the interpreter has no module %s' % name)
 
 
 select = own('select')
 POLLIN, POLLOUT, poll = select.POLLIN, select.POLLOUT, select.poll
 IN_MEMORY = 65536  # bytes of a message-body that wait for the application in memory
-EXCESS, EXCESS_TIME = 64 << 20, 10  # bytes and seconds: the most that is read only to be thrown away
+EXCESS, EXCESS_TIME = 64 << 20, 10  # bytes and seconds: the most that is read only to be discarded
 FOLDERS = '/var/tmp', '/tmp'  # where files without a name may be; /tmp is often memory
 
 
 class Body(io.RawIOBase):
-    """The message-body: CONTENT_LENGTH bytes of fd. What had to be read before the application asks
-    for it waits in memory, and what is more than that in an unlinked file."""
+    """The message-body: CONTENT_LENGTH bytes of fd. Bytes that had to be read before the application asks for them wait
+    in memory, and if they are many, in an unlinked file."""
 
     def __init__(self, fd, length, ahead=None, moved=None, exceeds=False):
-        """ahead: a file that holds what was read of fd before. moved: called for each block. exceeds: more
-        may come than that, up to an end."""
+        """ahead: a file that holds what was read of fd before. moved: called for each block. exceeds: more bytes may
+        come behind the message-body."""
         self.fd = fd
         self.moved = moved
-        self.ahead, self.at = ahead, 0  # comes first; from where on
-        self.given = 0 if ahead is None else min(os.fstat(ahead).st_size, length)  # bytes in there
+        self.ahead, self.at = ahead, 0  # read first; the position in it
+        self.given = 0 if ahead is None else min(os.fstat(ahead).st_size, length)  # its size
         self.left = length - self.given  # bytes that fd still has to give
         self.missing = 0  # bytes that it never gave
         self.kept = bytearray()
-        self.spool, self.head, self.tail = None, 0, 0  # comes after kept; its unread part
-        # Whoever fills a pipe or socket may wait for us; behind a file nobody waits.
+        self.spool, self.head, self.tail = None, 0, 0  # read after kept; where its unread part begins and ends
+        # The web server that writes to a pipe or socket may wait for us to read; for a file no process waits.
         self.fed = stat.S_IFMT(os.fstat(fd).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK)
-        self.full = False  # there is no room for more than what is kept
-        self.waiting = False  # for the client
-        self.behind = EXCESS if exceeds and self.fed else 0  # bytes that may come behind it, and are nobody's
+        self.full = False  # there is no room to keep more
+        self.waiting = False  # a read waits for the client
+        self.behind = EXCESS if exceeds and self.fed else 0  # bytes that may come behind it, and are discarded
 
     def readable(self):
         return True
@@ -86,7 +86,7 @@ class Body(io.RawIOBase):
             self.head += size
         else:
             size = self.take(view)
-            if self.missing:  # an upload that was cut must not pass for a whole one
+            if self.missing:  # an upload that was cut off must not look complete
                 raise ConnectionResetError('the message-body ended %d bytes early' % self.missing)
         if self.moved:
             self.moved()
@@ -99,7 +99,7 @@ class Body(io.RawIOBase):
         self.waiting = True
         try:
             size = os.readv(self.fd, [view[:self.left]])
-        except BlockingIOError:  # the web server left it so
+        except BlockingIOError:  # the descriptor is O_NONBLOCK
             ready(None, (self.fd, POLLIN))
             return self.take(view)
         finally:
@@ -110,11 +110,11 @@ class Body(io.RawIOBase):
         return size
 
     def waits(self):
-        """Whether somebody may be waiting for us to read."""
+        """Whether the web server may be waiting for us to read."""
         return self.fed and (self.left and not self.full or not self.left and self.behind)
 
     def keep(self):
-        """Reads some of the message-body ahead of the application."""
+        """Reads a part of the message-body before the application asks for it."""
         if not self.left:
             self.skip()
             return
@@ -130,7 +130,7 @@ class Body(io.RawIOBase):
                 self.head = self.tail = 0
             if self.spool is None:
                 self.spool = unlinked()
-            # Room first: what was read could not be put back.
+            # Room is reserved first: bytes that were read can't be put back.
             os.posix_fallocate(self.spool, self.tail, len(block))
         except OSError:
             self.full = True  # from here on the client has to wait
@@ -139,23 +139,23 @@ class Body(io.RawIOBase):
         self.tail += os.pwrite(self.spool, block[:size], self.tail)
 
     def drain(self):
-        """Reads the rest and throws it away: some web servers lose the response otherwise."""
+        """Reads and discards the rest: otherwise some web servers lose the response."""
         view = memoryview(bytearray(min(self.left, IN_MEMORY)))
         try:
             while self.take(view):
                 pass
         except OSError:
-            return  # the client is gone; nobody waits
+            return  # the client is gone
         until = time.monotonic() + EXCESS_TIME
         while self.behind and ready(max(until - time.monotonic(), 0), (self.fd, POLLIN)):
             self.skip()
 
     def skip(self):
-        """Throws away some of what came behind the message-body: an input filter of Apache's (mod_deflate)
-        makes more of it than Content-Length said, and Apache loses the response if that is not read."""
+        """Discards a part of what came behind the message-body: an input filter of Apache's (mod_deflate) makes more
+        bytes than Content-Length said, and Apache loses the response if they are not read."""
         try:
             size = len(os.read(self.fd, IN_MEMORY))
-        except BlockingIOError:  # the web server left it so
+        except BlockingIOError:  # the descriptor is O_NONBLOCK
             return
         except OSError:
             size = 0
@@ -176,7 +176,7 @@ def is_apache(environ):
 
 
 def give_body(request, source, ahead, moved):
-    request.environ.pop('HTTP_TRANSFER_ENCODING', None)  # undone, but nginx still says so to fcgiwrap
+    request.environ.pop('HTTP_TRANSFER_ENCODING', None)  # nginx has undone it, but still sends it to fcgiwrap
     length = int(request.environ['CONTENT_LENGTH'])
     if length:
         request.body = Body(source, length, ahead, moved, is_apache(request.environ))
@@ -187,7 +187,7 @@ class FileWrapper:
     or written to, is not what the application meant."""
 
     def __init__(self, filelike, blksize=8192):
-        # read1() gives at once what a pipe has, and much of what a file has.
+        # read1() returns what a pipe has now, and a large block of a file.
         self.read = filelike.read1 if isinstance(filelike, io.BufferedIOBase) else filelike.read
         self.blksize = 65536 if isinstance(filelike, io.BufferedIOBase) else blksize
         if hasattr(filelike, 'close'):
@@ -204,8 +204,8 @@ class FileWrapper:
 
 
 def ready(seconds, *wanted):
-    """Waits until one of (fd, events) is ready; the events of those that are. seconds: at most; None is
-    any time."""
+    """Waits until one of (fd, events) is ready; the events of each fd that is. seconds: at most; None: without
+    limit."""
     poller = poll()
     for fd, events in wanted:
         poller.register(fd, events)
@@ -213,7 +213,7 @@ def ready(seconds, *wanted):
 
 
 def unlinked():
-    """A new file without a name, to be written and read."""
+    """A new file without a name, for writing and reading."""
     for folder in FOLDERS:
         try:
             fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_EXCL, 0o600)
@@ -225,23 +225,23 @@ def unlinked():
                 last = error
                 continue
             os.unlink(name)
-        return fd if fd > 2 else above(fd)  # the application may have closed one of these
+        return fd if fd > 2 else above(fd)  # the application may have closed 0, 1 or 2
     raise last
 
 
 def put_beside(out, data, body, empty, moved=None):
-    """Writes all of data to out. A web server that reads no response before all of the message-body
-    is taken would wait for us, and we for it: so what would block reads the body beside."""
+    """Writes all of data to out. Some web servers read no response before we have read all of the message-body, and we
+    would wait for each other: so while a write would block, the body is read."""
     waits = body and body.waits()
     if empty and (waits or len(data) > 65536):
         waits = not fits(out, len(data)) and waits
     view = memoryview(data)
-    # What is written at once counts as one block, which a client may take slowly.
+    # Each write counts as one block for the time limits, so blocks are small enough for slow clients.
     most = len(view) if empty or not moved else 1 << 18
     while view:
         try:
             size = beside(out, view, body) if waits else os.write(out, view[:most])
-        except BlockingIOError:  # the web server left it so
+        except BlockingIOError:  # the descriptor is O_NONBLOCK
             size = beside(out, view, body)
         view = view[size:]
         if moved:
@@ -250,7 +250,7 @@ def put_beside(out, data, body, empty, moved=None):
 
 
 def beside(out, view, body):
-    """Waits until bytes can go out or the message-body comes in, and moves some. How many went."""
+    """Waits until a write or a read of the message-body is possible, and does it. How many bytes were written."""
     wanted = [(out, POLLOUT)]
     if body and body.waits():
         wanted.append((body.fd, POLLIN))
@@ -260,7 +260,7 @@ def beside(out, view, body):
     if not stat.S_ISSOCK(os.fstat(out).st_mode):
         return os.write(out, view[:4096])  # PIPE_BUF: a pipe that is ready has room for it
     socket = own('_socket')
-    # SOCK_NONBLOCK for this object only: the descriptor's flags are the web server's too.
+    # SOCK_NONBLOCK only for this object: the descriptor's flags belong to the web server as well.
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, out)
     try:
         return client.send(view, socket.MSG_DONTWAIT)
@@ -271,23 +271,23 @@ def beside(out, view, body):
 
 
 def fits(out, size):
-    """Whether size bytes go into the empty pipe at once; it grows if it must."""
+    """Whether size bytes fit into the empty pipe, which grows if needed."""
     fcntl = own('fcntl').fcntl
     try:
         room = fcntl(out, 1032)  # F_GETPIPE_SZ
         if room < size:
             room = fcntl(out, 1031, size)  # F_SETPIPE_SZ
     except OSError:
-        return False  # not a pipe, or its user has too many large ones
+        return False  # no pipe, or the user has too many large ones
     return size <= room
 
 
 def complain(request, result):
-    """To the operator, of a length that is wrong. A file that is cut is a range, and meant."""
+    """Reports a wrong Content-Length. A file that is longer is no mistake: the application sends a range of it."""
     if request.sent > request.length and isinstance(result, FileWrapper):
         return
     try:
         sys.stderr.write('polycgi: wsgi: the message-body has %d bytes, Content-Length says %d\n'
                          % (request.sent, request.length))
     except Exception:
-        pass  # closed by the application; nobody to tell
+        pass  # the application has closed it

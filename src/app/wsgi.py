@@ -67,14 +67,14 @@ DROPPED = HOP_BY_HOP + ('status',)
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127))  # all but the tab
 ONE_WRITE = 1 << 20  # bytes: without privilege a pipe grows no larger
-YOUNG = 2  # seconds: as coarse as some file systems' times, and a .pyc has whole ones
+YOUNG = 2  # seconds: some file systems' times are so coarse, and a .pyc has whole seconds
 KNOWN = {}  # names of header fields that an application has sent before: in lower case
 LATER = {'streams': r'''STREAMS.PY''', 'late': r'''LATE.PY'''}
 ONE = allocate_lock()
 
 
 def later(name):
-    """Defines what that file has, at the first call: the application may have threads."""
+    """Runs that part at the first call, once: the application may have threads."""
     with ONE:
         if name in LATER:
             exec(LATER[name], globals())
@@ -87,7 +87,7 @@ def file_wrapper(filelike, blksize=8192):
 
 
 def known(name):
-    """The name of a header field in lower case; None if it is not for an application to send."""
+    """The name of a header field in lower case; None if the web server alone may send it."""
     lower = name.lower()
     if not name or name.strip(TOKEN):
         raise ValueError('not the name of a header field: %r' % name)
@@ -106,17 +106,17 @@ class Request:
     """One request and its response."""
 
     overdue = False  # nothing may be written any more
-    way = None  # how it is served, if the client is told
-    head = None  # bytes of the header fields, once the application has said them
-    begun = False  # they are on their way to the client: there is no way back
-    bare = False  # no message-body goes out: HEAD, 204, 304
+    way = None  # how it is served, for Server-Timing; None: the client is not told
+    head = None  # bytes of the header fields, once start_response() was called
+    begun = False  # the response has begun: another one can't be sent
+    bare = False  # no message-body is sent: HEAD, 204, 304
     length = None  # Content-Length of the response
     sent = 0  # bytes that the application gave
     gone = False  # the client takes nothing any more
     moved = None  # called for each block
-    is_first = None  # called with an index in DROPPED: whether that field is to be told of; without it, it is
-    claim = None  # a lock for who begins the response, if that may be somebody else
-    forked = False  # this is a process of the application's own
+    is_first = None  # called with an index in DROPPED: whether to report that field; None: report it
+    claim = None  # a lock: who holds it begins the response. None: there is no thread that might
+    forked = False  # this is a child that the application has forked
     for_error = False  # Apache asks for its ErrorDocument
     body = None
 
@@ -126,13 +126,13 @@ class Request:
         words = iter(meta.split('\0'))
         environ = self.environ = {'SCRIPT_NAME': '', 'PATH_INFO': '', 'QUERY_STRING': ''}
         environ.update(zip(words, words))
-        # lighttpd, nginx and busybox send the last two beside those without HTTP_.
+        # lighttpd, nginx and busybox send the last two as well as those without HTTP_.
         for name in 'SCGI', 'POLYCGI', 'HTTP_CONTENT_LENGTH', 'HTTP_CONTENT_TYPE':
             environ.pop(name, None)
         secure = (environ.get('HTTPS', '').lower() in ('on', '1')
                   or environ.get('REQUEST_SCHEME', '').lower() == 'https')
         self.since = self.way and uptime()
-        if not (environ.get('SERVER_NAME') and environ.get('SERVER_PORT')):  # busybox tells neither
+        if not (environ.get('SERVER_NAME') and environ.get('SERVER_PORT')):  # busybox sends neither
             later('late')
             name_server(environ, secure)
         self.out, self.fds = out, (out,) if source is None else (source, out)
@@ -140,14 +140,14 @@ class Request:
             later('streams')
             give_body(self, source, ahead, moved)
         else:
-            environ.pop('CONTENT_LENGTH', None)  # '' is our word for none
+            environ.pop('CONTENT_LENGTH', None)  # the header has '' for none
         environ.update(SAME)
         environ['wsgi.url_scheme'] = 'https' if secure else 'http'
         environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if self.body else io.BytesIO()
         environ['wsgi.errors'] = getattr(sys, 'stderr', None)
 
     def disown(self):
-        """In a child that the application forked: the client is none of its business."""
+        """In a child that the application has forked: gives up the client's descriptors."""
         self.forked = True
         self.close()
 
@@ -156,7 +156,7 @@ class Request:
             try:
                 os.close(fd)
             except OSError:
-                pass  # the application closed it for us, or it is closed already
+                pass  # it is closed already, by us or by the application
         self.out, self.fds = -1, ()
         if self.body:
             self.body.close()
@@ -187,16 +187,17 @@ class Request:
         return leave
 
     def complete(self):
-        """Before the last byte, if that is known, and at the end: what follows is the application's own time."""
+        """Called before the last byte, if the length is known, and at the end: the response is complete, whatever the
+        application does after it."""
 
     def leave_body(self):
-        """Does away with what the application did not read."""
+        """Reads and discards what the application has not read."""
         self.body.drain()
 
     def run(self, app):
         result = app(self.environ, self.start_response)
         try:
-            # A result that knows its length and has one block is the whole message-body.
+            # If the result has a length, and that is 1, its block is the whole message-body.
             whole = hasattr(result, '__len__') and len(result) == 1
             for block in result:
                 if self.send(block, whole):
@@ -231,7 +232,7 @@ class Request:
                 if length is not None or not value.isdigit():
                     raise ValueError('Content-Length is no number or there twice: %r' % value)
                 length = int(value)
-        # A page for an error has its status by saying none: 200 is what the application says of any page.
+        # For an ErrorDocument the web server keeps the status of the error if none is sent; the application says 200.
         if self.for_error and len(lines) > 1 and status[:3] == '200':
             del lines[0]
         for line in lines:
@@ -244,8 +245,8 @@ class Request:
         return self.send
 
     def send(self, block, whole=False):
-        """Sends a block at once, the first one with the header fields; it is write() too. True if
-        no more is wanted. whole: there is no other block."""
+        """Sends a block at once, the first one with the header fields; this is write() too. True if no more blocks are
+        needed. whole: this is the only block."""
         if not isinstance(block, bytes):
             raise TypeError('a block of the response is %s, not bytes' % type(block).__name__)
         if not block:
@@ -268,13 +269,13 @@ class Request:
         return self.bare or more > 0
 
     def begin(self, block):
-        """The header fields and the first block, in one write unless that is too large anyway."""
+        """Sends the header fields and the first block, in one write if that is not too large."""
         if self.claim and not self.claim.acquire(False):
             raise SystemExit  # answered by oversee()
         self.begun = True
         if self.bare or self.length == self.sent:
             self.complete()
-        if self.way:  # beside a field of the application's own
+        if self.way:  # the application may send such a field as well
             self.head += b'Server-Timing: polycgi;desc="%s";dur=%.1f\r\n' % (
                 self.way, 1000 * (uptime() - self.since))
         data = self.head + b'\r\n'
@@ -285,7 +286,7 @@ class Request:
             self.put(data + block, empty=True)
 
     def put(self, data, empty=False):
-        """Writes all of data. empty: the pipe is, as far as we know."""
+        """Writes all of data. empty: nothing was written to the pipe before."""
         size = 0
         try:
             try:
@@ -294,7 +295,7 @@ class Request:
             except ConnectionError:
                 raise
             except OSError:
-                pass  # the web server left it so, or the host refuses it: once more
+                pass  # the descriptor is O_NONBLOCK, or the host refuses the call: tried again below
             if size < len(data):
                 later('streams')
                 put_beside(self.out, data[size:], self.body, empty and not size, self.moved)
@@ -310,21 +311,21 @@ def flush():
         try:
             getattr(sys, name).flush()
         except Exception:
-            pass  # closed or replaced by the application; nobody to tell
+            pass  # the application has closed or replaced it
 
 
 def path_stats(loader, path):
-    """SourceFileLoader's, but what was just written has no bytecode: that of the version before, of the
-    same size and second, would pass for its own."""
+    """As SourceFileLoader has it, but a file that was just written is imported without bytecode: that of the version
+    before, of the same size and written in the same second, would pass for its own."""
     status = os.stat(path)
     now = time.time()
     if min(abs(now - status.st_mtime), abs(now - status.st_ctime)) < YOUNG:
-        raise OSError('too young')  # the import then neither reads nor writes bytecode
+        raise OSError('too young')  # so the import neither reads nor writes bytecode
     return {'mtime': status.st_mtime, 'size': status.st_size}
 
 
 def uptime():
-    """The clock that says the same in every process."""
+    """In seconds, by the clock that all processes share."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -339,7 +340,7 @@ def load(target):
 
 
 def apologize(out):
-    """What a client gets where not even a proper answer can be made."""
+    """The last resort: answers if not even fail() can."""
     try:
         os.write(out, b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
                       b'Content-Type: text/plain\r\n\r\nThe application could not answer this request.\n')
@@ -352,7 +353,7 @@ def above(fd):
     copy = os.dup(fd)
     try:
         null = os.open('/dev/null', os.O_RDWR)
-    except OSError:  # none there: a pipe with nobody at its other end
+    except OSError:  # there is none: a pipe whose other end is closed
         null, other = os.pipe()
         os.close(other)
     os.dup2(null, fd)
@@ -361,7 +362,7 @@ def above(fd):
 
 
 def aside(fd):
-    """above(), or fd itself where the host has no descriptor for another."""
+    """above(), or fd itself if the host gives no descriptor for a copy."""
     try:
         return above(fd)
     except OSError:
@@ -369,19 +370,19 @@ def aside(fd):
 
 
 def settle(target, directory):
-    """What the application may see of the process: its directory, and no trace of us."""
+    """Makes the process what the application expects: its directory is on the path, and nothing of ours is seen."""
     sys.argv = [target.partition(':')[0]]
     sys.path[:] = [directory] + PATH
     modules['__main__'] = type(sys)('__main__')
     SourceFileLoader.path_stats = path_stats
-    # After all that the application does at exit; then Python forgets our handlers, and lets its objects go.
+    # Runs after all exit handlers of the application. After that Python drops our handlers and destroys its objects.
     atexit.register(signal, SIGTERM, SIG_IGN)
 
 
 def at_fork(disown):
-    """disown: what a child of the application does first."""
+    """disown: what a child that the application forks does first."""
     def before():
-        later('late')  # not in the child, where the lock may be a thread's that it does not have
+        later('late')  # not in the child: the lock may be held by a thread that the child does not have
         hold_signal()
 
     os.register_at_fork(before=before, after_in_parent=lambda: release_signal(), after_in_child=disown)
@@ -389,16 +390,16 @@ def at_fork(disown):
 
 
 class OnlyRequest(Request):
-    """The request of a CGI. Apache sends SIGTERM once it has all of the response; what the application still does
-    then goes on, as in a worker.
+    """The request of a CGI. Apache sends SIGTERM once it has all of the response; the application then goes on all the
+    same, as in a worker.
 
-    A thread of ours keeps its time; see oversee(). Most requests are over before it has to do anything."""
+    A thread of ours keeps the time limits; see oversee(). Most requests are over before it has to do anything."""
 
-    is_limited = False  # until its end
+    is_limited = False  # True until the request's end, if it has time limits
 
     def limit(self, timeout, limit, pages):
-        """timeout: seconds without progress; limit: seconds in all, or None; pages: for a response that is not in
-        time, and for a message-body."""
+        """timeout: seconds without progress; limit: seconds in all, or None; pages: the answers if the response is
+        late, and if the message-body is."""
         self.timeout, self.pages, self.main = timeout, pages, get_ident()
         self.moved()
         self.until = limit and self.moved_at + limit
@@ -406,34 +407,34 @@ class OnlyRequest(Request):
         if self.body:
             self.body.moved = self.moved
         signal(INTERRUPT, lambda *_: interrupted(self))
-        # In C: it shows the stack wherever Python is, and then does what the signal does.
+        # A handler in C: it writes the stack whatever Python is doing, and then the signal takes its effect.
         register(SIGALRM, 2, all_threads=True, chain=True)
         self.rings = self.moved_at + getitimer(ITIMER_REAL)[0]  # set by the front that became this process
         try:
             start_new_thread(watch, (self, min(timeout, limit or 1, 1)))
         except RuntimeError:
-            pass  # no room for it: the alarm ends us
+            pass  # the host gives no thread: the alarm ends us
 
     def moved(self):
         self.moved_at = time.monotonic()
 
     def has_alarm(self):
-        """The signal is the application's if it takes it."""
+        """Whether the alarm that is set is ours; the application may have taken the signal."""
         return getsignal(SIGALRM) == SIG_DFL and abs(
             self.rings - time.monotonic() - getitimer(ITIMER_REAL)[0]) < 0.5
 
     def close(self):
         Request.close(self)
         if self.is_limited and not self.forked:
-            self.is_limited = False  # the thread is not woken for that
+            self.is_limited = False  # the thread sees that when it next looks
             if self.has_alarm():
                 alarm(0)
 
     def complete(self):
         try:
-            signal(SIGTERM, self.ignore)  # not SIG_IGN, which programs that are started would inherit
+            signal(SIGTERM, self.ignore)  # not SIG_IGN, which programs that the application starts would inherit
         except ValueError:
-            pass  # write() in a thread of the application; serve() comes to it
+            pass  # write() was called in a thread of the application: serve() does it later
 
     def ignore(self, *_):
         pass
@@ -443,7 +444,7 @@ INTERRUPT = SIGRTMAX - 1
 
 
 def watch(request, seconds):
-    pthread_sigmask(SIG_BLOCK, range(1, 32))  # the application's threads are to get them
+    pthread_sigmask(SIG_BLOCK, range(1, 32))  # signals are for the application's threads
     time.sleep(seconds)
     if request.is_limited:
         later('late')
@@ -451,8 +452,8 @@ def watch(request, seconds):
 
 
 def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
-    """since: when it was decided to start us; empty if nobody is to know. timeout, limit: in seconds. size: of the
-    first of two pages that lie behind the header."""
+    """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
+    empty: the client is not told. timeout, limit: in seconds. size: of the first of two pages behind the header."""
     out = 1
     try:
         with open(int(fd), 'rb') as file:
@@ -467,7 +468,7 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
             try:
                 request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
             except OSError:
-                request.is_limited = False  # refused by the host; our front has set an alarm
+                request.is_limited = False  # the host refuses it; there is the alarm that our front has set
         if request.environ.get('REDIRECT_STATUS', '200') != '200':
             later('late')
             request.for_error = is_for_error(request.environ)
@@ -478,7 +479,7 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
                 raise OSError('there is no other descriptor for the response')
             os.dup2(2, 1)
         except OSError:
-            sys.stdout = sys.stderr  # what is printed does not end up in the response
+            sys.stdout = sys.stderr  # so that print() does not write into the response
         at_fork(lambda: disown_only(request))
         settle(target, directory)
     except BaseException:
