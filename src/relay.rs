@@ -37,7 +37,7 @@ pub enum Late {
 
 /// How long it may take.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
+pub struct TimeLimits {
     /// Without a block that moves.
     pub still: Option<Duration>,
     /// In all, from now on.
@@ -46,7 +46,7 @@ pub struct Limits {
 
 /// The message-body of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Body<'a> {
+pub struct BodySource<'a> {
     /// Where it comes from.
     pub input: BorrowedFd<'a>,
     /// In bytes. The largest number: as far as it goes.
@@ -56,15 +56,15 @@ pub struct Body<'a> {
 }
 
 /// One direction: at most one block that was read and not yet written.
-struct Way {
+struct Direction {
     block: Vec<u8>,
     written: usize,
     ended: bool,
 }
 
-impl Way {
-    fn new() -> Way {
-        Way {
+impl Direction {
+    fn new() -> Direction {
+        Direction {
             block: Vec::new(),
             written: 0,
             ended: false,
@@ -89,17 +89,17 @@ impl Way {
 /// length, which has the largest number here, that is the end; unless the client is gone, and cut it.
 pub fn relay(
     server: BorrowedFd<'_>,
-    body: Body<'_>,
+    body: BodySource<'_>,
     client: BorrowedFd<'_>,
-    limits: Limits,
+    limits: TimeLimits,
 ) -> io::Result<Relayed> {
     let began = clock::now();
     let until = limits.all.map(|all| began.saturating_add(all));
     let mut moved_at = began;
     let mut scratch = Scratch::new()?;
     let mut relayed = Relayed::default();
-    let (mut up, mut down) = (Way::new(), Way::new());
-    let Body { length, .. } = body;
+    let (mut up, mut down) = (Direction::new(), Direction::new());
+    let BodySource { length, .. } = body;
     let mut may_exceed = body.may_exceed;
     let body = body.input;
     let mut left = length;
@@ -190,7 +190,7 @@ pub fn relay(
                 Err(error) if is(&error, Errno::EAGAIN) => {}
                 Err(_) => {
                     // It wants no more of the body; it may still answer.
-                    up = Way::new();
+                    up = Direction::new();
                     up.ended = true;
                 }
             }
@@ -198,7 +198,7 @@ pub fn relay(
     }
 }
 
-fn fill(way: &mut Way, from: BorrowedFd<'_>, most: usize) -> io::Result<()> {
+fn fill(way: &mut Direction, from: BorrowedFd<'_>, most: usize) -> io::Result<()> {
     way.block.resize(most, 0);
     way.written = 0;
     match crate::sys::splice::read(from, &mut way.block) {
@@ -232,8 +232,8 @@ mod tests {
     use super::*;
     use crate::sys::files;
 
-    fn to(input: &impl AsFd, length: u64) -> Body<'_> {
-        Body {
+    fn to(input: &impl AsFd, length: u64) -> BodySource<'_> {
+        BodySource {
             input: input.as_fd(),
             length,
             may_exceed: false,
@@ -258,11 +258,11 @@ mod tests {
             theirs.read_exact(&mut [0; 10]).unwrap();
             theirs.write_all(&vec![b'y'; LEN]).unwrap();
         });
-        let body = Body {
+        let body = BodySource {
             may_exceed: true,
             ..to(&body, 10)
         };
-        let relayed = relay(server.as_fd(), body, client.as_fd(), Limits::default()).unwrap();
+        let relayed = relay(server.as_fd(), body, client.as_fd(), TimeLimits::default()).unwrap();
         drop(client);
         assert!(relayed.complete && relayed.body == 10, "{relayed:?}");
         serve.join().unwrap();
@@ -294,7 +294,7 @@ mod tests {
             server.as_fd(),
             to(&body, LEN as u64),
             client.as_fd(),
-            Limits::default(),
+            TimeLimits::default(),
         )
         .unwrap();
         drop((client, body));
@@ -321,7 +321,7 @@ mod tests {
             server.as_fd(),
             to(&body, 8),
             client.as_fd(),
-            Limits::default(),
+            TimeLimits::default(),
         )
         .unwrap();
         serve.join().unwrap();
@@ -342,7 +342,7 @@ mod tests {
             server.as_fd(),
             to(&body, u64::MAX),
             client.as_fd(),
-            Limits::default(),
+            TimeLimits::default(),
         )
         .unwrap();
         assert!(!relayed.complete && relayed.body == 4, "{relayed:?}");
@@ -367,7 +367,7 @@ mod tests {
             server.as_fd(),
             to(&body, 1 << 40),
             client.as_fd(),
-            Limits::default(),
+            TimeLimits::default(),
         )
         .unwrap();
         assert!(relayed.complete && relayed.body == 0);

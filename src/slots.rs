@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use crate::sys::memory::Words;
+use crate::sys::memory::Numbers;
 use crate::sys::{files, load, lock, process};
 
 // The numbers in the file, by index.
@@ -24,7 +24,7 @@ const SILENT_AT: usize = 14;
 const STOPPED: usize = 15;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
-const WORDS: usize = RING + RING_LEN;
+const COUNT: usize = RING + RING_LEN;
 
 /// The number for [`Verdict::Refused`] at `VERDICT`.
 const REFUSED: u64 = 2;
@@ -40,7 +40,7 @@ pub const LONGEST_MEMORY: u64 = RING_LEN as u64 - 1;
 #[derive(Debug)]
 pub struct Slots {
     file: File,
-    words: Words,
+    numbers: Numbers,
 }
 
 /// How the last start of the daemon went.
@@ -70,9 +70,9 @@ impl Slots {
     /// SIGBUS at the first access.
     pub fn open(path: &Path) -> io::Result<Slots> {
         let file = files::open_own(path)?;
-        files::reserve(&file, WORDS as u64 * 8)?;
-        let words = Words::map(&file, WORDS)?;
-        let slots = Slots { file, words };
+        files::reserve(&file, COUNT as u64 * 8)?;
+        let numbers = Numbers::map(&file, COUNT)?;
+        let slots = Slots { file, numbers };
         slots.forget_other_boots();
         Ok(slots)
     }
@@ -80,12 +80,12 @@ impl Slots {
     /// What the file says now, for a caller that only reads: nothing is made and nothing is changed. The file must be
     /// this uid's, and of the size that [`Slots::open`] gives it.
     pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
-        let (file, bytes) = files::read_own(path, uid, WORDS * 8)?;
-        if bytes.len() != WORDS * 8 {
+        let (file, bytes) = files::read_own(path, uid, COUNT * 8)?;
+        if bytes.len() != COUNT * 8 {
             return Err(io::Error::other("it is shorter than it must be"));
         }
-        let words = Words::copied(&bytes)?;
-        let slots = Slots { file, words };
+        let numbers = Numbers::copied(&bytes)?;
+        let slots = Slots { file, numbers };
         slots.forget_other_boots();
         Ok(slots)
     }
@@ -93,17 +93,17 @@ impl Slots {
     /// Times are counted from the boot: those of another boot mean nothing.
     fn forget_other_boots(&self) {
         let ours = load::boot_id().unwrap_or(1).max(1);
-        let noted = self.words.at(BOOT).load(SeqCst);
+        let noted = self.numbers.at(BOOT).load(SeqCst);
         let is_ours = noted == ours;
         if !is_ours
             && self
-                .words
+                .numbers
                 .at(BOOT)
                 .compare_exchange(noted, ours, SeqCst, SeqCst)
                 .is_ok()
         {
-            for index in ATTEMPTS..WORDS {
-                self.words.at(index).store(0, SeqCst);
+            for index in ATTEMPTS..COUNT {
+                self.numbers.at(index).store(0, SeqCst);
             }
         }
     }
@@ -130,13 +130,13 @@ impl Slots {
 
     /// Notes a request.
     pub fn arrive(&self, now: Duration) {
-        let nth = self.words.at(ARRIVALS).fetch_add(1, SeqCst) + 1;
+        let nth = self.numbers.at(ARRIVALS).fetch_add(1, SeqCst) + 1;
         self.stamp(nth).store(millis(now), SeqCst);
     }
 
     /// Whether more than `count` requests came within `unit`, this one included.
     pub fn is_faster_than(&self, count: u64, unit: Duration, now: Duration) -> bool {
-        let last = self.words.at(ARRIVALS).load(SeqCst);
+        let last = self.numbers.at(ARRIVALS).load(SeqCst);
         let Some(nth) = last
             .checked_sub(count.min(LONGEST_MEMORY))
             .filter(|&nth| nth > 0)
@@ -151,31 +151,31 @@ impl Slots {
     pub fn last_minute(&self, now: Duration) -> u64 {
         let now = millis(now);
         let is_young = |&nth: &usize| {
-            let at = self.words.at(RING + nth).load(SeqCst);
+            let at = self.numbers.at(RING + nth).load(SeqCst);
             at != 0 && now.saturating_sub(at) < 60_000
         };
         (0..RING_LEN).filter(is_young).count() as u64
     }
 
     fn stamp(&self, nth: u64) -> &std::sync::atomic::AtomicU64 {
-        self.words.at(RING + (nth % RING_LEN as u64) as usize)
+        self.numbers.at(RING + (nth % RING_LEN as u64) as usize)
     }
 
     /// Notes that a start begins, so that one that dies without noting anything counts too.
     pub fn note_attempt(&self, now: Duration) {
-        self.words.at(ATTEMPTED_AT).store(millis(now), SeqCst);
-        self.words.at(VERDICT).store(0, SeqCst);
-        self.words.at(ATTEMPTS).fetch_add(1, SeqCst);
+        self.numbers.at(ATTEMPTED_AT).store(millis(now), SeqCst);
+        self.numbers.at(VERDICT).store(0, SeqCst);
+        self.numbers.at(ATTEMPTS).fetch_add(1, SeqCst);
     }
 
     /// Notes that the start failed because of the app.
     pub fn note_broken(&self) {
-        self.words.at(VERDICT).store(1, SeqCst);
+        self.numbers.at(VERDICT).store(1, SeqCst);
     }
 
     /// Notes that the start failed because of the host, and that this was reported.
     pub fn note_refused(&self) {
-        self.words.at(VERDICT).store(REFUSED, SeqCst);
+        self.numbers.at(VERDICT).store(REFUSED, SeqCst);
     }
 
     /// The same in a file that could not be opened and mapped.
@@ -186,18 +186,18 @@ impl Slots {
 
     /// The app is ready: no failed start counts any more.
     pub fn clear_attempts(&self) {
-        self.words.at(VERDICT).store(0, SeqCst);
-        self.words.at(ATTEMPTS).store(0, SeqCst);
+        self.numbers.at(VERDICT).store(0, SeqCst);
+        self.numbers.at(ATTEMPTS).store(0, SeqCst);
     }
 
     /// The failed starts, if the last one failed.
     pub fn attempt(&self, now: Duration) -> Option<Attempt> {
-        let attempts = self.words.at(ATTEMPTS).load(SeqCst);
-        let at = self.words.at(ATTEMPTED_AT).load(SeqCst);
+        let attempts = self.numbers.at(ATTEMPTS).load(SeqCst);
+        let at = self.numbers.at(ATTEMPTED_AT).load(SeqCst);
         (attempts > 0).then(|| Attempt {
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             since: Duration::from_millis(millis(now).saturating_sub(at)),
-            verdict: match self.words.at(VERDICT).load(SeqCst) {
+            verdict: match self.numbers.at(VERDICT).load(SeqCst) {
                 1 => Verdict::Broken,
                 REFUSED => Verdict::Refused,
                 _ => Verdict::Unsaid,
@@ -207,43 +207,43 @@ impl Slots {
 
     /// Notes that a daemon leaves because it is not needed.
     pub fn note_left(&self, now: Duration) {
-        self.words.at(LEFT_AT).store(millis(now), SeqCst);
+        self.numbers.at(LEFT_AT).store(millis(now), SeqCst);
     }
 
     /// A daemon left less than a minute ago because it was not needed.
     pub fn has_just_left(&self, now: Duration) -> bool {
-        let at = self.words.at(LEFT_AT).load(SeqCst);
+        let at = self.numbers.at(LEFT_AT).load(SeqCst);
         at != 0 && millis(now).saturating_sub(at) < 60_000
     }
 
     /// Notes that a daemon has not answered in time and lost its name, and whether it is stopped.
     pub fn note_silent(&self, is_stopped: bool, now: Duration) {
-        self.words.at(STOPPED).store(is_stopped.into(), SeqCst);
-        self.words.at(SILENT_AT).store(millis(now), SeqCst);
+        self.numbers.at(STOPPED).store(is_stopped.into(), SeqCst);
+        self.numbers.at(SILENT_AT).store(millis(now), SeqCst);
     }
 
     /// Notes that it answers again, or that another daemon has its place.
     pub fn clear_silent(&self) {
-        self.words.at(SILENT_AT).store(0, SeqCst);
+        self.numbers.at(SILENT_AT).store(0, SeqCst);
     }
 
     /// Whether a daemon has not answered in the last 10 s, and if so, whether it was stopped.
     pub fn silence(&self, now: Duration) -> Option<bool> {
-        let at = self.words.at(SILENT_AT).load(SeqCst);
+        let at = self.numbers.at(SILENT_AT).load(SeqCst);
         let is_young = at != 0 && millis(now).saturating_sub(at) < 10_000;
-        is_young.then(|| self.words.at(STOPPED).load(SeqCst) != 0)
+        is_young.then(|| self.numbers.at(STOPPED).load(SeqCst) != 0)
     }
 
     /// Keeps the daemon down until then; `None`: no longer.
     pub fn hold(&self, until: Option<Duration>) {
-        self.words
+        self.numbers
             .at(HELD_UNTIL)
             .store(until.map_or(0, millis), SeqCst);
     }
 
     /// An operator keeps the daemon down.
     pub fn is_held(&self, now: Duration) -> bool {
-        self.words.at(HELD_UNTIL).load(SeqCst) > millis(now)
+        self.numbers.at(HELD_UNTIL).load(SeqCst) > millis(now)
     }
 }
 
@@ -299,7 +299,7 @@ mod tests {
         assert!(Slots::look(&path, uid + 1).is_err(), "another's");
         assert!(Slots::look(&dir.path().join("none"), uid).is_err());
         assert!(!dir.path().join("none").exists());
-        for size in [0, WORDS as u64 * 8 - 1, WORDS as u64 * 8 + 1, 1 << 40] {
+        for size in [0, COUNT as u64 * 8 - 1, COUNT as u64 * 8 + 1, 1 << 40] {
             let other = File::create(dir.path().join("other")).unwrap();
             other.set_len(size).unwrap();
             let look = Slots::look(&dir.path().join("other"), uid);
@@ -379,7 +379,7 @@ mod tests {
         let (dir, slots) = slots();
         slots.note_attempt(S(1));
         slots.arrive(S(1));
-        slots.words.at(BOOT).store(12345, SeqCst);
+        slots.numbers.at(BOOT).store(12345, SeqCst);
         let reopened = Slots::open(&dir.path().join("slots")).unwrap();
         assert_eq!(reopened.attempt(S(2)), None);
         assert!(!reopened.is_faster_than(0, S(60), S(2)));

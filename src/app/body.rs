@@ -23,7 +23,7 @@ use crate::sys::{Errno, clock, files, is, splice};
 
 /// Why the app is not run.
 #[derive(Debug)]
-enum NoBody {
+enum BodyRefused {
     /// The client is gone: no answer is needed.
     Gone,
     Io(io::Error),
@@ -31,9 +31,9 @@ enum NoBody {
     NoRoom(NoRoom),
 }
 
-impl From<NoRoom> for NoBody {
-    fn from(no: NoRoom) -> NoBody {
-        NoBody::NoRoom(no)
+impl From<NoRoom> for BodyRefused {
+    fn from(no: NoRoom) -> BodyRefused {
+        BodyRefused::NoRoom(no)
     }
 }
 
@@ -67,12 +67,12 @@ pub fn settle(
         Err(no) => no,
     };
     let failure = match &no {
-        NoBody::Gone => return None,
-        NoBody::Io(_) => Failure::BadRequest,
-        NoBody::Late => Failure::RequestTimeout,
-        NoBody::NoRoom(no) => no.failure(),
+        BodyRefused::Gone => return None,
+        BodyRefused::Io(_) => Failure::BadRequest,
+        BodyRefused::Late => Failure::RequestTimeout,
+        BodyRefused::NoRoom(no) => no.failure(),
     };
-    let is_news = !matches!(&no, NoBody::NoRoom(no) if !no.is_news());
+    let is_news = !matches!(&no, BodyRefused::NoRoom(no) if !no.is_news());
     if is_news {
         say(applet, &no);
     }
@@ -86,13 +86,13 @@ fn measure(
     request: &Request<'_>,
     input: BorrowedFd<'_>,
     output: BorrowedFd<'_>,
-) -> Result<Option<Measured>, NoBody> {
+) -> Result<Option<Measured>, BodyRefused> {
     let limits = Limits::of(config);
     if request.is_error_page() {
         // The program would not read the body, and then Apache loses the response.
         drain(input, most_of_input(request));
         let nothing = files::null().and_then(|null| files::become_input(null.as_fd()));
-        return nothing.map(|()| None).map_err(NoBody::Io);
+        return nothing.map(|()| None).map_err(BodyRefused::Io);
     }
     let length = match request.extent() {
         Extent::None => return Ok(None),
@@ -105,7 +105,7 @@ fn measure(
         return if request.doubt_of_cgi().is_some() && !has_any(config, input)? {
             Ok(Some(Measured::new(0)))
         } else if length > limits.body {
-            Err(NoBody::NoRoom(NoRoom::Body))
+            Err(BodyRefused::NoRoom(NoRoom::Body))
         } else {
             Ok((!said).then(|| Measured::new(length)))
         };
@@ -113,7 +113,7 @@ fn measure(
     let mut ahead = read_to_end(config, limits, input)?;
     // A client that closes its connection in the middle of a chunk ends the body as well.
     if poll::is_ready(output, Interest::HangUp) {
-        return Err(NoBody::Gone);
+        return Err(BodyRefused::Gone);
     }
     ahead.end();
     let len = ahead.len();
@@ -124,20 +124,24 @@ fn measure(
         }
         None => files::become_input(files::null()?.as_fd()),
     };
-    become_input(ahead).map_err(|error| NoBody::NoRoom(NoRoom::Disk(error)))?;
+    become_input(ahead).map_err(|error| BodyRefused::NoRoom(NoRoom::Disk(error)))?;
     Ok(Some(Measured::new(len)))
 }
 
 /// Waits for the first byte of a message-body; `false`: its end came before.
-fn has_any(config: &Config, input: BorrowedFd<'_>) -> Result<bool, NoBody> {
+fn has_any(config: &Config, input: BorrowedFd<'_>) -> Result<bool, BodyRefused> {
     let is_fed = files::kind(input) != Kind::Other;
     if is_fed {
         wait(input, config.timeouts.request)?;
     }
-    Ok(!is_fed || files::waiting(input).map_err(NoBody::Io)? > 0)
+    Ok(!is_fed || files::waiting(input).map_err(BodyRefused::Io)? > 0)
 }
 
-fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result<Ahead, NoBody> {
+fn read_to_end(
+    config: &Config,
+    limits: Limits,
+    input: BorrowedFd<'_>,
+) -> Result<Ahead, BodyRefused> {
     let mut ahead = Ahead::Nothing;
     let mut block = vec![0; IN_MEMORY];
     loop {
@@ -148,8 +152,8 @@ fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result
             // The descriptor is O_NONBLOCK.
             Err(error) if is(&error, Errno::EAGAIN) => continue,
             // mod_cgid's socket ends like this when its client is gone.
-            Err(error) if is(&error, Errno::ECONNRESET) => return Err(NoBody::Gone),
-            Err(error) => return Err(NoBody::Io(error)),
+            Err(error) if is(&error, Errno::ECONNRESET) => return Err(BodyRefused::Gone),
+            Err(error) => return Err(BodyRefused::Io(error)),
         };
         // Only what this process has spooled counts: what others have is not known. A full disk is an error.
         let room = Room {
@@ -161,26 +165,26 @@ fn read_to_end(config: &Config, limits: Limits, input: BorrowedFd<'_>) -> Result
 }
 
 /// Waits for more bytes, at most `patience`; a signal does not end the wait.
-fn wait(input: BorrowedFd<'_>, patience: Duration) -> Result<(), NoBody> {
+fn wait(input: BorrowedFd<'_>, patience: Duration) -> Result<(), BodyRefused> {
     let due = clock::now() + patience;
     loop {
         let left = due.saturating_sub(clock::now());
-        if poll::wait_one(input, Interest::Read, left).map_err(NoBody::Io)? {
+        if poll::wait_one(input, Interest::Read, left).map_err(BodyRefused::Io)? {
             return Ok(());
         }
         if left.is_zero() {
-            return Err(NoBody::Late);
+            return Err(BodyRefused::Late);
         }
     }
 }
 
-impl fmt::Display for NoBody {
+impl fmt::Display for BodyRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoBody::Gone => f.write_str("the client is gone"),
-            NoBody::Io(error) => write!(f, "cannot read the message-body: {error}"),
-            NoBody::Late => f.write_str("the message-body did not come in time"),
-            NoBody::NoRoom(no) => no.fmt(f),
+            BodyRefused::Gone => f.write_str("the client is gone"),
+            BodyRefused::Io(error) => write!(f, "cannot read the message-body: {error}"),
+            BodyRefused::Late => f.write_str("the message-body did not come in time"),
+            BodyRefused::NoRoom(no) => no.fmt(f),
         }
     }
 }

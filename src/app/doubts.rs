@@ -16,11 +16,11 @@ const STICKY: u32 = 0o1000;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Doubt {
     path: PathBuf,
-    why: Why,
+    why: Flaw,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Why {
+enum Flaw {
     /// Every user may change it, or what is in it.
     Changed,
     /// Another user may: the owner.
@@ -33,11 +33,11 @@ impl Doubt {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
         match self.why {
-            Why::Changed => "chmod o-w it: a user who changes it acts as the app's user",
-            Why::Owned(_) => {
+            Flaw::Changed => "chmod o-w it: a user who changes it acts as the app's user",
+            Flaw::Owned(_) => {
                 "chown it to the app's user: its owner decides what the app's environment is"
             }
-            Why::Read(_) => "chmod 600 it: it is the place for secrets",
+            Flaw::Read(_) => "chmod 600 it: it is the place for secrets",
         }
     }
 }
@@ -46,12 +46,12 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match self.why {
-            Why::Changed => write!(f, "{path} can be changed by every user of the host"),
-            Why::Owned(owner) => write!(
+            Flaw::Changed => write!(f, "{path} can be changed by every user of the host"),
+            Flaw::Owned(owner) => write!(
                 f,
                 "the env-file {path} belongs to another user, uid {owner}"
             ),
-            Why::Read(mode) => write!(
+            Flaw::Read(mode) => write!(
                 f,
                 "the env-file {path} can be read by other users (mode {:04o})",
                 mode & 0o777
@@ -76,7 +76,7 @@ pub fn of(app: &AppFile, config: &Config) -> Vec<Doubt> {
     let mut doubts: Vec<Doubt> = changed
         .map(|path| Doubt {
             path,
-            why: Why::Changed,
+            why: Flaw::Changed,
         })
         .collect();
     if let Some(path) = env_file(app, config)
@@ -96,18 +96,18 @@ fn can_be_changed(found: Access) -> bool {
 }
 
 /// A file of root's may be readable by a group: otherwise the app's user could not read it.
-fn of_secrets(found: Access, uid: u32) -> Option<Why> {
+fn of_secrets(found: Access, uid: u32) -> Option<Flaw> {
     let others = if found.owner == ROOT && uid != ROOT {
         0o007
     } else {
         0o077
     };
     if found.owner != uid && found.owner != ROOT {
-        Some(Why::Owned(found.owner))
+        Some(Flaw::Owned(found.owner))
     } else if found.mode & 0o022 != 0 {
-        Some(Why::Changed)
+        Some(Flaw::Changed)
     } else if found.mode & others != 0 {
-        Some(Why::Read(found.mode))
+        Some(Flaw::Read(found.mode))
     } else {
         None
     }
@@ -122,13 +122,13 @@ mod tests {
         let of = |owner, mode, uid| of_secrets(Access { owner, mode }, uid);
         assert_eq!(of(33, 0o600, 33), None);
         assert_eq!(of(33, 0o400, 33), None);
-        assert_eq!(of(33, 0o640, 33), Some(Why::Read(0o640)));
-        assert_eq!(of(33, 0o644, 33), Some(Why::Read(0o644)));
-        assert_eq!(of(33, 0o660, 33), Some(Why::Changed));
+        assert_eq!(of(33, 0o640, 33), Some(Flaw::Read(0o640)));
+        assert_eq!(of(33, 0o644, 33), Some(Flaw::Read(0o644)));
+        assert_eq!(of(33, 0o660, 33), Some(Flaw::Changed));
         assert_eq!(of(0, 0o640, 33), None, "by a group");
-        assert_eq!(of(0, 0o644, 33), Some(Why::Read(0o644)));
-        assert_eq!(of(0, 0o640, 0), Some(Why::Read(0o640)));
-        assert_eq!(of(1000, 0o644, 33), Some(Why::Owned(1000)));
+        assert_eq!(of(0, 0o644, 33), Some(Flaw::Read(0o644)));
+        assert_eq!(of(0, 0o640, 0), Some(Flaw::Read(0o640)));
+        assert_eq!(of(1000, 0o644, 33), Some(Flaw::Owned(1000)));
     }
 
     #[test]

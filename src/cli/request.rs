@@ -311,14 +311,14 @@ impl RequestCommand {
         let (out, into) = files::pipe().map_err(system("make a pipe"))?;
         let pump = program::fork_with(input.as_fd(), into.as_fd(), || {
             let [input, output, _] = process::standard();
-            let body = relay::Body {
+            let body = relay::BodySource {
                 input,
                 length: message.len() as u64,
                 may_exceed: false,
             };
             // An errno is small enough for an exit status.
             process::leave(
-                match relay::relay(server.as_fd(), body, output, relay::Limits::default()) {
+                match relay::relay(server.as_fd(), body, output, relay::TimeLimits::default()) {
                     Ok(_) => 0,
                     Err(error) => error.raw_os_error().unwrap_or(255) as u8,
                 },

@@ -6,7 +6,7 @@ use polycgi::bounded::Bytes;
 use polycgi::naming::{self, AppId};
 
 use super::block::Block;
-use super::calls::{self, Kind};
+use super::calls::{self, FileKind};
 use super::stack::{Stack, text};
 
 /// The path of a configuration file, with its NUL. Longer ones are for the normal front.
@@ -17,9 +17,9 @@ type ConfigPath = Bytes<112>;
 pub(super) fn id(stack: &Stack, block: &Block) -> Option<AppId> {
     // SAFETY: the kernel has put a string there.
     match unsafe { calls::status(stack.exec_name, AT_SYMLINK_NOFOLLOW)?.kind } {
-        Kind::File => id_of_script(stack.exec_name),
-        Kind::Link => id_of_link(stack.exec_name, block),
-        Kind::Other => None,
+        FileKind::File => id_of_script(stack.exec_name),
+        FileKind::Link => id_of_link(stack.exec_name, block),
+        FileKind::Other => None,
     }
 }
 
@@ -74,7 +74,7 @@ fn id_of_link(path: *const u8, block: &Block) -> Option<AppId> {
         }
         // SAFETY: it ends in NUL.
         let found = unsafe { calls::status(file.as_slice().as_ptr(), 0) };
-        if found.is_some_and(|found| matches!(found.kind, Kind::File)) {
+        if found.is_some_and(|found| matches!(found.kind, FileKind::File)) {
             let (folder, name) = naming::split(file.as_slice());
             let mut path = ConfigPath::new();
             path.append(folder);

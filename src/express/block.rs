@@ -32,13 +32,13 @@ pub(super) struct Block {
     /// The value of HOME, if it is among them.
     home: Option<*const u8>,
     /// CONTENT_LENGTH, if it is among them.
-    length: Option<Pair>,
+    length: Option<Sealed>,
     is_request: bool,
 }
 
 /// A variable that was sealed.
 #[derive(Clone, Copy)]
-struct Pair {
+struct Sealed {
     start: *const u8,
     value: *const u8,
 }
@@ -129,7 +129,7 @@ impl Block {
         }
         if is_length {
             let start = variable.cast_const();
-            self.length = Some(Pair { start, value });
+            self.length = Some(Sealed { start, value });
         }
         self.last = value;
         self.sealed += 1;

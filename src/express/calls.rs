@@ -40,7 +40,7 @@ unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
 
 /// What a file is.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     File,
     Link,
     Other,
@@ -48,8 +48,8 @@ pub(super) enum Kind {
 
 /// What the hot path needs to know of a file. Not all of stat(2): a copy of that would be a call of memcpy.
 #[derive(Clone, Copy)]
-pub(super) struct Status {
-    pub(super) kind: Kind,
+pub(super) struct FileStatus {
+    pub(super) kind: FileKind,
     pub(super) device: u64,
     pub(super) inode: u64,
 }
@@ -59,7 +59,7 @@ pub(super) struct Status {
 /// # Safety
 /// `path` ends in NUL.
 #[inline(always)]
-pub(super) unsafe fn status(path: *const u8, flags: libc::c_int) -> Option<Status> {
+pub(super) unsafe fn status(path: *const u8, flags: libc::c_int) -> Option<FileStatus> {
     let mut status = MaybeUninit::<libc::stat>::uninit();
     let folder = libc::AT_FDCWD as usize;
     let into = status.as_mut_ptr() as usize;
@@ -70,11 +70,11 @@ pub(super) unsafe fn status(path: *const u8, flags: libc::c_int) -> Option<Statu
             return None;
         }
         let status = status.assume_init_ref();
-        Some(Status {
+        Some(FileStatus {
             kind: match status.st_mode & libc::S_IFMT {
-                libc::S_IFREG => Kind::File,
-                libc::S_IFLNK => Kind::Link,
-                _ => Kind::Other,
+                libc::S_IFREG => FileKind::File,
+                libc::S_IFLNK => FileKind::Link,
+                _ => FileKind::Other,
             },
             device: status.st_dev,
             inode: status.st_ino,

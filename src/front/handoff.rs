@@ -11,7 +11,7 @@ use crate::answer::{answer, drain, most_of_body};
 use crate::cgi::request::Request;
 use crate::handoff::{self, ACK_LEN, Ack};
 use crate::page::Failure;
-use crate::relay::{self, Limits, Relayed};
+use crate::relay::{self, Relayed, TimeLimits};
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, fdpass, is, load, process, socket};
 
@@ -199,12 +199,12 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
 /// The daemon can't use our descriptors: this process copies.
 fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Forwarded {
     let [input, client, _] = process::standard();
-    let body = relay::Body {
+    let body = relay::BodySource {
         input,
         length: most_of_body(request),
         may_exceed: request.may_exceed_its_length(),
     };
-    let relayed = relay::relay(connection.as_fd(), body, client, Limits::default());
+    let relayed = relay::relay(connection.as_fd(), body, client, TimeLimits::default());
     match relayed {
         // Not sent again: without descriptors the daemon does not say whether the app has begun.
         Ok(relayed) if relayed.response == 0 && relayed.complete => {
@@ -219,7 +219,7 @@ fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Forwarded {
 }
 
 /// Reads and discards the rest of a body, and what may come behind it, within limits.
-pub(super) fn drain_behind(body: relay::Body<'_>, relayed: Relayed) {
+pub(super) fn drain_behind(body: relay::BodySource<'_>, relayed: Relayed) {
     let left = match body.may_exceed {
         true => u64::MAX,
         false => body.length - relayed.body,

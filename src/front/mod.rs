@@ -21,7 +21,7 @@ use crate::config::{self, App, Config, Load};
 use crate::naming::Base;
 use crate::page::Failure;
 use crate::policy::backoff;
-use crate::policy::route::{self, Facts, Reach, Route, Start};
+use crate::policy::route::{self, Facts, Reach, Route, StartRecord};
 use crate::report::{Exit, say};
 use crate::slots::Verdict;
 use crate::start::{self, Here, NameLock, StartError};
@@ -230,7 +230,7 @@ impl Front {
         loop {
             // Before the connect: a starter listens first and notes its attempt then. In the other order, a start that
             // has just begun would look like one that has failed.
-            let start = here.map_or(Start::Clear, |here| started(here, now));
+            let start = here.map_or(StartRecord::Clear, |here| started(here, now));
             let mut reach = Reach::Absent;
             if let Some(here) = here
                 && self.asked.forwards < MOST_FORWARDS
@@ -297,8 +297,8 @@ impl Front {
     }
 
     /// There is no slot for the request, or no other way at all while an operator holds the daemon down.
-    fn overload_or_held(&self, config: &Config, start: Start, retry_after: Duration) -> Exit {
-        if start != Start::Held || config.app.runs_without_daemon() {
+    fn overload_or_held(&self, config: &Config, start: StartRecord, retry_after: Duration) -> Exit {
+        if start != StartRecord::Held || config.app.runs_without_daemon() {
             return self.overload(config, retry_after);
         }
         let app = self.app.path.display();
@@ -437,23 +437,29 @@ fn without_daemon(config: &Config) -> &'static str {
 }
 
 /// What `slots` says of starts, and of a daemon that does not answer.
-fn started(here: &Here, now: Duration) -> Start {
+fn started(here: &Here, now: Duration) -> StartRecord {
     let failed = here.slots.attempt(now);
     let left = failed.and_then(|a| Some((a, backoff::remaining(a.attempts, a.since)?)));
     match left {
-        _ if here.slots.is_held(now) => Start::Held,
-        Some((attempt, left)) => Start::BackingOff {
+        _ if here.slots.is_held(now) => StartRecord::Held,
+        Some((attempt, left)) => StartRecord::BackingOff {
             broken: attempt.verdict == Verdict::Broken,
             left,
         },
         None => match here.slots.silence(now) {
-            Some(is_stopped) => Start::Silent { is_stopped },
-            None => Start::Clear,
+            Some(is_stopped) => StartRecord::Silent { is_stopped },
+            None => StartRecord::Clear,
         },
     }
 }
 
-fn facts(config: &Config, here: Option<&Here>, start: Start, reach: Reach, now: Duration) -> Facts {
+fn facts(
+    config: &Config,
+    here: Option<&Here>,
+    start: StartRecord,
+    reach: Reach,
+    now: Duration,
+) -> Facts {
     let cores = load::usable_cores();
     let running = here.and_then(|here| here.slots.running(config.cgi_max).ok());
     let faster = |count, unit| here.is_some_and(|h| h.slots.is_faster_than(count, unit, now));
@@ -472,9 +478,11 @@ fn facts(config: &Config, here: Option<&Here>, start: Start, reach: Reach, now: 
             config::Mode::Daemon => route::Mode::Daemon,
         },
         has_cgi: config.app.runs_without_daemon(),
-        slots: running.map_or(route::Slots::Uncounted, |running| route::Slots::Taken {
-            running,
-            most: config.cgi_max,
+        slots: running.map_or(route::CgiCount::Uncounted, |running| {
+            route::CgiCount::Taken {
+                running,
+                most: config.cgi_max,
+            }
         }),
         busy_limit: config.when.busy,
         rate_exceeded: faster(config.when.rate.count().into(), config.when.rate.window()),

@@ -11,7 +11,7 @@ use crate::app::scgi;
 use crate::cgi::request::Request;
 use crate::config::{Address, Timeouts};
 use crate::page::Failure;
-use crate::relay::{self, Late, Limits, Relayed};
+use crate::relay::{self, Late, Relayed, TimeLimits};
 use crate::report::say;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, clock, is, socket};
@@ -45,12 +45,12 @@ pub(super) fn relay(
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let length = length.unwrap_or(0);
     let (input, client) = (stdin.as_fd(), stdout.as_fd());
-    let body = relay::Body {
+    let body = relay::BodySource {
         input,
         length,
         may_exceed: request.may_exceed_its_length(),
     };
-    let limits = Limits {
+    let limits = TimeLimits {
         still: Some(timeouts.request),
         all: timeouts
             .request_limit

@@ -22,7 +22,7 @@
 //! worker on ([`Queue::start_clock`]), the standing delay only while a worker serves ([`Queue::pass`]).
 //!
 //! If there is a worker for a request once it has started, the request waits for that start and not for other requests:
-//! see [`Room`]. The queue takes such requests in however small it is, and does not refuse them for `timeout` as long
+//! see [`Capacity`]. The queue takes such requests in however small it is, and does not refuse them for `timeout` as long
 //! as the start may still succeed.
 
 use std::collections::VecDeque;
@@ -46,7 +46,7 @@ pub struct Limits {
 
 /// The workers that waiting requests can expect.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct Capacity {
     /// So many workers have no request, or may still be started.
     pub free: usize,
     /// No request is being served: the waiting ones wait for a start.
@@ -91,7 +91,7 @@ pub struct Queue {
     is_overloaded: bool,
 }
 
-impl Room {
+impl Capacity {
     /// How many of the oldest requests wait for a start.
     fn waits_for_start(self) -> usize {
         if self.is_idle { self.free } else { 0 }
@@ -209,7 +209,7 @@ impl Queue {
     }
 
     /// Takes out one request that has waited too long: for `timeout`, for an overloaded queue, or for a start.
-    pub fn pop_expired(&mut self, room: Room, now: Duration) -> Option<Expired> {
+    pub fn pop_expired(&mut self, room: Capacity, now: Duration) -> Option<Expired> {
         let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
         if let Some(oldest) = self.starting(room)
             && is_over(self.gives_up(oldest, room))
@@ -229,7 +229,7 @@ impl Queue {
     }
 
     /// When a request will have waited too long, or the queue becomes overloaded, if nothing happens before.
-    pub fn next_deadline(&self, room: Room) -> Option<Duration> {
+    pub fn next_deadline(&self, room: Capacity) -> Option<Duration> {
         let oldest = self.waiting.front()?;
         let delay = if self.is_overloaded {
             self.first_to_shed()
@@ -251,18 +251,18 @@ impl Queue {
     }
 
     /// The oldest request, if it waits for a start and not for other requests.
-    fn starting(&self, room: Room) -> Option<&Waiting> {
+    fn starting(&self, room: Capacity) -> Option<&Waiting> {
         self.waiting.front().filter(|_| room.waits_for_start() > 0)
     }
 
     /// The oldest request that waits for other requests, and its place.
-    fn first_in_crowd(&self, room: Room) -> Option<(usize, &Waiting)> {
+    fn first_in_crowd(&self, room: Capacity) -> Option<(usize, &Waiting)> {
         let at = room.waits_for_start();
         self.waiting.get(at).map(|first| (at, first))
     }
 
     /// When this request has waited for a start for too long.
-    fn gives_up(&self, request: &Waiting, room: Room) -> Option<Duration> {
+    fn gives_up(&self, request: &Waiting, room: Capacity) -> Option<Duration> {
         let from = request.since.max(self.clock_runs_from?);
         Some(from.saturating_add(room.start_patience.max(self.limits.timeout)))
     }

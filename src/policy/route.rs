@@ -18,7 +18,7 @@ pub enum Reach {
 
 /// What the record of starts says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum StartRecord {
     /// The last start failed, and the pause after it is not over.
     BackingOff {
         /// The app itself could not be imported: a CGI would fail in the same way.
@@ -50,7 +50,7 @@ pub enum Mode {
 
 /// The CGIs of the app that run at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slots {
+pub enum CgiCount {
     /// This many of at most so many are taken.
     Taken {
         /// Taken slots.
@@ -68,13 +68,13 @@ pub struct Facts {
     /// The daemon's answer.
     pub reach: Reach,
     /// The record of starts.
-    pub start: Start,
+    pub start: StartRecord,
     /// `mode`.
     pub mode: Mode,
     /// The app can run as a CGI at all.
     pub has_cgi: bool,
     /// CGIs that run.
-    pub slots: Slots,
+    pub slots: CgiCount,
     /// `daemon-when-busy`: start the daemon at this many CGIs.
     pub busy_limit: u32,
     /// Requests come faster than `daemon-when-rate`.
@@ -131,26 +131,28 @@ pub fn route(facts: &Facts) -> Route {
         return cgi_or_overload(facts, LOAD_PAUSE);
     }
     match facts.start {
-        Start::BackingOff { broken: true, .. } => Route::Broken,
-        Start::BackingOff {
+        StartRecord::BackingOff { broken: true, .. } => Route::Broken,
+        StartRecord::BackingOff {
             broken: false,
             left,
         } => cgi_or_overload(facts, left),
-        Start::Held => cgi_or_overload(facts, SLOT_PAUSE),
-        Start::Silent { is_stopped } => match cgi_or_overload(facts, SLOT_PAUSE) {
+        StartRecord::Held => cgi_or_overload(facts, SLOT_PAUSE),
+        StartRecord::Silent { is_stopped } => match cgi_or_overload(facts, SLOT_PAUSE) {
             Route::Overload { .. } if is_stopped || !facts.has_cgi => Route::StartAndForward,
             route => route,
         },
-        Start::Clear if facts.mode == Mode::Daemon || !facts.has_cgi => Route::StartAndForward,
-        Start::Clear if is_quiet(facts) => Route::RunCgi,
-        Start::Clear => Route::StartAndForward,
+        StartRecord::Clear if facts.mode == Mode::Daemon || !facts.has_cgi => {
+            Route::StartAndForward
+        }
+        StartRecord::Clear if is_quiet(facts) => Route::RunCgi,
+        StartRecord::Clear => Route::StartAndForward,
     }
 }
 
 fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
     let free = match facts.slots {
-        Slots::Taken { running, most } => running < most,
-        Slots::Uncounted => true,
+        CgiCount::Taken { running, most } => running < most,
+        CgiCount::Uncounted => true,
     };
     if facts.has_cgi && free {
         Route::RunCgi
@@ -163,8 +165,8 @@ fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
 /// daemon left for want of work only the CGIs count, so that daemons don't come and go.
 fn is_quiet(facts: &Facts) -> bool {
     let busy = match facts.slots {
-        Slots::Taken { running, most } => running >= facts.busy_limit.min(most),
-        Slots::Uncounted => false,
+        CgiCount::Taken { running, most } => running >= facts.busy_limit.min(most),
+        CgiCount::Uncounted => false,
     };
     let loaded = facts.load > facts.load_limit && facts.last_minute >= 2;
     !busy && (facts.has_just_left || !facts.rate_exceeded && !loaded)
@@ -176,10 +178,10 @@ mod tests {
 
     const QUIET: Facts = Facts {
         reach: Reach::Absent,
-        start: Start::Clear,
+        start: StartRecord::Clear,
         mode: Mode::Auto,
         has_cgi: true,
-        slots: Slots::Taken {
+        slots: CgiCount::Taken {
             running: 0,
             most: 5,
         },
@@ -191,7 +193,7 @@ mod tests {
         has_just_left: false,
         overload_limit: None,
     };
-    const FULL_SLOTS: Slots = Slots::Taken {
+    const FULL_SLOTS: CgiCount = CgiCount::Taken {
         running: 5,
         most: 5,
     };
@@ -203,9 +205,9 @@ mod tests {
 
     #[test]
     fn every_rule_has_its_row() {
-        let running = |running| Slots::Taken { running, most: 5 };
-        let silent = |is_stopped| Start::Silent { is_stopped };
-        let backing_off = |broken| Start::BackingOff { broken, left: LEFT };
+        let running = |running| CgiCount::Taken { running, most: 5 };
+        let silent = |is_stopped| StartRecord::Silent { is_stopped };
+        let backing_off = |broken| StartRecord::BackingOff { broken, left: LEFT };
         #[rustfmt::skip]
         let table = [
             ("quiet", QUIET, Route::RunCgi),
@@ -214,7 +216,7 @@ mod tests {
             ("... even overloaded: the daemon decides", Facts { reach: Reach::Answers, load: 99.0, overload_limit: Some(8.0), ..QUIET }, Route::Forward),
             ("one CGI runs", Facts { slots: running(1), ..QUIET }, Route::RunCgi),
             ("daemon-when-busy CGIs run", Facts { slots: running(2), ..QUIET }, Route::StartAndForward),
-            ("cgi-max below daemon-when-busy", Facts { slots: Slots::Taken { running: 1, most: 1 }, ..QUIET }, Route::StartAndForward),
+            ("cgi-max below daemon-when-busy", Facts { slots: CgiCount::Taken { running: 1, most: 1 }, ..QUIET }, Route::StartAndForward),
             ("a user is browsing", Facts { rate_exceeded: true, ..QUIET }, Route::StartAndForward),
             ("the host is loaded, two requests", Facts { load: 1.1, last_minute: 2, ..QUIET }, Route::StartAndForward),
             ("the host is loaded, one request", Facts { load: 1.1, last_minute: 1, ..QUIET }, Route::RunCgi),
@@ -234,8 +236,8 @@ mod tests {
             ("forbidden", Facts { reach: Reach::Forbidden, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
             ("forbidden, mode = daemon", Facts { reach: Reach::Forbidden, mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
             ("forbidden, no slot", Facts { reach: Reach::Forbidden, slots: FULL_SLOTS, ..QUIET }, overload(LOAD_PAUSE)),
-            ("held, busy", Facts { start: Start::Held, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
-            ("held, no slot", Facts { start: Start::Held, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("held, busy", Facts { start: StartRecord::Held, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
+            ("held, no slot", Facts { start: StartRecord::Held, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
             ("back-off, a slot free", Facts { start: backing_off(false), mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
             ("back-off, no slot", Facts { start: backing_off(false), slots: FULL_SLOTS, ..QUIET }, overload(LEFT)),
             ("back-off, the app cannot be imported", Facts { start: backing_off(true), ..QUIET }, Route::Broken),
@@ -245,8 +247,8 @@ mod tests {
             ("a slow daemon, a slot free", Facts { start: silent(false), slots: running(4), ..QUIET }, Route::RunCgi),
             ("a slow daemon, no slot", Facts { start: silent(false), slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
             ("a slow daemon, no CGI to run", Facts { start: silent(false), has_cgi: false, ..QUIET }, Route::StartAndForward),
-            ("no runtime directory", Facts { slots: Slots::Uncounted, ..QUIET }, Route::RunCgi),
-            ("no runtime directory, mode = cgi", Facts { slots: Slots::Uncounted, mode: Mode::Cgi, ..QUIET }, Route::RunCgi),
+            ("no runtime directory", Facts { slots: CgiCount::Uncounted, ..QUIET }, Route::RunCgi),
+            ("no runtime directory, mode = cgi", Facts { slots: CgiCount::Uncounted, mode: Mode::Cgi, ..QUIET }, Route::RunCgi),
         ];
         for (rule, facts, expected) in table {
             assert_eq!(route(&facts), expected, "{rule}");

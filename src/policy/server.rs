@@ -101,7 +101,7 @@ pub enum Why {
 /// One server; see the module's page.
 #[derive(Clone, Debug)]
 pub struct Server {
-    state: State,
+    state: ServerState,
     start_timeout: Duration,
     /// Failed starts since the last answer.
     failures: u32,
@@ -112,7 +112,7 @@ pub struct Server {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ServerState {
     Down,
     Ending {
         failed: bool,
@@ -136,7 +136,7 @@ impl Server {
     /// One that was never started.
     pub fn new(start_timeout: Duration) -> Server {
         Server {
-            state: State::Down,
+            state: ServerState::Down,
             start_timeout,
             failures: 0,
             requests: 0,
@@ -148,18 +148,18 @@ impl Server {
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         match event {
             Event::Accepts => {
-                if let State::Starting { accepts, .. } = &mut self.state {
+                if let ServerState::Starting { accepts, .. } = &mut self.state {
                     *accepts = true;
                 }
             }
             Event::Answered => self.answered(now),
             Event::CannotStart => {
-                if matches!(self.state, State::Starting { .. }) {
+                if matches!(self.state, ServerState::Starting { .. }) {
                     self.failed(Why::CannotStart, now, actions);
                 }
             }
             Event::Deaf => {
-                if matches!(self.state, State::Starting { accepts: false, .. }) {
+                if matches!(self.state, ServerState::Starting { accepts: false, .. }) {
                     self.ends(true, Duration::ZERO, now);
                 }
             }
@@ -170,19 +170,19 @@ impl Server {
             Event::Retire(patience) => self.retired = Some(patience),
             Event::Sent => {
                 self.requests += 1;
-                if let State::Starting { asked, .. } = &mut self.state {
+                if let ServerState::Starting { asked, .. } = &mut self.state {
                     asked.get_or_insert(now);
                 }
             }
             Event::Tick => {}
             Event::Wanted => {
                 if self.can_start(now) {
-                    self.state = State::Starting {
+                    self.state = ServerState::Starting {
                         asked: (self.requests > 0).then_some(now),
                         accepts: false,
                     };
                     actions.push(Action::Start);
-                } else if let State::Starting { asked, .. } = &mut self.state {
+                } else if let ServerState::Starting { asked, .. } = &mut self.state {
                     asked.get_or_insert(now);
                 }
             }
@@ -193,36 +193,42 @@ impl Server {
     /// When [`Event::Tick`] is due, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
         match self.state {
-            State::Ending { kill_at, .. } => Some(kill_at),
-            State::Starting { .. } => self.look_due(),
-            State::Down | State::Gone | State::Proven { .. } | State::Resting { .. } => None,
+            ServerState::Ending { kill_at, .. } => Some(kill_at),
+            ServerState::Starting { .. } => self.look_due(),
+            ServerState::Down
+            | ServerState::Gone
+            | ServerState::Proven { .. }
+            | ServerState::Resting { .. } => None,
         }
     }
 
     /// A request can be sent to it now; if it is down, `Wanted` starts it.
     pub fn takes(&self, now: Duration) -> bool {
-        let serves = matches!(self.state, State::Proven { .. } | State::Starting { .. });
+        let serves = matches!(
+            self.state,
+            ServerState::Proven { .. } | ServerState::Starting { .. }
+        );
         self.retired.is_none() && (serves || self.can_start(now))
     }
 
     /// It will end within seconds.
     pub fn is_ending(&self) -> bool {
-        matches!(self.state, State::Ending { .. })
+        matches!(self.state, ServerState::Ending { .. })
     }
 
     /// It has answered since it was started.
     pub fn is_proven(&self) -> bool {
-        matches!(self.state, State::Proven { .. })
+        matches!(self.state, ServerState::Proven { .. })
     }
 
     /// It was started, and has not answered yet.
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, State::Starting { .. })
+        matches!(self.state, ServerState::Starting { .. })
     }
 
     /// The pause after a failed start keeps it down.
     pub fn is_resting(&self, now: Duration) -> bool {
-        matches!(self.state, State::Resting { until } if now < until)
+        matches!(self.state, ServerState::Resting { until } if now < until)
     }
 
     /// Nothing new is sent to it.
@@ -233,19 +239,19 @@ impl Server {
     /// For `status`.
     pub fn word(&self) -> &'static str {
         match self.state {
-            State::Down | State::Gone => "down",
-            State::Ending { .. } => "ending",
+            ServerState::Down | ServerState::Gone => "down",
+            ServerState::Ending { .. } => "ending",
             _ if self.retired.is_some() => "retiring",
-            State::Proven { .. } => "up",
-            State::Resting { .. } => "backing-off",
-            State::Starting { .. } => "starting",
+            ServerState::Proven { .. } => "up",
+            ServerState::Resting { .. } => "backing-off",
+            ServerState::Starting { .. } => "starting",
         }
     }
 
     fn can_start(&self, now: Duration) -> bool {
         let is_down = match self.state {
-            State::Down => true,
-            State::Resting { until } => until <= now,
+            ServerState::Down => true,
+            ServerState::Resting { until } => until <= now,
             _ => false,
         };
         is_down && self.retired.is_none()
@@ -253,10 +259,10 @@ impl Server {
 
     fn answered(&mut self, now: Duration) {
         match &mut self.state {
-            State::Proven { answered } => *answered = now,
-            State::Starting { .. } => {
+            ServerState::Proven { answered } => *answered = now,
+            ServerState::Starting { .. } => {
                 self.failures = 0;
-                self.state = State::Proven { answered: now };
+                self.state = ServerState::Proven { answered: now };
             }
             _ => {}
         }
@@ -264,44 +270,44 @@ impl Server {
 
     fn ended(&mut self, well: bool, now: Duration, actions: &mut Vec<Action>) {
         match self.state {
-            _ if self.retired.is_some() => self.state = State::Down,
-            State::Starting { asked: None, .. } if well => self.leaves(Action::Left, actions),
-            State::Starting { .. } => self.failed(Why::Ended, now, actions),
-            State::Proven { .. } if well => self.leaves(Action::Left, actions),
-            State::Proven { .. } => self.leaves(Action::Crashed, actions),
-            State::Ending { failed: true, .. } => self.failed(Why::TimedOut, now, actions),
-            State::Ending { failed: false, .. } => self.leaves(Action::Crashed, actions),
-            State::Down | State::Gone | State::Resting { .. } => {}
+            _ if self.retired.is_some() => self.state = ServerState::Down,
+            ServerState::Starting { asked: None, .. } if well => self.leaves(Action::Left, actions),
+            ServerState::Starting { .. } => self.failed(Why::Ended, now, actions),
+            ServerState::Proven { .. } if well => self.leaves(Action::Left, actions),
+            ServerState::Proven { .. } => self.leaves(Action::Crashed, actions),
+            ServerState::Ending { failed: true, .. } => self.failed(Why::TimedOut, now, actions),
+            ServerState::Ending { failed: false, .. } => self.leaves(Action::Crashed, actions),
+            ServerState::Down | ServerState::Gone | ServerState::Resting { .. } => {}
         }
     }
 
     fn leaves(&mut self, how: Action, actions: &mut Vec<Action>) {
-        self.state = State::Down;
+        self.state = ServerState::Down;
         actions.push(how);
     }
 
     fn failed(&mut self, why: Why, now: Duration, actions: &mut Vec<Action>) {
         self.failures += 1;
         let until = now + backoff::pause(self.failures);
-        self.state = State::Resting { until };
+        self.state = ServerState::Resting { until };
         actions.push(Action::Failed(why));
     }
 
     fn lost(&mut self, now: Duration, actions: &mut Vec<Action>) {
         match self.state {
-            State::Proven { .. } => {
+            ServerState::Proven { .. } => {
                 self.ends(false, TERM_TIME, now);
                 actions.push(Action::Term);
             }
-            State::Starting { .. } => self.ends(true, Duration::ZERO, now),
+            ServerState::Starting { .. } => self.ends(true, Duration::ZERO, now),
             _ => {}
         }
     }
 
     fn overdue(&mut self, since: Duration, now: Duration, actions: &mut Vec<Action>) {
         let is_stuck = match self.state {
-            State::Proven { answered } => answered <= since,
-            State::Starting { .. } => true,
+            ServerState::Proven { answered } => answered <= since,
+            ServerState::Starting { .. } => true,
             _ => false,
         };
         if is_stuck {
@@ -312,13 +318,13 @@ impl Server {
 
     fn ends(&mut self, failed: bool, patience: Duration, now: Duration) {
         let kill_at = now + patience;
-        self.state = State::Ending { failed, kill_at };
+        self.state = ServerState::Ending { failed, kill_at };
     }
 
     /// When it has been silent for so long that the daemon must look.
     fn look_due(&self) -> Option<Duration> {
         match self.state {
-            State::Starting {
+            ServerState::Starting {
                 asked: Some(asked),
                 accepts: false,
             } => Some(asked + self.start_timeout),
@@ -329,11 +335,11 @@ impl Server {
     fn keep_time(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if let Some(patience) = self.retired {
             match self.state {
-                State::Down | State::Resting { .. } => {
-                    self.state = State::Gone;
+                ServerState::Down | ServerState::Resting { .. } => {
+                    self.state = ServerState::Gone;
                     actions.push(Action::Gone);
                 }
-                State::Proven { .. } | State::Starting { .. } if self.requests == 0 => {
+                ServerState::Proven { .. } | ServerState::Starting { .. } if self.requests == 0 => {
                     self.ends(false, patience, now);
                     actions.push(Action::Term);
                 }
@@ -341,9 +347,9 @@ impl Server {
             }
         }
         match self.state {
-            State::Ending { failed, kill_at } if kill_at <= now => {
+            ServerState::Ending { failed, kill_at } if kill_at <= now => {
                 let kill_at = now + TERM_TIME;
-                self.state = State::Ending { failed, kill_at };
+                self.state = ServerState::Ending { failed, kill_at };
                 actions.push(Action::Kill);
             }
             _ if self.look_due().is_some_and(|due| due <= now) => actions.push(Action::Look),

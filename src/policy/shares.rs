@@ -66,7 +66,7 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Shares<O> {
     limits: Limits,
-    guests: BTreeMap<Ticket, Guest<O>>,
+    guests: BTreeMap<Ticket, Holder<O>>,
     origins: BTreeMap<Key<O>, Held>,
     /// The origins by how many of theirs give way.
     by_count: BTreeSet<Rank<O>>,
@@ -86,7 +86,7 @@ type Key<O> = (bool, O);
 type Rank<O> = (bool, usize, O);
 
 #[derive(Debug)]
-struct Guest<O> {
+struct Holder<O> {
     origin: O,
     is_stranger: bool,
     stage: Stage,
@@ -121,7 +121,7 @@ impl Limits {
     }
 }
 
-impl<O: Copy> Guest<O> {
+impl<O: Copy> Holder<O> {
     fn key(&self) -> Key<O> {
         (self.is_stranger, self.origin)
     }
@@ -161,7 +161,7 @@ impl<O: Copy + Ord> Shares<O> {
 
     /// Guests that have sent no whole header, or have their answer.
     pub fn idle(&self) -> impl Iterator<Item = Ticket> {
-        let is_idle = |guest: &Guest<O>| matches!(guest.stage, Stage::Answered | Stage::Unheard);
+        let is_idle = |guest: &Holder<O>| matches!(guest.stage, Stage::Answered | Stage::Unheard);
         let guests = self.guests.iter();
         guests
             .filter(move |(_, guest)| is_idle(guest))
@@ -180,7 +180,7 @@ impl<O: Copy + Ord> Shares<O> {
             true => None,
             false => self.next_to_go(&self.by_count, |held| &held.yielding),
         };
-        let guest = Guest {
+        let guest = Holder {
             origin,
             is_stranger,
             stage: Stage::Served,
@@ -244,7 +244,7 @@ impl<O: Copy + Ord> Shares<O> {
     }
 
     /// Changes a guest, and updates the sums of its origin and of all guests.
-    fn change(&mut self, ticket: Ticket, change: impl FnOnce(&mut Guest<O>, &mut Held)) {
+    fn change(&mut self, ticket: Ticket, change: impl FnOnce(&mut Holder<O>, &mut Held)) {
         let Some(guest) = self.guests.get_mut(&ticket) else {
             return;
         };

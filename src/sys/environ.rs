@@ -43,11 +43,11 @@ pub fn uid() -> u32 {
 }
 
 /// One `NAME=value` of the environment.
-pub type Pair = (&'static [u8], &'static [u8]);
+pub type NameValue = (&'static [u8], &'static [u8]);
 
 /// The environment in its order, borrowed from where it lies. Entries without `=` are left out.
 /// This program never calls setenv(3): only [`replace`] changes the block, and frees nothing.
-pub fn pairs() -> impl Iterator<Item = Pair> + Clone {
+pub fn pairs() -> impl Iterator<Item = NameValue> + Clone {
     (0..).map_while(entry).filter_map(split)
 }
 
@@ -90,7 +90,7 @@ fn entry(nth: usize) -> Option<&'static [u8]> {
     (!at.is_null()).then(|| unsafe { CStr::from_ptr(at) }.to_bytes())
 }
 
-fn split(entry: &'static [u8]) -> Option<Pair> {
+fn split(entry: &'static [u8]) -> Option<NameValue> {
     let at = memchr::memchr(b'=', entry)?;
     Some((&entry[..at], &entry[at + 1..]))
 }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn sees_what_std_sees() {
-        let ours: Vec<Pair> = pairs().collect();
+        let ours: Vec<NameValue> = pairs().collect();
         assert!(!ours.is_empty());
         for (name, value) in std::env::vars_os() {
             assert!(

@@ -17,7 +17,7 @@ const ROOM: usize = unsafe { libc::CMSG_SPACE(MOST_BYTES) } as usize;
 
 /// Room for the descriptors of one message. Not nix's, which allocates: this is done for every request.
 #[repr(C)]
-union Control {
+union ControlData {
     bytes: [u8; ROOM],
     _aligned: libc::cmsghdr,
 }
@@ -25,7 +25,7 @@ union Control {
 /// Sends `bytes` and `fds` in one message without waiting; how many bytes went (the descriptors go with the first).
 /// `EAGAIN`: no room now. `EPIPE`: the other end is gone. `ETOOMANYREFS`: too many descriptors in flight.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-    let mut control = Control { bytes: [0; ROOM] };
+    let mut control = ControlData { bytes: [0; ROOM] };
     let (mut part, mut message) = empty_message(bytes.as_ptr().cast_mut(), bytes.len());
     message.msg_iov = &raw mut part;
     if !fds.is_empty() {
@@ -66,7 +66,7 @@ pub struct Received {
 
 /// Receives one message without waiting.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut control = Control { bytes: [0; ROOM] };
+    let mut control = ControlData { bytes: [0; ROOM] };
     let (mut part, mut message) = empty_message(buffer.as_mut_ptr(), buffer.len());
     message.msg_iov = &raw mut part;
     message.msg_control = (&raw mut control).cast();

@@ -38,20 +38,20 @@ impl Drop for Map {
 
 /// Numbers in a file, shared by all processes that map it; each is read and written whole.
 #[derive(Debug)]
-pub struct Words(Map);
+pub struct Numbers(Map);
 
-impl Words {
+impl Numbers {
     /// Maps `count` numbers. The file must hold them on its disk ([`files::reserve`]).
-    pub fn map(file: &File, count: usize) -> io::Result<Words> {
+    pub fn map(file: &File, count: usize) -> io::Result<Numbers> {
         let bytes = count.checked_mul(8).and_then(NonZeroUsize::new);
-        Ok(Words(Map::new(
+        Ok(Numbers(Map::new(
             file,
             bytes.ok_or(io::ErrorKind::InvalidInput)?,
         )?))
     }
 
     /// The same numbers in memory of our own, for a process that only reads: no other process sees a change of them.
-    pub fn copied(bytes: &[u8]) -> io::Result<Words> {
+    pub fn copied(bytes: &[u8]) -> io::Result<Numbers> {
         let len = NonZeroUsize::new(bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: as in `Map::new`.
@@ -62,7 +62,7 @@ impl Words {
             map.at
                 .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len())
         };
-        Ok(Words(map))
+        Ok(Numbers(map))
     }
 
     /// The number at `index`.
@@ -198,7 +198,10 @@ mod tests {
     fn two_maps_of_a_file_see_one_another() {
         let file = tempfile::tempfile().unwrap();
         files::reserve(&file, 64).unwrap();
-        let (one, other) = (Words::map(&file, 8).unwrap(), Words::map(&file, 8).unwrap());
+        let (one, other) = (
+            Numbers::map(&file, 8).unwrap(),
+            Numbers::map(&file, 8).unwrap(),
+        );
         one.at(7).store(42, Ordering::SeqCst);
         assert_eq!(other.at(7).load(Ordering::SeqCst), 42);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::words::{Action, Generation, Reason, Refusal, State, WorkerId};
-use super::{Phase, Pool, Worker};
+use super::{Pool, PoolPhase, Worker};
 use crate::policy::backoff;
 
 /// In a pool with nothing else to do, a request waits at most this long for the answer to a look.
@@ -170,7 +170,7 @@ impl Pool {
             && is_settled
             && is_time
             && !self.code.is_looking
-            && self.phase == Phase::Serving
+            && self.phase == PoolPhase::Serving
         {
             self.code.is_looking = true;
             self.code.look_due = now.saturating_add(self.limits.start_timeout);
@@ -199,7 +199,7 @@ impl Pool {
             self.code.hold = None;
         }
         let is_asleep = self.code.next == Next::Asleep;
-        if changed && !is_asleep && self.phase == Phase::Serving {
+        if changed && !is_asleep && self.phase == PoolPhase::Serving {
             self.code.want();
             // A developer who has edited and is the only client sees the edit. Under load the old code serves until the
             // switch.
@@ -208,14 +208,14 @@ impl Pool {
     }
 
     pub(super) fn reload(&mut self) {
-        if self.phase == Phase::Serving {
+        if self.phase == PoolPhase::Serving {
             self.code.want();
         }
     }
 
     /// Idle workers get no request now.
     pub(super) fn is_held(&self) -> bool {
-        self.code.hold.is_some() && self.phase == Phase::Serving && !self.crew.any_runs()
+        self.code.hold.is_some() && self.phase == PoolPhase::Serving && !self.crew.any_runs()
     }
 
     pub(super) fn zygote_ready(&mut self, generation: Generation, now: Duration) {
@@ -460,9 +460,11 @@ impl Pool {
     /// After we have left, another generation is only for waiting requests that can't be served otherwise.
     fn may_renew(&self) -> bool {
         match self.phase {
-            Phase::Serving => true,
-            Phase::Left(_) | Phase::Parting(_) => !self.queue.is_empty() && !self.code.can_fork,
-            Phase::Exited(_) => false,
+            PoolPhase::Serving => true,
+            PoolPhase::Left(_) | PoolPhase::Parting(_) => {
+                !self.queue.is_empty() && !self.code.can_fork
+            }
+            PoolPhase::Exited(_) => false,
         }
     }
 

@@ -73,7 +73,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backoff;
-use super::queue::{Expired, Queue, Room, Ticket, Waiting};
+use super::queue::{Capacity, Expired, Queue, Ticket, Waiting};
 
 mod crew;
 mod generations;
@@ -88,7 +88,7 @@ pub use words::{Action, Event, Generation, Limits, Quiet, Reason, Refusal, State
 
 use crew::Crew;
 use generations::Generations;
-use parting::Phase;
+use parting::PoolPhase;
 use traffic::Traffic;
 
 /// The state machine; see the module's page.
@@ -101,7 +101,7 @@ pub struct Pool {
     crew: Crew,
     code: Generations,
     spawning: Pause,
-    phase: Phase,
+    phase: PoolPhase,
     started: Duration,
     traffic: Traffic,
 }
@@ -138,7 +138,7 @@ impl Pool {
             crew: Crew::default(),
             code: Generations::default(),
             spawning: Pause::default(),
-            phase: Phase::Serving,
+            phase: PoolPhase::Serving,
             started: now,
             traffic: Traffic::new(now),
         }
@@ -272,7 +272,7 @@ impl Pool {
         };
         // After the exit there is no worker, and there will be none.
         let refused = match self.phase {
-            Phase::Exited(_) => Some(ticket),
+            PoolPhase::Exited(_) => Some(ticket),
             _ => self.queue.push(request, self.free()),
         };
         if let Some(refused) = refused {

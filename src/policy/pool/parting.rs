@@ -7,7 +7,7 @@ use super::words::{Action, Reason, Refusal};
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum PoolPhase {
     Serving,
     /// `Leave` was asked for and not yet done.
     Parting(Reason),
@@ -15,31 +15,31 @@ pub(super) enum Phase {
     Exited(Option<Reason>),
 }
 
-impl Phase {
+impl PoolPhase {
     /// The answer to all requests that come now, if they can't be served.
     pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
-            Phase::Exited(reason) | Phase::Left(reason) => reason.and_then(Reason::refusal),
-            Phase::Parting(reason) => reason.refusal(),
-            Phase::Serving => None,
+            PoolPhase::Exited(reason) | PoolPhase::Left(reason) => reason.and_then(Reason::refusal),
+            PoolPhase::Parting(reason) => reason.refusal(),
+            PoolPhase::Serving => None,
         }
     }
 
     /// The phase after this one once the name is given up.
-    pub(super) fn left(self) -> Phase {
+    pub(super) fn left(self) -> PoolPhase {
         match self {
-            Phase::Parting(reason) => Phase::Left(Some(reason)),
-            Phase::Serving => Phase::Left(None),
+            PoolPhase::Parting(reason) => PoolPhase::Left(Some(reason)),
+            PoolPhase::Serving => PoolPhase::Left(None),
             left => left,
         }
     }
 
     /// This phase or the next, now for this reason.
-    fn because(self, reason: Reason) -> Phase {
+    fn because(self, reason: Reason) -> PoolPhase {
         match self {
-            Phase::Exited(_) => Phase::Exited(Some(reason)),
-            Phase::Left(_) => Phase::Left(Some(reason)),
-            Phase::Parting(_) | Phase::Serving => Phase::Parting(reason),
+            PoolPhase::Exited(_) => PoolPhase::Exited(Some(reason)),
+            PoolPhase::Left(_) => PoolPhase::Left(Some(reason)),
+            PoolPhase::Parting(_) | PoolPhase::Serving => PoolPhase::Parting(reason),
         }
     }
 }
@@ -58,11 +58,11 @@ impl Pool {
     }
 
     fn leave(&mut self, reason: Reason, actions: &mut Vec<Action>) {
-        if self.limits.stays && self.phase == Phase::Serving {
+        if self.limits.stays && self.phase == PoolPhase::Serving {
             self.rest(reason, actions);
             return;
         }
-        if self.phase == Phase::Serving {
+        if self.phase == PoolPhase::Serving {
             actions.push(Action::Leave(reason));
         }
         self.phase = self.phase.because(reason);
@@ -75,13 +75,13 @@ impl Pool {
         {
             self.leave(reason, actions);
         }
-        if let Phase::Left(reason) = self.phase
+        if let PoolPhase::Left(reason) = self.phase
             && !self.has_requests()
         {
             self.crew.retire_down_to(0, actions);
             if self.crew.len() == 0 {
                 self.let_zygotes_go(actions);
-                self.phase = Phase::Exited(reason);
+                self.phase = PoolPhase::Exited(reason);
                 actions.push(Action::Exit);
             }
         }
@@ -91,7 +91,8 @@ impl Pool {
     pub(super) fn exit_due(&self) -> Option<(Duration, Reason)> {
         // A pool that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
         let rests = self.limits.stays && (!self.has_code() || self.is_reloading());
-        if self.phase != Phase::Serving || rests || self.crew.any_runs() || self.has_requests() {
+        if self.phase != PoolPhase::Serving || rests || self.crew.any_runs() || self.has_requests()
+        {
             return None;
         }
         let limits = &self.limits;

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::crew::Worker;
-use super::parting::Phase;
+use super::parting::PoolPhase;
 use super::words::{Action, Refusal, State, WorkerId};
-use super::{Pool, Room};
+use super::{Capacity, Pool};
 
 impl Pool {
     /// How many workers have no request, or may still be started.
@@ -15,12 +15,12 @@ impl Pool {
         most.saturating_sub(self.crew.count(Worker::has_request))
     }
 
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn room(&self) -> Capacity {
         let start_patience = match self.trouble() {
             Some(_) => Duration::ZERO,
             None => self.limits.start_timeout,
         };
-        Room {
+        Capacity {
             free: self.free(),
             is_idle: !self.crew.any_runs(),
             start_patience,
@@ -73,7 +73,7 @@ impl Pool {
             return 0;
         }
         let (least, spare) = match self.phase {
-            Phase::Serving => (self.limits.min_procs.into(), self.limits.min_idle.into()),
+            PoolPhase::Serving => (self.limits.min_procs.into(), self.limits.min_idle.into()),
             _ => (0, 0),
         };
         let ours = |worker: &Worker| Some(worker.generation) == self.code.current;

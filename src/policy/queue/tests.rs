@@ -39,7 +39,7 @@ fn known(ticket: Ticket, since: Duration) -> Waiting {
 }
 
 /// All workers have a request.
-const BUSY: Room = Room {
+const BUSY: Capacity = Capacity {
     free: 0,
     is_idle: false,
     start_patience: Duration::from_secs(45),
@@ -225,7 +225,7 @@ fn no_request_is_shed_for_a_time_in_which_no_worker_served() {
 }
 
 /// Two workers, none of which has a request.
-const IDLE: Room = Room {
+const IDLE: Capacity = Capacity {
     free: 2,
     is_idle: true,
     start_patience: Duration::from_secs(45),
@@ -255,7 +255,7 @@ fn a_start_is_waited_for_longer_than_others_are() {
     assert_eq!(queue.pop_expired(IDLE, S(10)), Some(Expired::Crowd(3)));
     assert_eq!(queue.pop_expired(IDLE, S(44)), None);
     assert_eq!(queue.next_deadline(IDLE), Some(S(45)));
-    let failed = Room {
+    let failed = Capacity {
         start_patience: S(0),
         ..IDLE
     };

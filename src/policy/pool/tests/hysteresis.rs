@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::route::{Facts, Mode, Reach, Route, Slots, Start, route};
+use crate::policy::route::{CgiCount, Facts, Mode, Reach, Route, StartRecord, route};
 
 /// `daemon-when-rate = 6/m` and what follows from it.
 const COUNT: usize = 6;
@@ -56,7 +56,7 @@ impl Site {
     }
 
     fn facts(&self) -> Facts {
-        // As `Slots::is_faster_than`, over what fronts have noted and the daemon has left there.
+        // As `CgiCount::is_faster_than`, over what fronts have noted and the daemon has left there.
         let before = self.arrivals.len().checked_sub(COUNT + 1);
         let is_fast = before.is_some_and(|nth| self.now - self.arrivals[nth] < UNIT);
         Facts {
@@ -65,10 +65,10 @@ impl Site {
             } else {
                 Reach::Absent
             },
-            start: Start::Clear,
+            start: StartRecord::Clear,
             mode: Mode::Auto,
             has_cgi: true,
-            slots: Slots::Taken {
+            slots: CgiCount::Taken {
                 running: 0,
                 most: 5,
             },
