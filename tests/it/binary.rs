@@ -8,8 +8,8 @@ use std::process::Command;
 use super::util::{PATH, installed, run};
 
 const APPLETS: [&str; 4] = ["cgi-front", "app-cgi", "scgi-daemon", "overload-page"];
-const SUBCOMMANDS: [&str; 7] = [
-    "request", "status", "start", "stop", "check", "links", "applets",
+const SUBCOMMANDS: [&str; 9] = [
+    "request", "status", "start", "stop", "reload", "check", "new", "links", "applets",
 ];
 
 /// Runs the installed program of that name, away from a web server.
@@ -62,7 +62,7 @@ fn is_elf_exec_without_an_interpreter() {
     assert!(!is_dynamic, "{segments:?}");
 }
 
-/// What the kernel does at each exec of a front: two segments to map, and no page to clear the rest of.
+/// What the kernel does at each exec of a front: it maps two segments, and has no page whose end it must clear.
 #[test]
 fn is_laid_out_for_few_page_faults() {
     const PT_LOAD: u32 = 1;
@@ -81,7 +81,7 @@ fn is_laid_out_for_few_page_faults() {
     assert!(segments.iter().any(|(kind, _)| *kind == PT_GNU_RELRO));
 }
 
-/// src/layout.ld goes by names, and passes over one that it does not find, as after a function is called otherwise.
+/// src/layout.ld names functions, and the linker says nothing of a name that it does not find: after a rename.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn what_a_front_runs_through_lies_in_one_place() {
