@@ -17,7 +17,7 @@ class Table:
 
 @dataclasses.dataclass
 class Budget:
-    """A row of DESIGN's table: what is measured, its limit, and the figure (None: it could not be taken here)."""
+    """A row of the README's table: what is measured, its limit, and the figure (None: it could not be taken here)."""
     what: str
     limit: float
     figure: float | None

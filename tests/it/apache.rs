@@ -4,7 +4,7 @@
 use super::util::served::blocks;
 use super::util::{Mpm, Site, Way, digest};
 
-/// Makes a test of each check in each of the places; the reference can't do the last ones.
+/// Makes a test of each check in each place; those of the second list need polycgi.
 macro_rules! everywhere {
     ([$($common:ident)*] [$($ours:ident)*]) => {
         everywhere!(place event_cgi, Event, Cgi, $($common)* $($ours)*);
@@ -97,7 +97,7 @@ fn redirects(site: Site) {
     let reply = site.get("/redirect-path");
     assert_eq!(reply.status(), 303);
     assert_eq!(reply.field("Location"), Some("/cgi-bin/app/hello"));
-    // The web server asks the app once more, and the client sees only that.
+    // The web server asks the app a second time; the client sees that response only.
     let reply = site.get("/redirect-local");
     assert!(reply.ok().starts_with("hello from "), "{reply:?}");
     assert_eq!(reply.field("Location"), None);
@@ -131,7 +131,7 @@ fn query_is_no_argument(site: Site) {
     }
 }
 
-/// httpoxy: from the client Apache drops it itself, so this one comes from Apache's configuration.
+/// httpoxy: Apache itself drops the client's field, so this one comes from Apache's configuration.
 fn proxy_is_dropped(site: Site) {
     let dump = site
         .send(
@@ -179,7 +179,7 @@ fn a_broken_app_is_a_500(mut site: Site) {
         "the client sees no traceback: {}",
         reply.text()
     );
-    // The head is out and nothing can be added: what came stays, and the next request is right.
+    // The head was sent, so nothing is added to the response; the next request is right.
     let mut response = site.open("GET", "/broken-late", &[], None);
     assert_eq!(response.head().status, 200);
     let mut body = Vec::new();
@@ -211,7 +211,7 @@ fn assert_line(text: &str, line: &str) {
     );
 }
 
-/// The server sees its own file_wrapper's result only where no middleware is between.
+/// Without middleware: otherwise the adaptor does not see what its own file_wrapper returned.
 #[test]
 fn file_wrapper_without_the_validator() {
     for way in [Way::Cgi, Way::Daemon] {

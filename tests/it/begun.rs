@@ -66,7 +66,7 @@ fn until_one_generation(dir: &Dir) {
     });
 }
 
-/// Waits for the end of all that there is.
+/// Waits until every process of the test has ended.
 #[track_caller]
 fn until_none(dir: &Dir) {
     let deadline = Deadline::soon();
@@ -80,7 +80,7 @@ fn until_none(dir: &Dir) {
     assert!(found.is_empty(), "{:?}", names(&found));
 }
 
-/// The child of the daemon that leads its group and no session; what the application has started there does not.
+/// The daemon's child that leads a process group and no session; no helper of the application does that.
 #[track_caller]
 fn zygote(dir: &Dir) -> i32 {
     let (daemon, status) = (dir.daemon(), dir.status());
@@ -94,7 +94,7 @@ fn zygote(dir: &Dir) -> i32 {
     found.next().expect("the daemon has a zygote")
 }
 
-/// What a killed process of multiprocessing leaves is not ours to remove.
+/// A killed process of multiprocessing leaves its folder; that is no fault of polycgi's.
 fn remove_temporary_folders(dir: &Dir) {
     for entry in fs::read_dir(dir.join("tmp")).expect("the folder can be read") {
         let entry = entry.expect("the folder can be read");
@@ -115,7 +115,7 @@ fn edits_and_a_stop(config: &str) {
         });
         until_one_generation(&dir);
     }
-    // One that can't be imported begins nothing that stays.
+    // Nothing that a failed import has started stays.
     put(&dir, "raise RuntimeError('on purpose')\n");
     let app = dir.join("cgi-bin/app");
     dir.until_status("a failure", |status| {
@@ -137,7 +137,7 @@ fn four_edits_and_a_stop() {
 
 #[test]
 fn four_edits_and_a_stop_without_preload() {
-    // The old worker serves beside the next one's proof.
+    // The old worker serves while the new one is tried.
     edits_and_a_stop("preload = off\n");
 }
 
@@ -158,7 +158,7 @@ fn a_killed_daemon() {
         let dir = started(&format!("preload = {preload}\n"));
         kill_at_once(dir.daemon());
         until_none(&dir);
-        // Its name is left, and the next front's to remove.
+        // The socket's name is left; the next front removes it.
         get(&dir, "/");
         dir.polycgi(&["stop"]).success();
         until_none(&dir);
@@ -169,7 +169,7 @@ fn a_killed_daemon() {
 fn a_killed_zygote() {
     let dir = started("");
     kill_at_once(zygote(&dir));
-    // Another is begun for the next request, or at once.
+    // The new generation is begun with the next request, or at once.
     dir.until_status("generation = 2", |status| {
         get(&dir, "/");
         status.iter().any(|line| line == "generation = 2")
@@ -206,7 +206,7 @@ fn an_import_that_a_fork_would_break() {
     until_none(&dir);
 }
 
-/// multiprocessing waits for such a process at exit, for ever.
+/// multiprocessing itself would wait at exit for such a process, for ever.
 #[test]
 fn a_process_that_is_waited_for_at_exit() {
     for preload in ["on", "off"] {
@@ -236,7 +236,7 @@ fn an_upgrade() {
     until_none(&dir);
 }
 
-/// A request of the old code has what its import has started, to its end.
+/// Until a request of the old code ends, the processes that its import started live.
 #[test]
 fn a_request_that_goes_on_over_an_edit() {
     let dir = Dir::new();

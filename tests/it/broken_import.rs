@@ -1,5 +1,5 @@
-//! An app that can't be imported: what the client and the operator get, and when it is tried again. What counts as a
-//! try is what the module itself notes.
+//! An app that can't be imported: what the client and the operator get, and when it is tried again. Attempts are
+//! counted by the lines that the module itself writes.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn assert_page(site: &Site) {
     site.is_a_500_without(&["on purpose"]);
 }
 
-/// Nobody tries by himself, and then the pause is over.
+/// No attempt is made without a request; when this returns, the pause is over.
 #[track_caller]
 fn assert_pause(site: &Site) {
     let before = imports(site);
@@ -50,7 +50,7 @@ fn assert_pause(site: &Site) {
     assert!(!tried, "an attempt without a request");
 }
 
-/// How long nobody may try after that many attempts, the first one at 1 s.
+/// The pause after that many attempts: 1 s after the first.
 fn pause_after(attempts: usize) -> Duration {
     Duration::from_secs(1 << (attempts - 1))
 }
@@ -63,7 +63,7 @@ fn one_attempt_then_a_pause(mpm: Mpm) {
     assert_eq!(imports(&site), 1);
     site.logged("RuntimeError: this module is broken on purpose");
     assert_page(&site);
-    // On a machine so slow that the pause is over by now another attempt is right.
+    // A second attempt is right if the machine was so slow that the pause is over.
     assert!(imports(&site) == 1 || first.elapsed() >= pause_after(1));
     assert_pause(&site);
 
@@ -87,7 +87,7 @@ fn one_attempt_then_a_pause(mpm: Mpm) {
     assert_eq!(tracebacks, attempts, "{log}");
 }
 
-/// They all wait for the same start. The operator reads of it once.
+/// All requests wait for the same start, which is logged once.
 fn one_attempt_for_many(mpm: Mpm) {
     many(broken(mpm));
 }
@@ -99,7 +99,7 @@ fn the_first_worker_fails_for_all(mpm: Mpm) {
 
 #[track_caller]
 fn many(mut site: Site) {
-    // The import waits until all are there.
+    // The import waits until all requests are there.
     let mut gate = site.dir.gate("gate");
     let waits = "import testapp\ntestapp.pass_gate('gate')\n";
     site.dir
@@ -124,7 +124,7 @@ fn many(mut site: Site) {
     );
 }
 
-/// One that ends without a word of Python.
+/// An import that ends the process, without a traceback.
 fn an_exit_is_named(mpm: Mpm) {
     let mut site = broken(mpm);
     let exits = format!("{NOTE}os.write(2, b'a last word\\n')\nos._exit(3)\n");

@@ -1,5 +1,5 @@
-//! A CGI program under the daemon: what it is given, what becomes of its response, and that nobody sees a difference
-//! to the same program as a plain CGI.
+//! A CGI program under the daemon: what it is given, what becomes of its response, and that neither it nor its client
+//! sees a difference to a plain CGI.
 
 use super::util::patient::PatientWrite;
 use super::util::process::is_alive;
@@ -18,7 +18,7 @@ under_both!(
     a_helper_of_a_post_holds_up_nobody
 );
 
-/// Sizes of message-bodies: none, one byte, what is kept in memory, one more, and what never is.
+/// Sizes of message-bodies: none, one byte, the most that is kept in memory, one byte more, and far more.
 const SIZES: [usize; 5] = [0, 1, 65_536, 65_537, 5_000_000];
 
 fn site(mpm: Mpm, config: &str) -> Site {
@@ -108,7 +108,7 @@ fn responses(mpm: Mpm) {
     assert_eq!((head.status(), head.body.len()), (200, 0));
 }
 
-/// Byte for byte: what they mean is the web server's to say.
+/// Byte for byte: only the web server interprets them.
 fn heads_that_are_passed_on(mpm: Mpm) {
     let site = site(mpm, "");
     let raw = |say: &str| site.get(&format!("/raw?say={say}"));
@@ -197,7 +197,7 @@ fn an_unread_body_and_an_answer(mpm: Mpm) {
     }
 }
 
-/// Not even what was its input, which may be the web server's own socket.
+/// A background process holds the program's input open too, which may be the web server's own socket.
 fn a_helper_of_a_post_holds_up_nobody(mpm: Mpm) {
     let site = site(mpm, "max-procs = 1\n");
     let mut gate = site.dir.gate("gate");
@@ -210,7 +210,7 @@ fn a_helper_of_a_post_holds_up_nobody(mpm: Mpm) {
     }
 }
 
-/// In a plain SCGI client's connection the body is no input of its own: nobody would end it.
+/// A plain SCGI client's connection can't be the program's input: it has no end behind the body.
 #[test]
 fn bodies_of_plain_clients() {
     let served = Served::cgi("");
@@ -229,7 +229,7 @@ fn bodies_of_plain_clients() {
     served.is_well();
 }
 
-/// Byte by byte at first, and then faster than anybody reads.
+/// Byte by byte at first, and then faster than the program reads.
 #[test]
 fn a_body_that_comes_in_pieces() {
     let served = Served::cgi("");
@@ -277,7 +277,7 @@ fn it_is_a_process_as_a_web_server_starts_one() {
     assert_eq!(nofile(&found), nofile(&plain));
 }
 
-/// From a plain client only meta-variables are taken, and the rest is the host's.
+/// Only meta-variables are taken from a plain client; the rest of the environment is the host's.
 #[test]
 fn the_environment_of_a_plain_client_s_request() {
     let served = Served::cgi("env.A_KEY = x\n");
@@ -293,7 +293,7 @@ fn the_environment_of_a_plain_client_s_request() {
     assert!(!starts("SCGI=") && !starts("POLYCGI="), "{seen}");
 }
 
-/// A job that it leaves behind goes on, and holds up nobody, whatever it holds open.
+/// A background process of the program goes on and delays no response, whatever it holds open.
 #[test]
 fn a_helper_holds_up_nobody() {
     let served = Served::cgi("max-procs = 1\n");
@@ -315,7 +315,7 @@ fn a_helper_holds_up_nobody() {
     served.is_well();
 }
 
-/// Its response is over when it says so. It has its place as long as it runs.
+/// The response ends with the program's output. The program counts against the limit for as long as it runs.
 #[test]
 fn a_program_that_ends_its_output_goes_on() {
     let served = Served::cgi("max-procs = 1\n");
@@ -331,7 +331,7 @@ fn a_program_that_ends_its_output_goes_on() {
     served.is_well();
 }
 
-/// What can't be run is a 500, with the reason for the operator; what can be run again is.
+/// A program that can't be run is a 500 with a reason in the log; it is run as soon as it can be.
 #[test]
 fn a_program_that_is_not_there() {
     let served = Served::cgi("show-errors = on\n");

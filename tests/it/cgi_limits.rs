@@ -15,7 +15,7 @@ use super::util::{Deadline, Mpm, Served, Site, Watch, cgi, under_both};
 
 under_both!(request_timeout starts_by_load);
 
-/// It is ended with all that it has started.
+/// The program is ended with all processes that it has started.
 fn request_timeout(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     cgi_app_file(&site.dir, "max-procs = 2\nrequest-timeout = SECOND\n");
@@ -42,7 +42,7 @@ fn request_timeout(mpm: Mpm) {
     assert_eq!(site.dir.lines("marks"), [""; 0], "the helper went on");
 }
 
-/// Without `mode = daemon` it is the crowd that starts it.
+/// Without `mode = daemon`: requests at the same time start the daemon.
 fn starts_by_load(mpm: Mpm) {
     let site = Site::bare(mpm, 16);
     let command = "cgi = /usr/bin/python3 -S cgiapp.py";
@@ -67,7 +67,7 @@ fn starts_by_load(mpm: Mpm) {
     }
 }
 
-/// Told to end, it does not: its client has its page at once, its place is taken until it is killed.
+/// The program ignores SIGTERM: its client has a page at once, and its place is taken until it is killed.
 #[test]
 fn a_program_that_does_not_hear_is_killed() {
     let served = Served::cgi("max-procs = 2\nrequest-timeout = SECOND\n");
@@ -92,7 +92,7 @@ fn a_program_that_does_not_hear_is_killed() {
     served.is_well();
 }
 
-/// What was said is not added to; what moves is not stuck.
+/// Nothing is added to a response that has begun; a response that moves is not stuck.
 #[test]
 fn time_limits_after_the_first_byte() {
     let served = Served::cgi("max-procs = 3\nrequest-timeout = SECOND\nrequest-limit = 4 SECOND\n");
@@ -155,7 +155,7 @@ fn a_gone_client_s_program_hears_of_it_when_it_writes() {
     let mut gate = served.dir.gate("gate");
     for way in 0..3 {
         let child = match way {
-            // Only the front is gone; the pipe has a reader still.
+            // The front is gone; the pipe still has a reader.
             0 => {
                 let front = served.front("/endless?gate=gate");
                 let child = gate.entered();
@@ -163,7 +163,7 @@ fn a_gone_client_s_program_hears_of_it_when_it_writes() {
                 assert!(Deadline::soon().ended(child));
                 child
             }
-            // The web server has closed the response, and lets the front be.
+            // The web server closes the response; the front lives.
             1 => {
                 let (read, write) = pipe().expect("a pipe can be made");
                 let mut front = cgi::front(&served.app, "GET", "/endless?gate=gate", &[])
@@ -193,7 +193,7 @@ fn a_gone_client_s_program_hears_of_it_when_it_writes() {
     served.is_well();
 }
 
-/// It writes nothing and reads nothing: only its time limit ends it, and until then the place is its.
+/// The program neither writes nor reads: only its time limit ends it, and until then it has its place.
 #[test]
 fn a_gone_client_s_program_that_never_writes_has_its_time_limit() {
     let served = Served::cgi("max-procs = 1\nrequest-timeout = SECOND\n");
@@ -205,7 +205,7 @@ fn a_gone_client_s_program_that_never_writes_has_its_time_limit() {
     served.is_well();
 }
 
-/// Whoever runs is finished first; then nothing is left.
+/// The daemon waits for the programs that run; then no process is left.
 #[test]
 fn a_daemon_that_is_stopped_finishes_what_runs() {
     let served = Served::cgi("max-procs = 2\n");
@@ -223,7 +223,7 @@ fn a_daemon_that_is_stopped_finishes_what_runs() {
     assert!(Deadline::soon().ended(served.daemon));
 }
 
-/// `graceful-timeout`: a page for who has had nothing, a cut for who has.
+/// After `graceful-timeout` a client gets a page, or a cut if its response has begun.
 #[test]
 fn a_daemon_that_is_stopped_does_not_wait_for_ever() {
     let served = Served::cgi("max-procs = 3\ngraceful-timeout = SECOND\n");
@@ -239,7 +239,7 @@ fn a_daemon_that_is_stopped_does_not_wait_for_ever() {
     }
 }
 
-/// The program has nobody to write to, and ends.
+/// The program's output has no reader any more, and it ends.
 #[test]
 fn a_killed_daemon_leaves_nobody_behind() {
     let served = Served::cgi("max-procs = 2\n");

@@ -6,21 +6,21 @@ use super::util::process::descriptors;
 use super::util::served::{assert_same, blocks, noise};
 use super::util::{Dir, Served, SmallDisk, daemon};
 
-/// Also when it was slow before, and at a socket: no block is held back.
+/// No block is held back, after a slow phase either, and at a socket.
 #[test]
 fn streaming_still_streams() {
     const SIZE: usize = 2_000_000;
     let served = Served::cgi("max-procs = 2\n");
     let whole = blocks(SIZE);
     for is_slow in [false, true] {
-        // One each: who is first would pass the other's, too.
+        // A gate for each client: the first one would otherwise pass for both.
         let names = if is_slow { ["c", "d"] } else { ["a", "b"] };
         let mut gates = names.map(|name| served.dir.gate(name));
         let target = |name| format!("/burst?size={SIZE}&gate={name}");
         let mut front = served.front(&target(names[0]));
         let mut plain = served.plain(&target(names[1]));
         if is_slow {
-            // Not a byte is taken before all of it waits.
+            // No client reads before all of both responses waits.
             gates.iter_mut().for_each(|gate| _ = gate.entered());
         }
         front.stdout.response_head();
@@ -47,7 +47,7 @@ fn streaming_still_streams() {
     served.is_well();
 }
 
-/// Its place is free as soon as it has ended, however long its client takes.
+/// The program's place is free as soon as it has ended, however long its client takes.
 #[test]
 fn a_slow_client_costs_no_place() {
     const SIZE: usize = 50_000_000;
@@ -78,7 +78,7 @@ fn a_full_spool_is_back_pressure() {
         files.iter().sum::<u64>() > (LIMIT - 200_000) as u64
     });
     assert!(served.spooled().iter().sum::<u64>() <= LIMIT as u64);
-    assert_eq!(served.dir.lines("marks"), [""; 0], "somebody took it all");
+    assert_eq!(served.dir.lines("marks"), [""; 0], "all of it was taken");
     front.stdout.response_head();
     assert_same(&front.stdout.to_the_end(), &blocks(SIZE));
     plain.stream().response_head();
@@ -88,7 +88,7 @@ fn a_full_spool_is_back_pressure() {
     served.is_well();
 }
 
-/// There is no room for anything: whoever reads has all of it all the same.
+/// The spool has no room at all: a client that reads gets all of its response.
 #[test]
 fn a_full_disk_is_back_pressure() {
     const SIZE: usize = 4_000_000;
@@ -98,7 +98,7 @@ fn a_full_disk_is_back_pressure() {
         return;
     };
     let served = Served::cgi_in_dir(dir, "max-procs = 2\n");
-    let disk = disk; // It goes before the directory does.
+    let disk = disk; // Dropped before the directory.
     for is_full in [false, true] {
         if is_full {
             disk.fill();
@@ -120,14 +120,14 @@ fn large_bodies_both_ways() {
     slow::large_bodies(&Served::cgi("max-procs = 2\n"));
 }
 
-/// Neither reads before the other: the body is thrown away beside, for a program that has closed its input.
+/// Client and program each write before they read: the daemon throws the body away, once the input is closed.
 #[test]
 fn a_program_that_closes_its_input() {
     let served = Served::cgi("max-procs = 1\n");
     let mut gate = served.dir.gate("gate");
     let body = noise(3_000_000);
     let mut front = served.posting("/closes-input?gate=gate", body.len());
-    // All of it is taken though the program reads nothing, and has not answered.
+    // All of the body is taken, though the program reads nothing and has not answered.
     front.stdin().give(&body);
     gate.entered();
     gate.open(1);

@@ -1,5 +1,5 @@
-//! Time limits of a request that is served without a daemon: by the adaptor, a program of the app's, and by a front
-//! that asks a server itself. The answers are those of the daemon, as far as a process can keep its own time.
+//! Time limits of a request that is served without a daemon: by the adaptor, by a CGI program, and by a front
+//! that asks a server itself. Clients get what the daemon would answer, as far as a process can limit itself.
 
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +14,7 @@ fn wsgi(mode: &str, config: &str) -> (Dir, std::path::PathBuf) {
     let lines = format!("wsgi = faultapp:application\nmode = {mode}\n{config}");
     let app = dir.app_file("app", &lines);
     if mode == "daemon" {
-        // The start is not a part of a request's time there.
+        // In the daemon the start of a worker is no part of a request's time.
         cgi::start_front(&app, "/hello").end().response().ok();
     }
     (dir, app)
@@ -24,7 +24,7 @@ fn front(app: &std::path::Path, target: &str) -> Piped {
     Piped::start(&mut cgi::front(app, "GET", target, &[]))
 }
 
-/// What the client gets, less what it was not to get: a status, or what came before the cut.
+/// A status; or, if the response was cut, what came before the cut.
 fn outcome(response: &str) -> String {
     let head = response.lines().next().unwrap_or_default();
     let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -45,14 +45,14 @@ fn a_stuck_request_ends_alike_in_both_ways() {
         let outcomes = MODES.map(|mode| {
             let (dir, app) = wsgi(mode, "request-timeout = 1s\n");
             let (response, words) = front(&app, &format!("/stuck?how={how}")).answer();
-            // The daemon says to its own log that a response was cut.
+            // That a response was cut, the daemon writes to its own log.
             let is_said = words.contains("request-timeout: ");
             assert_eq!(
                 is_said,
                 (mode, how) != ("daemon", "late"),
                 "{mode} {how}: {words}"
             );
-            // A worker that lets no signal in can't be asked.
+            // A process that blocks signals can't be asked for its stack.
             let is_shown = words.contains("faultapp.py\", line ");
             assert_eq!(
                 is_shown,
@@ -85,7 +85,7 @@ fn a_browser_has_a_page() {
     assert_eq!(reply.field("Cache-Control"), Some("no-store"));
 }
 
-/// In C, with the interpreter's lock, nothing of ours can run: the kernel ends it, and its stack is told.
+/// While C code holds the interpreter's lock, the adaptor can't run: the kernel ends the process, with its stack logged.
 #[test]
 fn what_never_comes_back_from_c_is_ended() {
     let (_dir, app) = wsgi("cgi", "request-timeout = 1s\n");
@@ -159,7 +159,7 @@ fn a_client_that_takes_nothing_keeps_no_process() {
     unread.ended();
 }
 
-/// What a program does nobody but itself can know: it is ended at the limit, and its children are its own.
+/// Nothing of polycgi runs beside a plain CGI program: SIGALRM ends it at the limit.
 #[test]
 fn a_program_is_ended_at_request_limit() {
     let dir = Dir::new();
@@ -170,7 +170,7 @@ fn a_program_is_ended_at_request_limit() {
     assert_eq!(status.signal(), Some(Signal::SIGALRM as i32));
 }
 
-/// A server that somebody else runs, and that only listens; its front asks it by itself.
+/// A server of `connect` that accepts and never answers; the front asks it, without a daemon.
 #[test]
 fn a_front_that_asks_a_server_keeps_its_time() {
     for (limit, key) in [
@@ -194,7 +194,7 @@ fn a_front_that_asks_a_server_keeps_its_time() {
         assert!(response.starts_with("Status: 504 "), "{response}{words}");
         assert!(words.contains(key), "{words}");
         assert!(dir.all_daemons().is_empty());
-        // One that gives nothing of its body is told so.
+        // A client that sends no body gets a 408.
         if key == "request-timeout" {
             let mut command = cgi::front(&app, "POST", "/", &[]);
             let mut posting = Piped::start(command.env("CONTENT_LENGTH", "9"));

@@ -1,5 +1,5 @@
-//! Message-bodies that come in chunks, and so without a length: the app has all of it and its length, by whichever way
-//! it is served, or the client hears why not.
+//! Message-bodies that come in chunks, and so without a length: in every way the app gets all of the body and its
+//! length, or the client gets a page that says why not.
 
 use std::fs;
 use std::path::Path;
@@ -124,7 +124,7 @@ fn a_cgi_program_has_it_as_a_file(mpm: Mpm) {
             let body = &body[..size];
             let expected = format!("{} {size} none\n", digest(body));
             assert_eq!(post(&site, "").whole(body).ok(), expected, "{way:?}");
-            // With a length it is none of our affair.
+            // A body with a length is passed on as it is.
             assert_eq!(site.send("POST", "", &[], Some(body)).ok(), expected);
         }
     }
@@ -165,7 +165,7 @@ fn too_large(mpm: Mpm) {
 fn too_slow(mpm: Mpm) {
     for way in ways() {
         let mut site = site(mpm, way, "request-timeout = SECOND\n");
-        // What moves is not late, however long it takes.
+        // A body that moves is not late, however long it takes.
         let mut moves = post(&site, "/digest");
         for byte in 0..6 {
             moves.give(&[byte]);
@@ -179,7 +179,7 @@ fn too_slow(mpm: Mpm) {
             let is_told = |_: &[String]| site.dir.daemon_log().contains(sentence);
             site.dir.until_status(sentence, is_told);
         } else {
-            // The client's pace, and three times as long as it has: mod_cgi reads no errors before the body is sent.
+            // No wait, but a client that pauses for three times the limit: mod_cgi reads stderr only after the body.
             pause(3 * site.dir.second);
         }
         // Apache reads no response before it has all of the body.
@@ -205,12 +205,12 @@ fn a_full_disk(mpm: Mpm) {
             way,
             "cannot keep the message-body: No space left on device",
         );
-        // What fits is served: in memory, and on the disk.
+        // Bodies that fit are served: in memory, and on the disk.
         assert_eq!(
             post(&site, "/digest").whole(&body[..900_000]).ok(),
             said(&body[..900_000])
         );
-        // The client has its response before the file is closed, whose room would come back.
+        // The client has its response before the daemon closes the file, which gives the room back.
         until_none_has_files_in(&site, &site.dir.join("spool"));
         disk.fill();
         assert_eq!(
@@ -222,7 +222,7 @@ fn a_full_disk(mpm: Mpm) {
     }
 }
 
-/// Waits until no process of the test has a file there, one without a name included.
+/// Waits until no process of the test has a file of that folder open, an unlinked one included.
 #[track_caller]
 fn until_none_has_files_in(site: &Site, folder: &Path) {
     let deadline = Deadline::soon();
@@ -238,7 +238,7 @@ fn until_none_has_files_in(site: &Site, folder: &Path) {
     }
 }
 
-/// A client that is gone has not ended its body: nobody acts on half of it.
+/// A client that has gone has not ended its body: no app runs with half of it.
 fn cut_in_a_chunk(mpm: Mpm) {
     for way in ways() {
         let site = site(mpm, way, "log-level = debug\n");
@@ -273,7 +273,7 @@ fn cut_in_a_chunk(mpm: Mpm) {
     }
 }
 
-/// Where the web server has made a file of it, as lighttpd would, that is taken as it is; and from where it stands.
+/// If the web server has put the body in a file, as lighttpd does, that file is used, from its offset on.
 #[test]
 fn a_body_in_a_file() {
     let served = Served::start("");
@@ -300,7 +300,7 @@ fn a_body_in_a_file() {
     }
 }
 
-/// A page of ours is seen by whoever still sends.
+/// A client that still sends its body sees the page.
 fn refused_at_once(mpm: Mpm) {
     let body = noise(5_000_000);
     for (lines, status) in [("no-such-key = 1\n", 500), ("cgi-max = 0\n", 503)] {
@@ -311,7 +311,7 @@ fn refused_at_once(mpm: Mpm) {
     }
 }
 
-/// However fast it comes, the app is told the length, so it has to wait for the end.
+/// Even for a fast upload the app starts after its end, since only then the length is known.
 #[test]
 fn a_fast_upload_does_not_go_before_its_end() {
     const SIZE: usize = 4 << 20;
@@ -348,7 +348,7 @@ fn a_fast_upload_does_not_go_before_its_end() {
     served.is_well();
 }
 
-/// Others have the room: that passes, so the client may come again.
+/// Other bodies fill the spool: the client gets a 503, since that passes.
 #[test]
 fn a_spool_that_others_fill() {
     let mut site = site(Mpm::Event, BY_A_DAEMON[0], "spool-limit = 4M\n");

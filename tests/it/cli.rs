@@ -236,7 +236,7 @@ fn new_knows_every_kind_of_app() {
         let app = dir.file("cgi-bin/wiki.cgi", &text, 0o755);
         let app = app.display().to_string();
         let check = polycgi(&["check", &app]);
-        // The text is right; that nobody listens at that port is another matter.
+        // The text is right; `check` may still find that no server listens at that port.
         let says = String::from_utf8_lossy(&check.stdout).into_owned();
         let is_down = says.contains("cannot connect to 127.0.0.1:1:");
         assert_eq!(check.status.success(), !is_down, "{says}");
@@ -339,7 +339,7 @@ fn wrong_usage_is_one_sentence() {
     }
 }
 
-/// Whoever asked for the end of a start and is gone must not keep the loop awake until it comes.
+/// A command that waits for the end of a start, and is killed, must not make the loop spin.
 #[test]
 fn a_start_that_is_interrupted_leaves_the_loop_asleep() {
     let dir = Dir::new();
@@ -354,7 +354,7 @@ fn a_start_that_is_interrupted_leaves_the_loop_asleep() {
     gate.entered();
     start.kill().expect("a child can be killed");
     start.wait().expect("a child can be waited for");
-    // Each of these is a turn or two of the loop; a loop that spins has thousands meanwhile.
+    // Each of these takes one or two turns of the loop; a loop that spins makes thousands.
     for _ in 0..5 {
         assert!(polycgi(&["status", &app]).success().contains(": starting"));
     }

@@ -1,5 +1,5 @@
-//! An SCGI server that somebody else runs: asked over its socket or by TCP, by a daemon or, where none can be had, by
-//! the front itself.
+//! `connect`, an SCGI server that runs already: asked over its socket or by TCP, by a daemon or, where there can be
+//! none, by the front itself.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -29,7 +29,7 @@ struct Somebody {
 }
 
 impl Somebody {
-    /// Listening at an address, which `words` name.
+    /// Starts it; `words` name the address at which it listens.
     #[track_caller]
     fn start(dir: &Dir, words: &[String]) -> Self {
         let child = as_user("/usr/bin/python3")
@@ -87,7 +87,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// An address that nobody listens at.
+/// An address at which no server listens.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("a listener has an address")
@@ -130,7 +130,7 @@ fn an_app_behind_a_socket(mpm: Mpm) {
     assert_eq!(site.dir.starts(), 1);
 }
 
-/// Whichever server it is, and whoever asks it: it is sent the length.
+/// Over a socket and by TCP, from the daemon and from the front, the server gets the length.
 fn a_body_without_a_length(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     let dir = &site.dir;
@@ -140,7 +140,7 @@ fn a_body_without_a_length(mpm: Mpm) {
     let body = noise(2_000_000);
     for (config, mode) in [(line(dir), 0o700), (own, 0o700), (line(dir), 0o755)] {
         dir.app_file("app", &format!("{config}spool-dir = {}\n", spool.display()));
-        // Without a place of its own there is no daemon.
+        // Without a place for the app there is no daemon.
         fs::set_permissions(dir.join("run"), PermissionsExt::from_mode(mode))
             .expect("a mode can be set");
         for size in [0, 10, 100_000, body.len()] {
@@ -167,13 +167,13 @@ fn nobody_behind_the_socket(mpm: Mpm) {
     let said = String::from_utf8_lossy(&reply.body).into_owned();
     assert!(said.contains("is not running just now"), "{said}");
     site.logged("No such file or directory");
-    // A socket that nobody listens at is left by a server that died.
+    // A socket without a listener, as a server that died leaves it.
     let path = site.dir.join("apps/theirs");
     drop(UnixListener::bind(&path).expect("a socket can be made"));
     fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).expect("a mode can be set");
     assert_eq!(site.get("/hello").status(), 503);
     site.logged("Connection refused");
-    // That is written down once, however many ask.
+    // The failure is logged once, however many requests see it.
     let written = || {
         let state = fs::metadata(site.dir.place().join("state"));
         state
@@ -184,7 +184,7 @@ fn nobody_behind_the_socket(mpm: Mpm) {
     assert_eq!(site.get("/hello").status(), 503);
     assert_eq!(written(), before);
     fs::remove_file(&path).expect("a socket can be removed");
-    // And as soon as it is there it is asked: nothing of this was the daemon's fault.
+    // As soon as the server is there it is asked: the daemon has no back-off for it.
     let _somebody = Somebody::at_path(&site.dir);
     site.get("/hello").ok();
     assert_eq!(site.dir.starts(), 1);

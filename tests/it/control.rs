@@ -59,7 +59,7 @@ fn status_while_requests_are_held(mpm: Mpm) {
     assert_eq!(pids, entered);
     assert_eq!(values("state"), ["\"busy\"", "\"busy\""]);
     assert_eq!(values("requests"), ["0", "0"]);
-    // For a person, the same.
+    // The same in the form for people.
     let text = dir.polycgi(&["status"]).success();
     assert!(
         text.contains("up") && text.contains(&workers[0].to_string()),
@@ -97,7 +97,7 @@ fn stop_and_start(mpm: Mpm) {
     daemon::with_its_children(second, || {
         dir.polycgi(&["stop"]).success();
     });
-    // By hand, and twice: the second finds the first.
+    // Started by hand, twice: the second command finds the first one's daemon.
     dir.polycgi(&["start"]).success();
     let third = dir.daemon();
     dir.polycgi(&["start"]).success();
@@ -119,11 +119,11 @@ fn stop_hold(mpm: Mpm) {
         assert_eq!(site.get("/mark?name=held").ok(), "held cgi\n");
     }
     assert!(dir.all_daemons().is_empty());
-    // The same for a front that no web server has started.
+    // The same for a front that is started by hand.
     let app = dir.join("cgi-bin/app");
     let direct: Running = cgi::start_front(&app, "/mark?name=direct");
     assert_eq!(direct.end().response().ok(), "direct cgi\n");
-    // One that runs on beside the daemon is still seen.
+    // A plain CGI that runs beside the daemon is counted too.
     let mut gate = dir.gate("gate");
     let held = site.open("GET", "/hold?gate=gate", &[], None);
     let script = gate.entered();

@@ -35,7 +35,7 @@ fn a_crowd_of_fronts() {
     crowd_of_fronts("auto");
 }
 
-/// A start under way is not a start that has failed: nobody runs as a CGI meanwhile.
+/// While the daemon starts, requests wait for it: none runs as a CGI.
 #[test]
 fn a_crowd_that_must_have_a_daemon() {
     let ways = crowd_of_fronts("daemon");
@@ -45,8 +45,8 @@ fn a_crowd_that_must_have_a_daemon() {
     );
 }
 
-/// Without a web server between, which lets a crowd in one by one: each front is a process already, and runs with
-/// the others. What the application has noted.
+/// Fronts that run at the same time, without a web server, which would start them one by one. What the application
+/// has noted.
 #[track_caller]
 fn crowd_of_fronts(mode: &str) -> Vec<String> {
     let dir = Dir::new();
@@ -81,7 +81,7 @@ fn assert_one_daemon(dir: &Dir, replies: &[String]) {
     daemon::with_its_children(serving, || {
         dir.polycgi(&["stop"]).success();
     });
-    // Each was run once, by whomever.
+    // Each request was run once, by a CGI or by the daemon.
     let mut run = dir.lines("marks");
     let mut answered: Vec<&str> = replies.iter().map(|reply| reply.trim_end()).collect();
     run.sort();

@@ -1,4 +1,4 @@
-//! A daemon's life: who holds its socket, what is left when it has gone, what happens to those who start another.
+//! A daemon's life: which process holds its socket, what is left when it has gone, what a second daemon does.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -46,7 +46,7 @@ fn an_idle_daemon_leaves_nothing(mpm: Mpm) {
     let dir = &site.dir;
     site.get("/hello").ok();
     let (serving, place) = (dir.daemon(), dir.place());
-    // All that must go is there, and is seen.
+    // The names that must go exist now.
     assert!(dir.in_place().contains(&"sock".to_owned()));
     assert!(!sockets_in(&place).is_empty());
     assert!(
@@ -83,7 +83,7 @@ fn a_terminated_daemon_finishes(mpm: Mpm) {
     let mut watch = Watch::on(&place);
     send(old, Signal::SIGTERM);
     assert!(watch.until(Deadline::soon(), || !place.join("sock").exists()));
-    // It finishes, and somebody else begins.
+    // The old daemon finishes its request; the next one has a new daemon.
     let hello = site.get("/hello").ok();
     assert_ne!(hello, format!("hello from {worker}\n"));
     assert!(is_alive(old) && is_alive(worker));
@@ -96,7 +96,7 @@ fn a_terminated_daemon_finishes(mpm: Mpm) {
     site.get("/hello").ok();
 }
 
-/// Any copy elsewhere would make connects hang when the daemon has died.
+/// If another process held a copy, clients of a dead daemon would connect and hang.
 fn the_daemon_alone_holds_its_socket(mpm: Mpm) {
     let site = Site::configured(mpm, 16, CONFIG);
     let dir = &site.dir;
@@ -157,7 +157,7 @@ impl Foreground {
 
 impl Drop for Foreground {
     fn drop(&mut self) {
-        // Only after a failure it is still there.
+        // It still runs only if the test has failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -184,7 +184,7 @@ fn a_daemon_in_the_foreground() {
     assert!(Deadline::soon().ended(foreground.pid()));
     let status = foreground.0.wait().expect("a child can be waited for");
     assert_eq!(status.code(), Some(0), "{}", foreground.said(&dir));
-    // The next request starts one by itself.
+    // The next request starts a daemon.
     cgi::start_front(&app, "/hello").end().response().ok();
     assert_ne!(dir.daemon(), foreground.pid());
 }

@@ -15,7 +15,7 @@ under_both!(
     a_page_by_mod_proxy_scgi
 );
 
-/// What an app says of a request, and so many bytes behind it. It says no status where it need not.
+/// What the app was told of the request, and then as many bytes as the query says. It sets no status itself.
 const PAGE: &str = r#"
 def page(environ, read):
     body = read(int(environ.get('CONTENT_LENGTH') or 0)) if environ['REQUEST_METHOD'] == 'POST' else b''
@@ -109,7 +109,7 @@ fn the_page_is_the_app_s_and_the_status_the_error_s(mpm: Mpm) {
     for (app, _) in KINDS {
         for size in [0, 500_000] {
             for status in [401, 403, 404, 413, 500, 503] {
-                // Whether the body was read before, or not, is what large pages have to do with.
+                // Large pages: only for errors before and after Apache has read the body.
                 if size > 0 && !matches!(status, 403 | 404) {
                     continue;
                 }
@@ -135,7 +135,7 @@ fn the_page_is_the_app_s_and_the_status_the_error_s(mpm: Mpm) {
     }
 }
 
-/// The page's own path is rewritten in its folder: what was said of the first redirect is there with one REDIRECT_ more.
+/// The page's own path is redirected too: variables of the first redirect then have one more REDIRECT_ before them.
 fn a_page_for_an_error_behind_a_redirect(mpm: Mpm) {
     let pages = start(mpm, |app| {
         format!(
@@ -158,7 +158,7 @@ fn a_page_for_an_error_behind_a_redirect(mpm: Mpm) {
     }
 }
 
-/// That server is gone before it has read all of the body, or answered.
+/// The server closes before it has read all of the body, and does not answer.
 fn an_error_of_a_server_behind_mod_proxy_scgi(mpm: Mpm) {
     let address = free_address();
     let listener = TcpListener::bind(address).expect("an address can be bound");
@@ -218,7 +218,7 @@ fn other_redirects_keep_their_body(mpm: Mpm) {
     }
 }
 
-/// The page is at a daemon that Apache asks by SCGI, by a path and by TCP.
+/// Apache asks the daemon for the page by SCGI, at a path and by TCP.
 fn a_page_by_mod_proxy_scgi(mpm: Mpm) {
     let address = free_address();
     let pages = start(mpm, |app| {
@@ -243,7 +243,7 @@ fn a_page_by_mod_proxy_scgi(mpm: Mpm) {
                     &format!("/e/{way}/{status}"),
                     body.as_deref(),
                 );
-                // A stranger's REDIRECT_STATUS is not for the app.
+                // REDIRECT_STATUS is taken only from the daemon's own user, whom TCP does not show.
                 let said = if way == "tcp" {
                     "None".to_owned()
                 } else {

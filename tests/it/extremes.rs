@@ -1,4 +1,4 @@
-//! The smallest and the largest value of every key that is a quantity: what the parser takes, an app is served with.
+//! The smallest and the largest value of every key that is a quantity: an app is served with what the parser accepts.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ const AT_ONCE: usize = 8;
 const HELLO: &str =
     "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nhello from the shell\\n'\n";
 
-/// An app file with this line, in the way that makes the key count.
+/// An app file with this line, in the mode in which the key counts.
 fn config(key: &str, line: &str) -> String {
     let app = match key {
-        // As many processes as it says; a program is started when a request comes.
+        // Up to 1024 processes of an interpreter would start; a CGI program starts with its request.
         "min-procs" | "min-idle" => "cgi = ./hello.sh",
-        // A host that is busy for a moment may take longer for an interpreter.
+        // On a busy host an interpreter may take longer than the smallest limit.
         "start-timeout" | "request-timeout" | "request-limit" => "cgi = ./hello.sh",
         _ => "wsgi = testapp:application",
     };
@@ -30,7 +30,7 @@ fn config(key: &str, line: &str) -> String {
     format!("{app}\nmode = {mode}\n{line}\n")
 }
 
-/// The key says itself that nobody is served: above a load of 0 there is the page, where no daemon answers.
+/// Above a load of 0 there is only the page, where no daemon answers.
 fn means_the_page(key: &str, value: &str) -> bool {
     (key, value) == ("overload-when-load", "0")
 }
@@ -101,7 +101,7 @@ fn keys_that_meet_at_their_ends() {
     }
 }
 
-/// With `queue-size = 0` nobody waits for others: a request for which there may be no worker is told so at once.
+/// With `queue-size = 0` a request for which there is no worker gets its 503 at once.
 #[test]
 fn without_a_queue_nobody_waits_for_others() {
     let dir = Dir::new();

@@ -25,7 +25,7 @@ fn as_cgi(program: &Path, environment: &[(&str, &str)]) -> Output {
     run(&mut command, b"")
 }
 
-/// How the environ of a response says that it was served.
+/// The way in which a request was served, from the environ in its response.
 fn way(response: &str) -> &'static str {
     match (
         response.contains(r#"["wsgi.run_once", true]"#),
@@ -163,10 +163,10 @@ fn the_body_of_a_bad_request_is_read_out() {
     let dir = Dir::new();
     let app = dir.app_file("app", "wsgi = testapp:application\nmode = cgi");
     let mut front = cgi::front(&app, "POST", "/digest", &[]);
-    // A name without a character is one that no web server can mean.
+    // A variable without a name makes the request a bad one.
     front.env("CONTENT_LENGTH", "1000000").env("=", "x");
     let mut front = Piped::start(&mut front);
-    // It fails when nobody reads.
+    // The write fails if the front does not read.
     front.stdin().give(&[b'x'; 1_000_000]);
     let (response, words, _) = front.end();
     assert_eq!(cgi::reply(&response).status(), 400);

@@ -1,4 +1,4 @@
-//! Clients that are gone: who waits is dropped, who runs is told, and nobody else notices.
+//! Clients that are gone: a request that waits is dropped, an app that runs is told, and no other request notices.
 
 use std::io::{PipeWriter, pipe};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::util::{Deadline, Dir, Mpm, Served, Site, Watch, cgi, served, under_bo
 
 under_both!(the_application_hears_of_an_abort);
 
-/// What `/endless` has left once it was closed; it goes on for ten seconds otherwise.
+/// The mark that `/endless` leaves when its response is closed; without that it goes on for ten seconds.
 #[track_caller]
 fn until_marked(dir: &Dir) -> Vec<String> {
     let mut watch = Watch::on(&dir.join("apps"));
@@ -44,7 +44,7 @@ fn the_application_hears_of_an_abort(mpm: Mpm) {
     assert!(client.piece().is_some(), "it has begun");
     drop(client);
     assert_eq!(until_marked(&site.dir), ["gate closed"]);
-    // Which was no reason for anybody to go, or to complain.
+    // The worker stays, and nothing is logged.
     assert_eq!(site.get("/hello").ok(), format!("hello from {worker}\n"));
     assert_eq!(site.dir.daemon(), serving);
     site.dir.until_status_has("queue = 0");
@@ -55,7 +55,7 @@ fn the_application_hears_of_an_abort(mpm: Mpm) {
     );
 }
 
-/// The checker: a client that stays has it all.
+/// The same application with a client that stays, which gets all of the response.
 #[test]
 fn a_client_that_stays_hears_the_end() {
     let served = Served::start("");
@@ -69,7 +69,7 @@ fn a_client_that_stays_hears_the_end() {
     assert_eq!(until_marked(&served.dir), ["gate exhausted"]);
 }
 
-/// Only the front is gone; the pipe has a reader still, which an EPIPE would never tell of.
+/// The front is gone, the pipe still has a reader: no EPIPE would show that the client is gone.
 #[test]
 fn a_killed_front_is_a_gone_client() {
     let served = Served::start("max-procs = 1\n");
@@ -85,7 +85,7 @@ fn a_killed_front_is_a_gone_client() {
     served.is_well();
 }
 
-/// The web server has closed the response, and lets the front be.
+/// The web server closes the response; the front lives.
 #[test]
 fn a_closed_pipe_is_a_gone_client() {
     let served = Served::start("max-procs = 1\n");
@@ -114,7 +114,7 @@ fn a_plain_client_that_hangs_up_is_gone() {
     served.is_well();
 }
 
-/// Its response waits in the spool: nobody will ever take it.
+/// The rest of its response is in the spool, and is dropped.
 #[test]
 fn a_slow_client_that_goes_away_leaves_no_spool() {
     let served = Served::start("max-procs = 2\n");
@@ -137,7 +137,7 @@ fn a_slow_client_that_goes_away_leaves_no_spool() {
     served.is_well();
 }
 
-/// Who waits in the queue and goes is never served.
+/// A request whose client goes while it waits in the queue is never run.
 #[test]
 fn whoever_goes_while_waiting_is_dropped() {
     let served = Served::start("max-procs = 1\n");
@@ -159,7 +159,7 @@ fn whoever_goes_while_waiting_is_dropped() {
     served.is_well();
 }
 
-/// In a CGI it is the same; there the pipe tells.
+/// A plain CGI learns the same from its pipe.
 #[test]
 fn a_cgi_hears_of_it_too() {
     let dir = Dir::new();

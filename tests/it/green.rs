@@ -1,5 +1,5 @@
-//! Applications under gevent and eventlet, from PyPI: these replace most of what an application finds in the standard
-//! library, and do so before anything of ours runs again.
+//! Applications under gevent and eventlet, from PyPI: these replace much of the standard library when they are imported,
+//! and the adaptor must go on without it.
 
 use super::util::served::noise;
 use super::util::{Dir, cgi, prefix, run};
@@ -24,7 +24,7 @@ fn serves(package: &str) {
         let dir = Dir::new();
         app_file(&dir, package, way);
         let app = dir.join("cgi-bin/app");
-        // More than one request for a worker, and more than one worker.
+        // More than one worker, and more than one request for each.
         for _ in 0..3 {
             for (target, expected) in [
                 ("/threads", "done done done"),

@@ -1,4 +1,5 @@
-//! A request between its front and the daemon: who stays, who may go, who takes it back, and that nobody runs it twice.
+//! A request between its front and the daemon: when the front stays, when it may leave, when it takes the request back,
+//! and that a request is never run twice.
 
 use std::fs;
 use std::io::Read;
@@ -36,7 +37,7 @@ fn handoff_relay(mpm: Mpm) {
     forwarded(mpm, "relay", true);
 }
 
-/// Whether the front is there while the application runs; and the same answers in any case.
+/// Whether the front lives while the application runs. The answers are the same in any case.
 fn forwarded(mpm: Mpm, handoff: &str, stays: bool) {
     let site = Site::configured(mpm, 16, &format!("{CONFIG}handoff = {handoff}\n"));
     site.get("/hello").ok();
@@ -49,7 +50,7 @@ fn forwarded(mpm: Mpm, handoff: &str, stays: bool) {
         assert!(site.get("/hello").ok() != format!("hello from {worker}\n"));
         assert!(is_alive(fronts[0]));
     } else {
-        // It may be about to exit; that it does before its request is done is what counts.
+        // It may be about to exit; it has to before its request is done.
         for front in &fronts {
             assert!(Deadline::soon().ended(*front));
         }
@@ -76,8 +77,8 @@ fn forwarded(mpm: Mpm, handoff: &str, stays: bool) {
     assert_eq!(site.get("/status/404").text(), "status 404\n");
 }
 
-/// It has not said a word, so the front may take the request back after 2 s, and the daemon must see that. What can't
-/// be taken back are the descriptors that are on their way to it: the response has no end before they are closed.
+/// A daemon that has not acknowledged the request: the front takes it back after 2 s, and the daemon must see that. The
+/// descriptors on their way can't be taken back: the response has no end before they are closed.
 fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
     let mut site = Site::configured(mpm, 16, CONFIG);
     site.get("/hello").ok();
@@ -92,7 +93,7 @@ fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
     assert_eq!(response.piece(), None);
     assert_eq!(site.get("/mark?name=after").ok(), "after daemon\n");
     assert_eq!(site.dir.daemon(), serving);
-    // All that it knows of is done when it has gone.
+    // A daemon that ends has finished every request that it took.
     daemon::with_its_children(serving, || send(serving, Signal::SIGTERM));
     assert_eq!(site.dir.lines("marks"), ["taken-back cgi", "after daemon"]);
     let log = site.log();
@@ -100,7 +101,7 @@ fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
     assert_eq!(log.matches(&said).count(), 1, "{log}");
 }
 
-/// Its death means that the client is gone.
+/// The front's death means that its client is gone.
 #[test]
 fn a_killed_front_s_request_is_dropped() {
     let dir = Dir::new();
@@ -122,8 +123,8 @@ fn a_killed_front_s_request_is_dropped() {
     assert_eq!(dir.lines("marks"), ["after daemon"]);
 }
 
-/// A thousand that wait are no process then. Nobody else has their requests, so a daemon that is stopped serves them
-/// first; and a client that goes while it waits is still dropped.
+/// A thousand requests that wait need no process. The daemon alone has them, so one that is stopped serves them first;
+/// a client that goes while it waits is still dropped.
 #[test]
 fn a_front_that_must_leave_leaves_the_queue() {
     let dir = Dir::new();
@@ -144,7 +145,7 @@ fn a_front_that_must_leave_leaves_the_queue() {
     dir.until_status_has("queue = 2");
     let serving = dir.daemon();
     send(serving, Signal::SIGTERM);
-    // It has given up its name.
+    // The daemon has given up its socket's name.
     dir.until_status_has("state = \"down\"");
     gate.open(1);
     let body = |front: Piped| cgi::reply(front.answer().0.as_bytes()).ok();
@@ -157,8 +158,8 @@ fn a_front_that_must_leave_leaves_the_queue() {
     assert_eq!(marks, ["first daemon", "second daemon"]);
 }
 
-/// A front that has a word of its own for each step: it hands over what is in a file, is told that all is done, closes
-/// all that it has, and ends when its own input does.
+/// A slow front: it hands over the request in a file, waits until it is told that all is done, closes its descriptors,
+/// and ends when its own input does.
 const SLOW_FRONT: &str = "
 import os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
@@ -173,7 +174,7 @@ os.close(2)
 os.read(0, 1)
 ";
 
-/// Its process, of which only the input is still open, and its output: what the daemon has answered.
+/// Such a front with only its input still open, and the output, which has the daemon's answer.
 fn handed_over(dir: &Dir) -> (Child, ChildStdout) {
     let meta = cgi::meta("GET", "/hello", &[]);
     let meta = meta
@@ -198,7 +199,7 @@ fn handed_over(dir: &Dir) -> (Child, ChildStdout) {
     (front, response)
 }
 
-/// A web server that finds its CGI still there at the response's end waits for it.
+/// Apache pauses if it finds its CGI alive at the response's end.
 fn ends_when_its_front_has_ended(handoff: &str) {
     let dir = Dir::new();
     let app = dir.app_file("app", &format!("{CONFIG}handoff = {handoff}\n"));
@@ -207,7 +208,7 @@ fn ends_when_its_front_has_ended(handoff: &str) {
     let mut said = vec![0; 65536];
     let length = response.read(&mut said).unwrap();
     assert!(cgi::reply(&said[..length]).ok().starts_with("hello from "));
-    // By then the daemon has seen whatever there was to see.
+    // By then the daemon has handled every event so far.
     dir.until_status_has("queue = 0");
     assert!(!Deadline::now().readable(&response), "it has ended");
     drop(front.stdin.take());

@@ -1,4 +1,4 @@
-//! The harness itself, shown to fail: whatever a test leaves behind is found.
+//! The harness itself, shown to fail: what a test leaves behind is found, and fails the test.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::util::{Dir, Mpm, Site, Way, as_user, run};
 fn a_process_that_stays_fails_the_test() {
     let mut site = Site::start(Mpm::Prefork, Way::Reference);
     site.dir.patience = Duration::from_secs(1);
-    // Its own session, its environment clean: the working directory still tells whose it is.
+    // It has its own session and a clean environment: only its working directory shows that it is this test's.
     let stray = "setsid --fork sleep 600 </dev/null >/dev/null 2>&1";
     run(
         as_user("/bin/sh")
@@ -32,7 +32,7 @@ fn a_temporary_file_that_stays_fails_the_test() {
 fn a_listening_socket_that_stays_fails_the_test() {
     let dir = Dir::new();
     let path = dir.join("run/stray");
-    // Held by the test itself, which is not looked at as a process.
+    // The test's own process holds it, and is not looked at.
     let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();
     drop(dir);
 }

@@ -1,4 +1,4 @@
-//! An application that nobody here wrote: Mercurial's hgweb, with real clients, through Apache. It knows what a
+//! An application of another project: Mercurial's hgweb, with real clients, through Apache. It knows what a
 //! person at the keyboard sees, and nothing of the wire protocol.
 
 use std::fs;
@@ -39,7 +39,7 @@ fn hg(dir: &Dir, at: &Path) -> Command {
 #[track_caller]
 fn commit(dir: &Dir, at: &Path, name: &str, text: &[u8]) {
     run(as_user("/usr/bin/tee").arg(at.join(name)), text).success();
-    // A date of its own, so that the same commits have the same ids in every run.
+    // A fixed date, so that the same commits have the same ids in every run.
     let words = [
         "commit",
         "--addremove",
@@ -50,7 +50,7 @@ fn commit(dir: &Dir, at: &Path, name: &str, text: &[u8]) {
     run(hg(dir, at).args(words).arg(format!("add {name}")), b"").success();
 }
 
-/// A session: clone, look, push, look again. What was shown, for the other way to be compared with.
+/// A session: clone, look, push, look again. All that it showed, to be compared.
 fn session(mpm: Mpm, way: Way) -> Vec<String> {
     let site = Site::bare(mpm, 16);
     let dir = &site.dir;
@@ -60,7 +60,7 @@ fn session(mpm: Mpm, way: Way) -> Vec<String> {
     let origin = dir.join("repos/first");
     run(hg(dir, &origin).arg("init"), b"").success();
     commit(dir, &origin, "readme", b"hello\n");
-    // Not to be compressed away: the clone is larger than every pipe and socket on its way.
+    // Does not compress: the clone is larger than every pipe and socket on its way.
     let noise: Vec<u8> = (0..2_000_000_u64)
         .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
         .collect();
@@ -115,7 +115,7 @@ fn session(mpm: Mpm, way: Way) -> Vec<String> {
     shown
 }
 
-/// What the session shows without polycgi: made once, by the test that comes first.
+/// What the session shows without polycgi: made once, by the first test that asks.
 fn reference() -> &'static [String] {
     static SHOWN: OnceLock<Vec<String>> = OnceLock::new();
     SHOWN.get_or_init(|| session(Mpm::Event, Way::Reference))
@@ -131,7 +131,7 @@ fn event_daemon() {
     assert_eq!(session(Mpm::Event, Way::Daemon), reference());
 }
 
-/// It fails where Mercurial or this test is wrong.
+/// Fails if Mercurial or this test is wrong.
 #[test]
 fn event_reference() {
     assert!(

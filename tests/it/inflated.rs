@@ -1,5 +1,5 @@
 //! Request bodies that an input filter of Apache's (mod_deflate, mod_ext_filter) makes larger than CONTENT_LENGTH says:
-//! the response is whole, however much of the body its app reads, and whatever the size of either.
+//! the response is whole, however much of the body its app reads, whatever the sizes of both.
 
 use std::process::Command;
 
@@ -93,7 +93,7 @@ fn a_body_that_is_inflated(mpm: Mpm) {
     }
 }
 
-/// Nothing in the request says that it is another.
+/// No header field says that the body will be another one.
 fn a_body_that_a_program_doubles(mpm: Mpm) {
     let large = start(
         mpm,
@@ -110,7 +110,7 @@ fn a_body_that_a_program_doubles(mpm: Mpm) {
     }
 }
 
-/// What ends before its length is an upload that was cut, in the daemon.
+/// The daemon takes a body that ends before its length for an upload that was cut.
 fn a_body_that_shrinks(mpm: Mpm) {
     let mut large = start(
         mpm,
@@ -146,7 +146,7 @@ fn by_mod_proxy_scgi(mpm: Mpm) {
     }
 }
 
-/// Nor is a page of ours lost, by a front or by a daemon.
+/// Our own pages are whole as well, a front's and a daemon's.
 fn a_page_of_ours(mpm: Mpm) {
     let mut large = start(
         mpm,

@@ -215,7 +215,7 @@ fn who_hangs_up_hurts_nobody() {
     );
 }
 
-/// Its own uid may say who the user is, others may not (DESIGN, places and trust).
+/// Its own uid may say who the user is, others may not.
 #[test]
 fn strangers_are_not_believed() {
     let server = Server::start();

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::util::process::{is_alive, kill_at_once, send, stop};
 use super::util::{Deadline, Dir, Piped, cgi, daemon};
 
-/// What a front waits for the daemon's first word (DESIGN section 5).
+/// What a front waits for the daemon's first word.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Silenced {

@@ -25,7 +25,7 @@ impl<'a> Browser<'a> {
         self.send("GET", target, &[], None)
     }
 
-    /// Posts a form with a file in it, or without one, which is packed otherwise.
+    /// Posts a form: with a file as multipart/form-data, without one as application/x-www-form-urlencoded.
     #[track_caller]
     pub(super) fn post(
         &mut self,

@@ -50,7 +50,7 @@ fn repository(dir: &Dir) -> PathBuf {
         "project.fossil",
     ];
     do_fossil(dir, &repos, &user);
-    // What it may do beside its requests, later, and nobody waits for here.
+    // Work that Fossil does in the background, which this test does not wait for.
     let setting = [
         "settings",
         "backoffice-disable",
@@ -137,7 +137,7 @@ fn as_a_cgi(mpm: Mpm, way: Way) {
     served_by(&site, way);
 }
 
-/// `fossil server --scgi` listens on TCP only, and takes no socket from anybody: it is one to connect to.
+/// `fossil server --scgi` listens on TCP only, and takes no socket that is passed to it: an app of `connect`.
 fn as_a_server(mpm: Mpm) {
     let mut path = PathBuf::new();
     let address = free_address();

@@ -9,7 +9,7 @@ use std::process::Command;
 use super::super::util::{Dir, Mpm, Site, Way, as_user, run};
 use super::{everywhere, served_by, site};
 
-/// Not to be compressed, and far above every buffer on its way.
+/// Far above every buffer on its way; the bytes do not compress.
 const LARGE: usize = 50_000_000;
 
 everywhere!(clone_and_push large_push_and_clone request_in_gzip);
@@ -21,7 +21,7 @@ fn git(dir: &Dir, at: &Path) -> Command {
     command.env("HOME", dir.join("home"));
     command.env("TMPDIR", dir.join("tmp"));
     command.env("GIT_CONFIG_NOSYSTEM", "1");
-    // It asks nobody for a password.
+    // It does not ask for a password.
     command.env("GIT_TERMINAL_PROMPT", "0");
     // The same commits have the same ids in every run.
     for who in ["AUTHOR", "COMMITTER"] {
@@ -127,7 +127,7 @@ fn clone_and_push(mpm: Mpm, way: Way) {
     assert_eq!(do_git(dir, &origin, &["rev-parse", "main"]), head);
     do_git(dir, &origin, &["fsck", "--strict"]);
 
-    // One that is refused is told why, and nothing is changed.
+    // A push that is refused says why, and changes nothing.
     do_git(dir, &origin, &["config", "http.receivepack", "false"]);
     commit(dir, &second, "refused", b"not for you\n");
     let output = run(git(dir, &second).args(["push", "origin", "main"]), b"");
@@ -137,7 +137,7 @@ fn clone_and_push(mpm: Mpm, way: Way) {
     assert_eq!(site.get("/nothing.git/info/refs").status(), 404);
     served_by(&site, way);
     let mut site = site;
-    // git says these two itself.
+    // git itself writes these two.
     let log = site.log();
     let expected = ["not enabled", "Not a git repository", "nothing.git"];
     let is_expected = |line: &str| expected.iter().any(|words| line.contains(words));

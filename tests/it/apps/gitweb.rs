@@ -36,7 +36,7 @@ fn pages(mpm: Mpm, way: Way) {
     assert_eq!(blob.ok(), "hello <you>\n");
     let page = site.get("/project/.git/blob/main:/readme").ok();
     assert!(page.contains("hello&nbsp;&lt;you&gt;"), "{page}");
-    // The same by a query, and one with `;` in it.
+    // The same page by a query that has a `;`.
     let log = site.get("?p=project/.git;a=shortlog").ok();
     assert!(log.contains("add readme"), "{log}");
     let archive = site.get("/project/.git/snapshot/main.tar.gz");

@@ -1,5 +1,5 @@
-//! An SCGI server that takes its socket by LISTEN_FDS, whose interpreter its own first line names, and that ends by
-//! itself when nobody asks: the next request finds it again.
+//! An SCGI server that takes its socket by LISTEN_FDS, is run by its `#!` line, and ends by itself when it is idle: the
+//! next request starts it again.
 
 use std::thread;
 
@@ -47,7 +47,7 @@ fn it_comes_back_with_the_next_request(mpm: Mpm) {
     assert!(!log.contains("warn:") && !log.contains("error:"), "{log}");
 }
 
-/// It ends whenever nobody waits at that moment; who comes then is served by the next one.
+/// The server ends whenever no request waits; a request that comes then is served by the next one.
 fn none_is_lost_between_two_of_them(mpm: Mpm) {
     let site = start(mpm, "0");
     let mut pids = thread::scope(|scope| {

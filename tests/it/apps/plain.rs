@@ -48,7 +48,7 @@ fn all_pages(mpm: Mpm, way: Way, command: &str, language: &str) -> Site {
     statuses(&site, language);
     bodies(&site);
     if way == Way::Daemon {
-        // As a plain CGI it deadlocks with mod_cgi, which sends the body first, and mod_cgid drops the response.
+        // A plain CGI deadlocks here with mod_cgi, which sends the body first; mod_cgid drops the response.
         let body = noise(1_000_000);
         let reply = site.send("POST", "/unread?200000", &[], Some(&body));
         assert_eq!((reply.status(), reply.body.len()), (200, 200_000));
@@ -56,7 +56,7 @@ fn all_pages(mpm: Mpm, way: Way, command: &str, language: &str) -> Site {
     site
 }
 
-/// What it says beside the response is in the error log, and nothing else of all these requests.
+/// What the program writes to stderr is in the error log, and nothing else of all these requests.
 #[track_caller]
 fn complaint_is_logged(mut site: Site, way: Way, language: &str) {
     assert_eq!(site.get("/complain").ok(), "complained\n");
@@ -125,7 +125,7 @@ fn statuses(site: &Site, language: &str) {
     let reply = site.get("/see-other");
     assert_eq!(reply.status(), 303);
     assert_eq!(reply.field("Location"), Some("/cgi-bin/app/hello"));
-    // The web server asks once more, and the client sees only that.
+    // The web server asks the app a second time; the client sees that response only.
     let reply = site.get("/inside");
     assert_eq!(reply.ok(), format!("hello from {language}\n"));
     assert_eq!(reply.field("Location"), None);

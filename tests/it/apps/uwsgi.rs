@@ -11,14 +11,14 @@ const UWSGI: &str = "/usr/bin/uwsgi-core";
 
 under_both!(somebody_s ours_by_descriptor ours_by_path);
 
-/// Its words beside the socket's.
+/// Its options but for the socket.
 const WORDS: &str = "--plugin python3 --module flaskapp:application --need-app --die-on-term";
 
 fn somebody_s(mpm: Mpm) {
     let mut site = site(mpm, Way::Daemon, |dir| {
         format!("connect = {}/server/scgi", dir.path().display())
     });
-    // Nobody is there yet.
+    // The server does not run yet.
     let refused = site.get("/");
     assert_eq!(refused.status(), 503);
     assert!(refused.field("Retry-After").is_some());
@@ -36,12 +36,12 @@ fn somebody_s(mpm: Mpm) {
     assert_eq!(site.get("/").status(), 503);
 }
 
-/// uWSGI knows LISTEN_FDS, and has to be told what to speak there.
+/// uWSGI knows LISTEN_FDS, and has to be told that this socket speaks SCGI.
 fn ours_by_descriptor(mpm: Mpm) {
     ours(mpm, &format!("{UWSGI} --protocol scgi"));
 }
 
-/// On a socket that it found by LISTEN_FDS as well it would speak its own protocol.
+/// It must not see LISTEN_FDS: on such a socket it would speak its own protocol.
 fn ours_by_path(mpm: Mpm) {
     ours(
         mpm,

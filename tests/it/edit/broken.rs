@@ -28,7 +28,7 @@ fn the_old_code_serves(config: &str) {
     assert!(log.contains("app: "), "no traceback: {config}{log}");
     let failure = edited.last_failure();
     assert!(failure.contains("SyntaxError"), "{config}{failure}");
-    // Another reason is worth another line.
+    // Another reason is logged as well.
     pause(LOOK_INTERVAL);
     edited.replace("version", "VERSION = '%03d' % undefined\n");
     edited.ask_for_several_looks(0);
@@ -46,7 +46,7 @@ fn the_old_code_serves(config: &str) {
     assert_eq!(edited.ask().version, 3, "{config}");
 }
 
-/// One worker, which the new code needs to be tried, and no fork of the old: the app is broken, which is no crowd.
+/// With `max-procs = 1` the new code needs the only worker's place; its failure is told as a failure, not as overload.
 #[test]
 fn a_broken_edit_of_one_worker_is_told_as_such() {
     let edited = Edited::served("preload = off\nmax-procs = 1\nqueue-timeout = SECOND\n");
@@ -75,7 +75,7 @@ fn a_broken_edit_of_one_worker_is_told_as_such() {
     }
 }
 
-/// Under load nobody waits for an edit, and nobody is hurt by a broken one.
+/// Under load no request waits for an edit, and none fails by a broken one.
 #[test]
 fn a_broken_edit_under_load() {
     let edited = Edited::served("");
@@ -87,7 +87,7 @@ fn a_broken_edit_under_load() {
             let deadline = Deadline::soon();
             while edited.logged("reload failed") == 0 {
                 load.assert_goes_on();
-                assert!(!deadline.left().is_zero(), "nobody has looked");
+                assert!(!deadline.left().is_zero(), "the code was not looked at");
                 edited.ask();
             }
             edited.replace("version", &module(2));
@@ -121,13 +121,13 @@ fn a_missing_module_is_found_when_it_is_there() {
     pause(LOOK_INTERVAL);
     edited.replace("newer", &module(2));
     assert_eq!(edited.ask().version, 2);
-    // It is watched like any other from now on.
+    // The file is watched from now on.
     pause(LOOK_INTERVAL);
     edit(&edited.dir, "newer", 3);
     assert_eq!(edited.ask().version, 3);
 }
 
-/// A module that goes away is an edit that can't be imported.
+/// A module that is removed is an edit that can't be imported.
 #[test]
 fn a_module_that_goes_and_comes() {
     let edited = Edited::served("");

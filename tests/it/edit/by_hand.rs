@@ -13,7 +13,7 @@ fn restart_txt() {
         pause(LOOK_INTERVAL);
         edited.ask();
         assert_eq!(edited.generation(), 1, "nothing has changed");
-        // Made, and made again.
+        // The file is made, and touched.
         for number in [2, 3] {
             pause(LOOK_INTERVAL);
             edited.dir.file("apps/restart.txt", "", 0o644);
@@ -47,7 +47,7 @@ fn off_looks_at_nothing() {
     edited.ask_for_several_looks(0);
     assert_eq!(edited.said("/name"), "none");
     assert_eq!(edited.generation(), 1);
-    // Whoever asks for it gets it, and the configuration too.
+    // `polycgi reload` loads the code, and the configuration too.
     edited.dir.polycgi(&["reload"]).success();
     assert_eq!(edited.ask().version, 1);
     assert_eq!(edited.said("/name"), "new");
@@ -60,7 +60,7 @@ fn reload_by_hand() {
     for (number, by) in ["reload", "SIGHUP", "reload", "SIGHUP"].iter().enumerate() {
         let generation = number + 2;
         if *by == "reload" {
-            // It waits until the new generation is in force.
+            // The command waits until the new generation is in force.
             edited.dir.polycgi(&["reload"]).success();
             assert_eq!(edited.generation(), generation);
         } else {
@@ -96,7 +96,7 @@ fn reload_by_hand_that_fails() {
     edited.replace("version", &module(2));
     edited.dir.polycgi(&["reload"]).success();
     assert_eq!(edited.ask().version, 2);
-    // With nobody there it has nothing to do, and says so.
+    // Without a daemon it does nothing, and says so.
     daemon::with_its_children(edited.dir.daemon(), || {
         edited.dir.polycgi(&["stop"]).success();
     });
@@ -106,10 +106,10 @@ fn reload_by_hand_that_fails() {
         !output.stdout.is_empty() || !output.stderr.is_empty(),
         "it says nothing"
     );
-    assert!(edited.dir.all_daemons().is_empty(), "it starts nobody");
+    assert!(edited.dir.all_daemons().is_empty(), "it starts no daemon");
 }
 
-/// A request under way is finished by the code that began it; whoever comes meanwhile has the new one.
+/// A request under way is finished by the code that began it; requests that come meanwhile run the new code.
 #[test]
 fn reload_does_not_wait_for_whom_it_does_not_concern() {
     let dir = Dir::new();
@@ -126,8 +126,5 @@ fn reload_does_not_wait_for_whom_it_does_not_concern() {
     assert_eq!(generation(&dir), 2);
     gate.open(1);
     assert_eq!(held.end().response().ok(), format!("{old}\n"));
-    assert!(
-        Deadline::soon().ended(old),
-        "nobody gives it a request any more"
-    );
+    assert!(Deadline::soon().ended(old), "it gets no request any more");
 }

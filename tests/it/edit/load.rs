@@ -1,4 +1,4 @@
-//! Edits while many ask: nobody's request fails, and none runs older code than was in force when it was sent.
+//! Edits under load: no request fails, and none runs older code than was in force when it was sent.
 
 use std::fs;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ struct Asked {
     answer: Answer,
     /// The generation that `status` had shown.
     generation: usize,
-    /// The newest version that anybody had been answered with.
+    /// The newest version of all answers until then.
     seen: u32,
 }
 
@@ -75,7 +75,7 @@ fn edits_under_load(dir: &Dir, edits: u32, ask: impl Fn(usize) -> Answer + Sync)
         for version in 1..=edits {
             edit(dir, "version", version);
             load.assert_goes_on();
-            // This takes a tenth of a second or so: several edits in one second.
+            // This takes about a tenth of a second: there are several edits in one second.
             in_force.store(generation(dir), Ordering::SeqCst);
             if !version.is_multiple_of(20) && version != edits {
                 continue;
@@ -122,7 +122,7 @@ fn edits_under_load_of_a_web_server() {
 }
 
 /// Two modules change, one after the other. An import that began between the changes and lasted until after them
-/// would mix the first's old text with the second's new one; `pair` has such imports.
+/// would mix one's old text with the other's new one; `pair` has such imports.
 #[test]
 fn a_change_half_done_is_not_served() {
     // Shown to fail with an adaptor that looks at no file again after its import.
@@ -136,16 +136,16 @@ fn a_change_half_done_is_not_served() {
         |_, _| ask(),
         |load| {
             for version in 1..=10_u32 {
-                // The next look falls in the time between the changes: sooner or later in it.
+                // The next look at the code falls between the changes, at varying distances.
                 pause(Duration::from_millis(200 + u64::from(version % 5) * 50));
                 fs::write(&pulling, "").expect("a file can be written");
                 let mut modules = ["left", "right"];
                 if !version.is_multiple_of(3) {
-                    // The one that is imported last is there first.
+                    // The module that is imported last is changed first.
                     modules.reverse();
                 }
                 edit(&dir, modules[0], version);
-                // As long as a pull may take.
+                // About as long as a `git pull` takes.
                 pause(Duration::from_millis(300));
                 edit(&dir, modules[1], version);
                 fs::remove_file(&pulling).expect("a file can be removed");

@@ -1,5 +1,5 @@
-//! Edit, and the next request runs the new code: what answers after an edit, what a wrong edit does, and that nobody's
-//! request pays for it. This file knows the application `edited`; none knows how a change is found.
+//! Edit, and the next request runs the new code: what answers after an edit, what a wrong edit does, and that no
+//! request fails by one. This file knows the application `edited`; none knows how a change is found.
 //!
 //! All edits are of the same length, by a rename and in place in turn: neither size nor inode gives them away.
 
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::util::{Deadline, Dir, cgi};
 
-/// The code is looked at when a request comes this long after the last look (DESIGN section 6).
+/// The code is looked at when a request comes this long after the last look.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the application answers: the version of its module, and the process.
@@ -46,7 +46,7 @@ fn module(version: u32) -> String {
     format!("\"\"\"What the tests edit.\"\"\"\n\nVERSION = '{version:03}'\n")
 }
 
-/// `edited` in its daemon, without a web server, and nobody else who asks.
+/// `edited` in its daemon, without a web server; this is its only client.
 struct Edited {
     dir: Dir,
     app: PathBuf,
@@ -78,7 +78,7 @@ impl Edited {
         Answer::parse(&self.get("/"))
     }
 
-    /// What `/name` or `/lazy` says.
+    /// The answer of `/name` or `/lazy`.
     #[track_caller]
     fn said(&self, target: &str) -> String {
         let text = self.get(target);
@@ -89,7 +89,7 @@ impl Edited {
         edit(&self.dir, "version", version);
     }
 
-    /// Writes a module that is no whole one, or none of this application's.
+    /// Writes any text as a module, a broken one too.
     fn replace(&self, name: &str, text: &str) {
         self.dir.file(&format!("apps/{name}.py"), text, 0o644);
     }

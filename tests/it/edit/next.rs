@@ -1,4 +1,4 @@
-//! Edits while nobody asks: the very next request runs them, whatever was edited and however.
+//! Edits while no request comes: the very next one runs the new code, whatever was edited and however.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -28,7 +28,7 @@ fn the_next_request_runs_the_new_code_without_preload() {
     the_next_request_runs_the_edit("preload = off\n");
 }
 
-/// The same with what a page of a browser asks for in the same moment: all of it is new.
+/// The same for the requests of a browser's page, which come at the same time: all run the new code.
 #[test]
 fn a_crowd_after_an_edit_runs_the_new_code() {
     let edited = Edited::served("max-procs = 4\n");
@@ -54,7 +54,7 @@ fn a_module_that_was_imported_late() {
     }
 }
 
-/// The time that `ls` shows, and Python compares, is put back; what Python compiled of the old code is there.
+/// The modification time, which Python compares, is put back; the old code's `.pyc` is there.
 #[test]
 fn an_edit_with_its_time_put_back() {
     let edited = Edited::served("");
@@ -106,7 +106,7 @@ fn an_edit_of_the_app_file() {
     assert_eq!(edited.said("/name"), "new");
 }
 
-/// What a daemon can't change while it lives, it leaves to whoever comes next: by then the same request.
+/// For a key that a daemon can't change while it lives, it leaves; the very request that shows it is served as edited.
 #[test]
 fn an_edit_that_wants_no_daemon() {
     let dir = Dir::new();
@@ -118,7 +118,7 @@ fn an_edit_that_wants_no_daemon() {
     pause(LOOK_INTERVAL);
     dir.app_file("app", &config("cgi"));
     assert_eq!(way(), "x cgi\n");
-    assert!(Deadline::soon().ended(daemon), "nobody needs it");
+    assert!(Deadline::soon().ended(daemon), "it has left");
     dir.app_file("app", &config("daemon"));
     assert_eq!(way(), "x daemon\n");
 }
@@ -147,7 +147,7 @@ fn max_procs_can_be_edited() {
     dir.until_status_has("queue = 1");
     pause(LOOK_INTERVAL);
     dir.app_file("app", &config(3));
-    // Whoever comes next has it looked at; there is room for him too.
+    // The next request makes the daemon read the file; now there is room for all three.
     let third = cgi::start_front(&app, "/hold?gate=gate");
     let others = [gate.entered(), gate.entered()];
     assert!(
@@ -165,7 +165,7 @@ fn max_procs_can_be_edited() {
     assert_eq!(answered, entered);
 }
 
-/// Python finds its modules by a link, and the link changes: no file of either release does.
+/// Python finds its modules by a symlink, which changes; no file of either release does.
 #[test]
 fn a_release_that_is_a_symlink() {
     let dir = Dir::new();
@@ -191,7 +191,7 @@ fn a_release_that_is_a_symlink() {
     }
 }
 
-/// The very first import, too, is used only if nothing changed meanwhile.
+/// The first import too is used only if nothing changed meanwhile.
 #[test]
 fn an_edit_during_the_first_import() {
     const GATED: &str = "

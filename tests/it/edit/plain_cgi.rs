@@ -1,4 +1,4 @@
-//! The same promise for a plain CGI: what Python compiled of the old code is not taken for the new.
+//! The same promise for a plain CGI: an old `.pyc` is not taken for the new code.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Answer, edit};
 use crate::util::{Dir, cgi, pause};
 
-/// How many of that many quick edits are answered with older code, each by a process of its own.
+/// How many of that many quick edits the next request, a process of its own, answers with older code.
 #[track_caller]
 fn stale_answers(dir: &Dir, app: &Path, edits: u32) -> usize {
     let ask = || {
@@ -28,7 +28,7 @@ fn quick_edits_of_a_plain_cgi() {
     assert_eq!(stale_answers(&dir, &app, 40), 0);
 }
 
-/// Without polycgi some of them are: Python takes what it compiled of a file of the same size and second for fresh.
+/// Without polycgi some are: Python takes a `.pyc` for fresh if the file has the same size and second.
 #[test]
 fn quick_edits_of_a_plain_cgi_are_stale_without_polycgi() {
     let dir = Dir::new();
@@ -36,7 +36,7 @@ fn quick_edits_of_a_plain_cgi_are_stale_without_polycgi() {
     assert_ne!(stale_answers(&dir, &app, 40), 0);
 }
 
-/// A file that is no longer young has its `.pyc` again: a plain CGI must not compile it each time.
+/// A file that is older than 2 s has its `.pyc` again: a plain CGI must not compile it each time.
 #[test]
 fn what_was_not_edited_is_compiled_once() {
     let dir = Dir::new();
@@ -44,7 +44,7 @@ fn what_was_not_edited_is_compiled_once() {
     let compiled = || dir.join("apps/__pycache__").exists();
     cgi::start_front(&app, "/").end().response().ok();
     assert!(!compiled(), "a young file is trusted");
-    // Younger than this is young.
+    // Up to this age no `.pyc` is written or used.
     pause(Duration::from_secs(2));
     cgi::start_front(&app, "/").end().response().ok();
     assert!(compiled(), "each CGI compiles anew");

@@ -6,7 +6,7 @@ mod resources;
 
 use super::util::{Deadline, Gate, Piped, Served};
 
-/// A request that a worker holds, and the worker.
+/// A request that waits at a gate in a worker, and the worker's pid.
 #[track_caller]
 fn hold(served: &Served, gate: &mut Gate) -> (Piped, i32) {
     let front = served.front("/hold?gate=gate");

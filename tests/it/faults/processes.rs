@@ -9,12 +9,12 @@ use crate::util::process::{is_alive, kill_at_once, stop};
 use crate::util::served::{noise, pid_in};
 use crate::util::{Deadline, Dir, Served, Watch, as_user, daemon, run};
 
-/// Gives a soft limit to the number of processes beside a process that runs; the one it had.
+/// Sets the soft limit of processes (RLIMIT_NPROC) of a running process; the one it had before.
 #[track_caller]
 fn limit_processes(pid: i32, soft: &str) -> String {
     let pid = pid.to_string();
     let prlimit = |words: &[&str]| {
-        // By its own user: root in a container may not.
+        // As the process's own user: root in a container may not set it.
         let mut prlimit = as_user("/usr/bin/prlimit");
         run(prlimit.args(["--pid", &pid]).args(words), b"").success()
     };
@@ -58,7 +58,7 @@ fn ends_of_a_worker() {
         }
         assert_eq!(served.hello() != worker, has_ended, "{how}");
 
-        // And where the response has begun, nothing is added.
+        // If the response has begun, nothing is added to it.
         let front = served.front(&format!("/end?how={how}&gate=gate&late=yes"));
         let worker = gate.entered();
         gate.open(1);
@@ -72,7 +72,7 @@ fn ends_of_a_worker() {
     served.is_well();
 }
 
-/// The zygote may not fork: those who work go on, and the others come when it may.
+/// While the zygote can't fork, the workers that are there go on; new ones come as soon as it can.
 #[test]
 fn a_fork_that_fails() {
     let served =
@@ -89,7 +89,7 @@ fn a_fork_that_fails() {
         "{}",
         served.dir.daemon_log()
     );
-    assert!(!gate.was_entered(), "somebody was forked");
+    assert!(!gate.was_entered(), "a worker was forked");
     served.dir.until_status_has("queue = 1");
     assert_eq!(served.dir.zygote(), zygote, "it is no fault of the app's");
     limit_processes(zygote, &before);
@@ -115,13 +115,13 @@ fn an_interpreter_that_is_gone() {
     let zygote = served.dir.zygote();
     kill_at_once(zygote);
     until_logged(&served, "No such file or directory");
-    // Who is left serves.
+    // The worker that is left serves.
     gate.open(1);
     let worker = held.1;
     assert_held(held);
     assert!(is_alive(worker));
     assert_eq!(served.dir.daemon(), served.daemon);
-    // And when it is back there is no need for anybody to do anything.
+    // When the interpreter is back, no operator has to act.
     symlink("/usr/bin/python3", &python).expect("a symlink can be made");
     kill_at_once(worker);
     let deadline = Deadline::soon();
@@ -138,7 +138,7 @@ fn an_interpreter_that_is_gone() {
     assert!(said <= 3, "said {said} times: {log}");
 }
 
-/// With nobody else there: the next request needs a new one.
+/// Without a worker, the next request needs a new zygote.
 #[test]
 fn a_killed_zygote_without_workers() {
     let served = Served::start("min-idle = 0\nworker-idle-timeout = 1s\n");
@@ -149,7 +149,7 @@ fn a_killed_zygote_without_workers() {
     assert_ne!(served.dir.zygote(), zygote);
 }
 
-/// It has not heard of the request yet, which goes another way at once.
+/// The daemon has not read the request yet, which is served in another way at once.
 #[test]
 fn a_daemon_killed_before_it_has_said_a_word() {
     let served = Served::start("");
@@ -177,7 +177,7 @@ fn a_daemon_killed_before_it_has_said_a_word() {
     assert_eq!(served.dir.lines("marks").len(), 1);
 }
 
-/// It has said that the request waits, and has touched nothing.
+/// The daemon has acknowledged the request, and has touched neither body nor response.
 #[test]
 fn a_daemon_killed_while_a_request_waits() {
     let served = Served::start("max-procs = 1\n");
@@ -195,7 +195,7 @@ fn a_daemon_killed_while_a_request_waits() {
     assert_held(held);
 }
 
-/// It has read some of the body, which nobody can read again: no answer, and none is made up.
+/// The daemon has read a part of the body, which can't be read again: there is no answer, not a wrong one either.
 #[test]
 fn a_daemon_killed_while_it_reads_a_body() {
     const SIZE: usize = 400_000;

@@ -1,4 +1,4 @@
-//! What a daemon lives on, and does without: a log, disks, descriptors, its app file, its runtime directory.
+//! What a daemon needs, taken away or used up: its log, disks, descriptors, its app file, its runtime directory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -30,14 +30,14 @@ fn a_log_that_cannot_be_written() {
     assert_eq!(served.get("/later?gate=gate").ok(), "later\n");
     gate.entered();
     gate.open(1);
-    // The thread may speak while this one is served; then it is this one's error log that has its words.
+    // The thread may write while this request is served; its words are then in this request's error log.
     let output = cgi::start_front(&served.app, "/hello").end();
     assert_eq!(cgi::reply(&output.stdout).status(), 200);
     assert_eq!(served.dir.daemon(), served.daemon);
     daemon::with_its_children(served.daemon, || send(served.daemon, Signal::SIGTERM));
 }
 
-/// The disk of the runtime directory is full, and later it is not.
+/// The disk of the runtime directory is full for a while.
 #[test]
 fn a_full_disk_below_a_daemon() {
     let dir = Dir::new();
@@ -45,7 +45,7 @@ fn a_full_disk_below_a_daemon() {
         return;
     };
     let served = Served::in_dir(dir, "max-procs = 2\nlog-level = debug\n");
-    let disk = disk; // It goes before the directory does.
+    let disk = disk; // Dropped before the directory.
     disk.fill();
     for _ in 0..20 {
         served.hello();
@@ -55,7 +55,7 @@ fn a_full_disk_below_a_daemon() {
     assert_ne!(served.hello(), worker);
     served.dir.until_status_has("state = \"up\"");
     assert_eq!(served.dir.daemon(), served.daemon);
-    // A stop, and the next start, need no room.
+    // Neither a stop nor the next start needs room.
     daemon::with_its_children(served.daemon, || {
         served.dir.polycgi(&["stop"]).success();
     });
@@ -70,7 +70,7 @@ fn a_full_disk_below_a_daemon() {
     served.hello();
 }
 
-/// It was full from the beginning: there is no place for anything, and the app runs.
+/// The disk is full from the beginning: the app has no place, and runs.
 #[test]
 fn a_full_disk_at_the_start() {
     let dir = Dir::new();
@@ -93,7 +93,7 @@ fn a_full_disk_at_the_start() {
     hello();
 }
 
-/// The spool's disk is full: both ways it is back-pressure, and all is right.
+/// The spool's disk is full: bodies and responses wait for their reader, and are right.
 #[test]
 fn a_full_disk_below_the_spool() {
     const SIZE: usize = 3_000_000;
@@ -104,14 +104,14 @@ fn a_full_disk_below_the_spool() {
         return;
     };
     let served = Served::in_dir(dir, "max-procs = 3\n");
-    let _disk = disk; // It goes before the directory does.
+    let _disk = disk; // Dropped before the directory.
     let mut front = served.front(&format!("/counted?size={SIZE}"));
     let mut plain = served.plain(&format!("/counted?size={SIZE}"));
     served.until_spooled("a full spool", |files| {
         files.iter().sum::<u64>() > (DISK - 100_000) as u64
     });
-    assert_eq!(served.dir.lines("marks"), [""; 0], "somebody took it all");
-    // A body that has nowhere to wait is the worker's to read.
+    assert_eq!(served.dir.lines("marks"), [""; 0], "all of it was taken");
+    // A body that finds no room in the spool is read by the worker.
     let mut gate = served.dir.gate("gate");
     let body = noise(SIZE);
     let mut slow = served.plain_posting("/gated-digest?gate=gate", SIZE);
@@ -122,7 +122,7 @@ fn a_full_disk_below_the_spool() {
         sent += slow.stream().offer(&body[sent..]);
         assert!(
             !deadline.left().is_zero(),
-            "{sent} bytes sent, and nobody has it"
+            "{sent} bytes sent, and no worker has the request"
         );
         std::thread::yield_now();
     }
@@ -142,7 +142,7 @@ fn a_full_disk_below_the_spool() {
     served.is_well();
 }
 
-/// No descriptors: it takes in as many as it can, and the others wait outside.
+/// Without a free descriptor the daemon accepts no client; the others wait in the backlog.
 #[test]
 fn more_clients_than_descriptors() {
     const MOST: usize = 64;
@@ -175,7 +175,7 @@ fn more_clients_than_descriptors() {
     for mut client in clients {
         assert_eq!(client.reply().status(), 200);
     }
-    // They come in again.
+    // Clients are accepted again.
     assert!(
         ScgiClient::connect(&dir.socket())
             .send(&header("GET", "/hello", &[], 0))
@@ -188,10 +188,10 @@ fn more_clients_than_descriptors() {
     let log = dir.daemon_log();
     assert!(!log.contains("error:"), "{log}");
     let words = log.matches("descriptors run out").count();
-    assert_eq!(words, 1, "not with each who goes and comes: {log}");
+    assert_eq!(words, 1, "not for each client: {log}");
 }
 
-/// What the web server can't find it does not run; but a daemon that serves needs no file for that.
+/// A web server runs no file that is gone, but plain SCGI clients of the daemon are served on.
 #[test]
 fn a_deleted_app_file() {
     let config = "max-procs = 2\nmax-requests = 1000000\n";
@@ -210,18 +210,18 @@ fn a_deleted_app_file() {
     served.is_well();
 }
 
-/// The names of what lies in the runtime directory; each is a place.
+/// The places in the runtime directory.
 fn places(dir: &Dir) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(dir.join("run")).into_iter().flatten();
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// Somebody cleans up below a daemon that serves: the next request is served, what runs is finished, and the one who
-/// lost its name goes.
+/// The runtime directory of a daemon that serves is deleted: the next request is served, the request that runs is
+/// finished, and the daemon whose socket has lost its name leaves.
 #[test]
 fn a_runtime_directory_that_vanishes() {
     type Vanish = fn(&Dir);
-    // Out of the daemon's reach first: it may write its state or its log into a folder that is being emptied.
+    // Renamed first: the daemon may write its state or its log into a folder that is being emptied.
     fn remove(dir: &Dir, folder: &Path) {
         let gone = dir.join("gone");
         fs::rename(folder, &gone).expect("a folder can be renamed");
@@ -253,7 +253,7 @@ fn a_runtime_directory_that_vanishes() {
         gate.open(1);
         assert_held(held);
         assert!(Deadline::soon().ended(served.daemon), "{what}: it stays");
-        // The new one is not hurt by the old one's leaving.
+        // The old daemon's end takes nothing from the new one.
         let newer = served.dir.all_daemons();
         cgi::start_front(&served.app, "/hello").end();
         assert_eq!(served.dir.all_daemons(), newer, "{what}");
