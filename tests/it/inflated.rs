@@ -28,7 +28,7 @@ def send(connection, response):
         pass
 "#;
 
-/// Those that are asked: a plain CGI program is Apache's own affair.
+/// All but the plain CGI program, to which only Apache passes the body.
 fn apps() -> impl Iterator<Item = &'static str> {
     let names = KINDS.iter().map(|(name, _)| *name);
     names.filter(|name| *name != "cgi-cgi")
@@ -41,7 +41,7 @@ fn start(mpm: Mpm, more: &str) -> Kinds {
     Kinds::start(mpm, PAGE, &modules, &format!("{limits}{more}"))
 }
 
-/// POST of that body, of which the app reads so much. The size of the response is right, and nothing else is said.
+/// POST of that body, of which the app reads so much. The response has the right size and no other bytes.
 #[track_caller]
 fn post(large: &Kinds, target: &str, body: &[u8], size: usize, read: usize) {
     let fields = [("Content-Encoding", "gzip")];

@@ -8,7 +8,7 @@ fn site(config: &str) -> Site {
     Site::configured(Mpm::Event, 16, &format!("{APP}{config}"))
 }
 
-/// What the application says of how it runs.
+/// The way in which the application runs, as it says itself.
 fn way(site: &Site) -> String {
     let said = site.get("/mark?name=x").ok();
     said.trim_start_matches("x ").trim_end().to_owned()
@@ -70,7 +70,7 @@ fn queue_size_and_queue_timeout() {
     assert_eq!(one_too_many.status(), 503);
     assert_eq!(one_too_many.field("Cache-Control"), Some("no-store"));
     assert!(one_too_many.field("Retry-After").is_some());
-    // The worker is held until both have their answers: the one that waits has its by its time-out.
+    // The worker is held until both have their answers; the queued one gets a page, after `queue-timeout`.
     let waited = queued.reply();
     assert_eq!(waited.status(), 503);
     assert!(waited.field("Retry-After").is_some());
@@ -155,7 +155,7 @@ fn a_page_of_ones_own() {
 
 #[test]
 fn overload_when_load() {
-    // No machine is this idle while it runs a test.
+    // Every load is above 0 while a test runs.
     let site = site("mode = daemon\noverload-when-load = 0\n");
     assert_eq!(site.get("/hello").status(), 503);
     assert!(site.dir.all_daemons().is_empty());
@@ -178,7 +178,7 @@ fn show_errors() {
             is_shown,
             "{networks}: {text}"
         );
-        // The operator has it in any case, and no errno's number behind its words.
+        // The log has the reason in any case, without the number of the errno.
         let log = site.log();
         assert!(
             log.contains("/no/such/python: No such file or directory"),

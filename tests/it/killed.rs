@@ -13,7 +13,7 @@ under_both!(
     a_killed_worker_cuts_what_it_began
 );
 
-/// A site with a daemon that has served, and the daemon.
+/// A site whose daemon has served a request, and that daemon.
 fn served(mpm: Mpm) -> (Site, i32) {
     let site = Site::configured(mpm, 16, CONFIG);
     hello(&site);
@@ -31,7 +31,7 @@ fn hello(site: &Site) -> i32 {
     pid.unwrap_or_else(|| panic!("not a hello: {hello:?}"))
 }
 
-/// A request that a worker holds, and the worker.
+/// A request that waits at a gate in a worker, and the worker's pid.
 #[track_caller]
 fn hold(site: &Site, gate: &mut Gate) -> (Conversation, i32) {
     let held = site.open("GET", "/hold?gate=gate", &[], None);
@@ -65,7 +65,7 @@ fn a_worker_outlives_the_daemon_for_its_request(mpm: Mpm) {
     assert_eq!(held.reply().ok(), format!("{worker}\n"));
     assert!(
         Deadline::soon().ended(worker),
-        "nobody has a request for it any more"
+        "it gets no request any more"
     );
     assert_ne!(hello(&site), worker);
 }
@@ -74,7 +74,7 @@ fn a_killed_zygote_is_replaced(mpm: Mpm) {
     let (site, serving) = served(mpm);
     let mut gate = site.dir.gate("gate");
     let (first, one) = hold(&site, &mut gate);
-    // Whoever is no worker by the daemon's word, and its child, is the zygote.
+    // The zygote is the daemon's child that `status` does not list as a worker.
     let status = site.dir.status();
     let is_worker = |pid: &i32| {
         let shown = format!(".pid = {pid}");
@@ -86,11 +86,11 @@ fn a_killed_zygote_is_replaced(mpm: Mpm) {
     assert!(workers.contains(&one));
     assert_eq!(others.len(), 1, "{others:?} of {status:?}");
     kill_at_once(others[0]);
-    // More than there were workers, so that one at least is forked from a new zygote.
+    // More requests than workers: at least one worker is forked by a new zygote.
     let more: Vec<_> = workers.iter().map(|_| hold(&site, &mut gate)).collect();
     assert!(
         more.iter().any(|(_, worker)| !workers.contains(worker)),
-        "nobody new: {more:?}",
+        "no new worker: {more:?}",
         more = more.iter().map(|(_, worker)| worker).collect::<Vec<_>>()
     );
     assert!(is_alive(one), "workers go on");
@@ -103,7 +103,7 @@ fn a_killed_zygote_is_replaced(mpm: Mpm) {
     hello(&site);
 }
 
-/// It has not died, and it will never do what it is asked to.
+/// A zygote that lives and does not react.
 #[test]
 fn a_zygote_that_hangs_is_replaced() {
     let dir = Dir::new();
@@ -169,7 +169,7 @@ fn a_killed_worker_cuts_what_it_began(mpm: Mpm) {
     assert_eq!(held.piece(), None, "nothing is added");
     assert_ne!(hello(&site), worker);
     assert_eq!(site.dir.daemon(), serving);
-    // Whether a cut response is worth a line there is not said.
+    // The web server may log the cut response, or not.
     let log = site.log();
     assert!(!log.contains("Traceback"), "{log}");
 }

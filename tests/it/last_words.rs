@@ -3,7 +3,7 @@
 
 use super::util::{Deadline, Hosted, Mode, Mpm, Site, Watch, Way, WebServer};
 
-/// Long after Apache has looked for its child (10 ms, or 48), well before it kills it (3 s).
+/// Long after Apache has looked for its child (10 or 48 ms), and well before it kills it (3 s).
 const SECONDS: &str = "0.5";
 
 #[track_caller]

@@ -1,5 +1,5 @@
 //! A daemon that goes away in each of its ways, again and again, while sixteen clients ask: every request is answered,
-//! and run once. It knows fronts and plain SCGI clients; who goes on to whom is not its affair.
+//! and run once. It knows fronts and plain SCGI clients, and not which daemon serves them.
 //!
 //! The timers are turned down so that requests come in the very moment of leaving. What the application notes of the
 //! requests that it has run is held against what the clients were answered.
@@ -85,7 +85,7 @@ impl Crowd {
     /// A first request, so that there is a place and a log.
     #[track_caller]
     fn begin(&self) -> String {
-        // Not one of those that need a daemon.
+        // The number of a client that asks by a front.
         self.ask(CLIENTS + 7, 0)
     }
 
@@ -186,8 +186,8 @@ fn idle() {
     crowd.end(&answers);
 }
 
-/// With such a rate no moment is lively: the daemon goes as soon as nobody is there for the blink of an eye, and the
-/// clients, who go on, run as CGIs or start another.
+/// With this rate no app is ever busy: the daemon leaves as soon as no request runs for a moment, and the next ones
+/// run as CGIs or start another daemon.
 #[test]
 fn quiet() {
     const TIMER: Duration = Duration::from_millis(200);
@@ -195,7 +195,7 @@ fn quiet() {
         "mode = auto\ndaemon-when-rate = 1000/s\ndaemon-when-busy = 1\n\
          quiet-timeout = 200ms\nmin-lifetime = 1ms\n",
     );
-    // Two requests at the same moment are a busy app.
+    // Two requests at the same time make the app busy.
     let answers = crowd.under_load(2 * TIMER, |load| {
         for times in 1..=EXITS {
             crowd.until_said(load, "leave: quiet", times);
@@ -212,7 +212,7 @@ fn stop() {
     let answers = crowd.under_load(Duration::from_millis(200), |load| {
         for times in 1..=EXITS {
             crowd.until_said(load, "info: start: ", times);
-            // A request is forwarded at most twice: whoever was sent away once must find somebody who stays.
+            // A request is forwarded at most twice: the second daemon must stay.
             crowd.dir.until_status_has("state = \"up\"");
             crowd.dir.until_status_has("queue = 0");
             crowd.dir.polycgi(&["stop"]).success();
@@ -244,7 +244,7 @@ fn upgradable(config: &str) -> (Dir, PathBuf) {
     ))
 }
 
-/// An app of a polycgi of its own, which can be replaced.
+/// An app with a copy of polycgi of its own, which can be replaced.
 pub(crate) fn with_own_polycgi(config: &str) -> (Dir, PathBuf) {
     let dir = Dir::new();
     dir.folder("bin", 0o755);
@@ -257,10 +257,10 @@ pub(crate) fn with_own_polycgi(config: &str) -> (Dir, PathBuf) {
     (dir, app)
 }
 
-/// Written beside and renamed, as `make install` does it.
+/// Writes a new file and renames it, as `make install` does.
 pub(crate) fn install(dir: &Dir, program: &Path) {
     let new = dir.join("bin/polycgi.new");
-    // By a process of its own: nobody whom another test forks has it open for writing.
+    // By a process of its own: no child of another test has it open for writing (ETXTBSY).
     run(Command::new("cp").arg(program).arg(&new), b"").success();
     fs::set_permissions(&new, PermissionsExt::from_mode(0o755)).expect("a mode can be set");
     fs::rename(&new, dir.join("bin/polycgi")).expect("a file can be renamed");
@@ -291,7 +291,7 @@ fn upgrade() {
     crowd.end(&answers);
 }
 
-/// Of a CGI program nothing is imported: what serves is what lies there.
+/// Nothing of a CGI program is in memory: an upgrade has no import to wait for.
 #[test]
 fn an_upgrade_below_a_cgi_program() {
     let (dir, app) = with_own_polycgi("cgi = /usr/bin/python3 -S cgiapp.py\nmode = daemon\n");
@@ -309,7 +309,7 @@ fn an_upgrade_below_a_cgi_program() {
     assert_eq!(dir.daemon_log().matches("info: upgrade: ").count(), 1);
 }
 
-/// Neither the old program nor the new one is there to hear of it.
+/// The signal comes between the exec and the new program's handlers.
 #[test]
 fn a_signal_while_a_daemon_is_upgraded_is_not_lost() {
     let (dir, app) = upgradable("");
@@ -322,7 +322,7 @@ fn a_signal_while_a_daemon_is_upgraded_is_not_lost() {
         next = installed("scgi-daemon").display()
     );
     dir.file("bin/polycgi", &next, 0o755);
-    // It looks at its program then.
+    // A reload makes the daemon look at its program.
     dir.polycgi(&["reload"]).success();
     assert_eq!(gate.entered(), serving);
     let deadline = Deadline::soon();
@@ -340,7 +340,7 @@ fn an_upgrade_that_cannot_be() {
     let (dir, app) = upgradable("");
     cgi::start_front(&app, "/hello").end().response().ok();
     let serving = dir.daemon();
-    // The fronts are this program as well; plain SCGI clients are not.
+    // A front would be the broken program; a plain SCGI client is not.
     let hello = || {
         let mut client = ScgiClient::connect(&dir.socket());
         client.send(&header("GET", "/hello", &[], 0)).reply().ok()
@@ -351,7 +351,7 @@ fn an_upgrade_that_cannot_be() {
         assert!(hello().starts_with("hello from "));
         assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
     }
-    // For as long as several looks take.
+    // Long enough for several looks at the program.
     let deadline = Deadline::after(Duration::from_secs(2));
     while !deadline.left().is_zero() {
         assert!(hello().starts_with("hello from "));
@@ -370,10 +370,10 @@ fn an_upgrade_that_cannot_be() {
     });
 }
 
-/// What was edited since the last look, and is broken, a new daemon could not import: the old one stays.
+/// The code was edited, and is broken: a new daemon could not import it, so the old one stays.
 #[test]
 fn an_upgrade_over_a_broken_edit_waits() {
-    // The program is looked at every second.
+    // The daemon looks at its program every second.
     let (dir, app) = upgradable("idle-timeout = 10s\n");
     let get = || cgi::start_front(&app, "/hello").end().response();
     get().ok();

@@ -14,7 +14,7 @@ use super::util::{Deadline, Dir, Mpm, Piped, Served, Site, as_user, cgi, daemon,
 
 under_both!(request_timeout);
 
-/// By Apache, as an operator meets it: the page, and where it was stuck.
+/// Behind Apache: the client's page, and the stack in the error log.
 fn request_timeout(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     app_file(&site.dir, "max-procs = 2\nrequest-timeout = SECOND\n");
@@ -47,7 +47,7 @@ fn request_timeout(mpm: Mpm) {
     site.dir.until_logged("request-timeout");
 }
 
-/// Told to end, it does not: 5 s later it is killed. Meanwhile the place is taken, and the others are served.
+/// A worker that does not end when it is told to is killed after 5 s. Until then its place is taken; the others serve.
 #[test]
 fn a_worker_that_cannot_be_told_is_killed() {
     let ways = ["masked", "deaf", "finally", "c", "late"];
@@ -77,7 +77,7 @@ fn a_worker_that_cannot_be_told_is_killed() {
             assert!(response.starts_with("Status: 504 "), "{how}: {response}");
             assert!(began.elapsed() >= Duration::from_secs(5), "no time: {how}");
         }
-        // Who lets no signal in can't be asked either.
+        // A process that blocks signals can't be asked for its stack.
         let is_shown = words.contains("faultapp.py");
         assert_eq!(is_shown, how != "deaf", "the stack of {how}: {words}");
         assert!(Deadline::soon().ended(worker), "{how}");
@@ -86,21 +86,21 @@ fn a_worker_that_cannot_be_told_is_killed() {
     served.is_well();
 }
 
-/// What moves is not stuck, however long it takes: 1.6 s each, with a second at most without a block.
+/// A request that moves is not stuck: each takes 1.6 s, with a limit of 1 s between two blocks.
 #[test]
 fn progress_keeps_a_request_alive() {
     let served = Served::start("max-procs = 3\nrequest-timeout = SECOND\n");
     let began = Instant::now();
     let dripping = served.front("/drip?count=9&ms=200");
-    // In the pipe at once, and read by the application little by little.
+    // All of the body is in the pipe, and the application reads it slowly.
     let body = noise(7 * 65536);
     let mut sipping = served.posting("/sip?ms=200", body.len());
     sipping.stdin().give(&body);
-    // Read by the loop, as slowly.
+    // The client sends the body slowly, to the daemon's loop.
     let mut plain = served.plain_posting("/digest", 9);
     for byte in 0..9 {
         plain.send(&[byte]);
-        // The client's pace, and not a wait: nothing comes meanwhile.
+        // No wait, but the client's pace: no response comes meanwhile.
         let is_answered = Deadline::after(Duration::from_millis(200)).readable(plain.stream());
         assert_eq!(is_answered, byte == 8, "{byte}");
         if is_answered {
@@ -125,7 +125,7 @@ fn progress_keeps_a_request_alive() {
     served.is_well();
 }
 
-/// By the clock on the wall, whatever moves: a page where nothing was said yet, else a cut.
+/// By wall-clock time, whether the request moves or not: a page, or a cut if the response has begun.
 #[test]
 fn request_limit() {
     let served = Served::start("max-procs = 3\nrequest-limit = SECOND\n");
@@ -166,7 +166,7 @@ fn a_header_that_does_not_come() {
     served.is_well();
 }
 
-/// Whoever waits behind a worker that is stuck has an answer in time.
+/// A request that waits behind a stuck worker gets an answer in time.
 #[test]
 fn queue_timeout_behind_a_stuck_worker() {
     let served =
@@ -185,7 +185,7 @@ fn queue_timeout_behind_a_stuck_worker() {
     served.is_well();
 }
 
-/// The app is never ready: the page, and the daemon does not stay.
+/// The app never becomes ready: clients get the page, and the daemon leaves.
 #[test]
 fn start_timeout() {
     let dir = Dir::new();
@@ -227,7 +227,7 @@ fn graceful_timeout() {
     }
 }
 
-/// A body that is still to come when the daemon has to go: its client is told to come again, and is not left alone.
+/// A body that is still to come when the daemon has to leave: its client gets a 503.
 #[test]
 fn a_body_beyond_the_graceful_timeout() {
     const SIZE: usize = 400_000;
@@ -237,12 +237,12 @@ fn a_body_beyond_the_graceful_timeout() {
     let half = [b'x'; SIZE / 2];
     front.stdin().give(&half);
     plain.send(&half);
-    // What was read here nobody else can serve.
+    // The daemon has read a part of each body, so no other process can serve them.
     served.until_spooled("two of them", |files| files.len() == 2);
     daemon::with_its_children(served.daemon, || {
         send(served.daemon, Signal::SIGTERM);
         assert_eq!(plain.reply().status(), 503);
-        // Each may still send what it has, and ends that here.
+        // Each client ends its body here; it could still have sent the rest.
         drop(plain);
         front.stdin = None;
         let (response, _) = front.answer();
@@ -250,7 +250,7 @@ fn a_body_beyond_the_graceful_timeout() {
     });
 }
 
-/// Nobody is left to interrupt it or to kill it: it has seen to that itself.
+/// Without the daemon no process would end a stuck worker: it ends by its own alarm.
 #[test]
 fn dead_man_s_switch() {
     let served = Served::start("max-procs = 2\nrequest-timeout = SECOND\n");
@@ -270,7 +270,7 @@ fn dead_man_s_switch() {
             String::from_utf8_lossy(&response)
         );
     }
-    // And the next request finds somebody.
+    // The next request is served.
     served.hello();
 }
 
@@ -299,7 +299,7 @@ fn min_procs() {
             let workers = daemon::workers(status);
             three(status) && workers.iter().all(|(pid, _)| *pid != before[0].0)
         });
-    // One more than that is one too many after a second.
+    // A fourth worker is one too many, and leaves after a second.
     let mut gate = served.dir.gate("gate");
     let held = [(); 4].map(|()| served.front("/hold?gate=gate"));
     let workers = [(); 4].map(|()| gate.entered());
@@ -310,7 +310,7 @@ fn min_procs() {
     served.dir.until_status("three of four", |status| {
         three(status) && !workers.iter().all(|pid| is_alive(*pid))
     });
-    // And these three stay: nobody goes only to be replaced.
+    // The three that are kept stay: none leaves only to be replaced.
     let stay = daemon::workers(&served.dir.status());
     let while_they_would_go = Deadline::after(Duration::from_millis(2500));
     while !while_they_would_go.left().is_zero() {
@@ -332,7 +332,7 @@ fn min_idle() {
         gate.entered();
         front
     });
-    // No more than max-procs.
+    // `max-procs` limits the spare ones.
     served
         .dir
         .until_status("the last one is spare", |status| idle(status) == 1);
@@ -367,14 +367,14 @@ fn worker_idle_timeout() {
 fn max_requests_with_many_workers() {
     let served = Served::start("max-requests = 5\nmin-idle = 0\nmax-procs = 2\n");
     let first = served.hello();
-    // Jittered by a tenth: never more than six.
+    // `max-requests` is jittered by a tenth: at most six.
     let last = (0..6).map(|_| served.hello()).find(|pid| *pid != first);
-    assert!(last.is_some(), "nobody was replaced");
+    assert!(last.is_some(), "no worker was replaced");
     assert!(Deadline::soon().ended(first));
     served.is_well();
 }
 
-/// An app in a daemon whose processes have a second of processor time each, as under Apache's RLimitCPU.
+/// An app in a daemon each of whose processes may use a second of processor time, as under Apache's RLimitCPU.
 #[track_caller]
 fn with_a_second(config: &str) -> (Dir, std::path::PathBuf) {
     let dir = Dir::new();
@@ -397,7 +397,7 @@ fn with_a_second(config: &str) -> (Dir, std::path::PathBuf) {
 #[test]
 fn a_cpu_limit_makes_workers_retire() {
     let (dir, app) = with_a_second("max-procs = 1\nmin-idle = 0\n");
-    // So little at once that one request more is no matter, nor that the kernel counts by ticks.
+    // So little for each request that neither one more nor the kernel's counting by ticks matters.
     let (mut workers, deadline) = (Vec::new(), Deadline::soon());
     while workers.len() < 4 {
         assert!(!deadline.left().is_zero(), "who served: {workers:?}");
@@ -410,7 +410,8 @@ fn a_cpu_limit_makes_workers_retire() {
     assert!(!log.contains("worker died"), "{log}");
 }
 
-/// A flood of small pieces is work for the loop: it hands over before it is killed for it, and nobody notices.
+/// Many small writes to stderr are work for the loop: before the limit it hands over to a new daemon, and no request
+/// fails.
 #[test]
 fn a_cpu_limit_makes_the_daemon_hand_over() {
     let (dir, app) = with_a_second("max-procs = 2\n");
@@ -426,7 +427,7 @@ fn a_cpu_limit_makes_the_daemon_hand_over() {
     }
     assert!(Deadline::soon().ended(first));
     let log = dir.daemon_log();
-    // Whoever is killed does not say that it leaves.
+    // A daemon that is killed would not log that it leaves.
     let left = log
         .lines()
         .filter(|line| line.contains("processor time"))
@@ -434,7 +435,7 @@ fn a_cpu_limit_makes_the_daemon_hand_over() {
     assert_eq!(left, 1, "{log}");
 }
 
-/// An upload that goes straight to the worker and then stalls is the application's to wait for, and ends the same way.
+/// An upload that goes straight to the worker, and then stalls: the application waits for it, until `request-timeout`.
 #[test]
 fn a_straight_body_that_stalls_is_a_504() {
     const SIZE: usize = 64 << 20;
@@ -444,7 +445,7 @@ fn a_straight_body_that_stalls_is_a_504() {
     do_not_block(plain.stream());
     plain.stream().give(&body);
     let head = plain.stream().response_head();
-    // 408 where this machine was too slow for it to go straight.
+    // 408 if this machine was too slow for the upload to go straight.
     assert!(
         head.starts_with("Status: 504 ") || head.starts_with("Status: 408 "),
         "{head}"

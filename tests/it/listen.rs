@@ -50,7 +50,7 @@ fn hello(mut client: ScgiClient) -> String {
     hello
 }
 
-/// Nobody answers.
+/// The connection is closed without an answer.
 #[track_caller]
 fn assert_closed(mut client: ScgiClient) {
     client.send(&header("GET", "/hello", &[], 0));
@@ -74,7 +74,7 @@ fn until_served(path: &Path) {
     while UnixStream::connect(path).is_err() {
         assert!(
             !deadline.left().is_zero(),
-            "nobody serves {}",
+            "no daemon serves {}",
             path.display()
         );
     }
@@ -86,14 +86,14 @@ fn a_path_is_served_with_the_owners_mode() {
     let path = dir.join("sock");
     assert_eq!(mode(&path), 0o600);
     hello(ScgiClient::connect(&path));
-    // A web server is no person: what it sends as one of our own uid is believed, as at our own socket.
+    // A web server of our own uid is believed, as at the daemon's own socket.
     let own = dump(&mut ScgiClient::connect(&path));
     assert!(own.contains(r#"["REMOTE_USER", "somebody"]"#), "{own}");
     let serving = dir.daemon();
     daemon::with_its_children(serving, || {
         dir.polycgi(&["stop"]).success();
     });
-    assert!(!path.exists(), "what is nobody's is taken away");
+    assert!(!path.exists(), "the daemon has removed its socket");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn mode_and_group_are_for_others() {
         return;
     }
     let dir = Dir::new();
-    // Debian's base-passwd has them both, with these numbers.
+    // Debian's base-passwd has these numbers.
     let (www_data, users, nobody) = (33, 100, 65534);
     configure(
         &dir,
@@ -141,7 +141,7 @@ fn mode_and_group_are_for_others() {
     assert_eq!(mode(&path), 0o660);
     let found = fs::metadata(&path).expect("a socket is there");
     assert_eq!((found.uid(), found.gid()), (www_data, users));
-    // In whose name is the kernel's affair; what is served is ours.
+    // The kernel decides who connects; the test looks at that only.
     let mut connect = as_other("/usr/bin/python3", Uid::from_raw(nobody), nobody.into());
     connect.args([
         "-c",
@@ -173,7 +173,7 @@ fn a_group_that_nobody_has_is_said_and_the_rest_is_served() {
         last.is_some_and(|line| line.contains(sentence))
     });
     assert_eq!(dir.daemon_log().matches(sentence).count(), 1);
-    // The daemon serves; whoever started it wants to know what is missing.
+    // The daemon serves; `start` says what is missing.
     let start = dir.polycgi(&["start"]);
     assert_eq!(start.status.code(), Some(0));
     assert_eq!(
@@ -188,7 +188,7 @@ fn a_group_that_nobody_has_is_said_and_the_rest_is_served() {
     assert_eq!(said.matches(sentence).count(), 1, "{said}");
 }
 
-/// Each is in the configuration by another's number or name.
+/// Users are named by number and by name.
 #[test]
 fn only_users_who_are_named_come_in() {
     if !geteuid().is_root() {
@@ -271,7 +271,7 @@ fn only_networks_that_are_named_come_in() {
     assert_eq!(log.matches(line).count(), 1, "{log}");
 }
 
-/// More than any buffer between holds, each way, and a body that comes late.
+/// Bodies larger than every buffer on the way, in both directions, and one that comes late.
 #[test]
 fn large_bodies_by_tcp() {
     let address = free_address();
@@ -280,14 +280,14 @@ fn large_bodies_by_tcp() {
     let here: IpAddr = [127, 0, 0, 1].into();
     let mut client = ScgiClient::connect_tcp(here, address);
     client.send(&header("POST", "/digest", &[], body.len()));
-    // Its answer is there while the other's body is still to come.
+    // Another client is answered while the first one's body is still to come.
     hello(ScgiClient::connect_tcp(here, address));
     let expected = format!("{} {}\n", digest(&body), body.len());
     assert_eq!(client.send(&body).reply().ok(), expected);
     let mut client = ScgiClient::connect_tcp(here, address);
     client.send(&header("GET", "/big?size=3000001", &[], 0));
     assert_same(&client.reply().body, &blocks(3_000_001));
-    // What is not read of the body does not cost the answer.
+    // A body that is not read does not reset the connection before the answer.
     let mut client = ScgiClient::connect_tcp(here, address);
     client.send(&header("POST", "/unread", &[], body.len()));
     client.send(&body);
@@ -295,7 +295,7 @@ fn large_bodies_by_tcp() {
     assert_eq!(dir.starts(), 1);
 }
 
-/// A person's command from somebody who may give none, by the new ways in.
+/// Commands are refused at the addresses of `listen`, by path and by TCP.
 #[test]
 fn nobody_commands_by_tcp() {
     let address = free_address();
@@ -325,7 +325,8 @@ fn what_a_killed_daemon_left_is_taken_over() {
     assert_ne!(dir.daemon(), first);
 }
 
-/// Neither a server that lives is robbed of its name, nor a file that is no socket. What is free later is taken then.
+/// Neither the socket of a server that runs nor a file that is no socket is replaced. An address that becomes free is
+/// taken then.
 #[test]
 fn what_is_somebody_elses_is_not_stolen() {
     let dir = Dir::new();
@@ -370,7 +371,7 @@ fn what_is_somebody_elses_is_not_stolen() {
 
 #[test]
 fn a_path_that_was_lost_is_bound_again() {
-    // It is looked at every second.
+    // The daemon looks at the path every second.
     let dir = started("listen = AT/sock\nidle-timeout = 10s\n");
     let path = dir.join("sock");
     fs::remove_file(&path).expect("the socket can be removed");
@@ -384,7 +385,7 @@ fn a_reload_takes_other_addresses_and_guests() {
     let (kept, added) = (free_address(), free_address());
     let dir = started(&format!("listen = AT/old AT/kept {kept}\n"));
     let serving = dir.daemon();
-    // It has connected, and is served by whoever is there.
+    // This client has connected before the change, and is served.
     let mut early = ScgiClient::connect(&dir.join("old"));
     configure(
         &dir,
@@ -407,7 +408,7 @@ fn a_reload_takes_other_addresses_and_guests() {
     assert_eq!(dir.starts(), 1);
 }
 
-/// What it has given up may be another daemon's by then.
+/// By then another daemon may have the path that the leaving one gave up.
 #[test]
 fn a_reload_while_it_leaves_takes_nothing_back() {
     let dir = started("listen = AT/sock\n");
@@ -425,7 +426,7 @@ fn a_reload_while_it_leaves_takes_nothing_back() {
     gate.open(1);
     held.reply().ok();
     assert!(Deadline::soon().ended(leaving));
-    hello(second().expect("and nobody has taken it away"));
+    hello(second().expect("and the leaving one has not removed it"));
     assert!(
         !dir.daemon_log().contains("cannot listen"),
         "{}",
@@ -450,11 +451,11 @@ fn check_names_what_is_wrong_and_leaves_nothing() {
     assert!(!dir.join("sock").exists());
     configure(&dir, &format!("listen = AT/sock {address}\n"));
     dir.polycgi(&["check"]).success();
-    // Nor is it troubled by a daemon of this app that has them.
+    // That the app's own daemon has the addresses is right too.
     dir.polycgi(&["start"]).success();
     dir.polycgi(&["check"]).success();
     hello(ScgiClient::connect(&dir.join("sock")));
-    // A host's name could be anybody's.
+    // A host's name is refused: it could lead to another host.
     configure(&dir, "listen = example.org:4000\n");
     let check = dir.polycgi(&["check"]);
     let said = String::from_utf8_lossy(&check.stdout).into_owned();

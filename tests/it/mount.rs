@@ -1,11 +1,11 @@
-//! `mount`: where the app lies when the web server gets it wrong, the same in every way that a request can take.
+//! `mount`: where the app lies in the site if the web server gets it wrong, the same in every way to the app.
 
 use super::util::scgi::{ScgiClient, header};
 use super::util::{Dir, Mpm, Reply, Site, cgi, installed, under_both};
 
 const WSGI: &str = "wsgi = testapp:application\n";
 
-/// Every way under a web server that starts a program, and what the app file says for it.
+/// Every way of a request by a front, and the lines of the app file for it.
 const WAYS: [(&str, &str); 5] = [
     ("plain CGI", "mode = cgi\n"),
     ("handoff, leaving", "mode = daemon\nhandoff = exit\n"),
@@ -20,7 +20,7 @@ under_both!(
     an_app_that_is_a_cgi
 );
 
-/// The URL that the client sees is not the script's: pretty URLs by mod_rewrite, which hides the one from the other.
+/// Pretty URLs by mod_rewrite: the script's own path is not the one that the client sees.
 fn a_rewritten_path(mpm: Mpm) {
     for (way, mode) in WAYS {
         let site = rewriting(mpm);
@@ -30,7 +30,7 @@ fn a_rewritten_path(mpm: Mpm) {
         divides(&get("/wiki/dump?x=%2F"), "/wiki", "/dump", way);
         divides(&get("/wiki//./x/../dump"), "/wiki", "/dump", way);
         divides(&get("/%77iki/d%75mp"), "/wiki", "/dump", way);
-        // Nothing else of the request is another's.
+        // All else of the request is unchanged.
         let dump = get("/wiki/dump?x=%2F").ok();
         assert!(
             dump.contains(r#"["QUERY_STRING", "x=%2F"]"#),
@@ -45,7 +45,7 @@ fn a_rewritten_path(mpm: Mpm) {
     }
 }
 
-/// No rewriting: the app lies deeper than its script. Outside, nobody is asked but us.
+/// No rewriting: the app lies deeper than its script. A path outside is answered by polycgi, and no app runs.
 fn below_the_script(mpm: Mpm) {
     for (way, mode) in WAYS {
         let mut site = Site::configured(
@@ -85,12 +85,12 @@ fn below_the_script(mpm: Mpm) {
             let head = site.send("HEAD", "/x", &[("Accept", accept)], None);
             assert_eq!((head.status(), head.body.len()), (404, 0), "{way}");
         }
-        // A body is read, so that the answer is seen.
+        // The body is read, so that the client sees the answer.
         let posted = site.send("POST", "/x", &[], Some(&[b'x'; 300_000]));
         assert_eq!(posted.status(), 404, "{way}");
         let outside = "is not below 'mount', /cgi-bin/app/a b";
         if way == "relay" {
-            // The daemon has no way to the web server's log then, and says it once in its own.
+            // Without the web server's stderr the daemon logs it, once.
             site.dir.until_logged(outside);
             assert_eq!(site.dir.daemon_log().matches(outside).count(), 1);
         } else {
@@ -99,7 +99,7 @@ fn below_the_script(mpm: Mpm) {
     }
 }
 
-/// It is told by its environment, as a web server would.
+/// The CGI program gets the corrected variables in its environment.
 fn an_app_that_is_a_cgi(mpm: Mpm) {
     let site = rewriting(mpm);
     let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n\
@@ -112,7 +112,7 @@ fn an_app_that_is_a_cgi(mpm: Mpm) {
     let root = root
         .strip_prefix("/wiki|/|")
         .expect("it is below the mount");
-    // What the web server has made of the same PATH_INFO stays, what it has made of another goes.
+    // PATH_TRANSLATED stays if it belongs to the corrected PATH_INFO; otherwise it is removed.
     let translated = format!(
         "/wiki|/a b/c|{}/a b/c\n",
         root.trim_end_matches(['/', '\n'])
@@ -124,7 +124,7 @@ fn an_app_that_is_a_cgi(mpm: Mpm) {
     assert_eq!(get("/wiki/a"), "|/wiki/a|none\n");
 }
 
-/// `app-cgi`, and by hand: a request is one below the mount.
+/// `app-cgi`, and `polycgi request`, whose path is below the mount.
 #[test]
 fn without_a_daemon_at_all() {
     let dir = Dir::new();
@@ -173,7 +173,7 @@ fn without_a_daemon_at_all() {
     );
 }
 
-/// A web server's own SCGI module, which may not know where the app lies at all.
+/// A web server's own SCGI module, which may not know where the app begins.
 #[test]
 fn at_the_socket() {
     let dir = Dir::new();
@@ -184,7 +184,7 @@ fn at_the_socket() {
     };
     divides(&front("/wiki/dump").response(), "/wiki", "/dump", "front");
     let ask = |method: &str, uri: &str| {
-        // nginx sends no names beside these.
+        // nginx sends these variables only.
         let meta = [
             ("REQUEST_METHOD", method),
             ("REQUEST_URI", uri),
@@ -205,7 +205,7 @@ fn at_the_socket() {
     assert_eq!(ask("GET", "/wiki/../dump").status(), 404);
     assert_eq!(ask("GET", "/wiki/%00").status(), 400);
     assert_eq!(ask("HEAD", "/").body.len(), 0);
-    // A client that has not sent its body yet has its answer all the same.
+    // A client that has not sent its body yet gets its answer.
     let message = header("POST", "/x", &[], 1_000_000);
     assert_eq!(
         ScgiClient::connect(&dir.socket())
@@ -217,7 +217,7 @@ fn at_the_socket() {
     );
 }
 
-/// Whoever is refused asks nobody whether the configuration has changed; so the refusal does.
+/// A refused request reaches no zygote, which would find the edit: the refusal itself looks at the app file.
 #[test]
 fn a_mount_that_was_wrong_is_corrected() {
     let dir = Dir::new();

@@ -61,7 +61,7 @@ fn no_slot_is_a_503(mpm: Mpm) {
     assert_overload(&head);
     assert!(head.body.is_empty());
 
-    // A body is taken in before the page: a client that still sends would see no answer.
+    // The body is read before the page is sent: a client that still sends would see no answer.
     let body = vec![b'x'; 1_000_000];
     assert_overload(&site.send("POST", "/digest", &[], Some(&body)));
 
@@ -74,7 +74,7 @@ fn no_slot_is_a_503(mpm: Mpm) {
     );
 }
 
-/// A slot that is taken anew is a later lock on an earlier byte.
+/// Slots are byte locks: one that is taken again is a later lock on an earlier byte.
 fn slots_are_counted(mpm: Mpm) {
     let config = "wsgi = testapp:application\nmode = cgi\ncgi-max = 3\n";
     let site = Site::configured(mpm, 16, config);

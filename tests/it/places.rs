@@ -97,8 +97,8 @@ fn the_binary_itself(mpm: Mpm) {
     assert!(log.contains(&copy.display().to_string()), "{log}");
 }
 
-/// The name tells the web server that the script sends the whole HTTP response (RFC 3875 5), and so the page must be
-/// one.
+/// A name with `nph-` tells the web server that the script sends the whole HTTP response (RFC 3875 5); so
+/// the page is such a response.
 fn no_nph(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     let path = site.dir.app_file("nph-app", CONFIG);
@@ -169,14 +169,14 @@ fn a_runtime_dir_of_somebody_else(mpm: Mpm) {
     runs_as_a_cgi(site);
 }
 
-/// A user who is nobody else's, so that the default places are this test's alone.
+/// A uid of this test alone, and so default places of its own.
 struct Stranger {
     uid: Uid,
     home: PathBuf,
 }
 
 impl Stranger {
-    /// None unless root runs the tests: nobody else can be somebody else.
+    /// None unless root runs the tests: only root can become another user.
     fn new() -> Option<Self> {
         let uid = Uid::from_raw(1_000_000_000 + std::process::id());
         Uid::effective().is_root().then(|| Self {
@@ -252,7 +252,7 @@ fn a_squatted_default_place() {
         );
         stranger.clear();
     }
-    // The place was all that was wrong.
+    // Without the squats all is right.
     let dump = stranger.get(&app, "/dump").response().ok();
     assert!(dump.contains(r#"["wsgi.run_once", false]"#), "{dump}");
     let serving = dir.daemon();

@@ -1,5 +1,5 @@
-//! Moments at which a request, a process or the whole loop could get lost. It knows no web server: whoever asks here
-//! is a front or a plain SCGI client.
+//! Moments at which a request, a process or the whole loop could get lost. It knows no web server: its clients are
+//! fronts and plain SCGI clients.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn hello(app: &Path) {
     cgi::start_front(app, "/hello").end().response().ok();
 }
 
-/// An app of these lines, and the status of its first answer. What is said on standard error is another test's.
+/// An app of these lines, and the status of its first answer. Standard error is not looked at.
 #[track_caller]
 fn status_of(dir: &Dir, lines: &str, config: &str) -> u16 {
     dir.file("apps/own.py", lines, 0o644);
@@ -42,7 +42,7 @@ fn status_of(dir: &Dir, lines: &str, config: &str) -> u16 {
 #[test]
 fn a_request_for_workers_that_have_just_died_is_served_by_another() {
     let (dir, daemon) = served("");
-    // All of it is news to the daemon at once: the request, and that nobody it knows can serve it.
+    // The daemon learns at once of the request and of the death of all its workers.
     stop(daemon);
     let mut client = ScgiClient::connect(&dir.socket());
     client.send(&header("GET", "/hello", &[], 0));
@@ -67,7 +67,7 @@ def application(environ, start_response):
     let dir = Dir::new();
     dir.file("apps/flood.py", FLOOD, 0o644);
     let app = dir.app_file("app", "wsgi = flood:application\nmode = daemon\n");
-    // What is written while a request runs is that request's.
+    // What is written while a request runs goes to that request's log.
     let output = cgi::start_front(&app, "/flood").end();
     assert_eq!(cgi::reply(&output.stdout).ok(), "daemon");
     let deadline = Deadline::soon();
@@ -92,7 +92,7 @@ fn an_import_that_never_ends_ends_with_its_daemon() {
         );
         let mut front = cgi::front(&app, "GET", "/", &[]);
         let front = Running::start(&mut front, b"");
-        // Its zygote ends after start-timeout: what is there at one moment is kept.
+        // The zygote ends after `start-timeout`: its pid is noted while it is there.
         let deadline = Deadline::soon();
         let began = loop {
             if let [serving] = dir.all_daemons()[..] {
@@ -169,7 +169,7 @@ signal.pause()
     daemon::with_its_children(daemon, || send(daemon, Signal::SIGTERM));
     kill_at_once(pid);
     holder.end();
-    // The name that it could not remove stands in nobody's way.
+    // The socket's name, which it could not remove, does not keep the next daemon from starting.
     hello(&dir.join("cgi-bin/app"));
     assert_ne!(dir.daemon(), daemon);
 }
@@ -187,7 +187,7 @@ fn a_front_that_inherits_an_ignored_sigchld_starts_the_daemon() {
     dir.daemon();
 }
 
-/// It was there before the daemon left, so it is served, however late it says what it wants.
+/// The client has connected before the daemon leaves, so it is served, however late it sends its request.
 #[test]
 fn a_plain_client_that_has_connected_is_served_by_a_daemon_that_leaves() {
     let (dir, daemon) = served("");

@@ -48,7 +48,7 @@ impl Server {
     }
 }
 
-/// In one piece with the header: nothing, a part or all of what is read with it.
+/// The body comes with the header: all or a part of it is read with the same system call.
 #[test]
 fn a_message_body_that_comes_with_its_header() {
     let server = Server::start();
@@ -58,7 +58,7 @@ fn a_message_body_that_comes_with_its_header() {
         let expected = format!("{} {size}\n", digest(&body));
         assert_eq!(server.ask(&message).ok(), expected);
     }
-    // What is more than was said is nobody's.
+    // Bytes beyond CONTENT_LENGTH are ignored.
     let message = [&header("POST", "/digest", &[], 5)[..], b"12345 and more"].concat();
     let expected = format!("{} 5\n", digest(b"12345"));
     assert_eq!(server.ask(&message).ok(), expected);
@@ -86,7 +86,7 @@ fn get_head_and_post() {
     server.is_well();
 }
 
-/// Each byte of the header by itself, and the body in pieces that are no block of anybody's.
+/// Each byte of the header by itself, and the body in pieces of an odd size.
 #[test]
 fn small_pieces() {
     let server = Server::start();
@@ -104,7 +104,7 @@ fn small_pieces() {
     server.is_well();
 }
 
-/// The body comes when the application has been waiting for it: half of it is with the worker already.
+/// The second half of the body comes late, while other requests are served.
 #[test]
 fn a_body_that_comes_late() {
     let server = Server::start();
@@ -182,7 +182,7 @@ fn a_header_over_the_limit_is_a_431() {
     let cookie = "c".repeat(70_000);
     let message = header("GET", "/hello", &[("Cookie", &cookie)], 0);
     assert_eq!(server.ask(&message).status(), 431);
-    // The length alone is enough: nobody waits for a gigabyte.
+    // The length alone is enough for the answer: the daemon does not wait for a gigabyte.
     assert_eq!(server.ask(b"1000000000:").status(), 431);
     assert_eq!(server.ask(b"99999999999999999999999999:").status(), 431);
     let fits = header("GET", "/status/200", &[("Cookie", &cookie[..60_000])], 0);
@@ -197,7 +197,7 @@ fn who_hangs_up_hurts_nobody() {
     for length in [0, 1, 5, whole.len() / 2, whole.len() - 1] {
         server.connect().send(&whole[..length]);
     }
-    // In the middle of a body, and of a response.
+    // A client that leaves in its body, and one that leaves in its response.
     server
         .connect()
         .send(&header("POST", "/digest", &[], 100))
@@ -215,7 +215,7 @@ fn who_hangs_up_hurts_nobody() {
     );
 }
 
-/// Its own uid may say who the user is, others may not.
+/// REMOTE_USER and unknown names are taken from the daemon's own uid only.
 #[test]
 fn strangers_are_not_believed() {
     let server = Server::start();
@@ -248,8 +248,8 @@ fn strangers_are_not_believed() {
     }
 }
 
-/// The way in for an attacker who reaches the socket: no name of his becomes a variable of anybody's, commands are
-/// not his to give, and no descriptor of his is taken.
+/// What an attacker who reaches the socket might try: none of his names becomes an environment variable, his commands
+/// are refused, and his descriptors are not taken.
 #[test]
 fn strangers_set_nothing_and_command_nothing() {
     if !geteuid().is_root() {
@@ -308,7 +308,7 @@ fn strangers_set_nothing_and_command_nothing() {
     server.is_well();
 }
 
-/// What nginx, Apache and lighttpd leave out or add, at the socket of a daemon that knows no mount.
+/// Variables that nginx, Apache and lighttpd leave out or add, to a daemon without `mount`.
 #[test]
 fn what_web_servers_send_is_put_right() {
     let server = Server::start();

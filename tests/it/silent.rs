@@ -1,5 +1,5 @@
-//! A daemon that does not say a word: one request waits for it, the others are served another way at once; when it is
-//! continued it serves again, or leaves to another that has its place, and nothing has run twice.
+//! A daemon that does not answer (SIGSTOP): one request waits for it, the others are served in another way at once.
+//! When it is continued it serves again, or leaves if another has its place. No request runs twice.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::util::process::{is_alive, kill_at_once, send, stop};
 use super::util::{Deadline, Dir, Piped, cgi, daemon};
 
-/// What a front waits for the daemon's first word.
+/// How long a front waits for the daemon's first message.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Silenced {
@@ -36,7 +36,7 @@ impl Silenced {
         Piped::start(&mut cgi::front(&self.app, "GET", &target, &[]))
     }
 
-    /// Waits until the application has noted these, and nothing else, each once.
+    /// Waits until the application has noted each of these once, and nothing else.
     #[track_caller]
     fn until_run(&self, names: &BTreeSet<String>) {
         let deadline = Deadline::soon();
@@ -55,7 +55,7 @@ impl Silenced {
         }
     }
 
-    /// Continues it and ends all daemons that there are.
+    /// Continues the daemon, and ends all daemons of the test.
     #[track_caller]
     fn end(&self) {
         if is_alive(self.daemon) {
@@ -72,7 +72,7 @@ fn names(prefix: &str, count: usize) -> BTreeSet<String> {
     names.chain(["first".to_owned()]).collect()
 }
 
-/// The answer of one that had its response held open by a daemon that does not run.
+/// The answer of a front whose response a stopped daemon has held open.
 #[track_caller]
 fn body(front: Piped) -> String {
     let (response, words, status) = front.end();
@@ -92,7 +92,7 @@ fn one_request_waits_once() {
     assert!((PATIENCE..2 * PATIENCE).contains(&took), "{took:?}");
     send(silenced.daemon, Signal::SIGCONT);
     assert_eq!(body(front), "x0 cgi\n");
-    // Nor does whoever asks now, and it is served by the one that serves again.
+    // Now no request waits: the daemon serves again.
     assert_eq!(body(silenced.ask("x1")), "x1 daemon\n");
     assert_eq!(silenced.dir.daemon(), silenced.daemon);
     silenced.until_run(&names("x", 2));
@@ -110,7 +110,7 @@ fn those_who_come_later_do_not_wait() {
     let began = Instant::now();
     for number in 1..=LATER {
         let answer = body(silenced.ask(format!("x{number}")));
-        // Once the silence is forgotten there is another daemon.
+        // After a while the silence is forgotten, and another daemon is started.
         assert!(answer.starts_with(&format!("x{number} ")), "{answer}");
     }
     let took = began.elapsed();
@@ -125,7 +125,7 @@ fn those_who_come_later_do_not_wait() {
     silenced.end();
 }
 
-/// More than there are slots: another daemon serves them beside the one that is stopped.
+/// More requests than slots: another daemon serves them beside the stopped one.
 #[track_caller]
 fn a_crowd_is_served(config: &str) {
     const CROWD: usize = 12;
@@ -161,10 +161,10 @@ fn a_crowd_without_slots_finds_another_daemon() {
     a_crowd_is_served(&format!("{WSGI}cgi-max = 0\n"));
 }
 
-/// The time in which it is stopped counts.
+/// Long times, since the time in which the daemon is stopped counts.
 const QUEUE: &str = "max-procs = 1\nqueue-target = 60s\nqueue-timeout = 60s\n";
 
-/// Whoever was told that it waits goes on waiting, and is served once, by whichever daemon it is then.
+/// A request whose front was told that it is queued goes on waiting, and is run once.
 #[test]
 fn the_queue_of_one_that_is_stopped_is_served_once() {
     let dir = Dir::new();
@@ -195,7 +195,7 @@ fn the_queue_of_one_that_is_stopped_is_served_once() {
     silenced.until_run(&names);
 }
 
-/// A person's command reaches one that has lost its name: `stop` does not say that there is none.
+/// Commands find a stopped daemon whose socket was renamed: `stop` does not say that there is none.
 #[test]
 fn one_that_is_stopped_is_found_by_commands() {
     let silenced = Silenced::new(WSGI);
@@ -209,12 +209,12 @@ fn one_that_is_stopped_is_found_by_commands() {
     }
     send(silenced.daemon, Signal::SIGCONT);
     body(front);
-    // It has heard the first `stop`.
+    // The first `stop` has reached it.
     assert!(Deadline::soon().ended(silenced.daemon));
     silenced.end();
 }
 
-/// Once the silence is forgotten there is another daemon, and nothing is left of the one that died without its name.
+/// A stopped daemon that dies is replaced, and the name to which its socket was renamed is removed.
 #[test]
 fn one_that_is_stopped_and_killed_is_replaced() {
     let silenced = Silenced::new(WSGI);

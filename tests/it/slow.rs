@@ -1,5 +1,5 @@
-//! Slow clients cost no worker: what they do not take waits in the spool, what they have not sent is waited for by the
-//! loop, and the workers serve the others.
+//! Slow clients hold no worker: what they do not read is in the spool, the loop waits for what they have not sent, and
+//! the workers serve the others.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::util::served::{assert_same, blocks, noise};
 use super::util::slow::{Crowd, Slow};
 use super::util::{Deadline, Mpm, Served, Site, daemon, digest, served};
 
-/// Of each kind.
+/// Slow clients of each kind.
 const CROWD: usize = 200;
 const PAGE: usize = 1_000_000;
 const BODY: usize = 100_000;
@@ -19,9 +19,9 @@ const ON_THE_WAY: usize = 300_000;
 /// 200 clients that read 1 kB/s of 1 MB, 200 that send 100 kB at 1 kB/s, and the others.
 #[test]
 fn hundreds_of_slow_clients_and_four_workers() {
-    // Small buffers, or the kernel would hold each page whole.
+    // Small buffers: otherwise the kernel would hold each page whole.
     let mut site = Site::with(Mpm::Event, 2 * CROWD as u32 + 16, "SendBufferSize 16384\n");
-    // The readers come all at once, which a queue of one second would call an overload.
+    // All readers come at once, which `queue-target = 1s` would take for overload.
     served::app_file(
         &site.dir,
         "max-procs = 4\nqueue-size = 500\nqueue-timeout = 60s\nqueue-target = 30s\n",
@@ -37,7 +37,7 @@ fn hundreds_of_slow_clients_and_four_workers() {
     let readers = (0..CROWD).map(|_| Slow::reader(address, &page));
     let senders = (0..CROWD).map(|_| Slow::sender(address, "/cgi-bin/app/digest", body.clone()));
     let crowd = Crowd::start(readers.chain(senders).collect());
-    // Each of them has come as far as it can: the responses are made, and held; the bodies are waited for.
+    // Now the responses are made and spooled, and the daemon waits for the bodies.
     dir.until_status("all of them are held", |status| {
         let held = files_of(serving, &spool).into_iter();
         let held = held.filter(|size| *size > (PAGE - 2 * ON_THE_WAY) as u64);
@@ -71,7 +71,7 @@ fn hundreds_of_slow_clients_and_four_workers() {
     let grown = peak_memory(serving) - memory;
     assert!(grown < 24 << 20, "the daemon has grown by {grown} bytes");
 
-    // In a hurry all of a sudden, they have what everybody has.
+    // Some of them read and send at full speed now, and get what other clients get.
     let (whole, expected) = (blocks(PAGE), format!("{} {BODY}\n", digest(&body)));
     for _ in 0..3 {
         let reader = readers.pop().expect("many are left").finish();
@@ -82,7 +82,7 @@ fn hundreds_of_slow_clients_and_four_workers() {
             expected
         );
     }
-    // And who is no longer there leaves nothing behind.
+    // Nothing is left of clients that hang up.
     drop((readers, senders));
     dir.until_status("all is given back", |_| {
         files_of(serving, &spool).is_empty()
@@ -91,11 +91,11 @@ fn hundreds_of_slow_clients_and_four_workers() {
     });
     assert_eq!(dir.daemon(), serving);
     site.get("/hello").ok();
-    // That clients went away may be worth a line there.
+    // Apache may log that clients have gone.
     site.log();
 }
 
-/// The first block is with the client before the second exists, also when it was slow before.
+/// The client has the first block before the second is made, after a slow phase too.
 #[test]
 fn streaming_still_streams() {
     const SIZE: usize = 2_000_000;
@@ -107,7 +107,7 @@ fn streaming_still_streams() {
         let target = format!("/burst?size={SIZE}&gate={name}");
         let mut front = served.front(&target);
         if is_slow {
-            // Not a byte is taken before all of it waits.
+            // The client reads nothing before all of the response waits.
             gate.entered();
             served.until_spooled("a spool", |files| {
                 files.iter().sum::<u64>() > (SIZE - ON_THE_WAY) as u64
@@ -157,14 +157,14 @@ fn a_full_spool_is_back_pressure() {
     let whole = blocks(SIZE);
     let mut front = served.front(&target);
     let mut plain = served.plain(&target);
-    // As much as may be, and not more; the workers wait, and the application with them.
+    // The spool is filled up to its limit; then the workers wait, and so the application.
     served.until_spooled("a full spool", |files| {
         files.iter().sum::<u64>() > (LIMIT - 200_000) as u64
     });
     let status = served.dir.status();
     assert_eq!(daemon::workers_that_are(&status, "busy"), 2, "{status:?}");
-    assert_eq!(served.dir.lines("marks"), [""; 0], "somebody took it all");
-    // Each looks for itself at how much is left.
+    assert_eq!(served.dir.lines("marks"), [""; 0], "all of it was taken");
+    // Each worker looks by itself how much room is left, so the limit is approximate.
     let spooled: u64 = served.spooled().iter().sum();
     assert!(spooled <= 2 * LIMIT as u64, "{spooled}");
 
@@ -207,7 +207,7 @@ pub(super) fn large_bodies(served: &Served) {
     assert_same(&front.stdout.to_the_end(), &whole);
     assert!(front.ended().success());
     assert_same(&served.plain(&target).reply().body, &whole);
-    // And where it all waits.
+    // The same with a client that reads nothing at first: all of it is spooled.
     let mut front = served.front(&target);
     served.until_spooled("a spool", |files| {
         files.iter().sum::<u64>() > (SIZE - ON_THE_WAY) as u64
@@ -221,8 +221,8 @@ pub(super) fn large_bodies(served: &Served) {
     served.is_well();
 }
 
-/// 1 MiB within 100 ms goes to the application while the rest is still to come; what is slower is there before the
-/// application hears of it.
+/// An upload whose first MiB comes within 100 ms goes to the application while the rest is still to come; a slower one
+/// is spooled whole before the application starts.
 #[test]
 fn a_fast_upload_goes_straight() {
     const SIZE: usize = 32 << 20;
@@ -230,7 +230,7 @@ fn a_fast_upload_goes_straight() {
     let body = noise(SIZE);
     let expected = format!("{} {SIZE}\n", digest(&body));
     let mut gate = served.dir.gate("gate");
-    // This machine may have had something better to do in those 100 ms; not every time.
+    // A busy machine may miss those 100 ms, but not each time.
     let went_straight = (0..5).any(|_| {
         let mut front = served.posting("/gated-digest?gate=gate", SIZE);
         let mut sent = 0;
@@ -256,7 +256,7 @@ fn a_fast_upload_goes_straight() {
     });
     assert!(went_straight);
 
-    // Half of a body, however long it is waited for, is no business of the application's.
+    // The application does not start with half of a body.
     let half = body.len() / 64;
     let mut slow = served.plain_posting("/gated-digest?gate=gate", 2 * half);
     do_not_block(slow.stream());
@@ -282,7 +282,7 @@ fn a_body_over_the_limit_is_read_out() {
     let served = Served::start("body-limit = 10k\n");
     let body = noise(5_000_000);
     let mut front = served.posting("/digest", body.len());
-    // All of it is taken, though nobody wants it: a client that still sends would see no answer.
+    // All of the body is read, and dropped: a client that still sends would see no answer.
     front.stdin().give(&body);
     let (response, words, status) = front.end();
     assert!(response.starts_with(b"Status: 413 "), "{response:?}");
@@ -295,7 +295,7 @@ fn a_body_over_the_limit_is_read_out() {
     served.is_well();
 }
 
-/// Half of a body is on the disk; then nobody is there any more.
+/// Clients hang up when half of their bodies is spooled.
 #[test]
 fn whoever_hangs_up_in_a_body_frees_everything() {
     const SIZE: usize = 400_000;
@@ -314,7 +314,7 @@ fn whoever_hangs_up_in_a_body_frees_everything() {
                 .iter()
                 .all(|size| *size >= (body.len() - 65536) as u64)
     });
-    // A web server ends the front and closes its pipes; or it closes the body only, and waits for an answer.
+    // A web server ends the front and closes its pipes; another one closes only the body's, and waits for an answer.
     drop(front);
     drop(plain);
     ends_early.stdin = None;
@@ -336,7 +336,7 @@ fn a_body_that_stalls_is_a_408() {
     let mut plain = served.plain_posting("/digest", SIZE);
     front.stdin().give(&body);
     plain.send(&body);
-    // Meanwhile the only worker serves others.
+    // Meanwhile the only worker serves other requests.
     served.hello();
     assert!(front.stdout.response_head().starts_with("Status: 408 "));
     assert!(plain.stream().response_head().starts_with("Status: 408 "));

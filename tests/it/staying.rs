@@ -1,5 +1,5 @@
-//! A daemon that nobody else could start again: asleep where another would leave, tried again where another would be
-//! broken, and passed on where another would be replaced.
+//! A daemon that stays, since its clients could not start it again: it sleeps where another would leave, tries a broken
+//! app again, and hands its listeners on at an upgrade.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use super::util::{Deadline, Dir, Load, as_user, cgi, daemon, free_address, insta
 
 const HOST: [u8; 4] = [127, 0, 0, 1];
 
-/// What a web server's SCGI module asks, by TCP.
+/// A request as a web server's SCGI module sends it, by TCP.
 fn ask(address: SocketAddr, target: &str) -> super::util::Reply {
     let mut client = ScgiClient::connect_tcp(HOST.into(), address);
     client.send(&header("GET", target, &[], 0)).reply()
@@ -43,7 +43,7 @@ fn configure(dir: &Dir, address: SocketAddr, config: &str) {
     dir.app_file("app", &config);
 }
 
-/// Waits until the daemon has nothing but itself.
+/// Waits until the daemon has no other process.
 #[track_caller]
 fn until_asleep(dir: &Dir, serving: i32) {
     dir.until_status("asleep", |status| daemon::workers(status).is_empty());
@@ -67,7 +67,7 @@ fn asleep_it_lives_and_serves_the_next_request() {
         let next = hello(address);
         assert_ne!(next, first, "a worker of its own");
     }
-    // By its own socket as well.
+    // The same by its own socket.
     until_asleep(&dir, serving);
     cgi::start_front(&dir.join("cgi-bin/app"), "/hello")
         .end()
@@ -91,7 +91,7 @@ fn asleep_it_stops_at_once() {
     assert!(Deadline::soon().ended(serving));
 }
 
-/// What was edited meanwhile is what runs: the app, and its configuration.
+/// After its sleep it runs the edited app, with the edited configuration.
 #[test]
 fn edits_while_it_was_asleep() {
     let (dir, address) = started(SHORT);
@@ -101,7 +101,7 @@ fn edits_while_it_was_asleep() {
                  start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'other\\n']\n";
     dir.file("apps/other.py", other, 0o644);
     configure(&dir, address, &SHORT.replace("testapp", "other"));
-    // What the configuration named before need not even be there.
+    // The module that the old configuration names may be broken.
     dir.file("apps/testapp.py", "this is no Python\n", 0o644);
     assert_eq!(ask(address, "/").ok(), "other\n");
     until_asleep(&dir, serving);
@@ -110,7 +110,7 @@ fn edits_while_it_was_asleep() {
     assert_eq!(dir.starts(), 1, "{}", dir.daemon_log());
 }
 
-/// Refused during the pause, and tried again by the next request after it; and at once for a person.
+/// Requests are refused during the pause; the first one after it tries again, and `polycgi start` does so at once.
 #[test]
 fn a_broken_app_is_tried_again() {
     const BROKEN: &str = "raise RuntimeError('broken on purpose')\n";
@@ -126,7 +126,7 @@ fn a_broken_app_is_tried_again() {
     dir.until_logged("broken on purpose");
     let log = dir.daemon_log();
     let attempts = log.matches("cannot start the app").count();
-    // On a machine so slow that the pause of a second is over by now another attempt is right.
+    // A second attempt is right if the machine was so slow that the pause of 1 s is over.
     assert!(
         attempts == 1 || began.elapsed() >= Duration::from_secs(1),
         "{log}"
@@ -147,7 +147,7 @@ fn a_broken_app_is_tried_again() {
     assert_eq!(dir.starts(), 1, "{}", dir.daemon_log());
 }
 
-/// Nobody who connects by TCP is ever refused or reset while the daemon becomes another version of itself.
+/// No connection by TCP is refused or reset while the daemon becomes its new version.
 #[test]
 fn an_upgrade_passes_its_listeners_on() {
     const TIMES: usize = 3;
@@ -185,7 +185,7 @@ fn an_upgrade_passes_its_listeners_on() {
     assert!(!log.contains("cannot"), "{log}");
 }
 
-/// Nobody is served, and nobody needs to come: what sleeps has nothing that is not on the disk.
+/// A daemon that sleeps becomes its new version without a request.
 #[test]
 fn an_upgrade_while_it_is_asleep() {
     let address = free_address();
@@ -203,7 +203,7 @@ fn an_upgrade_while_it_is_asleep() {
     assert_eq!(dir.daemon(), serving, "another process");
 }
 
-/// Whoever has two listening sockets for an app and starts it for each line on its stdin, as a service manager does.
+/// Plays a service manager: has two listening sockets for an app, and starts its daemon for each line on stdin.
 struct Launcher {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
@@ -221,7 +221,7 @@ tcp.listen(64)
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        # They may be each other's numbers.
+        # The numbers 3 and 4 may be in use by the other socket.
         fds = [os.dup2(s.fileno(), n, False) for n, s in ((10, unix), (11, tcp))]
         os.dup2(10, 3)
         os.dup2(11, 4)
@@ -257,7 +257,7 @@ impl Launcher {
         line.trim_end().to_owned()
     }
 
-    /// Starts a daemon; its pid. `off`: what LISTEN_PID is beside that.
+    /// Starts a daemon; its pid. LISTEN_PID is `off` more than that.
     #[track_caller]
     fn launch(&mut self, off: i32) -> i32 {
         let stdin = self.child.stdin.as_mut().expect("stdin is piped");
@@ -268,7 +268,7 @@ impl Launcher {
 
 impl Drop for Launcher {
     fn drop(&mut self) {
-        // It goes at the end of its stdin, or is in the middle of a test that has failed.
+        // It ends with its stdin; after a failed test it may still run.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -286,7 +286,7 @@ fn until_started(dir: &Dir) {
     }
 }
 
-/// They stay whoever's they are: those who connect while no daemon runs wait for the next one.
+/// The sockets stay the service manager's: clients that connect while no daemon runs wait for the next one.
 #[test]
 fn sockets_that_a_service_manager_gives() {
     let (dir, address) = (Dir::new(), free_address());
@@ -302,7 +302,7 @@ fn sockets_that_a_service_manager_gives() {
     assert!(by_path().starts_with("hello from "));
     hello(address);
     assert_eq!(dir.daemon(), first);
-    // It stays, since it could not be started by whoever connects to these.
+    // It stays, since clients of these sockets could not start it.
     until_asleep(&dir, first);
     assert!(is_alive(first));
     hello(address);
@@ -322,7 +322,7 @@ fn sockets_that_a_service_manager_gives() {
     fs::remove_file(&path).expect("the launcher's own socket");
 }
 
-/// LISTEN_PID of another process: what is open there is none of our business.
+/// LISTEN_PID of another process: the descriptors are not used.
 #[test]
 fn sockets_that_were_meant_for_somebody_else() {
     let (dir, address) = (Dir::new(), free_address());
@@ -332,10 +332,10 @@ fn sockets_that_were_meant_for_somebody_else() {
     until_started(&dir);
     dir.until_status_has("state = \"up\"");
     assert!(!said(&dir).contains("listening"), "{}", said(&dir));
-    // Connected, and accepted by nobody.
+    // The launcher's backlog takes the connections; the daemon does not accept them.
     let _unix = UnixStream::connect(dir.join("given")).expect("the launcher listens");
     let _tcp = TcpStream::connect(address).expect("the launcher listens");
-    // It leaves when it is idle, like any other.
+    // The daemon leaves when it is idle.
     assert_eq!(launcher.line(), "gone");
     assert!(!is_alive(pid));
     fs::remove_file(dir.join("given")).expect("the launcher's own socket");

@@ -1,5 +1,5 @@
-//! What is written to standard error: during a request it is in the web server's log, else in the daemon's; once, and
-//! whole; and nobody hangs for it.
+//! What is written to standard error: during a request it is in the web server's log, otherwise in the daemon's; once,
+//! whole, and without delaying a response.
 
 use super::util::patient::PatientRead;
 use super::util::process::{descriptors, kill_at_once};
@@ -34,7 +34,7 @@ fn of_a_request(mpm: Mpm) {
     assert!(places.is_sorted(), "{log}");
 }
 
-/// By a thread that outlives its request, and at the worker's exit. The thread's line comes in two pieces.
+/// Words of a thread that outlives its request, in two pieces, and words at the worker's exit.
 fn of_nobody(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     served::app_file(&site.dir, "max-procs = 1\nmin-idle = 0\nmax-requests = 3\n");
@@ -65,7 +65,7 @@ fn of_nobody(mpm: Mpm) {
     assert_eq!(own.matches("words at exit").count(), 1, "{own}");
 }
 
-/// Nobody reads the web server's pipe: what it does not take is kept, or counted; the response is not kept waiting.
+/// The web server does not read its pipe: up to a limit the words are kept, then counted; the response does not wait.
 #[test]
 fn a_flood_that_nobody_reads() {
     const SIZE: usize = 1_000_000;
@@ -74,16 +74,16 @@ fn a_flood_that_nobody_reads() {
     let mut front = served.front(&format!("/flood?size={SIZE}"));
     front.stdout.response_head();
     assert_eq!(front.stdout.exactly(8), b"flooded\n");
-    // The next request is served, and its words are its own.
+    // The next request is served, and its log has its own words only.
     let (response, words, _) = served.front("/noise").end();
     assert!(response.ends_with(b"\r\n\r\nnoisy\n"));
     assert!(words.starts_with("noise of sys.stderr\n"), "{words}");
     assert_eq!(words.lines().count(), NOISES.len(), "{words}");
-    // And the flood's own end comes though nobody reads.
+    // The flood's own response ends as well.
     assert_eq!(front.stdout.to_the_end(), b"");
     assert!(front.ended().success());
     let words = front.stderr.to_the_end();
-    // Nobody may write there and wait, so each small piece takes a page of the pipe.
+    // The daemon does not block on the pipe, in which each small piece takes a page.
     assert!((256..300_000).contains(&words.len()), "{}", words.len());
     let lost = SIZE - words.len();
     let words = String::from_utf8_lossy(&words).into_owned();
@@ -91,7 +91,7 @@ fn a_flood_that_nobody_reads() {
     let wrong = numbered
         .filter(|(number, line)| *line != format!("{number:015}"))
         .count();
-    // The last one may be cut.
+    // The last line may be cut.
     assert!(wrong <= 1, "{}", &words[words.len() - 200..]);
     served.dir.until_logged(&format!(" bytes={lost}\n"));
     let log = served.dir.daemon_log();
@@ -100,7 +100,7 @@ fn a_flood_that_nobody_reads() {
     served.is_well();
 }
 
-/// Where somebody reads, all of it arrives. More than this may be written faster than anybody can read.
+/// If the pipe is read, all of the words arrive. Much more than this can be written faster than it is read.
 #[test]
 fn a_flood_that_is_read() {
     const SIZE: usize = 60_000;
@@ -115,7 +115,7 @@ fn a_flood_that_is_read() {
     served.is_well();
 }
 
-/// A worker that is killed has had its say, and then it is said that it was.
+/// The last words of a killed worker are logged, and then that it was killed.
 #[test]
 fn last_words_of_a_killed_worker() {
     let served = Served::start("max-procs = 1\n");

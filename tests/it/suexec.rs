@@ -11,7 +11,7 @@ use super::util::{Conversation, Dir, installed, under_both};
 
 under_both!(two_users);
 
-/// Says who it is; with a query, what becomes of an attempt to reach what is at that path.
+/// Says its uid; with a query, what an attempt to open that path gives.
 const APP: &str = "
 import os, socket
 
@@ -107,7 +107,7 @@ fn daemon(owner: &Owner) -> i32 {
         .unwrap_or_else(|| panic!("no daemon: {status:?}"))
 }
 
-/// Neither through an app of the stranger's nor by the command line.
+/// The stranger reaches nothing, by an app of their own or by commands.
 #[track_caller]
 fn reaches_nothing(stranger: &Owner, owner: &Owner) {
     let place = fs::read_dir(owner.runtime_dir())

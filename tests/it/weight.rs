@@ -1,5 +1,5 @@
-//! What a request costs the daemon's loop in system calls: exactly these, and why each. The loop is one thread for all
-//! that a site does, so nothing may be added to it unnoticed.
+//! What a request costs the daemon's loop in system calls: exactly these, and the reason for each. One thread serves
+//! all requests of a site, so no call may be added unnoticed.
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
@@ -13,10 +13,10 @@ use super::util::program::is_installed;
 use super::util::scgi::{ScgiClient, header};
 use super::util::{Deadline, Dir, Watch, as_user, cgi, installed};
 
-/// So many requests are looked at: in some of them something else happens as well.
+/// How many requests are looked at: in some of them something else happens too.
 const REQUESTS: usize = 12;
 
-/// A daemon in the foreground, of which strace writes down what its loop asks of the kernel.
+/// A daemon in the foreground whose loop's system calls strace writes down.
 struct Traced {
     dir: Dir,
     strace: Child,
@@ -29,7 +29,7 @@ impl Traced {
         let dir = Dir::new();
         dir.folder("traced", 0o755);
         let at = dir.path().display().to_string();
-        // It is not looked whether the code has changed, and no worker comes or goes.
+        // Without looks at the code, and with a fixed number of workers.
         let config = format!(
             "wsgi = testapp:application\nmode = daemon\nreload = off\nmin-procs = 1\nmax-procs = 1\n\
              listen = {at}/sock\nhandoff = {handoff}\n"
@@ -64,7 +64,7 @@ impl Traced {
         self.dir.join("traced/calls")
     }
 
-    /// Ends it; its calls for each connection that it has accepted, by their names, up to the next one.
+    /// Ends it; for each accepted connection the names of the calls up to the next one.
     #[track_caller]
     fn end(mut self) -> Vec<Vec<String>> {
         for daemon in children(self.strace.id().cast_signed()) {
@@ -90,13 +90,13 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // Only after a failure it is still there.
+        // It still runs only if the test has failed.
         let _ = self.strace.kill();
         let _ = self.strace.wait();
     }
 }
 
-/// That of the request in which nothing happened beside it.
+/// Compares the request in which nothing else happened.
 #[track_caller]
 fn assert_least(requests: &[Vec<String>], expected: &[&str]) {
     let is_served = |calls: &&Vec<String>| calls.iter().any(|name| name == "sendmsg");
