@@ -6,7 +6,7 @@ use crate::report::{Exit, say};
 
 /// Reads the words after the command's name. After an `Err` nothing is left to print: the help or the error was.
 pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit> {
-    let words = normal(words);
+    let words = normalized(words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     T::from_args(command, &words).map_err(|EarlyExit { output, status }| match status {
         Ok(()) => {
@@ -44,7 +44,7 @@ fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
 const SWITCHES: [&str; 4] = ["--help", "--hold", "--include", "--json"];
 
 /// The words in argh's form: it knows only `--name value` and `--help`. What follows `--` stays.
-fn normal(words: &[String]) -> Vec<String> {
+fn normalized(words: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len());
     let mut words = words.iter();
     for word in words.by_ref() {
@@ -71,8 +71,8 @@ fn normal(words: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn normalised(words: &[&str]) -> Vec<String> {
-        normal(
+    fn of(words: &[&str]) -> Vec<String> {
+        normalized(
             &words
                 .iter()
                 .map(|word| (*word).to_owned())
@@ -83,13 +83,10 @@ mod tests {
     #[test]
     fn both_forms_of_an_option() {
         assert_eq!(
-            normalised(&["--via=cgi", "-h", "x=y"]),
+            of(&["--via=cgi", "-h", "x=y"]),
             ["--via", "cgi", "--help", "x=y"]
         );
-        assert_eq!(normalised(&["--json=x"]), ["--json=x"]);
-        assert_eq!(
-            normalised(&["--", "--via=cgi", "-h"]),
-            ["--", "--via=cgi", "-h"]
-        );
+        assert_eq!(of(&["--json=x"]), ["--json=x"]);
+        assert_eq!(of(&["--", "--via=cgi", "-h"]), ["--", "--via=cgi", "-h"]);
     }
 }

@@ -211,7 +211,7 @@ impl Status {
     }
 
     /// Whether the text can be a daemon's answer: it begins with the name of an app.
-    pub fn is_said(text: &str) -> bool {
+    pub fn is_status(text: &str) -> bool {
         text.starts_with("app=") && text.ends_with('\n')
     }
 
@@ -448,7 +448,9 @@ mod tests {
             json.ends_with(r#""last_failure":"a\u001b[31m\"\\"}"#),
             "{json}"
         );
-        assert!(!Status::is_said("") && !Status::is_said("app=x") && Status::is_said("app=x\n"));
+        assert!(
+            !Status::is_status("") && !Status::is_status("app=x") && Status::is_status("app=x\n")
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use super::request::Request;
 use super::script::ScriptPath;
 use super::uri;
 
-/// The right division of a request's path; `None` if it came so. Without a `mount` the app's place in the site is not
-/// known: then an undivided path is all PATH_INFO, as if the app were the whole site.
+/// The right division of a request's path; `None` if it came with that division. Without a `mount` the app's place in
+/// the site is not known: then an undivided path is all PATH_INFO, as if the app were the whole site.
 pub fn divided(request: &Request<'_>) -> Option<ScriptPath> {
     let script_name = request.value("SCRIPT_NAME");
     let path_info = request.value("PATH_INFO");

@@ -54,7 +54,7 @@ impl Scan {
                 return Ok(Parsed::Head(Head::new(&window[..self.seen])));
             }
             let Some(newline) = memchr(b'\n', rest) else {
-                return self.is_partial(rest, window.len());
+                return self.partial(rest, window.len());
             };
             let line = &rest[..newline];
             self.seen += newline + 1;
@@ -71,7 +71,7 @@ impl Scan {
         }
     }
 
-    fn is_partial<'a>(self, line: &[u8], size: usize) -> Result<Parsed<'a>, BadHead> {
+    fn partial<'a>(self, line: &[u8], size: usize) -> Result<Parsed<'a>, BadHead> {
         // It may end in CR, and LF be yet to come.
         if self.checks && line.len() > LINE_LIMIT + 1 {
             field::field(line)?;

@@ -29,7 +29,7 @@ impl StatusCode {
     /// 504
     pub const GATEWAY_TIMEOUT: StatusCode = StatusCode::known(504);
 
-    /// None outside 100 to 599.
+    /// `None` outside 100 to 599.
     pub const fn new(code: u16) -> Option<StatusCode> {
         match NonZeroU16::new(code) {
             Some(number) if code >= 100 && code <= 599 => Some(StatusCode(number)),

@@ -78,7 +78,8 @@ fn resolved(path: &[u8], merges: bool) -> Vec<u8> {
     resolved
 }
 
-/// Resolves the path as the web server has resolved its `own`: if that has empty segments, or is missing, they stay.
+/// Resolves the path as the web server has resolved `own`: empty segments are merged, unless `own` has some or is
+/// empty.
 pub(super) fn resolved_as(path: &[u8], own: &[u8]) -> Vec<u8> {
     let merges = !own.is_empty() && !has_empty_segment(own);
     resolved(path, merges)

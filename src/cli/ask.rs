@@ -145,7 +145,7 @@ fn hear(question: &mut Question) -> Option<Result<Option<Status>, String>> {
     let text = String::from_utf8_lossy(&question.said);
     Some(if text.is_empty() {
         Ok(None)
-    } else if Status::is_said(&text) {
+    } else if Status::is_status(&text) {
         Ok(Some(Status::from_lines(&text)))
     } else {
         Err("the daemon's answer is not a status of polycgi".to_owned())

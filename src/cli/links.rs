@@ -55,14 +55,14 @@ impl LinksCommand {
             say("links", "no app is named; usage: polycgi links DIR NAME...");
             return Exit::Usage;
         }
-        if let Err(sentence) = may_link_in(&self.dir) {
+        if let Err(sentence) = check_folder(&self.dir) {
             say("links", sentence);
             return Exit::NoPermission;
         }
         let program = installed_program();
         for name in &self.names {
-            if !is_app_name("links", name) {
-                return Exit::Usage;
+            if let Err(exit) = check_app_name("links", name) {
+                return exit;
             }
             let has_extension = Path::new(name).extension().is_some();
             let link = self.dir.join(if has_extension {
@@ -115,8 +115,8 @@ impl NewCommand {
             say("new", bad.message());
             return Exit::Usage;
         }
-        if !is_app_name("new", name) {
-            return Exit::Usage;
+        if let Err(exit) = check_app_name("new", name) {
+            return exit;
         }
         let program = installed_program();
         let home = std::env::var("HOME").unwrap_or_else(|_| "/srv".to_owned());
@@ -138,9 +138,9 @@ impl NewCommand {
     }
 }
 
-/// Whether root may make links in the directory. Not if another user can change a folder on its path: that user could
-/// lead root to any other directory. Other users may make links wherever the system lets them.
-fn may_link_in(dir: &Path) -> Result<(), String> {
+/// Refuses to make links as root if another user can change a folder on the directory's path: that user could lead
+/// root to any other directory. Other users may make links wherever the system lets them.
+fn check_folder(dir: &Path) -> Result<(), String> {
     if process::uid() != 0 {
         return Ok(());
     }
@@ -173,17 +173,18 @@ fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == process::uid()
 }
 
-/// Whether a file in cgi-bin can have this name; if not, an error is printed.
-fn is_app_name(command: &str, name: &str) -> bool {
+/// A name that a file in cgi-bin can have; if not, an error is printed.
+fn check_app_name(command: &str, name: &str) -> Result<(), Exit> {
     let is_plain = !name.is_empty() && !name.contains(['/', '\n']) && !name.starts_with('.');
-    let is_name = is_plain && !name.starts_with("nph-");
-    if !is_name {
-        say(
-            command,
-            format_args!("'{name}' can't be the name of an app"),
-        );
+    if is_plain && !name.starts_with("nph-") {
+        return Ok(());
     }
-    is_name
+    let why = "it is empty, has a '/' or a line end, or begins with '.' or 'nph-'";
+    say(
+        command,
+        format_args!("'{name}' can't be the name of an app: {why}"),
+    );
+    Err(Exit::Usage)
 }
 
 /// The path of this program, for links and `#!` lines.

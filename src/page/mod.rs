@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn not_an_app_is_plain_text_for_everybody() {
+    fn not_an_app_is_plain_text_in_every_form() {
         for form in [Form::Html, Form::Json, Form::Text] {
             let (head, body) = split(&answer(Failure::NotAnApp, form));
             assert!(head.starts_with("Status: 500 ") && head.contains("text/plain"));
