@@ -88,7 +88,7 @@ pub(super) fn name(uid: u32, table: &[Account]) -> String {
 pub(super) fn known(uid: u32, table: &[Account]) -> Result<Account, CommandError> {
     find(uid, table).cloned().ok_or_else(|| {
         let sentence = format!(
-            "cannot become user {uid}: /etc/passwd has no such user, and so nothing says its groups; see sudo(8)"
+            "cannot become user {uid}: /etc/passwd has no such user, so its groups are not known; use sudo(8)"
         );
         (Exit::NoPermission, sentence)
     })

@@ -102,7 +102,10 @@ impl ReloadCommand {
 
     fn run_all(&self) -> Exit {
         if self.user.is_some() {
-            say("reload", "'--user' is whom one app runs as: say which app");
+            say(
+                "reload",
+                "'--user' names the user of one app: say which app",
+            );
             return Exit::Usage;
         }
         let is_root = process::uid() == 0;

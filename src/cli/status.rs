@@ -88,7 +88,10 @@ impl StatusCommand {
 
     fn show_all(&self) -> Exit {
         if self.user.is_some() {
-            say("status", "'--user' is whom one app runs as: say which app");
+            say(
+                "status",
+                "'--user' names the user of one app: say which app",
+            );
             return Exit::Usage;
         }
         let is_root = process::uid() == 0;

@@ -15,13 +15,16 @@ pub(super) enum BadValue {
     },
     Empty,
     HeaderTooLarge,
-    LeavesNothing,
     LogIsACommand,
+    NoCallable,
+    NoProgram,
+    NoUnit,
     NotACookieName,
     NotACount {
         least: u32,
         most: u32,
     },
+    NotAGroup,
     NotALoad,
     NotAMount,
     NotARate,
@@ -29,12 +32,9 @@ pub(super) enum BadValue {
     NotASocketMode,
     NotATarget,
     NotATime,
-    NotAGroup,
+    NotAboveZero,
     NotAbsolute,
     NotOneOf(&'static [&'static str]),
-    NoCallable,
-    NoProgram,
-    NoUnit,
     RateTooHigh,
     TargetIsAFile,
     Tilde,
@@ -78,11 +78,11 @@ impl fmt::Display for BadValue {
             BadValue::BelowLeast { least, why } => return write!(f, "is below {least}: {why}"),
             BadValue::Empty => "no value",
             BadValue::HeaderTooLarge => "is above 128k, which is what one message to a worker holds",
-            BadValue::LeavesNothing => "leaves nothing",
+            BadValue::NotAboveZero => "is not above 0",
             BadValue::LogIsACommand => "is a command; name a file",
             BadValue::NotACookieName => "is not the name of a cookie",
             BadValue::NotALoad => "is not a load per core: a number such as 1 or 0.75, at most 1000",
-            BadValue::NotAMount => "is not a path as a URL has it: it begins with '/'",
+            BadValue::NotAMount => "is not a path of the site: it must begin with '/'",
             BadValue::NotARate => "is not a rate: a whole number and /s, /m or /h, as in 6/m",
             BadValue::NotASize => "is not a size: a whole number of bytes, or with k, M or G, as in 64k",
             BadValue::NotASocketMode => "is not a mode: octal digits up to 0777, as in 0660",
@@ -134,7 +134,7 @@ impl fmt::Display for BadAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             BadAddress::HostBits => {
-                "has bits set behind its prefix; write the network's first address"
+                "has bits set after its prefix; write the network's first address"
             }
             BadAddress::HostName => {
                 "names a host; write the IP address on which to listen, or localhost"

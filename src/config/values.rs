@@ -86,7 +86,7 @@ fn time_from(
     why: &'static str,
 ) -> Result<Duration, BadValue> {
     match time(value)? {
-        time if time.is_zero() => Err(BadValue::LeavesNothing),
+        time if time.is_zero() => Err(BadValue::NotAboveZero),
         time if time < limit => Err(BadValue::BelowLeast { least, why }),
         time => Ok(time),
     }
@@ -123,7 +123,7 @@ const LEAST_HEADER: u64 = 4 << 10;
 
 pub(super) fn header_limit(value: &str) -> Result<usize, BadValue> {
     match size(value)? {
-        0 => Err(BadValue::LeavesNothing),
+        0 => Err(BadValue::NotAboveZero),
         limit if limit < LEAST_HEADER => Err(BadValue::BelowLeast {
             least: "4k",
             why: "ordinary requests have more",
@@ -248,10 +248,10 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(time(value), expected, "{value}");
         }
-        assert_eq!(time_limit("0ms"), Err(BadValue::LeavesNothing));
+        assert_eq!(time_limit("0ms"), Err(BadValue::NotAboveZero));
         assert!(time_limit("999ms").is_err());
         assert_eq!(time_limit("1s"), ms(1000));
-        assert_eq!(time_to_leave("0s"), Err(BadValue::LeavesNothing));
+        assert_eq!(time_to_leave("0s"), Err(BadValue::NotAboveZero));
         assert!(time_to_leave("99ms").is_err());
         assert_eq!(time_to_leave("100ms"), ms(100));
     }
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(size_limit("0k"), Err(BadValue::ZeroLimit));
         assert_eq!(header_limit("128k"), Ok(131_072));
         assert_eq!(header_limit("131073"), Err(BadValue::HeaderTooLarge));
-        assert_eq!(header_limit("0"), Err(BadValue::LeavesNothing));
+        assert_eq!(header_limit("0"), Err(BadValue::NotAboveZero));
         assert!(header_limit("4095").is_err());
         assert_eq!(header_limit("4k"), Ok(4096));
     }

@@ -90,7 +90,7 @@ fn sentences() {
         ),
         (
             "listen-allow = www 1.2.3.4/8",
-            "20: listen-allow: '1.2.3.4/8' has bits set behind its prefix; write the network's first address",
+            "20: listen-allow: '1.2.3.4/8' has bits set after its prefix; write the network's first address",
         ),
         (
             "listen-allow = 1.2.3/8",
@@ -114,7 +114,7 @@ fn sentences() {
         ),
         (
             "request-timeout = 0s",
-            "19: request-timeout: '0s' leaves nothing",
+            "19: request-timeout: '0s' is not above 0",
         ),
         (
             "request-limit = 20ms",
@@ -188,7 +188,7 @@ fn sentences() {
         ),
         (
             "mount = wiki",
-            "9: mount: 'wiki' is not a path as a URL has it: it begins with '/'",
+            "9: mount: 'wiki' is not a path of the site: it must begin with '/'",
         ),
         (
             "mode = cgi\nmode = cgi",
