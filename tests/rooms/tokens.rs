@@ -133,7 +133,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
             }
             b'\'' => {
                 let character = text[index + 1..].chars().next().map_or(0, char::len_utf8);
-                // Else it is a lifetime, whose name is a word that harms nobody.
+                // Else it is a lifetime, whose name is a harmless word.
                 index += if at(index + 1 + character) == b'\'' {
                     character + 2
                 } else {
