@@ -6,6 +6,6 @@ directory = /srv/shop
 python = /srv/shop/venv
 # NAME=value lines, among them SECRET_KEY; mode 600, since this file here can be read by all.
 env-file = /srv/shop/secrets
-# Somebody is nearly always there: never as a plain CGI.
+# Requests come nearly all the time: never as a plain CGI.
 mode = daemon
 idle-timeout = 1h
