@@ -44,15 +44,15 @@ install_packages 'the tests need'
 if ! "$environment/bin/python3" "$environment/bin/hg" --version >/dev/null 2>&1; then
     rm -rf "$environment"
     /usr/bin/python3 -m venv "$environment"
-    # Made where it is run; a machine without a wheel for it has perhaps no compiler either.
+    # In pure Python where there is no wheel: the machine may have no compiler either.
     HGMODULEPOLICY=allow "$environment/bin/pip" install --quiet --disable-pip-version-check 'mercurial>=6.5' ||
         { echo "install-deps.sh: cannot install Mercurial from PyPI (is there a network, and for a build gcc and python3-dev?)" >&2; exit 69; }
-    # Thrown away, for the tests copy the rest.
+    # Removed, since the tests copy the rest.
     "$environment/bin/python3" -m pip uninstall --quiet --yes setuptools pip
     "$environment/bin/python3" "$environment/bin/hg" --version --quiet
 fi
 
-# Of these versions: what they replace differs from one to the next.
+# Fixed versions: what they replace in the standard library differs between versions.
 green=$(dirname "$environment")/green
 versions='gevent==26.9.0 eventlet==0.41.3 greenlet==3.5.6'
 if [ "$(cat "$green/versions" 2>/dev/null)" != "$versions" ]; then

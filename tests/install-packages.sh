@@ -1,4 +1,4 @@
-# Sourced: collects Debian's packages that are missing, and installs them by apt. Where all is there, apt is not run.
+# Sourced: collects Debian's packages that are missing, and installs them by apt. If none is, apt is not run.
 
 packages=()
 
@@ -27,8 +27,8 @@ install_packages() { # WHO-NEEDS-THEM
         echo "$name: $1 more packages: apt-get install ${packages[*]}" >&2
         exit 77
     fi
-    # The packages start their servers as they are installed; here they are started by hand, and this machine may be in
-    # use.
+    # The packages would start their servers when they are installed. The tests start their own, and the ports of this
+    # machine may be in use.
     policy=/usr/sbin/policy-rc.d
     (
         if [ ! -e $policy ]; then

@@ -1,4 +1,4 @@
-# What an application has started ends with the zygote or worker that it was started by: every process that has the
+# Processes that an application has started end with the zygote or worker that has started them: every process with the
 # test's mark in its environment is counted.
 
 import os
@@ -47,7 +47,7 @@ class Begun(peer.Case):
     def test_with_the_zygote(self):
         pool = self.start().up()
         self.assertEqual(len(self.running()), COUNT)
-        for _ in range(2):  # a worker's end is not the end of what all of them have
+        for _ in range(2):  # a worker's end does not end what the import has started
             self.assertEqual(self.ask(pool).body, b'%d' % COUNT)
             os.kill(pool.worker.pid, signal.SIGTERM)
             self.assertEqual((pool.worker.hear(), pool.worker.reap()), (None, 0))

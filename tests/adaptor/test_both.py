@@ -148,7 +148,7 @@ class Both(peer.Case):
             self.assertNotIn('X-First', dict(first.fields))
 
     def test_fields_that_are_not_for_applications(self):
-        """They are dropped; that is told by each CGI, and once by all workers of a generation."""
+        """They are dropped; each CGI logs it, and the workers of a generation once."""
         names = ('connection', 'Keep-Alive', 'Proxy-Authenticate', 'Proxy-Authorization', 'TE', 'Trailer', 'Trailers',
                  'Transfer-Encoding', 'upgrade', 'Status')
         told = 'polycgi: wsgi: dropped a header field that is not for an application to send: %s\n'
@@ -164,11 +164,11 @@ class Both(peer.Case):
                                      [('Content-Type', 'text/plain'), ('X-A', 'b')])
                     first = isinstance(way, peer.Cgi) or not turn
                     self.assertEqual(response.stderr, told % name if first else '')
-                    if not isinstance(way, peer.Cgi):  # the next worker knows what this one told
+                    if not isinstance(way, peer.Cgi):  # the next worker knows what this one has logged
                         way.worker.end()
                         way.worker.reap()
                         way.worker = None
-            # Where one would cut the response short, it is no other's length.
+            # Where one of them would cut the response, another value is not used either.
             both = head(OK, ('Transfer-Encoding', 'chunked'), ('Content-Length', '10'))
             self.assertEqual(self.ask(way, '/head_of', **both).body, b'0123456789')
 
@@ -317,7 +317,7 @@ class Both(peer.Case):
         self.assertEqual([list(parts) for parts in later], [['streams', 'late']])
         for text in later[0].values():
             ast.parse(text, feature_version=(3, 8))
-        with self.assertRaises(SyntaxError):  # the check can fail: this is 3.10
+        with self.assertRaises(SyntaxError):  # shown to fail: this is syntax of 3.10
             ast.parse('match x:\n    case 1: pass\n', feature_version=(3, 8))
 
 

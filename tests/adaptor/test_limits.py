@@ -1,5 +1,4 @@
-# How a request or a worker ends that has had enough: overdue, its client gone, too large, out of CPU time,
-# without a daemon.
+# How a request or a worker ends early: overdue, its client gone, too large, out of processor time, without a daemon.
 
 import os
 import resource
@@ -36,7 +35,7 @@ class Limits(peer.Case):
             pool.turn.join(0.05)
 
     def test_overdue(self):
-        """The stack is told, finally and close() run, and nothing more is written."""
+        """The stack is logged, `finally` and close() run, and nothing more is written."""
         for app, said, raw in (('in_the_app', 'finally\n', b''), ('in_a_thread', '', b''),
                                ('in_the_body', '', b''), ('in_a_block', 'close()\n', b'first'),
                                ('in_close', '', b'first'), ('caught', '', b'')):
@@ -66,7 +65,7 @@ class Limits(peer.Case):
         self.assertEqual(pool.mark(7), 0)
 
     def test_overdue_and_the_signal_comes_late(self):
-        """Who has found out by itself says its last words all the same."""
+        """An application that notices by itself that its client is gone writes its last words all the same."""
         pool, client, path = self.begin('has_last_words')
         pool.tell(7, peer.OVERDUE)
         with open(path, 'rb') as gate:
@@ -81,7 +80,7 @@ class Limits(peer.Case):
         self.assertEqual((pool.word, pool.status), ('done last', 0))
 
     def test_the_application_goes_on(self):
-        """Whatever it does after its response is done in both ways, though the web server has sent SIGTERM."""
+        """What it does after its response is finished in both ways, though the web server has sent SIGTERM."""
         for way in self.cgi('hangs:application'), self.pool('hangs:application').up():
             _, client, path = self.begin('goes_on', way)
             self.assertTrue(client.talk().endswith(b'\r\nall is well'))
@@ -116,7 +115,7 @@ class Limits(peer.Case):
                 self.assertEqual(cgi.status, status)
 
     def test_overdue_at_any_moment(self):
-        """The end may come in the midst of our own code: never a crash, never two answers."""
+        """The signal may come while code of the adaptor runs: never a crash, never two answers."""
         pool = self.pool('pep:application').up()
         words = set()
         for turn in range(200):
@@ -133,7 +132,7 @@ class Limits(peer.Case):
             pool.turn.join()
             words.add(pool.turn.words[-1])
             said = pool.turn.words[-1]
-            if said == 'done':  # the signal came after it
+            if said == 'done':  # the signal came after the request's end
                 self.assertIsNone(worker.hear())
             self.assertIn(said, ('done', 'done last', None))
             stderr = worker.said().decode()
@@ -145,7 +144,7 @@ class Limits(peer.Case):
         self.assertIn('done last', words)
 
     def test_gone(self):
-        """Nobody wants what is written, though there is a pipe that would take it."""
+        """The client is gone, though the pipe would take what is written."""
         pool, client, path = self.begin('writes')
         with open(path, 'rb'):
             pool.tell(7, peer.GONE)

@@ -1,4 +1,4 @@
-# Edits: what the zygote tells of them, what a half-done one does, and that no old bytecode is run.
+# Edits: which of them the zygote reports, what a half-done one does, and that no old bytecode is run.
 
 import os
 import shutil
@@ -37,7 +37,7 @@ class Edits(peer.Case):
             file.write(text)
 
     def age(self):
-        """What is there is as old as it must be for an import not to be repeated."""
+        """Makes the files so old that an import of them is not repeated."""
         time.sleep(0.03)
 
     def up(self, **options):
@@ -53,7 +53,7 @@ class Edits(peer.Case):
             self.assertEqual(self.ask(pool).body, b'1')
 
     def test_edit(self):
-        """It is told once."""
+        """It is reported once."""
         for preload in True, False:
             pool = self.up(preload=preload)
             self.ask(pool)
@@ -102,7 +102,7 @@ class Edits(peer.Case):
             self.ask(pool, QUERY_STRING='lazy')
             self.assertEqual(pool.look(), [])
             self.write('lazy', 'value = "after"')
-            # A worker that is told of the older one now, as others are, changes nothing.
+            # Another worker that reports the older one now changes nothing.
             self.assertEqual(pool.look(), ['changed - ' + self.path('lazy')])
             os.kill(pool.worker.pid, signal.SIGTERM)
             pool.worker.reap()
@@ -122,7 +122,7 @@ value = 'written'
         self.assertEqual(pool.look(), ['changed - ' + self.path('lazy')])
 
     def test_failed_generation(self):
-        """The one before it learns from it where the mistake may be mended."""
+        """The generation before it learns from it in which file the mistake may be mended."""
         pool = self.up()
         self.ask(pool)
         for wrong, mend in (('value = ', ('part', 'value = 3')),
@@ -165,7 +165,7 @@ value = 'written'
         self.assertEqual(sizes, {0})
 
     def test_other_generations(self):
-        """What those before and after us have loaded is not ours; what failed before us is mended."""
+        """Files of older and newer generations are not ours; an import that failed in an older one was mended."""
         old = self.up()
         self.write('part', 'value = ')
         failing = self.pool('app:application', folder=self.folder, loaded=old.loaded)
@@ -180,7 +180,7 @@ value = 'written'
         self.assertEqual(old.look(), [])
 
     def test_edit_during_the_import(self):
-        """As of a `git pull` that is half done: only what is whole is used, and nobody hears of it."""
+        """As in a half-done `git pull`: only a whole state is used, and nothing is reported."""
         begun, here, go = map(self.path, ('begun.txt', 'here.fifo', 'go.fifo'))
         os.mkfifo(here)
         os.mkfifo(go)
@@ -233,7 +233,7 @@ open(%r).close()
         self.assertEqual(pool.look(), [])
 
     def test_module_that_changes_itself(self):
-        """It is imported a few times and then used, and is not seen as changed for ever."""
+        """It is imported a few times, then used, and not reported as changed for ever."""
         self.write('part', '''
 with open(__file__, 'a') as file:
     file.write('# again')
@@ -247,7 +247,7 @@ value = 'itself'
         self.assertEqual(os.stat(self.path('count.txt')).st_size, 5)
 
     def test_module_that_is_used_once(self):
-        """It is written, imported and removed, each time: that is no edit."""
+        """A module that is written, imported and removed each time is no edit."""
         self.write('part', '''
 import os, time
 with open(%r, 'w') as file:

@@ -1,4 +1,4 @@
-# The pool's own: its messages, its signals, its forks, and what a daemon relies on when they fail.
+# The pool: its messages, signals and forks, and what the daemon relies on when they fail.
 
 import ast
 import os
@@ -17,7 +17,7 @@ NPROC = resource.getrlimit(resource.RLIMIT_NPROC)[1]
 
 
 def poor(limit):
-    """Before an exec: a user who may have this many processes. Root may have any number."""
+    """Before an exec: becomes a user with this limit of processes, which root does not have."""
     def become():
         if os.getuid() == 0:
             os.setgroups([])
@@ -33,7 +33,7 @@ class Imports(peer.Case):
                                env=peer.ENVIRON, stdout=subprocess.PIPE, check=True)
         response = self.ask(self.cgi('bare:application'))
         seen = ast.literal_eval(response.body.decode())
-        # Both are built in, and cost no look at a file.
+        # Both are built in: importing them reads no file.
         self.assertEqual(set(seen) - set(ast.literal_eval(plain.stdout.decode())), {'atexit', 'bare', 'faulthandler'})
 
     def test_import_fails(self):
@@ -71,7 +71,7 @@ class Imports(peer.Case):
                 self.assertIn('unsafe ' + reason, pool.hear())
                 self.assertEqual(pool.hear(), 'ready')
                 self.assertEqual(self.ask(pool, '/hello').body, b'hello\n')
-                # It is as if preload had been off from the start, but for what the worker imports.
+                # As with preload off from the start; only the worker's imports differ.
                 seen = ast.literal_eval(self.ask(pool, '/process').body.decode())
                 seen['environ'].pop('ADDED', None)
                 self.assertEqual(seen['environ'], peer.ENVIRON)
@@ -86,7 +86,7 @@ class Imports(peer.Case):
             self.assertEqual(hooks[-3:], ['child', 'before', 'child'])
             self.assertTrue(led)
         self.assertEqual(pool.said(), 'printed at import\n')
-        # The default time-out of the application's sockets is not ours, nor is its handler.
+        # Neither the default time-out of the application's sockets nor its handlers concern the adaptor.
         self.assertEqual(pool.word, 'done')
         os.kill(pool.worker.pid, signal.SIGTERM)
         self.assertEqual((pool.worker.hear(), pool.worker.reap()), (None, 0))
@@ -96,7 +96,7 @@ class Imports(peer.Case):
 
 class Signals(peer.Case):
     def busy(self, pool, name='gated_before'):
-        """A client whose request the application is at, and the FIFO that lets it go on."""
+        """A client whose request is in the application, and the FIFO that lets it go on."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = os.path.join(folder.name, 'gate')
@@ -141,7 +141,7 @@ class Signals(peer.Case):
         pool = self.pool('live:application').up()
         client, gate = self.busy(pool, 'gated_log')
         pool.worker.channel.shutdown(socket.SHUT_RDWR)
-        os.close(pool.worker.stderr)  # what is logged now nobody reads; the client is answered
+        os.close(pool.worker.stderr)  # no one reads the log any more; the client is answered
         pool.worker.stderr = -1
         gate.write(b'in peace')
         gate.close()
@@ -169,7 +169,7 @@ class Signals(peer.Case):
         self.assertEqual(self.ask(pool, '/hello').body, b'hello\n')
 
     def test_signal_and_request_meet(self):
-        """A request is served, or could not be sent: never taken and dropped."""
+        """A request is served, or can't be sent to the worker: it is never taken and dropped."""
         pool = self.pool('pep:application').up()
         served = refused = 0
         for turn in range(300):
@@ -178,7 +178,7 @@ class Signals(peer.Case):
             if turn % 2:
                 os.kill(worker.pid, signal.SIGTERM)
             for _ in range(turn * 40):
-                pass  # the signal and the request meet at every distance
+                pass  # so that signal and request come at every distance
             try:
                 socket.send_fds(worker.channel, [peer.netstring({'PATH_INFO': '/hello'})],
                                 [client.theirs_in, client.theirs_out])
@@ -193,7 +193,7 @@ class Signals(peer.Case):
                 os.kill(worker.pid, signal.SIGTERM)
             self.assertEqual(client.talk().partition(b'\r\n\r\n')[2], expected)
             said = worker.hear()
-            if said == 'done':  # the signal came after it
+            if said == 'done':  # the signal came after the request's end
                 said = worker.hear() or word
             self.assertEqual(said, word)
             self.assertEqual(worker.reap(), 0)
@@ -212,7 +212,7 @@ class Forks(peer.Case):
                 self.skipTest('nobody may not run this interpreter')
             worker = pool.spawn(3)
             self.assertIsNone(worker.hear())
-            # Said before: the end of its channel alone would mean that the worker died.
+            # Reported first: the end of the channel alone would mean that the worker died.
             pool.channel.setblocking(False)
             self.assertEqual(pool.hear(), 'fork-failed 3 11')
             pool.channel.setblocking(True)

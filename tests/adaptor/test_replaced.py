@@ -1,4 +1,4 @@
-# Applications that replace what the adaptor might call, or have modules of the names that it imports.
+# Applications that replace functions which the adaptor might call, or have modules with the names of those it imports.
 
 import ast
 import os
@@ -91,14 +91,14 @@ class Replaced(peer.Case):
             for kind in 'pipes', 'socket':
                 client = self.client(kind=kind)
                 pool.start(client, {'PATH_INFO': '/large'})
-                while 'spooled' not in pool.turn.words:  # meanwhile nobody reads
+                while 'spooled' not in pool.turn.words:  # the client does not read
                     pool.turn.join(0.005)
                 response = peer.Response(client.talk(), pool.finish())
                 self.assertEqual((len(response.body), response.stderr), (8000000, ''))
 
 
 class Shadowed(peer.Case):
-    """Modules of the application's own that are called as one that the adaptor imports."""
+    """Modules of the application's own with the name of one that the adaptor imports."""
 
     def names(self):
         found = set()
@@ -122,7 +122,7 @@ class Shadowed(peer.Case):
                     self.assertNotIn(name, ('streams', 'late'))
 
     def folder(self, names):
-        """With an application that imports modules of its own that are called so."""
+        """With an application that imports such modules of its own."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         os.chmod(folder.name, 0o755)
@@ -134,7 +134,7 @@ class Shadowed(peer.Case):
         return folder.name
 
     def test_modules_of_these_names(self):
-        """The application gets those that a plain script would, and we ours."""
+        """The application gets the modules that a plain script would get, the adaptor those of the standard library."""
         names = self.names()
         started = ast.literal_eval(self.run_python('import sys; print(sorted(sys.modules))'))
         for by_path in False, True:  # the interpreter itself can't start if PYTHONPATH has these

@@ -1,5 +1,5 @@
-# What a worker leaves to the loop: the end of a response that is slow to go, a message-body that nobody
-# read; and what the loop has read before the worker was there.
+# What a worker leaves to the loop: the rest of a response to a slow client, a message-body that was not read; and what
+# the loop has read before the worker was there.
 
 import hashlib
 import os
@@ -34,12 +34,12 @@ class Spool(peer.Case):
         self.assertEqual(body[::1 << 20] + body[(1 << 20) - 1::1 << 20], bytes(range(blocks)) * 2)
 
     def wait_for(self, pool, word):
-        """Until the worker has said so, while nobody reads the response."""
+        """Waits until the worker has said so; the client does not read."""
         while word not in pool.turn.words:
             pool.turn.join(0.005)
 
     def test_slow_client(self):
-        """Nobody reads, and yet the worker is done."""
+        """The client does not read, and yet the worker is done."""
         for letters in b'', b's':
             for kind in KINDS:
                 pool = self.pool('pep:application').up()
@@ -52,7 +52,7 @@ class Spool(peer.Case):
                 self.assertEqual(self.ask(pool, '/hello').body, b'hello\n')
 
     def test_fast_client(self):
-        """Nothing is written to a disk for one that reads."""
+        """For a client that reads nothing is written to a disk."""
         pool = self.pool('pep:application', patience=peer.DEADLINE).up()
         for kind in KINDS:
             self.assert_large(self.large(pool, kind))
@@ -60,7 +60,7 @@ class Spool(peer.Case):
             self.assertEqual(pool.turn.words, ['done'], kind)
 
     def test_others_wait(self):
-        """For a worker that others wait for, a client that does not read is slow at once."""
+        """While other requests wait for the worker, a client that does not read is slow at once."""
         pool = self.pool('pep:application', patience=10 * peer.DEADLINE).up()
         pool.tell_waiting(1)
         client = self.large(pool)
@@ -70,7 +70,7 @@ class Spool(peer.Case):
 
     def test_back_to_the_client(self):
         """Once all is sent the file is empty, and what comes then goes to the client."""
-        pool = self.pool('slow:application', patience=0.5).up()  # in which we can look at the file
+        pool = self.pool('slow:application', patience=0.5).up()  # time to look at the file
         path = os.path.join(self.folder(), 'gate')
         os.mkfifo(path)
         client = self.client()
@@ -82,7 +82,7 @@ class Spool(peer.Case):
                 while pool.turn.sending:
                     pool.turn.join(0.001)
             client.talk(until=b'small %d' % turn)
-            if turn < 2:  # it is still there
+            if turn < 2:  # the client is still there
                 self.assertEqual(os.fstat(pool.turn.spool).st_size, 0)
         data = client.talk().partition(b'\r\n\r\n')[2]
         pool.finish()
@@ -101,7 +101,7 @@ class Spool(peer.Case):
                 self.assertEqual(pool.turn.words, ['done'])
 
     def test_no_room_on_the_disk(self):
-        """RLIMIT_FSIZE is as good as a full disk: what fits is in the file."""
+        """RLIMIT_FSIZE acts as a full disk: what fits is in the file."""
         pool = self.pool('pep:application', before=lambda: resource.setrlimit(
             resource.RLIMIT_FSIZE, (1500000, 1500000))).up()
         client = self.large(pool)
@@ -156,7 +156,7 @@ class Spool(peer.Case):
         self.assertEqual(raw.partition(b'\r\n\r\n')[2].lstrip(b'x'), b'[]')
 
     def test_fits_and_starts(self):
-        """A client that reads now and then: whatever goes which way, the bytes come in their order."""
+        """A client that reads now and then: by pipe or by file, the bytes come in order."""
         pool = self.pool('slow:application').up()
         for kind in KINDS:
             for turn in range(4):
@@ -184,7 +184,7 @@ class Spool(peer.Case):
             self.ask(pool, '/digest', BODY, kind)
             self.assertEqual(pool.turn.words, ['done'])
         self.ask(pool, '/never_read', BODY, 'file', QUERY_STRING='10')
-        self.assertEqual(pool.turn.words, ['done'])  # behind a file nobody waits
+        self.assertEqual(pool.turn.words, ['done'])  # with a file for a body there is no wait
 
     def test_ahead(self):
         pool = self.pool('pep:application').up()

@@ -1,4 +1,4 @@
-# What goes over the client's descriptors and when, both ways: who waits for whom, who holds what open.
+# What goes over the client's descriptors and when, both ways: which side waits for which, and what is held open.
 
 import fcntl
 import hashlib
@@ -23,7 +23,7 @@ class Streams(peer.Case):
         return path
 
     def test_naive_adaptor_would_deadlock(self):
-        """What test_beside shows is there to be shown."""
+        """Shows that test_beside can fail."""
         beside = 'waits = body and body.waits()'
         self.assertIn(beside, peer.CGI_SOURCE)
         way = self.cgi('pep:application', source=peer.CGI_SOURCE.replace(beside, 'waits = empty = False'))
@@ -71,7 +71,7 @@ class Streams(peer.Case):
                                    'CONTENT_LENGTH': str(len(BODY))})
                 client.talk(until=SUM, body_first=True)
                 way.finish()
-                # A pipe's writing end is nobody else's by then; what is shared with the server stays.
+                # A pipe's writing end has no other owner by then; a socket that is shared with the server stays open.
                 changed = [bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK) for fd in copies]
                 self.assertEqual(changed, [False, kind == 'pipes' and not way.run_once])
                 for fd in copies:
@@ -88,7 +88,7 @@ class Streams(peer.Case):
                 self.assertEqual(way.finish(), b'')
 
     def test_one_block_goes_out_whole(self):
-        """Nobody reads, and yet the request is done: it is all in the pipe."""
+        """The client does not read, and yet the request is done: all of it is in the pipe."""
         for way in self.both('pep:application'):
             for size in 10, 60000, 500000, 1000000:
                 client = self.client()

@@ -29,7 +29,7 @@ def head(fields='Content-Type: text/plain'):
 
 
 def enter(name):
-    """Says that the request is here."""
+    """Writes its pid to the gate: the request has come."""
     with open(os.path.join(HERE, name + '.entered'), 'w') as entered:
         entered.write('%d\n' % os.getpid())
 
@@ -150,7 +150,7 @@ def hold():
 
 
 def stuck():
-    """Never comes back. `?late=1`: after a head and a line. `&deaf=1`: it does not hear SIGTERM."""
+    """Never returns. `?late=1`: after a head and a line. `&deaf=1`: SIGTERM is ignored."""
     import signal
     if 'deaf' in asked():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -166,7 +166,7 @@ def stuck():
 
 
 def leaves_helper():
-    """Leaves a job behind that holds everything open."""
+    """Leaves a background process that holds everything open."""
     start_helper(asked()['gate'])
     head()
     say('left it\n')
@@ -196,14 +196,14 @@ def noise():
 
 
 def endless():
-    """Writes until nobody reads."""
+    """Writes until the pipe has no reader."""
     head()
     enter(asked()['gate'])
     try:
         while True:
             say(b'more\n')
     except BrokenPipeError:
-        leave_mark('nobody reads')
+        leave_mark('no reader')
 
 
 def drip():

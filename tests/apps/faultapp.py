@@ -33,7 +33,7 @@ def start_helper(name):
 
 
 def stuck(environ, start_response):
-    """Never comes back (`?how=`), and says its pid at the gate first, if there is one (`&gate=`).
+    """Never returns (`?how=`), and writes its pid to the gate first, if there is one (`&gate=`).
     sleep: a finally clause runs when it is told to end. finally: it is stuck there once more. masked: SIGTERM is not
     let in. deaf: no signal is. c: in C, with the interpreter's lock. late: after the first block."""
     asked = query(environ)
@@ -65,7 +65,7 @@ def stuck(environ, start_response):
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         sleep_for_ever()
     if how == 'c':
-        # Locked twice by one thread it waits for itself, and no signal ends that.
+        # A lock that one thread takes twice: it waits for itself, and no signal ends that.
         lock, mutex = ctypes.PyDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)
         lock(mutex)
         lock(mutex)

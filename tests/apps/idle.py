@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -I -X told=here
-"""An SCGI server as somebody writes one for systemd: it takes its socket by LISTEN_FDS, serves one request after the
+"""An SCGI server as one is written for systemd: it takes its socket by LISTEN_FDS, serves one request after the
 other, and ends by itself when none has come for IDLE seconds. It says who it is and how it was started."""
 
 import os
@@ -38,7 +38,7 @@ def serve(connection, number):
 
 
 def main():
-    # Its own first line has chosen the interpreter, and what that is told.
+    # Its `#!` line has chosen the interpreter and its option.
     if not sys.flags.isolated or sys._xoptions.get('told') != 'here':
         sys.exit('not run by its first line: %s' % sys.orig_argv)
     door, number = listener(), 0

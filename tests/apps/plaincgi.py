@@ -1,4 +1,4 @@
-"""Runs an application as a plain CGI by the standard library: the reference that ours is held against."""
+"""Runs an application as a plain CGI by the standard library: the reference for ours."""
 
 import wsgiref.handlers
 

@@ -1,4 +1,4 @@
-"""An SCGI server of somebody else's: threads, the standard library, and nothing of polycgi. What its routes do wrong is
+"""An SCGI server of another project: threads, the standard library, and nothing of polycgi. What its routes do wrong is
 selected by the path; what it does as a whole, by its words:
 
     idle=SECONDS    exits with status 0 after so long without a connection
@@ -94,7 +94,7 @@ class Request:
         self.write(fields + '\r\n' + body)
 
     def text(self, text, status='200 OK'):
-        """All at once: whoever is killed has answered, or not."""
+        """In one write: a server that is killed has answered, or not."""
         self.head(status, length=len(text.encode()), body=text)
 
 
@@ -180,7 +180,7 @@ def streams(request):
 
 
 def hang(request):
-    """Says its pid at the gate, and nothing to anybody after that: neither here nor to SIGTERM."""
+    """Writes its pid to the gate, and then reacts to nothing: neither to requests nor to SIGTERM."""
     with open(os.path.join(HERE, request.query['gate'] + '.entered'), 'w') as entered:
         entered.write('%d\n' % os.getpid())
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -222,14 +222,14 @@ def nothing(request):
 
 
 def leave(request):
-    """Answers, and exits with status 0. The connection ends with the process and not before: whoever asks next must not
-    be accepted by one that goes."""
+    """Answers, and exits with status 0. The connection ends with the process and not before: the next request must not
+    be accepted by a server that ends."""
     hello(request)
     os._exit(0)
 
 
 def says(request):
-    """Something on both of what a server says things on."""
+    """A line on each of standard output and standard error."""
     for file, word in (sys.stdout, 'output'), (sys.stderr, 'errors'):
         print('a line on %s' % word, file=file, flush=True)
     hello(request)

@@ -33,7 +33,7 @@ def query(environ):
 
 
 def pass_gate(name):
-    """Says that the request is here, then waits until the test lets one request on."""
+    """Writes its pid to the gate, then waits until the test lets one request pass."""
     if not re.match('^[a-z]+$', name):
         raise ValueError('not the name of a gate: %r' % name)
     with open(os.path.join(HERE, name + '.entered'), 'w') as entered:
@@ -180,12 +180,12 @@ def complain(environ, start_response):
 
 
 def crash(environ, start_response):
-    """Dies without a word, before the head."""
+    """Ends the process before the head."""
     os._exit(3)
 
 
 def crash_late(environ, start_response):
-    """Dies after the first block of the body."""
+    """Ends the process after the first block of the body."""
     start_response('200 OK', [('Content-Type', 'text/plain')])
 
     def lines():

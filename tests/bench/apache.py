@@ -18,7 +18,7 @@ TITLE = 'Requests per second through Apache'
 ROUNDS = {1: 3, 8: 7, 64: 4}  # with so many clients
 BUDGET_AT = 8  # clients: so the prototype was measured
 SECONDS = 0.5  # of each run
-CREW = 80  # processes or threads of Apache's: nobody waits for one of them
+CREW = 80  # processes or threads of Apache's: no request waits for one
 BODY = b'hello\n'
 
 EMPTY = 'an empty CGI, static, without a C library'
@@ -77,8 +77,8 @@ def measure(site):
             'cgi-fcgi, an echo daemon': daemons.cgi_fcgi(),
         }
         plain = site.script(f'{folder}/plain', PLAIN_CGI.format(python=common.PYTHON, folder=folder))
-        # Apache with mod_cgid may signal the pid of a CGI that has left before its response was complete: nobody lets
-        # ours go there.
+        # Apache with mod_cgid may signal the pid of a CGI that has left before its response was complete: there
+        # ours stay.
         staying = {name: program for name, program in programs.items() if name not in (ECHO_EXITING, EXITING)}
         prefork = crowds(apache_of(site, 'prefork', 'cgi', programs))
         event = crowds(apache_of(site, 'event', 'cgid', staying | {PLAIN: plain}))

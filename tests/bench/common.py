@@ -14,9 +14,9 @@ load.py         wrk(...), ab(...): requests per second, and how long they took
 c/NAME.c        compiled to site.c('NAME'), see c/Makefile: empty-nolibc, empty-static, empty-dynamic (CGIs), ...
 
     site.quick              few rounds, small sizes: only to see that it works. site.rounds(200, 10) chooses.
-    site.user, uid, gid     who serves: www-data when root runs the bench, else whoever does
+    site.user, uid, gid     who serves: www-data when root runs the bench, else the user who does
     site.as_user            keywords for subprocess that make a process theirs: Popen(argv, **site.as_user)
-    site.folder()           a new folder of that user's; site.place itself is the bench's and anybody may enter it
+    site.folder()           a new folder of that user's; site.place itself is the bench's, and all users may enter it
     site.bin                polycgi and its applets as `make install` puts them
     site.cgi2scgi(port)     the SCGI front in C that the `scgi` package has, compiled for a daemon at that port
     site.write(path, text)  and site.script(path, text): the same, to be executed
@@ -252,6 +252,6 @@ def wait_for(condition, otherwise, patience=PATIENCE):
 
 
 def free_address():
-    """Of loopback, with a port that nobody has just now."""
+    """A loopback address with a port that is free now."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         return listener.getsockname()

@@ -9,7 +9,7 @@ import common
 from common import CGI_ENVIRON
 from figures import median
 
-# Whoever gives another answer than the echo daemon was not served by it.
+# A contender with another answer was not served by the echo daemon.
 BODY = 'hello\n'
 
 

@@ -40,7 +40,7 @@ def environ(count):
     fields = {name: value for name, value in CGI_ENVIRON.items() if name.startswith('HTTP_')}
     names = [*fields, *(f'HTTP_X_ADDED_BY_{number}' for number in range(count))][:count]
     rest = {name: value for name, value in CGI_ENVIRON.items() if name not in fields}
-    return rest | {name: fields.get(name, 'the value of a field that somebody has added') for name in names}
+    return rest | {name: fields.get(name, 'the value of a field that a client has added') for name in names}
 
 
 def by_contender(table):

@@ -38,7 +38,7 @@ class Budget:
 
 @dataclasses.dataclass
 class Result:
-    """What a part found. `series` is for the picture and whoever reads the JSON: {name: {contender: figure}}, or
+    """What a part found. `series` is for the picture and the JSON: {name: {contender: figure}}, or
     {name: {contender: [[x, figure], ...]}} where it is how something grows."""
     tables: list = dataclasses.field(default_factory=list)
     budgets: list = dataclasses.field(default_factory=list)

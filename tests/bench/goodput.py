@@ -105,7 +105,7 @@ class Crowd:
         """At random, so many a second on the average."""
         chance, due = random.Random(1), self.began
         while due < self.last or self.here:
-            # However many are due, those who are here are heard in between.
+            # However many requests are due, answers that have come are read in between.
             if due <= time.monotonic() and due < self.last:
                 self.enter(due)
                 due += chance.expovariate(rate)

@@ -26,7 +26,7 @@ def measure(site):
 
 
 def fields(count):
-    return [f'X-Added-By-{number}: the value of a field that somebody has added' for number in range(count)]
+    return [f'X-Added-By-{number}: the value of a field that a client has added' for number in range(count)]
 
 
 def grown(result, title, name, costs):

@@ -1,5 +1,5 @@
 """Measures the first request after a quiet time: no daemon runs, but there was one, so its place is there; the front
-becomes the app. It is the front that decides so, by limits that nobody reaches here, since each run is to be the first.
+becomes the app. The front decides that itself: no limit is reached here, since each run is to be the first.
 Against it stands what one has without polycgi: a program that the web server runs itself; and for a WSGI app, which no
 web server can run, a script of the standard library's own CGIHandler. Caches are warm, for both. The last pair is no
 budget's: beside a program in C that does nothing, a front that starts costs what starting costs."""

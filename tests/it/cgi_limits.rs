@@ -251,7 +251,7 @@ fn a_killed_daemon_leaves_nobody_behind() {
     drop(front);
     let mut watch = Watch::on(&served.dir.join("apps"));
     assert!(watch.until(Deadline::soon(), || served.dir.lines("marks")
-        == ["nobody reads"]));
+        == ["no reader"]));
     pid_in(&served.get("/hello").ok());
 }
 

@@ -66,7 +66,7 @@ static void close_all(const int fds[3])
 		close(fds[i]);
 }
 
-/* Until somebody connects. */
+/* Until a client connects. */
 static void see_off(int listener)
 {
 	parting[0].fd = listener;
@@ -116,7 +116,7 @@ static void serve_scgi(int client)
 		struct cmsghdr *found;
 
 		if (count <= 0)
-			return; /* whoever only looks whether we are there */
+			return; /* a client that only tests whether this runs */
 		found = CMSG_FIRSTHDR(&message);
 		if (found && found->cmsg_len == CMSG_LEN(sizeof fds)) {
 			memcpy(fds, CMSG_DATA(found), sizeof fds);

@@ -22,7 +22,7 @@ fn app_file(dir: &Dir, name: &str) -> PathBuf {
     dir.file(&format!("cgi-bin/{name}"), &text, 0o755)
 }
 
-/// Nothing is wrong with it, as a CGI and by the daemon.
+/// `check` finds nothing wrong, and the app is served as a CGI and by the daemon.
 #[track_caller]
 fn serves(app: &PathBuf, dir: &Dir, path: &str, words: &str) {
     let polycgi = |words: &[&str], more: &[&str]| {
@@ -84,7 +84,7 @@ fn mercurial() {
     let dir = Dir::new();
     let app = app_file(&dir, "hg.cgi");
     dir.folder("srv/hg", 0o755);
-    // What the example says is in hgapp.py.
+    // The lines that the example shows are in hgapp.py.
     let text = std::fs::read_to_string(&app).expect("it was just written");
     let (_, text) = text
         .split_once("/hgapp.py:\n")

@@ -16,10 +16,10 @@ const WRONG: [&str; 3] = [
     "Basic YWRtaW46",
     "Bearer YWxpY2U=",
 ];
-/// In each file that no client may read.
+/// The text of each file that no client may read.
 const SECRET: &str = "tiger";
 
-/// What a client says who wants to be somebody else, come from elsewhere, or reach another.
+/// Header fields by which a client claims another user, another address or another host.
 const FORGED: [(&str, &str); 18] = [
     ("Authorization", "Basic YWRtaW46eA=="),
     ("Remote-User", "admin"),
@@ -43,7 +43,7 @@ const FORGED: [(&str, &str); 18] = [
 
 with_each!(no_path_leads_past_the_app no_name_is_a_client_s log_ins_are_the_web_server_s);
 
-/// An app that shows what it sees, and beside it what is no business of a client.
+/// An app that shows what it sees, and beside it files that no client may read.
 fn prepare() -> Dir {
     let dir = Dir::new();
     let config = format!("wsgi = names:application\nmode = daemon\nenv.SECRET = {SECRET}\n");
@@ -73,7 +73,7 @@ fn seen<'a>(shown: &'a str, name: &str) -> &'a str {
     value.unwrap_or_default()
 }
 
-/// Each leads to the app, with its own name and what is behind that, or to a page of the web server.
+/// Each path leads to the app, with SCRIPT_NAME and the rest in PATH_INFO, or to a page of the web server.
 fn no_path_leads_past_the_app(server: Configured) {
     const TARGETS: [&str; 40] = [
         "/cgi-bin/wiki.cgi",
@@ -130,7 +130,7 @@ fn no_path_leads_past_the_app(server: Configured) {
                 [200, 301, 400, 403, 404, 500, 502].contains(&status),
                 "{target}: {status}"
             );
-            // What no app is, is no server's fault either.
+            // A path without an app is no error of the server's.
             if status == 200 {
                 assert_eq!(
                     seen(&shown, "SCRIPT_NAME"),
@@ -152,12 +152,12 @@ fn no_path_leads_past_the_app(server: Configured) {
             }
         }
     }
-    // The files were there to be read.
+    // The files exist, and the web server could read them.
     let mode = fs::metadata(dir.join("cgi-bin/secrets.txt")).expect("it was written");
     assert_eq!(mode.permissions().mode() & 0o777, 0o644);
 }
 
-/// As the example is, and with each of its options.
+/// With the example as it is, and with each of its options.
 fn no_name_is_a_client_s(server: Configured) {
     let dir = prepare();
     let text = text_for(server, &dir);
@@ -220,11 +220,11 @@ fn no_name_is_a_client_s(server: Configured) {
         }
     }
     assert!(served > FORGED.len(), "nothing was served");
-    // All in `no_name_is_a_client_s` would hold of an example that sends no name at all.
+    // Without any names at all `no_name_is_a_client_s` would hold as well.
     assert!(installed_text("nginx.conf").contains("$remote_user"));
 }
 
-/// Where an example lets the web server check log-ins, the app is told who it is, and nobody else gets in.
+/// Where an example lets the web server check log-ins, the app is told the user, and clients without one get a 401.
 fn log_ins_are_the_web_server_s(server: Configured) {
     let dir = prepare();
     let text = text_for(server, &dir);
@@ -240,7 +240,7 @@ fn log_ins_are_the_web_server_s(server: Configured) {
     }
     let mut seen_alice = false;
     for text in with_log_in {
-        // nginx's second is for what goes to the daemon straight.
+        // nginx's second location is for requests that go straight to the daemon.
         if text.contains("\nlocation /wiki {") {
             continue;
         }

@@ -70,7 +70,7 @@ fn units() {
     assert_eq!(about_ours.collect::<Vec<_>>(), Vec::<&str>::new());
     output.success();
 
-    // By the protocol that the two units make up, with their own lines.
+    // As systemd would start it from the lines of the two units.
     let listen = value(&socket, "ListenStream").to_owned();
     assert_eq!(value(&service, "User"), value(&socket, "SocketUser"));
     let start: Vec<&str> = value(&service, "ExecStart").split(' ').collect();
@@ -78,7 +78,7 @@ fn units() {
     let mut command = as_user(ACTIVATE);
     let mut daemon = Piped::start(command.args(["-l", &listen]).args(&start));
     let served = || {
-        // The file is there before anything listens.
+        // The socket's file exists before the socket listens.
         let deadline = Deadline::soon();
         let mut client = loop {
             match ScgiClient::try_connect(Path::new(&listen)) {
@@ -100,7 +100,7 @@ fn units() {
     fs::remove_file(&listen).expect("the socket was systemd's to remove");
 }
 
-/// As root runs it each night, for a folder and a log of the app's user.
+/// As root's cron job runs it, for a folder and a log of the app's user.
 #[test]
 fn logrotate() {
     if !Uid::effective().is_root() {

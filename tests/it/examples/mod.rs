@@ -1,5 +1,5 @@
-//! The examples that are installed, as they are: real servers with every line of them, each option alone and all
-//! together, under attack. Only paths and ports are put where this test may have them.
+//! The installed examples, as they are: real servers with every line of them, each option alone and all together, under
+//! attack. Only paths and ports are replaced by those of the test.
 
 mod app_files;
 mod attacks;
@@ -57,7 +57,7 @@ fn text_for(server: Configured, dir: &Dir) -> String {
     for elsewhere in ["/etc/", "/srv/", "/usr/", "/var/"] {
         assert!(!text.contains(elsewhere), "{elsewhere} in {text}");
     }
-    // What lies beside nginx's own configuration.
+    // Files beside nginx's own configuration.
     text.replace(" include ", " include /etc/nginx/")
 }
 
@@ -140,7 +140,7 @@ fn what_an_option_is() {
 
 with_each!(every_option_may_be_in_force);
 
-/// By the word of the server's own look at its configuration.
+/// By the server's own check of its configuration.
 fn every_option_may_be_in_force(server: Configured) {
     let dir = Dir::new();
     let text = text_for(server, &dir);

@@ -11,7 +11,7 @@ use crate::util::{Conversation, Dir, as_user, installed, not_tested, run};
 
 with_each!(straight_to_the_daemon);
 
-/// `key = value` among comments, or indented in a README; without what stands behind it.
+/// Each `key = value` in comments, or indented as in the README, without a comment behind it.
 fn lines_for_app(text: &str) -> Vec<String> {
     let indented = |line: &str| {
         let line = line.strip_prefix("#   ").or(line.strip_prefix("    "))?;
@@ -44,7 +44,7 @@ fn straight_to_the_daemon(server: Configured) {
             vec![lines_for_app(&text).concat(), of_readme]
         }
         _ => {
-            // In a sentence.
+            // Keys that are named in a sentence.
             let mut words = text
                 .split('\'')
                 .filter(|words| words.starts_with("listen = "));
@@ -130,14 +130,14 @@ fn straight_to_the_daemon(server: Configured) {
     }
 }
 
-/// What log-ins are is another test's affair.
+/// The text without its log-in, which another test is about.
 fn without_log_in(text: &str) -> String {
     let mut kept = Vec::new();
     let mut is_inside = false;
     for line in text.lines() {
         is_inside |= line.starts_with("<Location /cgi-bin/");
         let is_nginx = line.trim_start().starts_with("auth_basic ");
-        // Or it would lead to the same app by a CGI.
+        // It would lead to the same app by a CGI.
         let is_alias = line.starts_with("ScriptAlias /wiki ");
         if !is_inside && !is_nginx && !is_alias {
             kept.push(line);

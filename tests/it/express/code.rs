@@ -39,8 +39,8 @@ impl Code {
         }
     }
 
-    /// What leads out of the function at the entry point, and of the one that it calls, but for its last jump, which is
-    /// to `_start`. A sentence for each.
+    /// What leads out of the function at the entry point and out of the one that it calls: a sentence for each. The
+    /// last jump, to `_start`, is allowed.
     pub(super) fn ways_out(&self) -> Vec<String> {
         let entry = self.function(self.entry);
         let mut ways = Vec::new();
@@ -73,7 +73,7 @@ impl Code {
             _ if one.object.contains("%fs:") => "thread-local storage".to_owned(),
             _ if !is_branch || one.verb == "syscall" => return None,
             None => "indirect".to_owned(),
-            // A call within would be of itself.
+            // A call to a place within would be a recursion, and is reported.
             Some(target) if inside(&target) && one.verb.starts_with('j') => return None,
             Some(target) => format!("to {}", self.name(target)),
         };

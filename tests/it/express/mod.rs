@@ -1,5 +1,5 @@
-//! The hot path of the front: that it calls nobody, what it asks of the kernel, what it leaves to the normal front, and
-//! that this finds everything as it was.
+//! The hot path of the front: that it calls no library, what it asks of the kernel, what it leaves to the normal front,
+//! and that this finds everything as it was.
 mod code;
 
 use std::fs;
@@ -36,12 +36,12 @@ fn served(dir: &Dir, config: &str) -> PathBuf {
     app
 }
 
-/// Thread-local storage is what every C library begins with.
+/// Every C library sets up thread-local storage first (arch_prctl).
 fn was_normal(traced: &Traced) -> bool {
     traced.calls.iter().any(|call| call == "arch_prctl")
 }
 
-/// No C library has started yet: a call of anything is a jump through a pointer that nobody has filled in.
+/// No C library has started yet: a call of its functions would jump through a pointer that is not filled in.
 #[test]
 fn nothing_leads_out_of_it_but_the_way_to_the_c_library() {
     let ways = Code::of(&installed("polycgi")).ways_out();
@@ -88,8 +88,8 @@ fn planted(dir: &Dir, plant: &str) -> Code {
     Code::of(&program)
 }
 
-/// A system call more is a request that waits longer, a thousand times a second. That none of them is of a C library
-/// that starts is the point of it all.
+/// Each system call more delays every request. None of them is of a C library that starts, which is what the hot path
+/// is for.
 #[test]
 fn a_request_that_a_daemon_takes_needs_these_calls() {
     let dir = Dir::new();
@@ -109,12 +109,12 @@ fn a_request_that_a_daemon_takes_needs_these_calls() {
             "newfstatat",
             "socket",
             "connect",
-            // Is it our uid's?
+            // Does the daemon run as our uid?
             "getsockopt",
-            // Is it this app's?
+            // Is the daemon this app's?
             "getpeername",
             "sendmsg",
-            // What follows is done while the daemon is at work: be killed at once, wait, but not for ever.
+            // While the daemon works: the front unblocks signals, and waits with a time limit.
             "rt_sigprocmask",
             "fcntl",
             "setsockopt",
@@ -125,7 +125,7 @@ fn a_request_that_a_daemon_takes_needs_these_calls() {
     }
 }
 
-/// What is peculiar is left to the normal front: answered as it has always been.
+/// Unusual requests are left to the normal front.
 #[test]
 fn what_is_peculiar_is_left_to_the_normal_front() {
     let dir = Dir::new();
@@ -223,7 +223,7 @@ fn an_app_file_by_a_relative_path_is_the_same_app() {
     }
 }
 
-/// Both fronts call the same app the same: the daemon that the normal one has started is found by the hot path.
+/// Both fronts compute the same name of the place: the hot path finds the daemon that the normal front has started.
 #[test]
 fn an_app_file_may_have_any_name() {
     let dir = Dir::new();
@@ -251,8 +251,8 @@ fn an_app_file_may_have_any_name() {
     }
 }
 
-/// In a place that somebody else has squatted, a link can lead to the daemon of another app of ours. Neither front
-/// takes that for its own.
+/// In a place that another user has squatted, a link can lead to the daemon of another of our apps. Neither front
+/// uses that.
 #[test]
 fn a_link_to_another_apps_daemon_is_not_followed() {
     let dir = Dir::new();
@@ -326,8 +326,8 @@ fn a_symlink_to_the_program_is_an_app_too() {
     )));
 }
 
-/// The environment that the hot path has changed in its place is put back: the app that the front becomes finds what
-/// the web server sent, whatever it was that the hot path gave up at.
+/// The hot path changes the environment in place, and restores it: the app that the front becomes finds what the web
+/// server sent, wherever the hot path gave up.
 #[test]
 fn what_was_sealed_is_unsealed() {
     let dir = Dir::new();
@@ -344,7 +344,7 @@ fn what_was_sealed_is_unsealed() {
         let mut command = cgi::front(&app, "GET", "/", &[]);
         let front = Running::start(exactly(&mut command, &environ), b"");
         if let Some(stopped) = daemon {
-            // It holds what the front gave it.
+            // The stopped daemon still holds the front's descriptors.
             assert!(Deadline::soon().ended(front.pid()), "{what}");
             send(stopped, Signal::SIGCONT);
         }
@@ -362,13 +362,13 @@ fn what_was_sealed_is_unsealed() {
         }
     };
     is_intact("no daemon", None);
-    // A daemon's socket that nobody listens to.
+    // A socket without a daemon.
     dir.polycgi(&["start"]).success();
     assert_eq!(dir.links().len(), 1, "from the usual place");
     kill_at_once(dir.daemon());
     assert!(dir.socket().exists());
     is_intact("a dead daemon", None);
-    // One that does not answer: the request is taken back.
+    // A daemon that does not answer: the request is taken back.
     dir.polycgi(&["start"]).success();
     let daemon = dir.daemon();
     stop(daemon);

@@ -14,7 +14,7 @@ unsafe extern "C" fn express_start() -> ! {
 
 unsafe extern "C" fn hot(stack: *mut [u8; 300]) {
     let mut sum = 0_u8;
-    // SAFETY: nobody runs this.
+    // SAFETY: this is never run.
     unsafe {
         for &byte in (*stack).iter() {
             sum = sum.wrapping_add(byte);

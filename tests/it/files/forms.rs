@@ -1,5 +1,5 @@
-//! Paths of the configuration that lead to what is no file, or to one that can't be read: a request ends, with the
-//! app's answer where the app can do without, and the operator reads one sentence with the path and the reason.
+//! Paths of the configuration that lead to no file, or to one that can't be read: each request gets an answer, the
+//! app's own if the app can do without the file, and one sentence in the log has the path and the reason.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -13,7 +13,7 @@ use crate::util::{
     Deadline, Dir, Output, Running, Served, as_user, cgi, installed, not_tested, run,
 };
 
-/// What may lie at a path, and what is said of it when it should be read, or written.
+/// What may be at a path, and what is said when it is to be read, and when it is to be written.
 const FORMS: [(&str, &str, &str); 7] = [
     (
         "fifo",
@@ -51,7 +51,7 @@ struct Forms {
 }
 
 impl Forms {
-    /// None where a file that can't be read would be read all the same, or can't be another user's.
+    /// None unless root runs the tests: a file has to be another user's.
     fn new(dir: &Dir) -> Option<Self> {
         if !Uid::effective().is_root() {
             not_tested("files of another user, which root only can make");
@@ -100,7 +100,7 @@ fn check(dir: &Dir) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr
 }
 
-/// Ends the daemon, and what is remembered of it: the next case is not its back-off.
+/// Ends the daemon and removes its place, so that no back-off reaches the next case.
 #[track_caller]
 fn forget(dir: &Dir) {
     for daemon in dir.all_daemons() {
@@ -142,7 +142,7 @@ fn an_env_file() {
     }
 }
 
-/// There is a page of ours.
+/// The built-in page is sent.
 #[test]
 fn an_overload_page() {
     let dir = Dir::new();
@@ -171,7 +171,7 @@ fn an_overload_page() {
             "{form}: {said}"
         );
     }
-    // In the daemon, whose loop would stand still for all.
+    // In the daemon a read that blocks would stop the loop for all requests.
     let config = format!(
         "overload-page = {}\nqueue-size = 1\nmax-procs = 1\n",
         forms.at("fifo").display()
@@ -230,7 +230,7 @@ fn a_log_file() {
         }
         let said = check(&dir);
         let is_found = said.contains(&format!("cannot log to {path}: "));
-        // That a FIFO is read shows only to who opens it.
+        // Only an open() shows whether a FIFO has a reader.
         assert_eq!(
             is_found,
             !reason.is_empty() && form != "fifo",
@@ -246,7 +246,7 @@ fn a_log_file() {
     }
 }
 
-/// A FIFO that is read is a log, and who reads too slowly loses lines and holds nothing up.
+/// A FIFO with a reader is a log; a slow reader loses lines and delays nothing.
 #[test]
 fn a_log_file_that_a_process_reads() {
     let dir = Dir::new();
@@ -268,7 +268,7 @@ fn a_log_file_that_a_process_reads() {
     forget(&dir);
 }
 
-/// What is only looked at, and where nothing can be made.
+/// Paths that are only looked at, and places where nothing can be made.
 #[test]
 fn other_paths() {
     let dir = Dir::new();
@@ -316,7 +316,7 @@ fn other_paths() {
             check(&dir);
             forget(&dir);
         }
-        // It is looked at, and never opened.
+        // The file is looked at, and never opened.
         let restart = dir.join("apps/restart.txt");
         symlink(&path, &restart).expect("a link can be made");
         let app = app(&dir, "mode = daemon\n");

@@ -1,4 +1,4 @@
-//! The daemon's log and who moves it away: the real logrotate, by each of its ways, and a person.
+//! The daemon's log is moved away: by the real logrotate, in each of its ways, and by hand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Something that the daemon logs: it comes to the file that has the name now, and to no other.
+/// A line of the daemon's goes to the file that has the name now, and to no other.
 #[track_caller]
 fn goes_to(served: &Served, log: &Path, moved: Option<&Path>) {
     let before = moved.map(text);
@@ -92,7 +92,7 @@ fn each_way_of_logrotate() {
     served.is_well_beside_its_log();
 }
 
-/// Even where no line is written that would find it out.
+/// Also when no line is written, by which the daemon would notice.
 #[test]
 fn a_reload_and_sighup_open_it_anew() {
     let (served, log) = served("log-level = error\n");
@@ -160,7 +160,7 @@ fn all_that_goes_to_the_log_goes_to_the_new_one() {
     assert!(watch.until(Deadline::soon(), has), "{}", text(&log));
 }
 
-/// Where the daemon may make no file, the lines go on to the one that was moved, and one of them says so.
+/// If the daemon can't make a new file, lines go on to the one that was moved, and one of them says so.
 #[test]
 fn a_folder_of_another_user_s() {
     let (served, log) = served("");

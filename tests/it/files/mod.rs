@@ -1,5 +1,4 @@
-//! Files as an operator has them: whatever lies at a path of the configuration, whatever the umask, and whoever moves
-//! the log away.
+//! Files as an operator has them: anything at a path of the configuration, any umask, and a log that is moved away.
 
 mod forms;
 mod log;

@@ -27,7 +27,7 @@ fn get(umask: &str, app: &Path, target: &str) -> Output {
     run(&mut command, b"")
 }
 
-/// An app file whose runtime directory is not there yet.
+/// An app file whose runtime directory does not exist yet.
 fn app_file(dir: &Dir, config: &str) -> PathBuf {
     let at = dir.path().display();
     let text = format!(
@@ -139,7 +139,7 @@ fn of_a_daemon_whatever_the_umask() {
             ["s0640 listen"],
             "umask {umask}"
         );
-        // What waits for its end lies in a file without a name.
+        // A body that waits for its end is in an unlinked file.
         let serving = dir.daemon();
         let mut client = ScgiClient::connect(&dir.join("tmp/listen"));
         client.send(&header("POST", "/digest", &[], 200_000));
@@ -159,11 +159,11 @@ fn of_a_daemon_whatever_the_umask() {
             assert_eq!(mode, 0o600, "umask {umask}");
         }
         drop(client);
-        // The umask itself is what the web server gave: the daemon's, and that of all that it runs.
+        // The daemon and all that it runs have the web server's umask.
         for pid in children(serving).into_iter().chain([serving]) {
             assert_eq!(umask_of(pid), umask, "{pid}");
         }
-        // What one has made the next can use.
+        // The next daemon can use what the first one has made.
         daemon::with_its_children(serving, || {
             run(
                 under(umask, &installed("polycgi")).arg("stop").arg(&app),
@@ -182,7 +182,7 @@ fn of_a_server_whatever_the_umask() {
         let dir = Dir::new();
         let app = app_file(&dir, "scgi = /usr/bin/python3 scgiserver.py\n");
         serves_and_rolls(&dir, &app, umask);
-        // There may be one server more after the reload.
+        // After the reload the old server may still run.
         let mut found = modes(&dir.join("run"));
         found.retain(|line| !line.contains(" app."));
         assert_eq!(found, expected(&["s0700 app"]), "umask {umask}");
@@ -221,7 +221,7 @@ fn of_a_log_of_one_s_own() {
         let app = app_file(&dir, &config);
         get(umask, &app, "/hello").response().ok();
         assert_eq!(modes(&log), ["-0600 app.log"], "umask {umask}");
-        // One that is there keeps what its owner gave it.
+        // A file that exists keeps the mode that its owner gave it.
         daemon::with_its_children(dir.daemon(), || {
             run(
                 under(umask, &installed("polycgi")).arg("stop").arg(&app),
@@ -236,7 +236,7 @@ fn of_a_log_of_one_s_own() {
     }
 }
 
-/// What other users may read or change is said by `check`, and once in the daemon's log.
+/// `check` and the daemon's log say, once, what other users may read or change.
 #[test]
 fn permissions_that_are_too_wide() {
     let dir = Dir::new();
@@ -288,7 +288,7 @@ fn permissions_that_are_too_wide() {
         fs::remove_file(dir.place().join("log")).expect("there is a log");
         set(path, right);
     }
-    // In a sticky folder nobody replaces the file of another.
+    // In a sticky folder no user can replace another's file.
     set(&apps, 0o1777);
     dir.polycgi(&["check"]).success();
 }

@@ -1,4 +1,4 @@
-//! What a client has got, byte by byte: nothing is repaired. It knows what is the connection's and not the program's.
+//! What a client has got, byte by byte, without repairs. It knows which parts are the connection's, not the program's.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +12,7 @@ use crate::util::Deadline;
 /// What stands for the app's name in a head, and in an answer.
 pub(super) const NAME: &[u8] = b"@APP@";
 
-/// An answer that can be compared: without what a web server adds by itself, or says in a way of its own choice.
+/// An answer that can be compared: without what a web server adds, or words by its own choice.
 #[derive(Clone, PartialEq)]
 pub(super) struct Answer {
     /// The status line and the header fields, or all of it where no head of HTTP was found.
@@ -20,7 +20,7 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-/// Header fields of the web server's own, or of the connection. How the body's end is told is its affair as well.
+/// Header fields of the web server's own, or of the connection. The web server also chooses how the body ends.
 const OF_THE_SERVER: [&str; 6] = [
     "connection",
     "content-length",
@@ -73,14 +73,14 @@ impl Answer {
         std::str::from_utf8(line.get(..3)?).ok()?.parse().ok()
     }
 
-    /// The web server has refused the head: it is an error of its own, and not the one that the program says.
+    /// The web server has refused the head: an error of its own, and not the status that the program wrote.
     pub(super) fn is_refusal(&self, said: Option<u16>) -> bool {
         let apaches: &[u8] = b"Content-Type: text/html; charset=iso-8859-1";
         let is_apaches = || self.head.iter().any(|field| field == apaches);
         matches!(self.status(), Some(500 | 502)) && (self.status() != said || is_apaches())
     }
 
-    /// It is the page by which polycgi says that a program has written no head.
+    /// It is polycgi's page for a program that has written no head.
     pub(super) fn is_our_502(&self) -> bool {
         let line = b"cache-control: no-store";
         self.status() == Some(502)

@@ -1,8 +1,8 @@
-//! Heads by chance, the same each time. Most of their lines are what programs write, or no web server would take any.
+//! Random heads, the same in each run. Most lines are usual ones: otherwise no web server would accept any head.
 
 use super::corpus::{Case, FIELDS, LOCATIONS, NAMES, OF_VALUES, STATUSES, VALUES};
 
-/// As many as are asked for; POLYCGI_SEED makes others, and POLYCGI_CASES more.
+/// That many cases; POLYCGI_SEED makes others, and POLYCGI_CASES more.
 pub(super) fn generated(count: usize) -> Vec<Case> {
     let given = |name| {
         let text = std::env::var(name).ok()?;
@@ -37,7 +37,7 @@ impl Chance {
     }
 
     fn case(&mut self) -> Case {
-        // Else hardly one would be taken.
+        // With more odd lines hardly a head would be accepted.
         let odd = if self.is(40) { 20 } else { 0 };
         let eol = self.one(&[b"\n", b"\n", b"\r\n", b"\r\n", b"\r\r\n"]);
         let mut written = Vec::new();

@@ -22,8 +22,8 @@ impl Case {
         }
     }
 
-    /// The lines of its head without their LF, and whether it ends: with a line in which nothing is but CRs, and what
-    /// C would not see.
+    /// The lines of its head without their LF, and whether it ends: with a line of nothing but CRs, or one that begins
+    /// with NUL, where C strings end.
     fn lines(&self) -> (Vec<&[u8]>, bool) {
         let mut lines: Vec<&[u8]> = self.written.split(|&byte| byte == b'\n').collect();
         lines.pop();
@@ -38,7 +38,7 @@ impl Case {
         let (lines, ends) = self.lines();
         let size: usize = lines.iter().map(|line| line.len() + 1).sum();
         let is_lone = |pair: &[u8]| pair[0] == b'\r' && pair[1] != b'\n';
-        // To fcgiwrap that is an end as well.
+        // fcgiwrap takes that for the end too.
         let mut begun = self.written.windows(3);
         let ends = ends || begun.any(|text| text[0] == b'\n' && is_lone(&text[1..]));
         let is = [
@@ -52,7 +52,7 @@ impl Case {
         kinds.map(|(kind, _)| kind).collect()
     }
 
-    /// The status that it says itself.
+    /// The status that the head has.
     pub(super) fn status(&self) -> Option<u16> {
         let (lines, _) = self.lines();
         let mut values = lines.iter().filter_map(|line| {

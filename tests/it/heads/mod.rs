@@ -1,5 +1,5 @@
-//! For every head that a program can write, the daemon's answer is the one that the same web server gives of the same
-//! program as a plain CGI: heads of any kind, behind each web server, and all that a client gets compared.
+//! For every head that a program can write, a client gets the same from the daemon as from the program as a plain CGI:
+//! heads of any kind, behind each web server, compared byte by byte.
 
 mod answer;
 mod chance;
@@ -17,7 +17,7 @@ use self::road::{ALONE, Road};
 use self::table::{Table, What};
 use crate::util::{Dir, WebServer};
 
-/// Requests that are under way at once: what a web server or a program waits for is waited for together.
+/// Requests at once, since programs and web servers wait most of the time.
 const AT_ONCE: usize = 4;
 
 #[test]
@@ -27,7 +27,7 @@ fn behind_apache_with_mod_cgi() {
     let road = Road::cgi("apache-cgi", WebServer::ApacheCgi, &ways, &cases);
     compared((&road, ALONE), (&road, "stays"), &cases, 1);
     for way in &ways[1..] {
-        // What differs is the way, and not what is made of a head.
+        // The way differs, not the treatment of a head: some of the cases are enough.
         compared((&road, ALONE), (&road, way), &cases, 7);
     }
 }
@@ -69,7 +69,7 @@ fn behind_nginx_with_scgi_pass() {
     by_scgi("nginx-scgi", WebServer::NginxScgi);
 }
 
-/// `request` shows what a program has written, and says what no web server would take.
+/// `polycgi request` shows what a program has written, and says what no web server would accept.
 #[test]
 fn on_the_command_line() {
     let heads: [(&str, Option<&str>); 8] = [
@@ -114,7 +114,7 @@ fn by_cgi(name: &'static str, server: WebServer) {
     compared((&road, ALONE), (&road, "stays"), &cases, 1);
 }
 
-/// Of these each has one way to an app, so here there are two of them.
+/// An SCGI client has one way to an app, so there are two apps: one with polycgi, one without.
 #[track_caller]
 fn by_scgi(name: &'static str, server: WebServer) {
     let cases = fixed();
@@ -123,7 +123,7 @@ fn by_scgi(name: &'static str, server: WebServer) {
     compared((&alone, "app"), (&daemon, "app"), &cases, 1);
 }
 
-/// Sends every `step`th of them along both ways, and looks at what came of it.
+/// Sends every `step`th case both ways, and compares the answers.
 #[track_caller]
 fn compared(alone: (&Road, &str), daemon: (&Road, &str), cases: &[Case], step: usize) {
     let next = AtomicUsize::new(0);

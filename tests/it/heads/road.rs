@@ -1,5 +1,4 @@
-//! A web server with the same program behind it in several ways, by itself and behind polycgi. What is equal is judged
-//! elsewhere.
+//! A web server with the same program behind it, without polycgi and in several ways with it. It compares nothing.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,7 +20,7 @@ pub(super) struct Road {
     _dir: Dir,
 }
 
-/// It writes what it finds in a file, whose place is the end of its path; with an `s` behind in pieces.
+/// Writes the file whose name is the last part of its path; in pieces if an `s` follows.
 const PROGRAM: &str = "#!/bin/sh
 path=$SCRIPT_NAME$PATH_INFO
 number=${path##*/} path=${path%/*}
@@ -103,7 +102,7 @@ impl Road {
     }
 }
 
-/// Puts what the program is to write where it finds it: for each app, since a head may have its name.
+/// Writes the files that the program reads: for each app, since a head may have the app's name.
 fn write(dir: &Dir, names: &[&str], cases: &[Case]) {
     dir.folder("heads", 0o755);
     for name in names {
@@ -115,7 +114,7 @@ fn write(dir: &Dir, names: &[&str], cases: &[Case]) {
     }
 }
 
-/// An SCGI server of somebody else's.
+/// An SCGI server that has nothing of polycgi.
 #[track_caller]
 fn scgi_server(dir: &Dir) -> Program {
     let root = dir.folder("scgi", 0o755);

@@ -10,14 +10,14 @@ const TABLE: &str = include_str!("../../golden/heads.txt");
 #[derive(Debug)]
 pub(super) struct Table(Vec<Row<What>>);
 
-/// What the daemon makes of it.
+/// The daemon's answer, where it differs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum What {
     /// Our page with status 502.
     Page502,
-    /// The same answer, but for a 302 where that is a 200.
+    /// The same answer with status 302 instead of 200.
     Status302,
-    /// The web server answers now so, now so: it is not compared.
+    /// The web server's answer varies: it is not compared.
     Varies,
 }
 
@@ -38,7 +38,7 @@ impl Table {
         Self(golden::rows(text, "page-502|status-302|varies", read))
     }
 
-    /// What has to come of a head of these kinds on that road, if not the same: the first row counts.
+    /// How the answer to a head of these kinds has to differ on that road, if at all: by the first row.
     pub(super) fn other(&self, road: &str, kinds: &[&str]) -> Option<What> {
         let is_it =
             |row: &&Row<What>| [road, "every"].contains(&row.road) && kinds.contains(&row.name);

@@ -1,5 +1,6 @@
 //! The normal front, which serves where the hot path does not: what it asks of the kernel and of the C library on its
-//! way to a daemon, and that it is right there by itself. A field that the hot path refuses takes each request past that.
+//! way to a daemon, and that it is right by itself. A header field that the hot path refuses makes each request pass
+//! it.
 
 #[cfg(target_arch = "x86_64")]
 mod traced;
@@ -14,7 +15,7 @@ use super::util::process::{send, stop};
 use super::util::{Deadline, Dir, Running, Watch, cgi, daemon, digest, installed, run};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
-/// HTTP_PROXY, which nobody may send and the hot path can't take out.
+/// HTTP_PROXY, which has to be removed, and the hot path can't do that.
 const REFUSED: (&str, &str) = ("Proxy", "http://proxy.example/");
 
 #[cfg(target_arch = "x86_64")]
@@ -50,12 +51,12 @@ mod way {
         libc::SYS_connect,
         // From here on it waits.
         libc::SYS_fcntl,
-        // Whose it is, and which process: somebody else's is a squat.
+        // The peer's uid and pid: a socket of another user is a squat.
         libc::SYS_getsockopt,
-        // Whose app it serves: a link in a squatted place leads anywhere.
+        // Its app: a link in a squatted place can lead anywhere.
         libc::SYS_getpeername,
         libc::SYS_sendmsg,
-        // A daemon that says nothing in this time is stuck.
+        // A daemon that sends nothing in this time is stuck.
         libc::SYS_setsockopt,
         libc::SYS_recvfrom,
         libc::SYS_exit_group,
@@ -67,11 +68,11 @@ mod way {
         let app = dir.app_file("app", CONFIG);
         cgi::start_front(&app, "/hello").end().success();
         let before = [
-            // A web server may have blocked the signals by which it would end us.
+            // A web server may have blocked the signals by which it ends a CGI.
             libc::SYS_rt_sigprocmask,
-            // No symlink: the configuration is the script itself, and ...
+            // It is no symlink: the configuration is the script itself, and ...
             libc::SYS_newfstatat,
-            // ... its folder makes the name of its place.
+            // ... its folder gives the name of its place.
             libc::SYS_newfstatat,
         ];
         assert_eq!(way_of(&app, "/", &[REFUSED]), forward_after(&before));
@@ -91,7 +92,7 @@ mod way {
         let before = [
             libc::SYS_rt_sigprocmask,
             libc::SYS_newfstatat,
-            // Not to a script: to us.
+            // The symlink leads to polycgi, not to a script.
             libc::SYS_openat,
             libc::SYS_read,
             libc::SYS_close,
@@ -103,7 +104,7 @@ mod way {
         assert_eq!(way_of(&link, &home, &[REFUSED]), forward_after(&before));
     }
 
-    /// The tests above, shown to fail: more meta-variables than most are no longer in a place of fixed size.
+    /// The tests above, shown to fail: very many meta-variables do not fit a place of fixed size.
     #[test]
     fn what_allocates_is_found() {
         let dir = Dir::new();
@@ -118,7 +119,7 @@ mod way {
         assert_eq!(events.last(), Some(&Event::Exit(0)));
     }
 
-    /// On a virtual machine each is a journey to its host. What glibc asks before its start is over is its own.
+    /// CPUID traps to the host on a virtual machine. glibc's own start may use it.
     #[test]
     fn nobody_but_the_c_library_asks_what_the_processor_can_do() {
         let mut command = Command::new("objdump");
@@ -190,7 +191,7 @@ fn the_same_answers_by_every_handoff() {
     }
 }
 
-/// A header that is longer than the place for most of them.
+/// A header that is longer than the buffer for most headers.
 #[test]
 fn a_large_header_arrives_whole() {
     let dir = Dir::new();
@@ -220,7 +221,7 @@ fn a_stopped_daemon_loses_the_request() {
     let front = Running::start(&mut { taken_back }, b"");
     let is_marked = || fs::exists(dir.join("apps/marks")).unwrap_or_default();
     assert!(marks.until(Deadline::soon(), is_marked));
-    // The descriptors that are on their way to it are closed when it reads them.
+    // The daemon closes the descriptors on their way to it when it reads them.
     send(serving, Signal::SIGCONT);
     let answer = front.end();
     assert_eq!(cgi::reply(&answer.stdout).ok(), "taken-back cgi\n");
@@ -229,7 +230,7 @@ fn a_stopped_daemon_loses_the_request() {
     assert_eq!(dir.lines("marks"), ["taken-back cgi"]);
 }
 
-/// What it opens takes the number of none of them.
+/// No descriptor that the front opens gets the number of a closed one.
 #[test]
 fn closed_descriptors_are_nobody_s() {
     let dir = Dir::new();
@@ -243,7 +244,7 @@ fn closed_descriptors_are_nobody_s() {
             let answer = run(command.args(["-c", &script]), b"").response().ok();
             assert_eq!(answer, format!("{name} daemon\n"));
         }
-        // With nobody to have the answer: it is served all the same.
+        // Without an output too the request is served.
         let mut command = cgi::front("/bin/sh".as_ref(), "GET", "/mark", fields);
         command.env("QUERY_STRING", "name=none");
         let script = format!("exec {} <&- >&- 2>&-", app.display());

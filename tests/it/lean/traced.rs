@@ -19,15 +19,15 @@ use super::super::util::{Deadline, run};
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// Of the allocator's functions, this one was called.
+    /// This function of the allocator was called.
     Allocates(String),
-    /// The number of a system call, and whether it could be done.
+    /// The number of a system call, and whether it succeeded.
     Call(i64, bool),
     /// The end, with this status.
     Exit(i32),
 }
 
-/// What malloc(3) and its man page's neighbours have in common: who calls one of them wants memory.
+/// The functions of malloc(3) and its neighbours, through which all memory is had.
 const ALLOCATORS: [&str; 6] = [
     "aligned_alloc",
     "calloc",
@@ -67,7 +67,7 @@ pub(super) fn follow(command: &mut Command, program: &Path) -> Vec<Event> {
     )]
     let child = command.spawn().expect("the front can be started");
     let traced = Traced(Pid::from_raw(child.id().cast_signed()));
-    // A tracer waits without a limit: whoever does not end in time is ended.
+    // wait(2) has no time limit: a process that does not end in time is killed.
     let (over, is_over) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
         if is_over.recv_timeout(Deadline::soon().left()) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -122,7 +122,7 @@ impl Traced {
             let stop = self.wait();
             match stop {
                 WaitStatus::Exited(_, status) => {
-                    // This one does not come back.
+                    // exit_group(2) does not return.
                     events.extend(entered.map(|number| Event::Call(number, true)));
                     events.push(Event::Exit(status));
                     return events;
@@ -141,7 +141,7 @@ impl Traced {
                     let name = at.and_then(|at| allocators.get(&at));
                     let name = name.unwrap_or_else(|| panic!("{stop:?} at {at:x?}"));
                     events.push(Event::Allocates((*name).to_owned()));
-                    // Once is enough to know.
+                    // The first call is enough: the breakpoint goes.
                     for &(at, before) in &planted {
                         self.write(at, before);
                     }

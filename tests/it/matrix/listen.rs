@@ -1,4 +1,4 @@
-//! Web servers that are SCGI clients, at the addresses of `listen`: a path, and TCP, where everybody is a stranger.
+//! Web servers that are SCGI clients, at the addresses of `listen`: a path, and TCP, where no client has a uid.
 
 use crate::util::served::{assert_same, blocks, noise};
 use crate::util::{Deadline, Dir, Hosted, WebServer, digest, free_address};
@@ -79,24 +79,24 @@ fn requests_and_responses(site: Hosted) {
     assert_eq!(site.get("/crash").status(), 502);
 }
 
-/// The web server goes on, with an answer of its own, and finds the next daemon where it found the first.
+/// The web server answers with a page of its own, and finds the next daemon at the same address.
 fn a_daemon_that_was_stopped(mut site: Hosted) {
     assert_eq!(site.get("/status/200").ok(), "status 200\n");
     site.dir.polycgi(&["stop"]).success();
     let status = site.get("/status/200").status();
     assert!(matches!(status, 502 | 503), "{status}");
     site.dir.polycgi(&["start"]).success();
-    // lighttpd looks once in a second whether there is somebody again.
+    // lighttpd tries a server that was away once in a second.
     let deadline = Deadline::soon();
     while site.get("/status/200").status() == 503 {
         assert!(!deadline.left().is_zero(), "it does not find the daemon");
     }
     assert_eq!(site.get("/status/200").ok(), "status 200\n");
-    // Each says in its own way that nobody was there.
+    // Each web server logs in its own words that it could not connect.
     assert_ne!(site.log(), "");
 }
 
-/// nginx counts in CONTENT_LENGTH what it has got when it connects, and sends the rest behind it.
+/// nginx sends in CONTENT_LENGTH how much it has when it connects, and then more than that.
 #[test]
 fn nginx_that_does_not_wait_for_the_body() {
     let dir = Dir::new();
@@ -117,8 +117,8 @@ fn nginx_that_does_not_wait_for_the_body() {
     assert_eq!(reply.status(), 413);
 }
 
-/// Without `mount` nobody knows where the app begins: nginx and mod_proxy_scgi don't tell, so it is at the root of the
-/// site, and lighttpd does.
+/// Without `mount`: nginx and mod_proxy_scgi do not send where the app begins, so it is at the root of the site;
+/// lighttpd does.
 #[test]
 fn paths_without_a_mount() {
     const APP: &str = "

@@ -1,5 +1,5 @@
-//! A name that the operator of a web server gives twice, mostly behind an included file: the last value counts. What a
-//! client could have said twice stays refused.
+//! A variable that a web server's configuration sets twice, mostly after an included file: the last value counts. What
+//! a client could have sent twice is refused.
 
 use crate::util::scgi::{ScgiClient, netstring};
 use crate::util::{Chunked, Dir, Hosted, WebServer, free_address};
@@ -32,8 +32,7 @@ fn assert_told_once(site: &Hosted, name: &str) {
     assert_eq!(log.matches(&sentence).count(), 1, "{sentence} in\n{log}");
 }
 
-/// For each that nginx sends under a name of its own. CONTENT_LENGTH is in front of all, and what a scgi_param adds to
-/// it is what the client said.
+/// For each name that nginx itself sends. It sends CONTENT_LENGTH first; one of a scgi_param has the client's value.
 #[test]
 fn nginx_with_a_parameter_behind_the_included_file() {
     let more = "scgi_param SERVER_NAME first.example;\nscgi_param SERVER_NAME own.example;\n\
@@ -60,7 +59,7 @@ fn nginx_with_a_parameter_behind_the_included_file() {
             for name in ["SERVER_NAME", "QUERY_STRING", "CONTENT_TYPE"] {
                 assert_told_once(&site, name);
             }
-            // Equal values, and what is ours to choose from.
+            // Equal values, and names for which polycgi chooses one.
             for name in ["SERVER_PORT", "CONTENT_LENGTH"] {
                 let log = site.dir.daemon_log();
                 assert!(!log.contains(name), "{log}");
@@ -107,7 +106,7 @@ fn apache_with_setenv() {
     }
 }
 
-/// A client that says nothing of what it is. What a client of its own can say, and the lengths, are refused.
+/// An unknown SCGI client. Header fields and lengths that come twice are refused.
 #[test]
 fn any_scgi_client() {
     let dir = Dir::new();

@@ -1,5 +1,5 @@
-//! CGI programs that know nothing of polycgi: the routes by the standard library's own handler, and a shell script
-//! that writes what no library would.
+//! CGI programs that know nothing of polycgi: the routes by the standard library's own handler, and a shell script that
+//! writes what no library would.
 
 use super::{app_log, assert_plain_crash, on_all};
 use crate::util::served::{assert_same, blocks, noise};
@@ -14,7 +14,7 @@ fn start(server: WebServer, mode: Mode, more: &str) -> Hosted {
     Hosted::in_dir(dir, server, mode, &config, more)
 }
 
-/// It reads to the end of its stdin, and so learns where that is.
+/// The program reads its stdin to the end, so the end has to be right.
 fn bodies(server: WebServer, mode: Mode) {
     let site = start(server, mode, "");
     for size in [0, 1, 70_000, 5_000_000] {
@@ -22,7 +22,7 @@ fn bodies(server: WebServer, mode: Mode) {
         let reply = site.send("POST", "/digest", &[], Some(&body));
         assert_eq!(reply.ok(), format!("{} {size}\n", digest(&body)));
     }
-    // Of a plain CGI Apache and fcgiwrap read nothing until it has taken the whole body.
+    // Apache and fcgiwrap read nothing from a plain CGI before it has read the whole body.
     if mode == Mode::Daemon {
         let reply = site.send("POST", "/unread", &[], Some(&noise(1_000_000)));
         assert_eq!((reply.status(), reply.body.len()), (200, 200_000));
@@ -48,7 +48,7 @@ fn responses(server: WebServer, mode: Mode) {
     assert_eq!(cookies, ["a=1; Path=/", "b=2, 3"]);
     let reply = site.get(&format!("/big?size={SIZE}"));
     assert_same(&reply.body, &blocks(SIZE));
-    // This handler has a body for HEAD too, which busybox lets the client have.
+    // This handler writes a body for HEAD too, and busybox passes it on.
     if server != WebServer::BusyboxCgi {
         let head = site.send("HEAD", "/status/200", &[], None);
         assert_eq!((head.status(), head.body.len()), (200, 0));
@@ -67,7 +67,7 @@ fn words(server: WebServer, mode: Mode) {
     assert_eq!(log.matches("a line to stderr").count(), 1, "{log}");
 }
 
-/// Without a word, before the head.
+/// The program ends before the head.
 fn crash(server: WebServer, mode: Mode) {
     let mut site = start(server, mode, "");
     if mode == Mode::Daemon {
@@ -81,8 +81,8 @@ fn crash(server: WebServer, mode: Mode) {
     site.log();
 }
 
-/// A Location alone, to a path: a local redirect (RFC 3875 6.2.2) for who knows it, else a redirect of the client's.
-/// To busybox it is a field like any other.
+/// A Location alone, to a path: a local redirect (RFC 3875 6.2.2) for web servers that know it, otherwise a redirect
+/// of the client's. To busybox it is a field like any other.
 fn redirects(server: WebServer, mode: Mode) {
     const PROGRAM: &str = "#!/bin/sh\ncase $PATH_INFO in\n\
         /local) printf 'Location: /cgi-bin/app/there?q=1\\r\\n\\r\\n' ;;\n\
@@ -102,7 +102,7 @@ fn redirects(server: WebServer, mode: Mode) {
         WebServer::ApacheCgi | WebServer::ApacheCgid => {
             assert_eq!(site.get("/local").ok(), "/there?q=1\n");
         }
-        // It goes on to give REQUEST_URI as the client had it, and that is what `mount` goes by.
+        // Its second request has the client's REQUEST_URI, by which `mount` goes.
         WebServer::ApacheScgi => {}
         WebServer::BusyboxCgi => assert_eq!(site.get("/local").status(), 200),
         _ => {

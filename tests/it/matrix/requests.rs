@@ -20,7 +20,7 @@ fn bodies(server: WebServer, mode: Mode) {
     }
 }
 
-/// An answer that is larger than a pipe, while the body that nobody reads is still on its way.
+/// A response larger than a pipe, while a body that the app does not read is still on its way.
 fn unread_body(server: WebServer, mode: Mode) {
     let site = Hosted::start(server, mode);
     let reply = site.send("POST", "/unread", &[], Some(&noise(1_000_000)));
@@ -53,7 +53,7 @@ fn paths(server: WebServer, mode: Mode) {
         ("/dump/x/../y", "/dump/y"),
     ] {
         let reply = site.get(path);
-        // To it that is a folder, which has an index.html; and it decodes no slash.
+        // busybox takes the first for a folder with an index.html, and does not decode %2F.
         if server == WebServer::BusyboxCgi && (path.ends_with('/') || path.contains("%2F")) {
             assert_eq!(reply.status(), 404, "{path}");
             continue;
@@ -87,7 +87,7 @@ fn queries(server: WebServer, mode: Mode) {
     assert_line(&site.get("/dump").ok(), r#"["QUERY_STRING", ""]"#);
 }
 
-/// What the client says arrives, but for HTTP_PROXY (httpoxy).
+/// The client's fields arrive, but for HTTP_PROXY (httpoxy).
 fn fields(server: WebServer, mode: Mode) {
     let site = Hosted::start(server, mode);
     let long = "y".repeat(6000);
@@ -144,7 +144,7 @@ fn fields_that_come_twice(server: WebServer, mode: Mode) {
     );
 }
 
-/// `X_Test` would pass for `X-Test`: Apache and nginx drop it, busybox believes the last, and where both arrive, as from
+/// `X_Test` would pass for `X-Test`: Apache and nginx drop it, busybox takes the last one; if both arrive, as from
 /// lighttpd, the request is refused.
 fn underscores(server: WebServer, mode: Mode) {
     let mut site = Hosted::start(server, mode);

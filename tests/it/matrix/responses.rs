@@ -47,9 +47,9 @@ fn redirects(server: WebServer, mode: Mode) {
     assert_eq!(reply.status(), 303);
     let to = reply.field("Location").expect("a redirect says where to");
     assert!(to.ends_with("/cgi-bin/app/hello"), "{to}");
-    // To a path and with status 200: Apache takes it for a local redirect (RFC 3875 6.2.2) and asks the app once more,
-    // the others let the client have it.
-    // mod_proxy_scgi goes on to give REQUEST_URI as the client had it, and that is what `mount` goes by.
+    // Location with a path, and status 200: Apache takes it for a local redirect (RFC 3875 6.2.2) and asks the app a
+    // second time; the others pass it to the client.
+    // mod_proxy_scgi's second request has the client's REQUEST_URI, by which `mount` goes.
     if server == WebServer::ApacheScgi {
         return;
     }
@@ -76,7 +76,7 @@ fn big(server: WebServer, mode: Mode) {
     assert_same(&reply.body, &blocks(SIZE));
 }
 
-/// Two requests on one connection, by a client of the world; busybox closes.
+/// Two requests on one connection, by curl; busybox closes.
 fn keep_alive(server: WebServer, mode: Mode) {
     let site = Hosted::start(server, mode);
     let url = |target| format!("http://{}/cgi-bin/app{target}", site.server.address());
@@ -92,8 +92,7 @@ fn keep_alive(server: WebServer, mode: Mode) {
     assert_eq!(shown, expected);
 }
 
-/// A web server that runs a CGI logs what it says; one that is an SCGI client hears nothing of it, and the daemon
-/// keeps it.
+/// A web server that runs a CGI logs its stderr; for an SCGI client the daemon logs it.
 fn stderr_is_logged(server: WebServer, mode: Mode) {
     let mut site = Hosted::start(server, mode);
     assert_eq!(site.get("/complain").ok(), "complained\n");
@@ -102,7 +101,7 @@ fn stderr_is_logged(server: WebServer, mode: Mode) {
     assert_eq!(log.matches("a line to stderr").count(), 1, "{log}");
 }
 
-/// It goes in the middle of a response. Whatever runs for it ends; that is looked at when the directory goes.
+/// The client leaves in the middle of a response. What runs for it has to end; dropping the directory shows that.
 fn gone_client(server: WebServer, mode: Mode) {
     let mut site = Hosted::start(server, mode);
     let mut response = site.open("GET", "/big?size=20000000", &[], None);
@@ -117,11 +116,11 @@ fn gone_client(server: WebServer, mode: Mode) {
             workers.iter().all(|(_, state)| state == "idle")
         });
     }
-    // nginx and fcgiwrap may say that the other end has gone.
+    // nginx and fcgiwrap may log that the client has gone.
     site.log();
 }
 
-/// Without a word, before the head: a 502 by the daemon. A plain CGI's web server has an answer of its own, if any.
+/// The app ends before the head: the daemon answers 502; for a plain CGI the web server has its own answer, if any.
 fn crash(server: WebServer, mode: Mode) {
     let mut site = Hosted::start(server, mode);
     if mode == Mode::Cgi {
@@ -144,14 +143,14 @@ fn crash(server: WebServer, mode: Mode) {
     assert_eq!(log.matches(what).count(), 1, "{log}");
 }
 
-/// In the middle of its response: nothing is added, and the next request is right.
+/// The app ends in the middle of its response: nothing is added, and the next request is right.
 fn crash_late(server: WebServer, mode: Mode) {
     let mut site = Hosted::start(server, mode);
     let target = format!("http://{}/cgi-bin/app/crash-late", site.server.address());
     let mut curl = as_user("/usr/bin/curl");
     curl.args(["--silent", "--max-time", "30", &target]);
     let cut = run(&mut curl, b"");
-    // Whether the client can see that something is missing is up to the web server.
+    // It depends on the web server whether the client can see that something is missing.
     assert!(matches!(cut.status.code(), Some(0 | 18)), "{}", cut.status);
     assert_eq!(cut.stdout, b"first\n");
     assert_eq!(site.get("/status/200").ok(), "status 200\n");

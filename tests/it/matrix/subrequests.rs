@@ -1,5 +1,5 @@
-//! Requests that nginx makes of a client's, and tells the length of a message-body that it may not send: each is served
-//! at once and without one. The client's own body may come as late as it wants, and is whole.
+//! Subrequests of nginx, which have the CONTENT_LENGTH of a message-body that nginx does not send: each is served at
+//! once, without a body. The client's own body may come late, and is whole.
 
 use std::fs;
 use std::io::Write;
@@ -8,8 +8,8 @@ use std::net::TcpStream;
 use crate::util::scgi::{ScgiClient, netstring};
 use crate::util::{Conversation, Deadline, Dir, Reply, Server, Watch, free_address, nginx};
 
-/// A WSGI app and a CGI program that read all of the body, and put down what they saw: the path that nginx asks for, the
-/// length that it says, and what came.
+/// A WSGI app and a CGI program that read all of the body and write down what they saw: the path, the length that nginx
+/// sent, and the body.
 const WSGI: &str = r#"
 import os
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,7 +39,7 @@ struct Asked {
 struct Late(TcpStream);
 
 impl Asked {
-    /// `locations`: made of the app's address.
+    /// `locations` makes nginx's locations from the app's address.
     #[track_caller]
     fn by_scgi(app: &str, config: &str, locations: impl Fn(&str) -> String) -> Asked {
         let dir = with_apps();
@@ -72,7 +72,7 @@ impl Asked {
         Late(stream)
     }
 
-    /// Waits until the daemon has been asked so often.
+    /// Waits until the daemon has had that many requests.
     #[track_caller]
     fn until_asked(&self, times: usize) {
         let mut watch = Watch::on(&self.dir.place());
@@ -86,7 +86,7 @@ impl Asked {
         );
     }
 
-    /// Waits until the app has put this down.
+    /// Waits until the app has written this down.
     #[track_caller]
     fn until_seen(&self, line: &str) {
         let apps = self.dir.join("apps");
@@ -122,7 +122,7 @@ fn with_apps() -> Dir {
     dir
 }
 
-/// Nobody waits for longer than a test.
+/// So long that no time limit ends a wait.
 const NEVER: &str = "request-timeout = 1h\n";
 
 #[test]
@@ -155,7 +155,7 @@ fn auth_request_is_answered_before_the_body_comes() {
     }
 }
 
-/// Of a body in chunks nothing is counted either.
+/// For a body in chunks nginx sends the subrequest without a length.
 #[test]
 fn auth_request_and_a_body_in_chunks() {
     let asked = Asked::by_scgi(APPS[0], NEVER, |at| {
@@ -184,13 +184,13 @@ fn mirror_with_and_without_the_body() {
         asked.until_seen("/copy 5 hello");
         assert_eq!(asked.post("/main", b"hello").ok(), "hello");
         asked.until_seen("/copy 0 ");
-        // nginx has counted it: that takes a second.
+        // nginx sends the length here, so the daemon waits for the body for a second.
         assert_eq!(asked.post("/unread", b"hello").ok(), "hello");
         asked.until_seen("/none 0 ");
     }
 }
 
-/// Counted by nginx, and never sent: small or large, and of the client's own request.
+/// nginx sends the length of the client's own body, and never the body, small or large.
 #[test]
 fn a_body_that_is_not_passed_on() {
     for app in APPS {
@@ -238,8 +238,8 @@ fn what_nginx_asks_for_in_its_own_name() {
     }
 }
 
-/// The client's own request is never taken for another: the body comes when it comes, with its path as it was, decoded,
-/// resolved, or rewritten.
+/// The client's own request is never taken for a subrequest: its body may come late, whether its path is unchanged,
+/// decoded, resolved, or rewritten.
 #[test]
 fn a_late_body_is_waited_for() {
     for app in APPS {
@@ -274,7 +274,7 @@ fn a_late_body_is_waited_for() {
     }
 }
 
-/// What looks like the client's own is not waited for as long as one is.
+/// A subrequest that looks like the client's own request is not waited for until the time limit.
 #[test]
 fn a_subrequest_with_the_end_of_the_path() {
     let asked = Asked::by_scgi(APPS[0], "request-timeout = 4s\n", |at| {
@@ -285,7 +285,7 @@ fn a_subrequest_with_the_end_of_the_path() {
     asked.until_seen("/auth 0 ");
 }
 
-/// A body that was cut is no missing one: by an SCGI client that says nothing of nginx, and by one that says all.
+/// A body that was cut is no subrequest's: from an SCGI client with nginx's variables, and from one without.
 #[test]
 fn a_body_that_is_cut_is_refused() {
     let asked = Asked::by_scgi(APPS[0], NEVER, |at| nginx::scgi("/", at, ""));
@@ -309,7 +309,7 @@ fn a_body_that_is_cut_is_refused() {
     }
 }
 
-/// What was given up for good may come after all, while the app runs: the response is whole, and no reset ends it.
+/// A body that was given up may come after all, while the app runs: the response is whole, without a reset.
 #[test]
 fn a_body_that_comes_after_all_cuts_nothing() {
     let dir = Dir::new();

@@ -1,4 +1,5 @@
-//! Limits of processes (setrlimit(2)) that a host has set low: as long as the interpreter itself can run, so can the app.
+//! Limits of processes (setrlimit(2)) that a host has set low: as long as the interpreter itself can run, so can the
+//! app.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,7 +9,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use super::super::util::{Dir, as_user, cgi, run};
 use super::tiny;
 
-/// The way in which the app answers under this limit, and what was said.
+/// The way in which the app is run under this limit.
 #[track_caller]
 fn answers(app: &Path, resource: Resource, limit: u64) -> String {
     let mut front = cgi::front(app, "GET", "/", &[]);
@@ -28,7 +29,7 @@ fn answers(app: &Path, resource: Resource, limit: u64) -> String {
     way.to_owned()
 }
 
-/// Below 8 the interpreter does not start any more.
+/// Below 8 the interpreter itself does not start.
 #[test]
 fn few_descriptors() {
     let mut ways = Vec::new();
@@ -65,7 +66,7 @@ fn no_more_processes() {
     let app = tiny(&dir, "mode = daemon\n");
     let mut is_first = true;
     for _ in 0..3 {
-        // By prlimit(1), which is that user already: one who becomes it at the limit may not exec.
+        // By prlimit(1), which runs as that user: a process that changes its user at the limit may not exec.
         let mut front = as_user("/usr/bin/prlimit");
         front
             .arg("--nproc=1:1")

@@ -1,5 +1,5 @@
-//! What the host refuses: whatever call fails, and wherever, the client has the app's own answer by the next best way,
-//! and the operator a line.
+//! What the host refuses: whichever system call fails, and in whichever process, the client gets the app's own answer
+//! in the next best way, and a line is logged.
 
 mod limits;
 mod named;
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::util::refused::Host;
 use super::util::{Dir, Output, cgi, run};
 
-/// Says which way it runs.
+/// Answers with the way in which it runs.
 const APP: &str = "
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
@@ -28,7 +28,7 @@ fn tiny(dir: &Dir, config: &str) -> PathBuf {
     dir.app_file("app", &format!("{WSGI}{config}"))
 }
 
-/// What a request has come to.
+/// A request's answer and log.
 struct Told {
     output: Output,
     took: Duration,

@@ -10,7 +10,7 @@ use super::{Told, WSGI, tiny};
 const DAEMON: &str = "mode = daemon\n";
 const PLAIN: &str = "mode = cgi\n";
 
-/// Nothing but that fails, and the way is what the file says.
+/// Although that fails, the app runs in the way that its file says, and nothing is logged.
 #[track_caller]
 fn changes_nothing(host: &Host) {
     for (mode, way) in [(DAEMON, "the daemon"), (PLAIN, "a plain CGI")] {
@@ -24,7 +24,7 @@ fn changes_nothing(host: &Host) {
     }
 }
 
-/// A file of this path can't be had, with any open(2).
+/// A host on which open(2) of this path fails.
 fn without_file(path: &'static [u8], errno: Errno) -> Host {
     Host::new(&[libc::SYS_openat, libc::SYS_open], move |call| {
         let nth = usize::from(call.number == libc::SYS_openat);
@@ -32,7 +32,7 @@ fn without_file(path: &'static [u8], errno: Errno) -> Host {
     })
 }
 
-/// A filter that is older than the call, or lets nobody make files in memory.
+/// A filter that does not know memfd_create, or forbids it.
 #[test]
 fn memfd_create() {
     for errno in [Errno::ENOSYS, Errno::EPERM] {
@@ -40,7 +40,7 @@ fn memfd_create() {
     }
 }
 
-/// And no room for files either: the request comes through a pipe.
+/// Nor can files be made elsewhere: the request comes through a pipe.
 #[test]
 fn memfd_create_and_every_folder() {
     const FOLDERS: [&[u8]; 3] = [b"/dev/shm", b"/tmp", b"/var/tmp"];
@@ -121,7 +121,7 @@ fn no_dev_null_for_what_is_closed() {
     assert!(response.ends_with("\r\n\r\na plain CGI"), "{response}");
 }
 
-/// What starts a generation: it is the host's fault, so the plain CGI serves, time after time, and it is said.
+/// Calls that a generation needs to start: it is the host's fault, so plain CGIs serve, and the log says so.
 #[test]
 fn what_a_generation_needs() {
     for (role, call, name) in [
@@ -155,7 +155,7 @@ fn what_a_generation_needs() {
     }
 }
 
-/// As the kernel does when memory is short; and then it is not.
+/// The kernel kills the import for want of memory; later there is enough.
 #[test]
 fn a_killed_import() {
     const KILLED: &str = "
@@ -178,7 +178,7 @@ if is_pool and os.path.exists(here + '/short'):
             told.went("a plain CGI");
             said += &told.output.stderr;
         }
-        // A start each second at the most, and then less often.
+        // At most one start in a second, then fewer.
         assert!((1..=4).contains(&said.matches("SIGKILL").count()), "{said}");
         dir.until_status("the reason is kept", |status| {
             status
@@ -193,7 +193,7 @@ if is_pool and os.path.exists(here + '/short'):
     }
 }
 
-/// What the app itself raises, or ends with, is still broken: one attempt, and then a page.
+/// What the app itself raises makes it a broken app: one attempt, and then a page.
 #[test]
 fn what_the_app_does_is_not_the_host_s() {
     for ends in [
@@ -217,7 +217,7 @@ fn what_the_app_does_is_not_the_host_s() {
     }
 }
 
-/// ... and what it raises because the host has refused it something is.
+/// ... but what it raises because the host has refused it something does not.
 #[test]
 fn what_the_host_does_to_the_app() {
     for raises in [

@@ -67,7 +67,7 @@ fn every_step() {
     }
 }
 
-/// Before there is a place to write to, the web server's log is all there is.
+/// Before there is a place, only the web server's log can be written to.
 #[test]
 fn before_there_is_a_place() {
     let host = Host::new(&[libc::SYS_mkdir], |call| {
@@ -81,7 +81,7 @@ fn before_there_is_a_place() {
     assert!(said.contains(&words(Errno::ENOSPC)), "{said:?}");
 }
 
-/// A daemon that is killed before it can say a word.
+/// A daemon that is killed before it can log anything.
 #[test]
 fn without_a_word() {
     let host = Host::new(&[libc::SYS_prctl], |call| {
@@ -100,7 +100,7 @@ fn without_a_word() {
         said.lines().count() == 1 && said.contains("has taken no request"),
         "{said:?}"
     );
-    // What follows in the pause says nothing more.
+    // Requests in the pause log nothing more.
     let told = Told::by(&host, &app);
     told.went("a plain CGI");
 }

@@ -1,5 +1,5 @@
-//! Every system call of every process that serves, refused once: the calls of a run that goes well are listed, and then
-//! each fails in a run of its own, one errno after the other. Of a call that is made often, some of its times are taken.
+//! Every system call of every process that serves, refused once: the calls of a good run are listed, and then each of
+//! them fails in a run of its own, with one errno after the other. Of a call that is made often, some times are taken.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ use super::super::util::Dir;
 use super::super::util::refused::{Host, Role};
 use super::{Told, tiny};
 
-/// So many of the times that a process of a kind makes a call.
+/// How many times of one call of one kind of process are tried.
 const MOST: usize = 4;
 const ERRNOS: [Errno; 7] = [
     Errno::ENOSYS,
@@ -28,8 +28,8 @@ const ERRNOS: [Errno; 7] = [
     Errno::EACCES,
 ];
 
-/// Calls that the kernel does not refuse: they are made before it says anything, or have no way to fail. That a close
-/// fails is no reason for a descriptor to stay open, as it would here.
+/// Calls that can't fail, or whose refusal here would be unreal: after a close(2) that fails the descriptor is closed
+/// all the same, but a refused one leaves it open.
 const NEVER_REFUSED: [i64; 13] = [
     libc::SYS_close,
     libc::SYS_exit_group,
@@ -46,8 +46,8 @@ const NEVER_REFUSED: [i64; 13] = [
     libc::SYS_umask,
 ];
 
-/// Without these a front can't do what nobody else can: the C library begins before it, and the app file says what the
-/// app is. What the client may have then.
+/// Calls without which the front can't serve in any way: the C library's start needs them, or the app file can't be
+/// read. And what the client may get then.
 const NO_OTHER_WAY: [(Role, i64, Instead); 10] = [
     (Role::Front, libc::SYS_arch_prctl, Instead::Anything),
     (Role::Front, libc::SYS_brk, Instead::Anything),
@@ -58,17 +58,17 @@ const NO_OTHER_WAY: [(Role, i64, Instead); 10] = [
     (Role::Front, libc::SYS_openat, Instead::Page),
     (Role::Front, libc::SYS_read, Instead::Page),
     (Role::Front, libc::SYS_statx, Instead::Page),
-    // The name of a daemon that may not remove it.
+    // The daemon can't remove its socket's name.
     (Role::Daemon, libc::SYS_unlink, Instead::Name),
 ];
 
-/// What there may be in the place of the app's own answer.
+/// What there may be instead of the app's own answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Instead {
     Anything,
     /// The answer is the app's, but a dead socket stays.
     Name,
-    /// Ours, with the reason in the error log.
+    /// Our page, with the reason in the error log.
     Page,
 }
 
@@ -150,7 +150,7 @@ fn wrong_under(fault: Fault, config: &str) -> Option<Vec<String>> {
             wrong.extend(wrong_with(&host, &app, instead));
         }
         if instead == Some(Instead::Name) {
-            // The next start would do as much.
+            // The next start would remove it too.
             let sockets = std::fs::read_dir(dir.join("run")).expect("it can be read");
             let name = sockets
                 .flatten()
@@ -222,7 +222,7 @@ fn sweep(config: &str, roles: &[Role]) {
     });
     let found: Vec<String> = found.into_inner().expect("as above");
     assert!(found.is_empty(), "{}", found.join("\n"));
-    // The last of a call that is made now and then may not be made.
+    // The last time of a call that is not made in every run may not come.
     let missed: usize = missed.into_inner().expect("as above");
     assert!(missed * 10 <= count, "{missed} of {count} did not occur");
 }
@@ -242,7 +242,7 @@ fn of_zygote_and_worker() {
     sweep("mode = daemon\n", &[Role::Worker, Role::Zygote]);
 }
 
-/// As a plain CGI from the beginning; of the interpreter itself there is no other way.
+/// A plain CGI from the beginning; if the interpreter's own calls fail, there is no other way.
 #[test]
 fn of_a_front_that_becomes_the_app() {
     sweep("mode = cgi\n", &[Role::Front]);

@@ -1,5 +1,5 @@
 //! What the application saw of a request and what the client got, as names and values that can be compared. It knows
-//! what differs by its very nature from one connection or one test to the next, and nothing of any web server.
+//! what differs in any case from one connection or one test to the next, and nothing of any web server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use super::request::Request;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Account(pub(super) BTreeMap<String, String>);
 
-/// What of an account is the test's own doing, and what stands for it.
+/// Values that are the test's own (paths, ports), and the words that replace them.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     /// Anywhere in a value.
@@ -77,8 +77,8 @@ impl Account {
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value));
         let fields = fields.filter(|(name, _)| {
-            // How the body's end is told is its affair as well: Apache drops what a script says of it, counts where it
-            // happens to see the end at once, and else makes chunks. That the body is as long as said is known by now.
+            // Content-Length and chunks are the web server's choice as well: Apache drops a script's length, counts if
+            // it sees the end at once, and makes chunks otherwise. The body's length was compared before.
             !OF_THE_SERVER.contains(&name.as_str())
                 && (name != "content-length" || request.method == "HEAD")
         });
@@ -100,7 +100,7 @@ impl Account {
         self.0.insert(name.to_owned(), value.to_string());
     }
 
-    /// What is wrong in it whatever others say: which bytes came through is known.
+    /// What is wrong in it without a comparison: the bytes that must come through are known.
     pub(super) fn errors(&self, request: &Request, is_daemon: bool) -> Vec<Difference> {
         let plan = &request.plan;
         let body = request.body();
@@ -113,7 +113,7 @@ impl Account {
         let expected = [
             ("answer.body", digest(&response)),
             ("answer.status", plan.code().to_string()),
-            // Else it is another road than it is said to be.
+            // Otherwise the request has gone another road.
             (
                 "environ.wsgi.run_once",
                 if is_daemon { "False" } else { "True" }.to_owned(),
@@ -124,7 +124,7 @@ impl Account {
         self.unlike(&expected)
     }
 
-    /// What is wrong in that of a request that is to be refused.
+    /// What is wrong in the account of a request that is to be refused.
     pub(super) fn is_no_refusal(&self, status: u16) -> Vec<Difference> {
         self.unlike(&[
             ("answer.status", status.to_string()),

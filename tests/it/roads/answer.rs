@@ -44,7 +44,7 @@ pub(super) fn ask(address: SocketAddr, head: Vec<u8>, body: Vec<u8>) -> Result<A
             Err(error) => return Err(format!("cannot read the response: {error}")),
         }
     }
-    // What is still being sent has nobody to read it.
+    // Ends the thread that may still send the body.
     let _ = stream.shutdown(std::net::Shutdown::Both);
     sender.join().expect("the sending thread ends");
     parse(&response, is_head)

@@ -1,5 +1,5 @@
-//! The same answer by every road: requests of any kind, sent to one application behind each web server and in each
-//! way, and all that it saw and all that the client got compared.
+//! The same answer by every road: requests of any kind are sent to one application behind each web server and in each
+//! way; all that the application saw and all that the client got is compared.
 
 mod account;
 mod answer;
@@ -34,8 +34,8 @@ fn the_same_answer_by_every_road() {
     }
 }
 
-/// As many requests as a run has time for, the same each time: nothing fails by chance, and what fails goes on failing
-/// until it is mended. PROPTEST_RNG_SEED and PROPTEST_CASES make others, and more.
+/// As many requests as a run has time for, the same each time, so that a failure stays until it is mended.
+/// PROPTEST_RNG_SEED makes others, PROPTEST_CASES more.
 fn config() -> Config {
     let given = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     Config {
@@ -47,7 +47,7 @@ fn config() -> Config {
     }
 }
 
-/// Sends it by every road, and looks at what came of it.
+/// Sends the request by every road, and compares the accounts.
 fn compare(roads: &Roads, table: &Table, request: &Request) -> Result<(), String> {
     let varies = table.varying();
     let accounts: Vec<Result<Account, String>> = thread::scope(|scope| {
@@ -83,7 +83,7 @@ fn compare(roads: &Roads, table: &Table, request: &Request) -> Result<(), String
                 .iter()
                 .map(|error| format!("{}: {error}", road.name())),
         );
-        // The first of its ways, and the first of what it is compared with.
+        // The account that this one is compared with.
         let first = |origin: &str| came.iter().find(|(other, _)| other.origin() == origin);
         let (Some(way), Some(base)) = (first(road.origin()), first(road.base())) else {
             continue;
@@ -101,7 +101,7 @@ fn compare(roads: &Roads, table: &Table, request: &Request) -> Result<(), String
     }
 }
 
-/// What no row of the table allows between two roads: one of that name, or the one between the two kinds of ways.
+/// Differences between two roads that no row allows: neither one of the road's name nor one of its kind of way.
 fn unlike(
     table: &Table,
     one: &(&Road, Account),

@@ -89,7 +89,7 @@ pub(super) fn plan() -> impl Strategy<Value = Plan> {
                 let content_type = content_type.map(|value| ("Content-Type", value.to_owned()));
                 let location = match plan.code() {
                     301 => Some("http://elsewhere.example/there?a=b#c"),
-                    // With a status of its own it is the client's and not the web server's to follow.
+                    // With a status a Location is for the client, and not for the web server.
                     201 | 303 => Some("/elsewhere/%2F"),
                     _ => None,
                 };
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// Few that make each of the web servers show what it does.
+    /// A few that show what each web server does.
     pub(super) fn of_each_kind() -> Vec<Self> {
         let of = |status: &str, fields: &[(&'static str, &str)]| {
             let fields = fields

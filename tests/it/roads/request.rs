@@ -26,9 +26,9 @@ pub(super) struct Request {
 /// The message-body, and how its end is told.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Body {
-    /// There is none, and not a word of it.
+    /// No message-body, and no header field about one.
     Absent,
-    /// Chunks of up to that many bytes, and the whole.
+    /// Chunks of at most that many bytes, and the size of the whole.
     Chunked(usize, usize),
     /// Content-Length.
     Length(usize),
@@ -168,8 +168,7 @@ impl Request {
         }
     }
 
-    /// Few that make each of the web servers show what it does: the table's rows are seen by these, whatever chance
-    /// makes of the others.
+    /// A few that show what each web server does: they need every row of the table, whatever the random requests are.
     pub(super) fn of_each_kind() -> Vec<Self> {
         let simple = Self::simple();
         let all_fields = FIELDS.iter().filter(|(name, _)| *name != "X-Twin");
@@ -286,7 +285,7 @@ impl Request {
     }
 }
 
-/// Without percent-encoding, of which all is right here.
+/// The path with its percent-encoding undone; there is no wrong one here.
 fn decoded(target: &str) -> Vec<u8> {
     let mut parts = target.split('%');
     let mut bytes: Vec<u8> = parts.next().unwrap_or_default().into();

@@ -1,4 +1,4 @@
-//! The checked-in table of what may differ, and why: each row must be seen, and what is seen must have a row.
+//! The checked-in table of what may differ, and why: each row must be needed, and each difference must have a row.
 
 use super::super::util::golden::{self, Row};
 use super::account::Difference;

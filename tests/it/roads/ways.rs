@@ -1,5 +1,5 @@
 //! The roads: the web servers with the same application behind them in every way, and a request's way along one of
-//! them. What is equal is judged elsewhere.
+//! them. It compares nothing.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,17 +14,17 @@ use crate::util::{Dir, Server, WebServer, as_user, installed, run};
 pub(super) struct Road {
     pub(super) server: WebServer,
     pub(super) way: &'static str,
-    /// A worker serves it, and not a process of its own.
+    /// A worker serves the request, not a process of its own.
     pub(super) is_daemon: bool,
     address: SocketAddr,
     app: &'static str,
     own: Own,
     record: PathBuf,
-    /// What was read of it.
+    /// How much of the application's records was read.
     read: AtomicUsize,
 }
 
-/// All of them. The first is the reference of the others, and the first of each server that of its ways.
+/// All roads. The first is the reference of the others, and the first of each server that of its other ways.
 pub(super) struct Roads {
     pub(super) all: Vec<Road>,
     // In this order: the web servers go first, then the daemons are asked to leave.
@@ -47,12 +47,12 @@ impl Road {
         ))
     }
 
-    /// The web server's name, and its module where that is the same server to the application.
+    /// The web server's name, with its module if there are several.
     pub(super) fn name(&self) -> String {
         format!("{:?} {}", self.server, self.way)
     }
 
-    /// The name by which the table calls it. What mod_cgi and mod_cgid give is the same.
+    /// The name in the table. mod_cgi and mod_cgid give the same.
     pub(super) fn origin(&self) -> &'static str {
         match self.server {
             WebServer::ApacheCgi | WebServer::ApacheCgid => "apache-cgi",
@@ -65,7 +65,7 @@ impl Road {
         }
     }
 
-    /// The one that it is compared with, if not the first of all: another way to the same server.
+    /// The road that it is compared with.
     pub(super) fn base(&self) -> &'static str {
         match self.origin() {
             "lighttpd-scgi" => "lighttpd-cgi",
@@ -112,8 +112,8 @@ impl Roads {
             _servers: Vec::new(),
             _dirs: Vec::new(),
         };
-        // Leaving early is right where it is safe and nowhere else: not under mod_cgid, and lighttpd's limits would not
-        // reach the app. What app-cgi does is the same under all of them.
+        // `handoff = exit` only where it is safe: not under mod_cgid, and lighttpd's limits would not reach the app.
+        // `app-cgi` does the same under all of them.
         let apache_cgi = ["cgi", "app-cgi", "stay", "relay", "exit"];
         roads.fronts(WebServer::ApacheCgi, &apache_cgi);
         roads.fronts(WebServer::ApacheCgid, &["cgi", "app-cgi", "stay", "relay"]);

@@ -1,4 +1,5 @@
-//! `status` and `reload` without an app: root asks every user, and each can speak for themselves only.
+//! `status` and `reload` without an app: root asks the daemons of every user, and what a user's places say is shown as
+//! that user's.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ fn every_user_speaks_for_themselves_only() {
         things.push((format!("{dir}/state"), state));
         things.push((format!("{dir}/slots"), ["fifo", "sparse"][nth % 2]));
     }
-    // Of other users' numbers, and behind links: no places at all.
+    // Under other users' numbers, and behind links, there are no places.
     for other in ["/tmp/polycgi-0", "/tmp/polycgi-2", "/run/polycgi/33"] {
         things.push((other.to_owned(), "dir 0700"));
         let dir = format!("{other}/fake-0000000000000000");
@@ -56,7 +57,7 @@ fn every_user_speaks_for_themselves_only() {
     let text = shown(&output);
     let own = format!("www-data: {app}: up (pid {daemon})");
     assert!(text.lines().any(|line| line == own), "{text}");
-    // What is not named by its user is a line that belongs to the one above it.
+    // A line that does not begin with a user belongs to the line above it.
     let heads = text.lines().filter(|line| !line.starts_with(' '));
     for line in heads {
         let is_named = ["www-data: ", "nobody: ", "polycgi: status: nobody: "]
@@ -66,7 +67,7 @@ fn every_user_speaks_for_themselves_only() {
     }
     assert!(text.contains("nobody: /fake: draining"), "{text}");
     assert!(text.contains("does not answer"), "{text}");
-    // What another user's place says is no failure of the host's.
+    // A wrong place of another user is no failure of the command.
     assert_eq!(output.status.code(), Some(0), "{text}");
 
     let output = world.root(&["status", "--json"]);
@@ -87,7 +88,7 @@ fn every_user_speaks_for_themselves_only() {
     assert!(!deadline.left().is_zero(), "all are asked side by side");
     assert_eq!(output.status.code(), Some(0), "{}", shown(&output));
     assert!(status(&world, &app).contains(&"generation = 2".to_owned()));
-    // The user whose places these are is no worse off.
+    // The owner of these places sees the same.
     let output = world.polycgi(NOBODY, &["status"]);
     assert_code(&output, 69, "does not answer");
     shown(&output);
@@ -104,7 +105,7 @@ fn assert_same(world: &World, before: &[String], what: &str) {
     world::assert_same(&others(before), &others(&world.listing()), what);
 }
 
-/// What a terminal would get: bounded, and nothing that it obeys.
+/// What a terminal would get: limited in size, and without escape sequences.
 #[track_caller]
 fn shown(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr;

@@ -1,5 +1,5 @@
-//! A look makes nothing: no runtime directory, no place, no file in it, no link; and what root makes is the app's
-//! user's.
+//! Commands that only look make nothing: no runtime directory, no place, no file in it, no link. What root's other
+//! commands make belongs to the app's user.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn a_look_makes_nothing() {
     let folder = world.dir.folder("theirs", 0o755);
     for runtime_dir in [
         None,
-        // Could be made by www-data, by nobody but root, and never.
+        // One that www-data could make, one that only root could, and one that can't be made.
         Some(folder.join("run")),
         Some(world.dir.join("site/run")),
         Some(world.dir.join("no/run")),
@@ -31,7 +31,7 @@ fn a_look_makes_nothing() {
             format!("runtime-dir = {}\n", dir.display())
         });
         let listen = format!("listen = {}\n", folder.join("sock").display());
-        // What Python keeps of the modules is the app's own affair.
+        // Without Python's own `.pyc` files.
         let quiet = "env.PYTHONDONTWRITEBYTECODE = 1";
         world.app("app.cgi", &format!("{CONFIG}\n{quiet}\n{more}{listen}"));
         let app = text_of(&site);
@@ -52,7 +52,7 @@ fn a_look_makes_nothing() {
     }
 }
 
-/// Until www-data has a runtime directory there is no daemon and no limit: so it is said.
+/// Until www-data has a runtime directory there is neither a daemon nor a limit, and `check` says so.
 #[test]
 fn check_says_that_the_user_has_no_runtime_directory() {
     let Some(world) = World::new() else { return };
@@ -88,7 +88,7 @@ fn check_says_that_the_user_has_no_runtime_directory() {
             assert_code(&output, 78, &text_of(&runtime_dir));
         }
     }
-    // One that a request can make is fine.
+    // A directory that a request can make is right.
     let fine = format!("{CONFIG}\nruntime-dir = {}", text_of(&folder.join("new")));
     world.app("app.cgi", &fine);
     assert_code(&world.root(&["check", &app]), 0, "nothing wrong");
@@ -139,7 +139,7 @@ fn what_root_makes_is_the_apps_users() {
             assert!(!world.at("/tmp/polycgi-0").exists() && !world.at("/run/polycgi/0").exists());
             assert!(world.users_of_apps().iter().all(|uid| *uid == WWW_DATA));
             if words[0] == "stop" {
-                // The hold is there for whom it is meant.
+                // The app's user sees the hold.
                 let output = world.polycgi(WWW_DATA, &["status", &app]).success();
                 assert!(output.contains(": held"), "{output}");
             } else {
@@ -162,7 +162,7 @@ fn all_below(path: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// An ordinary user who only tries an app out does not take the runtime directory from the one whose it is to be.
+/// Another user who tries the app does not make its runtime directory, which would then be the wrong user's.
 #[test]
 fn a_runtime_dir_is_not_made_by_another_user() {
     let Some(world) = World::new() else { return };
@@ -188,7 +188,7 @@ fn a_runtime_dir_is_not_made_by_another_user() {
         77,
         "only root",
     );
-    // Who says so may.
+    // With `--user` it is made.
     let words = ["request", "--user", "nobody", &app];
     assert_eq!(
         world.polycgi(NOBODY, &words).success(),

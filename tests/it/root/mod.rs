@@ -1,5 +1,5 @@
 //! Root's commands on the apps of other users: they reach the app's own daemon or say why not, with the rights of its
-//! user and never root's, whatever other users have made; and a look leaves no trace.
+//! user and never root's, whatever other users have made; commands that only look change nothing.
 
 mod bare;
 mod looks;

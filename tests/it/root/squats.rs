@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Where another user could make places of the app: of their own number, of others', and of the app's user itself.
+/// Where another user could make places of the app: under their own number, under others', and under the app's user's.
 const BASES: [&str; 6] = [
     "/tmp/polycgi-65534",
     "/tmp/polycgi-0",
@@ -40,12 +40,12 @@ fn the_real_daemon_obeys_whatever_was_squatted() {
     let app = text_of(&world.app("app.cgi", CONFIG));
     world.polycgi(WWW_DATA, &["start", &app]).success();
     let name = place_in(&world, "/tmp/polycgi-33");
-    // Squats there, too, come before the real place.
+    // In /run too the squats exist before the real place.
     world.make_run();
     for (nth, sock) in SOCKETS.iter().enumerate() {
         let mut things = Vec::new();
         for (at, base) in BASES.iter().enumerate() {
-            // A base that only looks like one, too.
+            // One of them has a mode that no base has.
             let mode = ["dir 0700", "dir 0700", "dir 0777"][(at + nth) % 3];
             things.push(((*base).to_owned(), mode));
             let dir = format!("{base}/{name}");
@@ -93,7 +93,7 @@ fn the_real_daemon_obeys(world: &World, app: &str, sock: &str) {
         world.root(&["stop", app]).success();
     });
     assert!(status(world, app).contains(&"state = \"down\"".to_owned()));
-    // With none there, no squat takes its place.
+    // Without a daemon no squat is taken for it.
     let text = world.root(&["stop", app]).success();
     assert!(text.contains("no daemon runs as www-data"), "{text}");
     world.root(&["stop", "--hold", app]).success();
@@ -103,7 +103,7 @@ fn the_real_daemon_obeys(world: &World, app: &str, sock: &str) {
     world.root(&["start", app]).success();
 }
 
-/// In the app's own place, too, a file may be another than it was made: its own user is no better than the app.
+/// The app's own user, and so the app, may have replaced files of its place too.
 #[test]
 fn files_of_the_own_place_in_each_form() {
     let Some(world) = World::new() else { return };
@@ -116,7 +116,7 @@ fn files_of_the_own_place_in_each_form() {
         for form in SOCKETS.iter().chain(&FILES).collect::<Vec<_>>() {
             let is_sock = form.starts_with("sock");
             if is_sock && file == "sock" && (form.ends_with("silent") || form.ends_with("drip")) {
-                // The app's own user may well keep its own command waiting, up to its end.
+                // The app's own user may keep its own command waiting.
                 continue;
             }
             let path = format!("/tmp/polycgi-33/{name}/{file}");
@@ -152,11 +152,11 @@ fn a_link_leads_to_a_place_of_the_same_user_or_nowhere() {
     world.root(&["start", &app]).success();
     let name = place_in(&world, "/tmp/polycgi-33");
     let daemon = world.dir.daemon();
-    // As after an edit: nothing but the link tells where the daemon is.
+    // As after an edit: only the link shows where the daemon is.
     world.app("app.cgi", CONFIG);
     let pid = format!("pid = {daemon}");
     assert!(status(&world, &app).contains(&pid));
-    // The daemon leaves for the new runtime-dir when a request comes; not by a look.
+    // The daemon leaves for the new `runtime-dir` when a request comes, and not because of a command that looks.
     let fake = format!("/tmp/fake/{name}");
     let things = [
         ("/tmp/fake".to_owned(), "dir 0700"),

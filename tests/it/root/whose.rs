@@ -18,7 +18,7 @@ fn the_owner_of_the_file_or_the_web_server() {
     give(&app, WWW_DATA);
     assert_eq!(world.root(&cgi).success(), "33 33 cgi\n", "its own file");
 
-    // Another's: www-data or that user, and nothing shows which.
+    // Another user's file: the app's user is www-data or that user, and nothing shows which.
     give(&app, NOBODY);
     let before = world.listing();
     for words in [
@@ -69,7 +69,7 @@ fn the_daemon_that_is_there_shows_whose_it_is() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
     give(&app, NOBODY);
-    // The one that the file's owner runs, as under suEXEC.
+    // A daemon of the file's owner, as under suEXEC, shows it.
     world.polycgi(NOBODY, &["start", &app]).success();
     let theirs = world.dir.daemon();
     assert!(status(&world, &app).contains(&format!("pid = {theirs}")));
@@ -78,7 +78,7 @@ fn the_daemon_that_is_there_shows_whose_it_is() {
         world.root(&["request", &app]).success(),
         "65534 65534 daemon\n"
     );
-    // Both have one: the person has to say which is meant.
+    // Both have a daemon: `--user` has to say which is meant.
     world.polycgi(WWW_DATA, &["start", &app]).success();
     let ours: Vec<i32> = world.dir.all_daemons();
     let ours: Vec<i32> = ours.into_iter().filter(|pid| *pid != theirs).collect();
@@ -98,7 +98,7 @@ fn the_daemon_that_is_there_shows_whose_it_is() {
         world.root(&["stop", "--user", "www-data", &app]).success();
     });
     assert_eq!(world.dir.all_daemons(), [theirs]);
-    // A place shows less than a daemon, and more than nothing.
+    // A daemon counts more than a place, and a place more than nothing.
     daemon::with_its_children(theirs, || {
         world.root(&["stop", &app]).success();
     });
@@ -109,7 +109,7 @@ fn the_daemon_that_is_there_shows_whose_it_is() {
     );
 }
 
-/// A file, or a folder, that every user can change: whose it is has to be shown.
+/// A file or a folder that every user can change shows no user.
 #[test]
 fn what_every_user_can_change_is_nobodys() {
     let Some(world) = World::new() else { return };
@@ -125,15 +125,15 @@ fn what_every_user_can_change_is_nobodys() {
         mode(path, closed);
         world.root(&["check", &app]).success();
     }
-    // With the sticky bit only one's own.
+    // With the sticky bit users can change their own files only.
     mode(&folder, 0o1777);
     world.root(&["check", &app]).success();
     mode(&folder, 0o755);
-    // Who owns the folder can put another file there.
+    // The folder's owner can put another file there.
     chown(&folder, Some(NOBODY), None).expect("root can give a folder away");
     assert_code(&world.root(&["check", &app]), 77, "nobody or www-data");
     chown(&folder, Some(0), None).expect("root can take a folder");
-    // And so can who owns one above it.
+    // So can the owner of a folder above it.
     let above = world.dir.path();
     chown(above, Some(NOBODY), None).expect("root can give a folder away");
     assert_code(
@@ -142,7 +142,7 @@ fn what_every_user_can_change_is_nobodys() {
         "nobody or www-data; say which: --user NAME",
     );
     chown(above, Some(0), None).expect("root can take a folder");
-    // A link of another user's to root's file is theirs.
+    // Another user's link to root's file is that user's.
     let link = folder.join("link.cgi");
     symlink(&app, &link).expect("a link can be made");
     world.root(&["check", &text_of(&link)]).success();
@@ -159,14 +159,14 @@ fn what_every_user_can_change_is_nobodys() {
         77,
         "nobody or www-data",
     );
-    // The daemon that www-data has of it shows enough.
+    // A daemon of www-data shows the user.
     mode(Path::new(&app), 0o777);
     world.polycgi(WWW_DATA, &["start", &app]).success();
     world.root(&["reload", &app]).success();
     world.root(&["stop", &app]).success();
 }
 
-/// What the app's user has is what a log-in of it would have: its groups, its HOME, and nothing of root's.
+/// A command for the app's user has that user's groups and HOME, and nothing of root's.
 #[test]
 fn nothing_of_root_is_left() {
     let Some(world) = World::new() else { return };
@@ -190,7 +190,7 @@ raise SystemExit(3)
     let config = "wsgi = rights:application\nenv.PYTHONDONTWRITEBYTECODE = 1";
     let app = text_of(&world.app("app.cgi", config));
     let script = format!("exec {} check {app}", installed("polycgi").display());
-    // With a terminal of root's own, secrets in the environment, and groups.
+    // Root has a terminal, secrets in the environment, and groups.
     let mut command = world.command(0, "/usr/bin/script");
     command.args(["-qec", &script, "/dev/null"]).envs([
         ("HOME", "/root"),
@@ -212,11 +212,11 @@ raise SystemExit(3)
     assert!(text.contains("no terminal"), "{text}");
 }
 
-/// Root's own is acted on as root: a daemon of root's, and what `--user` names.
+/// For an app that root itself runs, commands act as root.
 #[test]
 fn root_may_be_the_apps_user() {
     let Some(world) = World::new() else { return };
-    // Nobody else can change it.
+    // Only root can change it.
     chown(world.dir.path(), Some(0), None).expect("root can take a folder");
     let app = text_of(&world.app("app.cgi", CONFIG));
     world.root(&["start", "--user", "root", &app]).success();
@@ -226,22 +226,22 @@ fn root_may_be_the_apps_user() {
     daemon::with_its_children(serving, || {
         world.root(&["stop", &app]).success();
     });
-    // What is left of that does not bind anyone.
+    // What is left of that daemon does not make the app root's.
     assert_eq!(world.root(&["request", &app]).success(), "33 33 daemon\n");
     world.root(&["stop", &app]).success();
 }
 
-/// By hand, in the foreground: with the pid that it was started with.
+/// A daemon in the foreground keeps the pid with which it was started.
 #[test]
 fn a_daemon_in_the_foreground_is_the_apps_users() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
     let daemon = installed("scgi-daemon");
-    // A descriptor of what root alone can read.
+    // A descriptor of a file that only root can read.
     let script = format!("exec 9</etc/shadow; exec {} {app}", daemon.display());
     let mut command = world.command(0, "/bin/sh");
     let running = super::super::util::Running::start(command.args(["-c", &script]), b"");
-    // A worker is there by the first request.
+    // The first request starts a worker.
     let up = "state = \"up\"".to_owned();
     let deadline = Deadline::soon();
     while !status(&world, &app).contains(&up) {
@@ -259,7 +259,7 @@ fn a_daemon_in_the_foreground_is_the_apps_users() {
     assert!(running.end().status.success());
 }
 
-/// An app file that is none is said to be, and not waited for.
+/// What is no app file is refused, without waiting for it.
 #[test]
 fn what_is_no_app_file_is_not_waited_for() {
     let Some(world) = World::new() else { return };
@@ -296,14 +296,14 @@ fn what_is_no_app_file_is_not_waited_for() {
                     "{name}: {code} {}",
                     output.stderr
                 );
-                // Where nothing says whose it is, there is no daemon either.
+                // If nothing shows the user, there is no daemon either.
                 assert!(code != 0 || user.is_none(), "{name}");
             }
         }
     }
 }
 
-/// What a signal says to root's command it says to the one that acts for it.
+/// A signal to root's command reaches the process that acts for it.
 #[test]
 fn an_interrupt_ends_what_root_has_begun() {
     let Some(world) = World::new() else { return };
@@ -325,7 +325,7 @@ fn an_interrupt_ends_what_root_has_begun() {
     }
 }
 
-/// Links that root makes lie where no other user can lead them elsewhere.
+/// Root makes links only where no other user can replace them.
 #[test]
 fn links_are_made_in_folders_of_roots_only() {
     let Some(world) = World::new() else { return };
@@ -343,7 +343,7 @@ fn links_are_made_in_folders_of_roots_only() {
     let open = world.at("/run/open");
     fs::create_dir(&open).expect("a folder can be made");
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("a mode can be set");
-    // One of a group that has members, and one of a group that has none.
+    // A folder of a group with members, and one of a group without.
     for (name, gid) in [("shared", WWW_DATA), ("alone", 54_321)] {
         let path = world.at(&format!("/run/{name}"));
         fs::create_dir(&path).expect("a folder can be made");
@@ -375,7 +375,7 @@ fn links_are_made_in_folders_of_roots_only() {
     }
 }
 
-/// An ordinary user: the head of a response that has no end is shown, and memory is not filled with the rest.
+/// A response without an end, for an ordinary user: its head is shown, and the rest does not fill the memory.
 #[test]
 fn a_response_without_an_end_is_passed_on() {
     let dir = super::super::util::Dir::new();

@@ -1,4 +1,4 @@
-//! A server that leaves, crashes, hangs or is killed, and who loses by that.
+//! A server that leaves, crashes, hangs or is killed, and what becomes of the requests.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn what_a_server_does_wrong_is_a_502_and_hurts_nobody_else() {
         assert_eq!(reply.status(), 502, "{target}: {log}");
         own.hello();
     }
-    // After the head nothing can be said any more.
+    // After the head no page can be sent.
     let output = own.front("/crash?at=body").end();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
@@ -189,7 +189,7 @@ fn stopping_ends_it_when_its_last_request_is_done() {
     assert_eq!(left, [""; 0]);
 }
 
-/// Of a killed daemon nobody else tells it.
+/// A killed daemon can't end its server: the server's end has to come by itself.
 #[test]
 fn it_does_not_outlive_a_daemon_that_is_killed() {
     let own = Own::new("", "");

@@ -116,7 +116,7 @@ fn what_it_says_goes_to_the_log() {
     }
 }
 
-/// At once or late: then requests lie in the backlog of a socket that is nobody's any more.
+/// At once or late: if it binds late, requests are in the backlog of a socket that is not used any more.
 #[test]
 fn a_server_may_bind_the_path_by_itself() {
     for delay in ["0", "0.3", "0.9"] {
@@ -138,7 +138,7 @@ fn a_server_may_bind_the_path_by_itself() {
     }
 }
 
-/// Where nobody can reach it: a cleaner of old files has been there.
+/// The socket's name was deleted, as by a cleaner of old files.
 #[test]
 fn a_server_whose_path_is_gone_is_started_again() {
     for words in ["", "bind={socket}"] {
@@ -150,7 +150,7 @@ fn a_server_whose_path_is_gone_is_started_again() {
     }
 }
 
-/// With a body that is in the backlog as well, in part.
+/// A part of the body is in the old socket's backlog too.
 #[test]
 fn what_is_sent_again_is_whole() {
     let own = Own::new("bind={socket} delay=0.9", "");
@@ -159,7 +159,7 @@ fn what_is_sent_again_is_whole() {
     assert_eq!(own.post("/digest", &body).ok(), expected);
 }
 
-/// The path is for its information.
+/// The server is told the path, and uses its descriptor.
 #[test]
 fn a_server_that_is_told_the_path_may_use_what_it_was_given() {
     let own = Own::new("path={socket}", "");

@@ -15,7 +15,7 @@ use super::util::{Dir, Output, Reply, Running, cgi};
 
 const SERVER: &str = "scgi = python3 scgiserver.py";
 
-/// An app with such a server, whoever asks being a front.
+/// An app with such a server; its clients are fronts.
 struct Own {
     dir: Dir,
     app: PathBuf,

@@ -31,7 +31,7 @@ fn a_reload_loses_nobody() {
     )
     .concat();
     assert!(answers.len() > 10);
-    // The old one finishes what it has, whatever came after it.
+    // The old server finishes its requests.
     gate.open(1);
     assert_eq!(pid_in(&held.end().response().ok()), first);
     assert!(Deadline::soon().ended(first), "it was told to end");
@@ -90,7 +90,7 @@ fn another_command_in_the_app_file_is_the_next_server_s() {
         assert!(!deadline.left().is_zero(), "{}", own.dir.daemon_log());
     }
     assert_eq!(own.dir.starts(), 1);
-    // One that can't be run changes nothing.
+    // A server that can't be run changes nothing.
     let second = own.hello();
     own.dir.app_file("app", "scgi = ./no-such-server\n");
     let reload = own.dir.polycgi(&["reload"]);

@@ -21,7 +21,7 @@ fn a_failed_start_is_said_once_and_tried_again(mpm: Mpm) {
     site.logged("exit status 3; it said:");
     site.logged("the database is away");
     assert_eq!(site.get("/hello").status(), 500);
-    // On a machine so slow that the pause is over by now another attempt is right.
+    // A second attempt is right if the machine was so slow that the pause is over.
     assert!(marks(&site.dir, "fails") == 1 || began.elapsed() >= Duration::from_secs(1));
     let state = site.dir.status();
     assert!(
@@ -115,7 +115,7 @@ fn with_a_cgi_beside_it_a_broken_server_costs_nobody() {
     assert_eq!(log.matches("error: ").count(), 1, "said once: {log}");
 }
 
-/// It is not there yet when the daemon comes.
+/// The server's program does not exist yet when the daemon starts.
 #[test]
 fn with_a_cgi_beside_it_a_missing_server_is_tried_again() {
     let dir = Dir::new();
@@ -140,7 +140,7 @@ fn with_a_cgi_beside_it_a_missing_server_is_tried_again() {
     assert_eq!(log.matches("error: ").count(), 1, "said once: {log}");
 }
 
-/// What it was sent and has not read is there for the CGI, all of it.
+/// The CGI gets all of a request that the server was sent and has not read.
 #[test]
 fn a_request_that_a_server_never_took_runs_as_a_cgi() {
     let own = with_cgi("deaf=deaf", "mode = daemon\nstart-timeout = SECOND\n");
@@ -169,13 +169,13 @@ fn one_that_dies_of_its_first_request_costs_only_that_one() {
     assert!(log.contains("it dies of its first request"), "{log}");
 }
 
-/// It has taken a connection, whatever it does with that and however long.
+/// A server that has accepted a connection has started, however long the request takes.
 #[test]
 fn a_first_request_may_take_longer_than_a_start() {
     let own = Own::new("", "start-timeout = SECOND\n");
     own.dir.polycgi(&["start"]).success();
     let mut gate = own.dir.gate("gate");
-    // More than the kernel keeps for the server; the daemon has all of it.
+    // More than a socket's buffer holds.
     let body = noise(900_000);
     let mut holds = ScgiClient::connect(&own.dir.socket());
     holds.send(&[header("POST", "/hold?gate=gate", &[], body.len()), body].concat());

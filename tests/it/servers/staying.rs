@@ -8,7 +8,7 @@ use crate::util::{Deadline, Dir, Reply};
 
 use super::Own;
 
-/// At an address of its own.
+/// An app with such a server that also listens at an address.
 fn listening(words: &str, config: &str) -> Own {
     let dir = Dir::new();
     let path = dir.join("web");

@@ -1,4 +1,4 @@
-//! Commands are a person's, by our own program. A request is none, whatever stands in it.
+//! Commands come from `polycgi` only. A request is no command, whatever its variables.
 
 use super::super::util::scgi::{ScgiClient, netstring};
 use super::super::util::strangers::{
@@ -11,7 +11,7 @@ const WORDS: [&str; 5] = ["stop", "reload", "status", "ready", ""];
 
 under_both!(a_web_server_that_sets_our_words);
 
-/// By SetEnv, as a whole: what the application sees has neither.
+/// SetEnv sets the names of our messages: the application sees none of them, and none is obeyed.
 fn a_web_server_that_sets_our_words(mpm: Mpm) {
     for word in WORDS {
         let more = format!(
@@ -98,7 +98,7 @@ fn a_guest_commands_nothing() {
         assert_eq!(tcp(&command).status(), 400, "{word}");
         let dump = tcp(&request).ok();
         assert!(!dump.contains("POLYCGI"), "{dump}");
-        // Our own user's commands are for its own socket.
+        // Our own user may send commands, to the daemon's own socket only.
         let own = ask_as(&open.sock(), tests_uid(), &command);
         assert_eq!(own.status(), 400, "{word}");
         if can_be_others() {
@@ -112,7 +112,7 @@ fn a_guest_commands_nothing() {
     open.is_well();
 }
 
-/// Our own user at our own socket: a command with descriptors, or with anything else in it, is none.
+/// From our own user at the daemon's own socket: a command with descriptors, or with other variables, is none.
 #[test]
 fn what_is_not_only_a_command_is_none() {
     let open = Open::start("");
@@ -129,7 +129,7 @@ fn what_is_not_only_a_command_is_none() {
     let dump = ask_as(&place, tests_uid(), &more).ok();
     assert!(!dump.contains("POLYCGI"), "{dump}");
     open.is_well();
-    // And one that is nothing else is one.
+    // The same command alone is one.
     let status = message(&[("POLYCGI_CONTROL", "status")]);
     let mut client = ScgiClient::connect(&place);
     let told = String::from_utf8_lossy(&client.send(&status).rest()).into_owned();

@@ -1,4 +1,4 @@
-//! What a connection costs the daemon: no descriptor but its own, and memory for what has come.
+//! What a connection costs the daemon: one descriptor, and memory for the bytes that have come.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ use super::super::util::strangers::{
 use super::super::util::{Deadline, Dir, cgi, not_tested};
 use super::Open;
 
-/// Lets all users in where only our own belong. What passes descriptors there is refused by no kernel.
+/// Lets all users into the daemon's own place, where the kernel does not refuse passed descriptors.
 fn open_the_place(dir: &Dir) -> PathBuf {
     let socket = dir.socket();
     for (path, mode) in [
@@ -69,7 +69,7 @@ fn a_strangers_descriptors_are_never_ours() {
     open.is_well();
 }
 
-/// Our own user's are a front's three, at once, or none.
+/// From our own user too the daemon takes a front's three descriptors, or none.
 #[test]
 fn too_many_descriptors_of_our_own_user() {
     let open = Open::start("");
@@ -87,8 +87,8 @@ fn too_many_descriptors_of_our_own_user() {
     }
 }
 
-/// To close a TCP socket that lingers takes as long as its owner likes, and what is passed is closed by whom it was
-/// passed to.
+/// close(2) of a TCP socket with SO_LINGER takes as long as its owner has set, and the daemon closes what was passed to
+/// it.
 #[test]
 fn a_descriptor_that_lingers_holds_nothing_up() {
     if !can_be_others() {
@@ -99,7 +99,7 @@ fn a_descriptor_that_lingers_holds_nothing_up() {
     let client = connect_many(&open.sock(), NOBODY, 1).remove(0);
     stop(open.daemon);
     let sent = pass(&client, b"x", &[lingering.as_raw_fd()]);
-    // The end of its peer ends its waiting, and is what the daemon must not need.
+    // The peer lives: its end would end the wait.
     let far = Some(far).filter(|_| sent);
     drop(lingering);
     send(open.daemon, Signal::SIGCONT);
@@ -111,7 +111,7 @@ fn a_descriptor_that_lingers_holds_nothing_up() {
     drop(far);
 }
 
-/// A connection whose end waits so long for what its peer does not read, and this peer.
+/// A connection whose close(2) waits for so long, since its peer reads nothing; and the peer.
 fn lingers_for(time: Duration) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be had");
     let address = listener.local_addr().expect("it has an address");
@@ -136,7 +136,7 @@ fn is_older_than(major: u32, minor: u32) -> bool {
     (numbers.next(), numbers.next()) < (Some(major), Some(minor))
 }
 
-/// They are all there within a header's time, and fewer than the daemon has room for.
+/// So few that the daemon has room for all, and that all connect before the first header's time limit.
 const CROWD: usize = 1000;
 
 /// A connection, and what is known of it, in bytes.
@@ -151,7 +151,7 @@ fn memory_of_each(sent: &[u8], by_tcp: bool) -> u64 {
         let strangers = connect_many_tcp(open.address, CROWD);
         send_all(&strangers, sent);
         until_accepted(open.daemon, fds, CROWD, &strangers);
-        // What came before it is read when it is served.
+        // When this client is served, the bytes of those before it were read.
         open.serves_by_tcp();
         private_memory(open.daemon)
     } else {
@@ -182,7 +182,7 @@ fn a_length_reserves_nothing_by_tcp() {
     assert!(each < EACH, "{each} bytes");
 }
 
-/// Pages of ours that strangers don't take: all of them together are 200 MB.
+/// Our pages that strangers do not read: 200 MB in all, without the limit.
 #[test]
 fn pages_that_are_not_read_have_a_limit() {
     const PAGE: usize = 4 << 20;
@@ -199,7 +199,7 @@ fn pages_that_are_not_read_have_a_limit() {
     );
     let open = Open::in_dir(dir, None, &config);
     let mut gate = open.dir.gate("gate");
-    // One by one: two at once may both wait, one of them for its worker to start, and there is room for one.
+    // One by one: of two at once both might have to wait in the queue, which has room for one.
     let mut held = Vec::new();
     for _ in 0..2 {
         held.push(cgi::start_front(&open.app, "/hold?gate=gate"));
@@ -232,7 +232,7 @@ fn pages_that_are_not_read_have_a_limit() {
     open.is_well();
 }
 
-/// Bodies of which a little more has come than is kept in memory: the spool is others' as well.
+/// Bodies of which a little more has come than is kept in memory: their whole length must not count in the spool.
 #[test]
 fn a_body_s_length_reserves_no_spool() {
     const STRANGERS: usize = 40;
@@ -254,7 +254,7 @@ fn a_body_s_length_reserves_no_spool() {
     open.is_well();
 }
 
-/// Of the body one byte has come.
+/// One byte of each body has come: its whole length must not count in memory.
 #[test]
 fn a_body_s_length_reserves_nothing() {
     let mut sent = header("POST", "/digest", &[], 50_000_000);

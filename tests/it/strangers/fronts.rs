@@ -1,4 +1,4 @@
-//! Our own fronts, and clients that send their requests whole, beside strangers who only hold their connections.
+//! Our own fronts, and clients that send whole requests, beside strangers that only hold connections.
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -16,15 +16,15 @@ use crate::leaving::{install, with_own_polycgi};
 /// What strangers do with their connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Habit {
-    /// They say nothing.
+    /// They send nothing.
     Idle,
-    /// A header comes, a byte now and then.
+    /// They send a header, a byte now and then.
     DripHeader,
-    /// A body does.
+    /// They send a body so.
     DripBody,
-    /// They ask for much, and read nothing.
+    /// They ask for a large response, and read nothing.
     Unread,
-    /// What they send is no request, and they stay.
+    /// They send what is no request, and do not hang up.
     Wrong,
 }
 
@@ -41,18 +41,18 @@ impl Habit {
     }
 }
 
-/// The daemon's descriptors, and how many strangers there are: more.
+/// The daemon's limit of descriptors, and the strangers, which are more.
 const FDS: usize = 256;
 const STRANGERS: usize = 300;
-/// So many of them are there whenever a front is started.
+/// How many strangers are connected at least, whenever a front is started.
 const THERE: usize = 30;
 
-/// Strangers of one habit, who come again when the daemon has closed their connections.
+/// Strangers of one habit, which connect again when the daemon has closed their connections.
 struct Crowd<'a> {
     open: &'a Open,
     habit: Habit,
     by_tcp: bool,
-    /// The daemon's descriptors without them.
+    /// The daemon's descriptors without the strangers.
     before: usize,
     strangers: Vec<UnixStream>,
 }
@@ -91,7 +91,7 @@ fn served_beside(habit: Habit, by_tcp: bool) {
         crowd.is_there();
         open.serves_a_front();
     }
-    // Many at once have what is kept for them.
+    // Many fronts at once find the descriptors that are reserved for them.
     crowd.is_there();
     let start = |_| cgi::start_front(&open.app, "/hello");
     let fronts: Vec<_> = (0..20).map(start).collect();
@@ -100,7 +100,7 @@ fn served_beside(habit: Habit, by_tcp: bool) {
         assert!(hello.starts_with("hello from "), "{hello}");
     }
     assert!(descriptors(open.daemon) <= FDS);
-    // A client that sends its request whole has a place as well: of the same address, or another user.
+    // A client that sends a whole request is served too: from the same address, or as another user.
     crowd.is_there();
     if by_tcp {
         open.serves_by_tcp();
@@ -146,7 +146,7 @@ fn beside_those_who_send_no_request() {
     served_beside(Habit::Wrong, false);
 }
 
-/// A web server passes on what its own clients ask, from one address: no share is too small for that.
+/// A web server sends all its clients' requests from one address: the share of an address must be enough for that.
 #[test]
 fn a_web_server_in_heavy_use_is_never_refused() {
     const REQUESTS: usize = 1000;
@@ -164,7 +164,7 @@ fn a_web_server_in_heavy_use_is_never_refused() {
     open.is_well();
 }
 
-/// Connections that say nothing, and come again, do not keep a daemon from becoming its new version.
+/// Idle connections, which are made again and again, do not keep a daemon from becoming its new version.
 #[test]
 fn an_upgrade_beside_idle_ones() {
     let address = free_address();
@@ -179,11 +179,11 @@ fn an_upgrade_beside_idle_ones() {
     let deadline = Deadline::soon();
     while !dir.daemon_log().contains("info: upgrade: ") {
         assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
-        // Their pace: one of them is always young, and none is there for a header's time.
+        // No wait, but their pace: one of them is always young, and none reaches a header's time limit.
         Deadline::after(Duration::from_millis(500)).readable(&idle[0]);
         idle.remove(0);
         idle.push(connect_many_tcp(address, 1).remove(0));
-        // With each request it is looked whether the code is what it was.
+        // Each request makes the daemon look at its files.
         cgi::start_front(&app, "/hello").end().response().ok();
     }
     drop(idle);
@@ -191,20 +191,20 @@ fn an_upgrade_beside_idle_ones() {
     assert_eq!(dir.daemon(), serving);
 }
 
-/// Ends in time, whatever comes: from the connect on, or from the last block.
+/// The connection ends in time, whatever drips in: counted from the connect, or from the last block.
 #[track_caller]
 fn ends_though_it_drips(first: &[u8], config: &str, status: Option<&str>) {
     let open = Open::start(config);
     let mut stranger = connect_many_tcp(open.address, 1).remove(0);
     send_all(std::slice::from_ref(&stranger), first);
     let deadline = Deadline::soon();
-    // The stranger's pace.
+    // No wait, but the stranger's pace.
     while !Deadline::after(Duration::from_millis(200)).readable(&stranger) {
         assert!(!deadline.left().is_zero(), "it is kept");
         send_all(std::slice::from_ref(&stranger), b"x");
     }
     let mut said = Vec::new();
-    // What it still sends may reset the connection.
+    // Bytes that it still sends may reset the connection.
     let _ = stranger.read_to_end(&mut said);
     let said = String::from_utf8_lossy(&said);
     match status {

@@ -1,5 +1,5 @@
-//! The daemon's log, which holds 1 MB: what others send fills it with a few lines, and a number; what our own user's
-//! clients send is always said.
+//! The daemon's log, which holds 1 MB: other users' wrong requests are logged a few times, then counted; those of our
+//! own user are always logged.
 
 use super::super::util::scgi::{ScgiClient, header, netstring};
 use super::super::util::strangers::{
@@ -10,7 +10,7 @@ use super::{Open, ask_as};
 
 const EACH: usize = 300;
 
-/// Messages that are worth a line each, and what the line says.
+/// Messages that are logged, and the words of the line.
 fn wrong_ones() -> Vec<(Vec<u8>, &'static str)> {
     let pairs = |more: &[(&'static str, &'static str)]| {
         let first = [("CONTENT_LENGTH", "0"), ("SCGI", "1")];
@@ -60,8 +60,8 @@ fn what_strangers_send_is_counted() {
     assert!(log.len() < 16_384, "{} bytes", log.len());
 }
 
-/// A body that ends early, one that does not come in time, one that is too large, connections that have to go, users and
-/// networks that may not connect.
+/// A body that ends early, one that does not come in time, one that is too large, connections that have to go, users
+/// and networks that may not connect.
 #[test]
 fn what_becomes_of_strangers_is_counted() {
     let open = Open::limited(
@@ -97,7 +97,7 @@ fn what_becomes_of_strangers_is_counted() {
     assert!(log.len() < 16_384, "{} bytes", log.len());
 }
 
-/// However many addresses they have.
+/// Wrong requests from many addresses.
 #[test]
 fn many_origins_are_few_lines() {
     let open = Open::start("");

@@ -1,5 +1,5 @@
-//! Users who are not the app's, where the daemon listens for others: what they cost is what they have sent, our own
-//! fronts are served beside them, and they neither command nor fill the log.
+//! Strangers: clients of other users, where the daemon listens for them. They cost what they have sent, our own fronts
+//! are served beside them, and they neither give commands nor fill the log.
 
 mod commands;
 mod costs;

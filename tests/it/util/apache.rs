@@ -23,21 +23,21 @@ pub(crate) enum Mpm {
     Prefork,
 }
 
-/// Apache in a folder of that name, for up to `concurrency` requests at once and with these more lines of configuration;
-/// it listens. `cgi-bin` of the test's directory is at `/cgi-bin/`.
+/// Apache in a folder of that name, for up to `concurrency` requests at once and with these more lines of
+/// configuration; it listens. `cgi-bin` of the test's directory is at `/cgi-bin/`.
 #[track_caller]
 pub(super) fn start(dir: &Dir, folder: &str, mpm: Mpm, concurrency: u32, more: &str) -> Server {
     start_by(command(), dir, folder, mpm, concurrency, more)
 }
 
-/// What starts Apache as the tests' user.
+/// The command that starts Apache as the tests' user.
 #[track_caller]
 pub(super) fn command() -> Command {
     is_installed(MODULES, PACKAGE);
     Program::command(PROGRAM, PACKAGE)
 }
 
-/// Apache by a command that ends in becoming it.
+/// Apache by a command that ends with an exec of it.
 #[track_caller]
 pub(super) fn start_by(
     command: Command,
@@ -51,7 +51,7 @@ pub(super) fn start_by(
     start_bare(command, dir, folder, mpm, concurrency, &more)
 }
 
-/// The same without a path that leads to a CGI, but for those that `own` has.
+/// The same with no paths of CGIs but those of `own`.
 #[track_caller]
 pub(super) fn start_bare(
     mut command: Command,
@@ -79,7 +79,7 @@ pub(super) fn start_bare(
     Server::new(address, root, vec![program], is_about_itself)
 }
 
-/// What goes to the same backend by mod_proxy_scgi: a path, or `host:port`.
+/// Lines by which mod_proxy_scgi asks the server at `scgi`, a path or `host:port`, for `target`.
 pub(super) fn proxy(target: &str, scgi: &str) -> String {
     let to = if scgi.starts_with('/') {
         format!("unix:{scgi}|scgi://localhost")
@@ -100,15 +100,14 @@ pub(super) fn load(modules: &[&str]) -> String {
 
 fn is_about_itself(line: &str) -> bool {
     let notice = line.starts_with('[') && line.contains(":notice] ");
-    // The event MPM says so of a connection whose response is over when it is told to stop: by then its pollset is
-    // closed, and the connection still to be.
-    // And so of one that was reset: whoever of its threads comes second finds the socket closed.
+    // The event MPM logs this when it is stopped while it still closes a connection: its pollset is closed first.
+    // It logs the other when a connection was reset: the second of its threads finds the socket closed.
     notice
         || line.contains(" AH03092: process_lingering_close: ")
         || line.contains("(9)Bad file descriptor: AH00468: error closing socket")
 }
 
-/// What makes CGIs of the files in `cgi-bin`.
+/// Lines that make CGIs of the files in `cgi-bin`.
 fn of_cgi_bin(dir: &Dir) -> String {
     format!(
         "AllowEncodedSlashes On\nSetEnv HTTP_PROXY http://evil.example/\n\
@@ -118,7 +117,7 @@ fn of_cgi_bin(dir: &Dir) -> String {
     )
 }
 
-/// What says without a server that these lines may be in its configuration.
+/// Lets Apache check a configuration with these lines.
 #[track_caller]
 pub(super) fn check(dir: &Dir, folder: &str, mpm: Mpm, own: &str) -> Output {
     let root = dir.folder(folder, 0o755);
@@ -148,7 +147,7 @@ fn config(root: &Path, mpm: Mpm, concurrency: u32, address: SocketAddr) -> Strin
         ),
         Mpm::Prefork => (
             ["mpm_prefork", "cgi"],
-            // Those for a small test are forked when they are needed, those for a large one at once.
+            // For a small test processes are forked when they are needed, for a large one at once.
             format!(
                 "StartServers {start}\nMinSpareServers 1\nMaxSpareServers {concurrency}\n\
                  ServerLimit {concurrency}\nMaxRequestWorkers {concurrency}",

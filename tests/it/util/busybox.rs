@@ -1,6 +1,5 @@
-//! busybox httpd: the smallest web server that runs CGIs, one process for each request. It runs what lies in
-//! `cgi-bin`, by its base name. It has no log but its stderr, and
-//! %2F in a path is a 404 of its own.
+//! busybox httpd: the smallest web server that runs CGIs, one process for each request. It runs the files of
+//! `cgi-bin` by their base name, logs to its stderr only, and answers 404 to a path with %2F.
 
 use std::process::Stdio;
 
@@ -20,7 +19,7 @@ pub(super) fn start(dir: &Dir, folder: &str, more: &str) -> Server {
     command.args(["httpd", "-f", "-p", &address.to_string(), "-h"]);
     command.arg(dir.path()).arg("-c").arg(&config);
     let mut program = Program::start("busybox httpd", command.stdin(Stdio::null()), &root);
-    // Who answers a request is its child, and a CGI its grandchild.
+    // Its children answer the requests; a CGI is its grandchild.
     program.stops_as_group = true;
     program.until_it_listens(address);
     Server::new(address, root, vec![program], |_| false)

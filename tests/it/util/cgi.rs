@@ -66,7 +66,7 @@ pub(crate) fn reply(response: &[u8]) -> Reply {
 }
 
 impl Output {
-    /// The response of a front that has delivered one, and had nothing to say beside it.
+    /// The response of a front that has succeeded and written nothing to stderr.
     #[track_caller]
     pub(crate) fn response(self) -> Reply {
         assert!(

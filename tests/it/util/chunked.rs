@@ -1,4 +1,4 @@
-//! An HTTP client that sends a message-body in chunks, as it goes: all at once, or until somebody has seen enough.
+//! An HTTP client that sends a message-body in chunks: all at once, or piece by piece.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -50,14 +50,14 @@ impl Chunked {
         self
     }
 
-    /// The last chunk, and then the response.
+    /// Sends the last chunk, and reads the response.
     #[track_caller]
     pub(crate) fn end(mut self) -> Reply {
         self.0.give(b"0\r\n\r\n");
         Conversation::of(self.0, Vec::new()).reply()
     }
 
-    /// All of the body, and the response.
+    /// Sends all of the body, and reads the response.
     #[track_caller]
     pub(crate) fn whole(mut self, bytes: &[u8]) -> Reply {
         self.give(bytes);

@@ -1,4 +1,4 @@
-//! Programs that a test runs: as whom, and until when. What they print is kept, and judged by the test.
+//! Programs that a test runs: as which user, and until when. What they print is kept for the test.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -34,7 +34,7 @@ impl Output {
     }
 }
 
-/// The user whom the servers and apps of a test run as: www-data if we are root, else we ourselves.
+/// The user of a test's servers and apps: www-data if root runs the tests, otherwise the user who does.
 pub(crate) fn user() -> (Uid, Gid) {
     if !Uid::effective().is_root() {
         return (Uid::effective(), Gid::effective());
@@ -52,7 +52,7 @@ pub(crate) fn as_user(program: impl AsRef<OsStr>) -> Command {
     as_other(program, uid, gid)
 }
 
-/// A command that runs as anybody, with a clean environment. Only root can run one as somebody else.
+/// A command that runs as that user, with a clean environment. Only root can run one as another user.
 pub(crate) fn as_other(program: impl AsRef<OsStr>, uid: Uid, gid: Gid) -> Command {
     let mut command;
     if Uid::effective().is_root() {
@@ -71,7 +71,7 @@ pub(crate) fn as_other(program: impl AsRef<OsStr>, uid: Uid, gid: Gid) -> Comman
     command
 }
 
-/// A program under way, in a process group of its own; what it prints is read beside it.
+/// A program under way, in a process group of its own; threads read what it prints.
 pub(crate) struct Running {
     child: Child,
     command: String,
@@ -93,7 +93,7 @@ impl Running {
             .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let mut to_child = child.stdin.take().expect("stdin is piped");
         let stdin = stdin.to_vec();
-        // A child that reads none of its stdin breaks the pipe; that is its own affair.
+        // A child may leave its stdin unread: then the write fails, which is no error.
         thread::spawn(move || to_child.write_all(&stdin));
         Self {
             stdout: reader(child.stdout.take().expect("stdout is piped")),
@@ -119,7 +119,7 @@ impl Running {
             stderr,
         } = &mut self;
         let status = wait(child, *deadline).unwrap_or_else(|| {
-            // The group may have ended in this very moment; then there is nothing to kill.
+            // The group may have ended by now; then there is nothing to kill.
             let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             panic!("{command} did not end in time");
         });

@@ -72,7 +72,7 @@ impl Dir {
         fs::read_to_string(self.place().join("log")).unwrap_or_default()
     }
 
-    /// Waits until the daemon has logged that: a request's end, or an answer to a person, may come before it.
+    /// Waits until the daemon has logged that: a response or a command's answer may come first.
     #[track_caller]
     pub(crate) fn until_logged(&self, text: &str) {
         let mut watch = Watch::on(&self.place());
@@ -149,8 +149,8 @@ impl Dir {
         }
     }
 
-    /// The zygote: the only child of the daemon that is no worker by its word. One that was just forked may not have
-    /// told yet what it is, and there may be two generations; so this looks until there is one.
+    /// The zygote: the daemon's child that `status` does not list as a worker. A new worker may not be listed yet, and
+    /// there may be two generations; so this looks until there is one.
     #[track_caller]
     pub(crate) fn zygote(&self) -> i32 {
         let (daemon, mut zygotes) = (self.daemon(), Vec::new());
@@ -190,7 +190,7 @@ fn is_daemon(process: &Process) -> bool {
     Path::new(program).file_name() == Some(OsStr::new("scgi-daemon"))
 }
 
-/// Waits for the end of a daemon and of all that was its child when this was called.
+/// Calls `end_it`, and waits for the end of the daemon and of all that was its child before.
 #[track_caller]
 pub(crate) fn with_its_children(daemon: i32, end_it: impl FnOnce()) {
     let children = process::children(daemon);
@@ -202,7 +202,8 @@ pub(crate) fn with_its_children(daemon: i32, end_it: impl FnOnce()) {
     }
 }
 
-/// One JSON value as lines `key.key = value`, in order, as Python reads it: no parser of ours would be judge.
+/// One JSON value as lines `key.key = value`, in order, as Python reads it, so that no parser of ours checks our own
+/// writer.
 #[track_caller]
 pub(crate) fn json(text: &str) -> Vec<String> {
     const READER: &str = "

@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What an interpreter's start and end take, at most, where nothing else runs.
+/// The time of an interpreter's start and end, at most, on a machine that does nothing else.
 const SPAWN: Duration = Duration::from_millis(40);
-/// How old what is known of that may be.
+/// For how long a measurement is used.
 const FRESH: Duration = Duration::from_secs(3);
-/// A machine on which a spawn costs more than this many times as much is not waited for any longer.
+/// The largest factor: deadlines do not grow beyond it, however busy the machine.
 const MOST_STRAIN: u32 = 6;
 
-/// How many times longer than on a machine that does nothing else things take at this moment, by what a spawn costs
-/// now: 1 to 6.
+/// How many times longer everything takes now than on a machine that does nothing else, by the time of a spawn: 1 to 6.
 pub(crate) fn strain() -> u32 {
     static KNOWN: Mutex<Option<(Instant, u32)>> = Mutex::new(None);
-    // Who comes meanwhile waits for the one who measures.
+    // One thread measures; the others wait for its result.
     let mut known = KNOWN.lock().unwrap_or_else(|poison| poison.into_inner());
     match *known {
         Some((at, strain)) if at.elapsed() < FRESH => strain,
@@ -38,7 +37,7 @@ pub(crate) fn strain() -> u32 {
                 .unwrap_or(MOST_STRAIN)
                 .clamp(1, MOST_STRAIN);
             *known = Some((Instant::now(), strain));
-            // A moment's luck is none for the time that is to come.
+            // One fast spawn on a busy machine is luck: the factor falls by 1 at most.
             strain.max(before - 1)
         }
     }
@@ -49,17 +48,17 @@ pub(crate) fn strain() -> u32 {
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    /// Long enough for a slow machine that does a lot else, short enough not to hang a run.
+    /// Long enough for a slow and busy machine, short enough not to hang a run.
     pub(crate) fn soon() -> Self {
         Self::within(Duration::from_secs(30))
     }
 
-    /// For what takes so long at most, were this the only thing that the machine does.
+    /// For something that takes so long at most on a machine that does nothing else.
     pub(crate) fn within(wait: Duration) -> Self {
         Self::after(wait * strain())
     }
 
-    /// By the clock alone: for what is not to happen until then.
+    /// By the clock alone: for what must not happen until then.
     pub(crate) fn after(wait: Duration) -> Self {
         Self(Instant::now() + wait)
     }
@@ -120,6 +119,6 @@ pub(crate) fn pidfd(pid: i32) -> Option<OwnedFd> {
     // SAFETY: pidfd_open takes two integers and touches no memory of ours.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let fd = RawFd::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+    // SAFETY: the kernel has just given us this descriptor, and no other code has it.
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,4 +1,4 @@
-//! A test's own directory: all that the test leaves in the file system is in it, and at its end nothing is left.
+//! A test's own directory: the test makes files nowhere else, and at its end nothing is left.
 
 use std::env;
 use std::ffi::OsStr;
@@ -17,20 +17,20 @@ use nix::unistd::Pid;
 use super::process::{self, Process};
 use super::{Deadline, Gate, command, deadline, installed};
 
-/// A time-out that is to pass is not longer than this many seconds.
+/// `SECOND` is at most this many seconds.
 const MOST_SECONDS: u32 = 4;
 
 /// A directory below /tmp that belongs to the tests' user.
 ///
 /// It holds `cgi-bin`, `apps` (the test applications), `run` (the runtime-dir of its apps) and `tmp` (their
-/// TMPDIR). Its end asks what still runs there to go (a daemon outlives its requests by design), and then
-/// fails the test if a process, a socket or a temporary file remains.
+/// TMPDIR). Dropping it asks daemons to leave (they outlive their requests by design), and then fails the test if a
+/// process, a socket or a temporary file remains.
 pub(crate) struct Dir {
     path: PathBuf,
-    /// How long what was asked to go may take.
+    /// How long processes may take to leave when the directory is dropped.
     pub(crate) patience: Duration,
-    /// What `SECOND` is in its app files: a second where nothing else runs, and more on a busy machine. For time-outs
-    /// that a test lets pass, and that what is in time is not to reach.
+    /// `SECOND` in its app files: one second, and more on a busy machine. For time-outs that a test lets pass, and that
+    /// requests in time must not reach.
     pub(crate) second: Duration,
 }
 
@@ -92,8 +92,8 @@ impl Dir {
         if mode & 0o111 == 0 {
             fs::write(&new, text).expect("a file can be written in the test's own directory");
         } else {
-            // By a process of its own: what another test forks at this moment would have the file open for writing
-            // as well, and the kernel runs no such file (ETXTBSY).
+            // By a process of its own: otherwise a child that another test forks at this moment has the file open for
+            // writing too, and the kernel runs no such file (ETXTBSY).
             command::run(Command::new("tee").arg(&new), text.as_bytes()).success();
         }
         self.own(&new, mode);
@@ -101,8 +101,8 @@ impl Dir {
         path
     }
 
-    /// An app file in cgi-bin with these lines of configuration, and those that keep it in this directory. A time may be
-    /// `SECOND`, or `2 SECOND` and so on.
+    /// An app file in cgi-bin with these lines of configuration, and those that keep it in this directory. A time may
+    /// be `SECOND`, or `2 SECOND` and so on.
     pub(crate) fn app_file(&self, name: &str, config: &str) -> PathBuf {
         let at = self.path.display();
         let config = self.with_seconds(config);
@@ -184,7 +184,7 @@ impl Dir {
         fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode can be set");
     }
 
-    /// Ends what runs, and says what was left that should not have been.
+    /// Ends what runs; and what was left that should not have been.
     fn clear(&self) -> Vec<String> {
         let mut left = Vec::new();
         for daemon in self.daemons() {
@@ -192,7 +192,7 @@ impl Dir {
             let _ = kill(Pid::from_raw(daemon.pid), Signal::SIGTERM);
         }
         let deadline = Deadline::within(self.patience);
-        // A process may start another while /proc is read: gone is what two readings did not find.
+        // A process may start another while /proc is read: only after two empty readings none is left.
         let mut found = self.processes();
         while !found.is_empty() && !deadline.left().is_zero() {
             for process in &found {

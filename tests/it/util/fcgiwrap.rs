@@ -10,7 +10,7 @@ use super::program::Program;
 
 const PROGRAM: &str = "/usr/sbin/fcgiwrap";
 
-/// Starts it in that folder. It listens from the first: it gets the socket as FastCGI has it, as its fd 0.
+/// Starts it in that folder. Its fd 0 is the listening socket, as FastCGI has it, so there is no wait.
 #[track_caller]
 pub(super) fn start(root: &Path, socket: &Path) -> Program {
     let listener =
@@ -23,7 +23,7 @@ pub(super) fn start(root: &Path, socket: &Path) -> Program {
     command.args(["-f", "-c", "16"]);
     command.stdin(std::os::fd::OwnedFd::from(listener));
     let mut program = Program::start("fcgiwrap", &mut command, root);
-    // Its processes would go on without the first of them.
+    // Its other processes do not end with the first one.
     program.stops_as_group = true;
     program
 }

@@ -1,4 +1,4 @@
-//! A gate in the test application: who has come to it, and who may pass. It knows no request.
+//! A gate in the test application: requests wait there until the test lets them pass. It knows no HTTP.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,11 +10,11 @@ use nix::unistd::mkfifo;
 
 use super::{Deadline, command};
 
-/// Two FIFOs, both ends open here, so that neither the application nor the test waits in open().
+/// Two FIFOs. Both ends are open here, so that neither the application nor the test waits in open(2).
 pub(crate) struct Gate {
     entered: File,
     go: File,
-    /// What was read of lines that came together.
+    /// Lines that were read with an earlier one.
     unread: Vec<u8>,
 }
 

@@ -1,5 +1,5 @@
-//! The rows of a checked-in table of differences that are allowed, and why. What a difference is, the test knows that
-//! has the table.
+//! The rows of a checked-in table of differences that are allowed, and why. It does not know
+//! what a difference is: the test that has the table does.
 
 use std::cell::Cell;
 use std::fmt::Debug;

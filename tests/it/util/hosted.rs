@@ -1,4 +1,4 @@
-//! An app behind any of the web servers: as `/cgi-bin/app` on all of them, whatever is between.
+//! An app behind any of the web servers: `/cgi-bin/app` on all of them, by CGI or by SCGI.
 
 use super::{Conversation, Dir, Reply, Server, WebServer};
 
@@ -12,7 +12,7 @@ pub(crate) enum Mode {
 /// A web server, an app in its cgi-bin, and their directory. At the end the error log must be empty, unless the test
 /// has asked for it.
 pub(crate) struct Hosted {
-    // In this order: the web server goes first, then the daemon is asked to leave, then the directory goes.
+    // Dropped in this order: first the web server stops, then the daemon leaves, then the directory is removed.
     pub(crate) server: Server,
     pub(crate) dir: Dir,
     log_was_read: bool,
@@ -44,7 +44,7 @@ impl Hosted {
         };
         let mut config = format!("mode = {mode}\n{config}");
         if !kind.runs_cgis() {
-            // Such a server does not know where the app begins.
+            // Such a server does not send where the app begins.
             config += "mount = /cgi-bin/app\n";
         }
         dir.app_file("app", &config);
@@ -63,7 +63,7 @@ impl Hosted {
         Self::of(dir, server)
     }
 
-    /// What has begun already.
+    /// Of a web server that runs already.
     pub(super) fn of(dir: Dir, server: Server) -> Self {
         Self {
             server,
@@ -102,7 +102,7 @@ impl Hosted {
         Conversation::new(self.server.address(), method, &target, fields, body)
     }
 
-    /// The app's address for a client that is a program.
+    /// The app's URL, for clients that are programs.
     pub(crate) fn url(&self, target: &str) -> String {
         format!("http://{}/cgi-bin/app{target}", self.server.address())
     }

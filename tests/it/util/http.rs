@@ -25,7 +25,7 @@ impl Reply {
         self.head.field(name)
     }
 
-    /// The body as text; bytes that are none as U+FFFD.
+    /// The body as text; bytes that are not UTF-8 as U+FFFD.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -120,8 +120,8 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// Connects and sends the request; Host, Connection and Content-Length are added. The body is sent beside
-    /// the reading: a server may answer before it has read it.
+    /// Connects and sends the request; Host, Connection and Content-Length are added. A thread sends the
+    /// body: a server may answer before it has read it.
     pub(crate) fn new(
         address: SocketAddr,
         method: &str,
@@ -179,7 +179,7 @@ impl Conversation {
         }
     }
 
-    /// What goes on with a connection whose request was sent, and of whose response so much was read.
+    /// Goes on with a connection whose request was sent; `read` is what was read of the response.
     pub(crate) fn of(stream: TcpStream, read: Vec<u8>) -> Self {
         stream
             .set_nonblocking(false)
@@ -218,7 +218,7 @@ impl Conversation {
         let head =
             Head::parse(&text).unwrap_or_else(|| panic!("this is no HTTP response: {text:?}"));
         self.framing = if self.head_only || matches!(head.status, 204 | 304) {
-            // RFC 9112 6.3: these end with the head. What comes after it is an error, and seen as one at the end.
+            // RFC 9112 6.3: these end with the head. Bytes after it are an error, which is found at the end.
             Framing::Length(0)
         } else if let Some(coding) = head.field("Transfer-Encoding") {
             assert_eq!(coding, "chunked");

@@ -1,4 +1,4 @@
-//! One page by every kind of app and in every way, all behind one Apache: for checks that hold whatever serves. It
+//! One page by every kind of app and in every way, all behind one Apache: for checks that hold for each of them. It
 //! knows how an app is run, and not what its page says.
 
 use std::fs;

@@ -28,7 +28,7 @@ pub(super) fn start(dir: &Dir, folder: &str, way: &str, more: &str) -> Server {
     Server::new(address, root, vec![program], is_about_itself)
 }
 
-/// What says without a server that these lines may be in its configuration.
+/// Lets lighttpd check a configuration with these lines.
 #[track_caller]
 pub(super) fn check(dir: &Dir, folder: &str, own: &str) -> Output {
     let (_, config) = config(dir, folder, free_address(), own);
@@ -57,7 +57,7 @@ pub(super) fn cgi() -> String {
         .to_owned()
 }
 
-/// What begins with that path goes to an SCGI server.
+/// Lines by which requests for that path go to an SCGI server.
 pub(super) fn scgi(target: &str, scgi: &str) -> String {
     let to = match scgi.rsplit_once(':') {
         Some((host, port)) if !scgi.starts_with('/') => {
@@ -65,7 +65,7 @@ pub(super) fn scgi(target: &str, scgi: &str) -> String {
         }
         _ => format!("\"socket\" => \"{scgi}\""),
     };
-    // Else it would look for a file of that name, and give a server that failed once no request for a second.
+    // Without these it looks for a file of that name, and sends a server that failed no request for a second.
     let own = "\"check-local\" => \"disable\", \"disable-time\" => 0";
     format!(
         "server.modules = ( \"mod_scgi\" )\nscgi.server = ( \"{target}\" => (( {to}, {own} )) )\n"

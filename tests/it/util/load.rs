@@ -1,4 +1,4 @@
-//! Clients that ask again and again beside what a test does meanwhile, and pause by chance. It knows no server.
+//! Clients that ask again and again while a test does something else, with random pauses. It knows no server.
 
 use std::env;
 use std::panic::resume_unwind;
@@ -11,7 +11,7 @@ pub(crate) struct Load {
     is_over: AtomicBool,
 }
 
-/// Whoever ends, by a panic too, ends it for all.
+/// Ends the load for all clients when it is dropped, by a panic too.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -62,18 +62,18 @@ impl Load {
     }
 }
 
-/// Time in which nothing is done, since the contract names it (how often the code is looked at) or since clients are
-/// like that. It is no wait for anything.
+/// Lets time pass that the test is about: the interval between two looks at the code, or the pace of a client. It is no
+/// wait for an event.
 pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// Numbers by chance: the same ones again from the same seed.
+/// Random numbers; the same again from the same seed.
 #[derive(Clone)]
 pub(crate) struct Chance(u64);
 
 impl Chance {
-    /// From POLYCGI_SEED, or else the clock. The seed is printed, for whoever wants the same run again.
+    /// From POLYCGI_SEED, or else the clock. The seed is printed, to repeat a run.
     pub(crate) fn new() -> Self {
         let of_clock = || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -87,7 +87,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// The numbers of one of several: the order in which they ask for them does not matter.
+    /// Numbers for one of several clients: they do not depend on the order in which clients ask.
     pub(crate) fn of(&self, which: usize) -> Self {
         let mut own = Self(self.0 ^ (which as u64).wrapping_mul(0xff51_afd7_ed55_8ccd));
         own.next();

@@ -1,20 +1,24 @@
-//! What the tests stand on: directories, servers, clients and deadlines. It knows nothing of what is tested.
+//! What the tests are written with: directories, servers, clients and deadlines. It tests nothing itself.
 //!
 //! # What starts what
 //! | type | starts |
 //! | --- | --- |
-//! | [`Dir`] | nothing: a directory for the test, with `cgi-bin`, `apps`, `run` and `tmp`; [`Dir::app_file`] puts an app there |
+//! | [`Dir`] | nothing: a directory for the test, with `cgi-bin`, `apps`, `run` and `tmp`; [`Dir::app_file`] puts an
+//! app there |
 //! | [`Site`] | Apache of either kind, and an app in its `cgi-bin`: what most tests begin with |
 //! | [`Hosted`] | the same behind any [`WebServer`], by CGI or by SCGI |
 //! | [`Configured`] | a web server with nothing but an operator's own text as its configuration |
 //! | [`kinds::Kinds`] | Apache, and one page by every kind of app in every way |
 //! | [`Served`] | no web server: a daemon whose clients are fronts and plain SCGI clients of the test's own |
-//! | [`cgi::front`] | a command that is run as a web server would run it; [`run`] it, or hold it by [`Running`] or [`Piped`] |
+//! | [`cgi::front`] | a command that is run as a web server would run it; [`run`] it, or hold it by [`Running`] or
+//! [`Piped`] |
 //! | [`scgi::ScgiClient`] | a plain SCGI client of the daemon |
-//! | [`Conversation`] | one HTTP request, whose response can be read piece by piece; [`slow::Slow`] and [`Chunked`] send otherwise |
+//! | [`Conversation`] | one HTTP request, whose response can be read piece by piece; [`slow::Slow`] and [`Chunked`]
+//! send otherwise |
 //! | [`Load`] | threads of clients that ask beside what the test does |
 //! | [`refused::Host`] | programs whose system calls the kernel refuses, as a full or a hardened host does |
-//! | [`world::World`] | a `/tmp` and a `/run` of the test's own, for what root does; [`suexec::Suexec`] users of its own |
+//! | [`world::World`] | a `/tmp` and a `/run` of the test's own, for what root does; [`suexec::Suexec`] users of its
+//! own |
 //!
 //! # What waits
 //! Every wait has a [`Deadline`], which is longer on a busy machine, and waits for an event: a descriptor
@@ -90,7 +94,7 @@ pub(crate) use site::{Site, Way};
 pub(crate) use small_disk::SmallDisk;
 pub(crate) use watch::Watch;
 
-/// What every program of a test has for PATH: nothing of the person who runs the tests.
+/// PATH of every program of a test; nothing is taken from the environment of the tests.
 pub(crate) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Where polycgi was installed for these tests.
@@ -100,9 +104,9 @@ pub(crate) fn prefix() -> PathBuf {
         .expect("POLYCGI_PREFIX is not set: `make test` installs into a PREFIX and names it; so can you, by hand")
 }
 
-/// Says what this machine or this user can't test, past the harness, which shows the words of failed tests only.
+/// Says what this machine or this user can't test; to stderr itself, since cargo shows the output of failed tests only.
 pub(crate) fn not_tested(what: &str) {
-    // Without a stderr there is nobody to tell.
+    // Without a stderr it can't be said.
     let _ = writeln!(io::stderr(), "not tested: {what}");
 }
 

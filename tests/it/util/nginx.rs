@@ -11,7 +11,7 @@ use super::{Dir, Output, Watch, fcgiwrap, run};
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 
-/// What it sends under which name: for SCGI and for FastCGI the same, as its own scgi_params and fastcgi_params are.
+/// The variables that it sends, for SCGI and FastCGI, as in its own scgi_params and fastcgi_params.
 const NAMES: [(&str, &str); 12] = [
     ("CONTENT_TYPE", "$content_type"),
     ("DOCUMENT_ROOT", "$document_root"),
@@ -41,7 +41,7 @@ pub(crate) fn start(dir: &Dir, folder: &str, location: &str, others: Vec<Program
     Server::new(address, root, programs, is_about_itself)
 }
 
-/// What says without a server that these lines may be in its configuration.
+/// Lets nginx check a configuration with these lines.
 #[track_caller]
 pub(super) fn check(dir: &Dir, folder: &str, location: &str) -> Output {
     let (root, config) = config(dir, folder, free_address(), location);
@@ -96,7 +96,7 @@ pub(crate) fn start_beside_fcgiwrap(
     start(dir, folder, &location(&socket), vec![fcgiwrap])
 }
 
-/// What begins with that path are CGIs.
+/// A location of CGIs: requests for that path go to fcgiwrap.
 pub(crate) fn fastcgi(target: &str, socket: &Path, more: &str) -> String {
     format!(
         "location {target} {{\nfastcgi_split_path_info ^(/cgi-bin/[^/]+)(/.*)$;\n\
@@ -110,7 +110,7 @@ pub(crate) fn fastcgi(target: &str, socket: &Path, more: &str) -> String {
     )
 }
 
-/// What begins with that path goes to an SCGI server.
+/// A location by which requests for that path go to an SCGI server.
 pub(crate) fn scgi(target: &str, scgi: &str, more: &str) -> String {
     let to = if scgi.starts_with('/') {
         format!("unix:{scgi}")

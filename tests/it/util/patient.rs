@@ -1,4 +1,4 @@
-//! Reading and writing that ends with a deadline, on what a test holds of a pipe or a connection.
+//! Reading and writing with a deadline, at a test's end of a pipe or a connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -8,14 +8,14 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::Deadline;
 
-/// Our end does not block any more; the other end is not concerned.
+/// Sets O_NONBLOCK at this end.
 pub(crate) fn do_not_block(fd: &impl AsFd) {
     let flags = fcntl(fd, FcntlArg::F_GETFL).expect("a descriptor has flags");
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
     fcntl(fd, FcntlArg::F_SETFL(flags)).expect("a descriptor's flags can be set");
 }
 
-/// What can be read from, with patience that ends.
+/// Reads with a deadline.
 pub(crate) trait PatientRead: Read + AsFd {
     /// Appends what there is; false at the end.
     #[track_caller]
@@ -33,7 +33,7 @@ pub(crate) trait PatientRead: Read + AsFd {
                     read.extend_from_slice(&block[..length]);
                     return true;
                 }
-                // Another end of the same connection may have taken it.
+                // Another descriptor of the same connection may have read it.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
                 Err(error) => panic!("cannot read: {error}"),
@@ -92,7 +92,7 @@ pub(crate) trait PatientRead: Read + AsFd {
 
 impl<T: Read + AsFd> PatientRead for T {}
 
-/// What can be written to, with patience that ends. It must not block.
+/// Writes with a deadline. The descriptor must not block.
 pub(crate) trait PatientWrite: Write + AsFd {
     /// As much as is taken at once.
     fn offer(&mut self, bytes: &[u8]) -> usize {

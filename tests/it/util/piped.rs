@@ -1,5 +1,5 @@
-//! A front whose three pipes the test holds itself, as a web server does: what it does not read stays in the pipe,
-//! and what it does not send has not come yet.
+//! A front whose three pipes the test holds, as a web server does: what the test does not read stays in the pipe, and
+//! what it does not send has not come yet.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -68,7 +68,7 @@ impl Piped {
         )
     }
 
-    /// What it has delivered and said; it must have ended well.
+    /// Response and words of a front that must have succeeded.
     #[track_caller]
     pub(crate) fn answer(self) -> (String, String) {
         let (response, words, status) = self.end();
@@ -79,7 +79,7 @@ impl Piped {
 
 impl Drop for Piped {
     fn drop(&mut self) {
-        // It has ended, or the test does not want it any more.
+        // It has ended, unless the test has failed or given it up.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -77,7 +77,7 @@ pub(crate) fn is_alive(pid: i32) -> bool {
     !Deadline::now().ended(pid)
 }
 
-/// Stops a process, and waits until it has stopped. Nobody but its parent is told of that, so this looks.
+/// Stops a process, and waits until it has stopped. Only its parent would be notified, so this looks again and again.
 #[track_caller]
 pub(crate) fn stop(pid: i32) {
     send(pid, Signal::SIGSTOP);
@@ -134,7 +134,7 @@ pub(crate) fn peak_memory(pid: i32) -> u64 {
     kilobytes.map_or_else(|| panic!("{pid} is not there"), |kb: u64| kb << 10)
 }
 
-/// Who has the socket that listens at this path.
+/// The processes that have the socket that listens at this path.
 pub(crate) fn holders_of_listener(path: &Path) -> Vec<i32> {
     const SO_ACCEPTCON: u32 = 0x10000;
     let table = fs::read_to_string("/proc/net/unix").expect("/proc/net/unix can be read");
@@ -163,7 +163,7 @@ pub(crate) fn holders_of_listener(path: &Path) -> Vec<i32> {
         .collect()
 }
 
-/// The addresses of Unix sockets that somebody holds and that lie in the directory.
+/// The addresses of open Unix sockets in the directory.
 pub(crate) fn sockets_in(dir: &Path) -> Vec<OsString> {
     let table = fs::read("/proc/net/unix").expect("/proc/net/unix can be read");
     let paths = table.split(|byte| *byte == b'\n').filter_map(|line| {

@@ -1,5 +1,5 @@
-//! The process of a server that some Debian package has: started as the tests' user in a group of its own, its words
-//! kept, stopped by its pid. It knows no protocol and no configuration.
+//! The process of a server from a Debian package: started as the tests' user in a process group of its own, its output
+//! kept in a file, stopped by its pid. It knows no protocol and no configuration.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ pub(crate) struct Program {
     name: &'static str,
     child: Option<Child>,
     said: PathBuf,
-    /// Its children don't end with it.
+    /// Its children do not end with it: the whole group is signalled.
     pub(crate) stops_as_group: bool,
 }
 
@@ -32,14 +32,14 @@ impl Program {
         as_user(path)
     }
 
-    /// Starts it in a folder, where its words go to the file `NAME.said`.
+    /// Starts it in a folder, where its output goes to the file `NAME.said`.
     #[track_caller]
     pub(crate) fn start(name: &'static str, command: &mut Command, root: &Path) -> Self {
         let said = root.join(format!("{name}.said"));
         let words = File::create(&said).expect("a file can be made");
         let child = command
             .current_dir(root)
-            // Some send SIGTERM to their whole group at their end, which must not be the other tests'.
+            // Some send SIGTERM to their whole group when they end: it must not be that of the tests.
             .process_group(0)
             .stdout(words.try_clone().expect("a descriptor can be copied"))
             .stderr(words)
@@ -62,7 +62,7 @@ impl Program {
         }
     }
 
-    /// Waits until it takes connections; for a server that writes nothing when it is up, so this looks.
+    /// Waits until it takes connections, by trying: for a server that writes nothing when it is up.
     #[track_caller]
     pub(crate) fn until_it_listens(&mut self, address: SocketAddr) {
         let deadline = Deadline::soon();
@@ -80,7 +80,7 @@ impl Program {
             return;
         };
         let pid = Pid::from_raw(child.id().cast_signed());
-        // It may have ended by itself; wait() tells.
+        // It may have ended by itself, which wait() shows.
         let _ = if self.stops_as_group {
             killpg(pid, Signal::SIGTERM)
         } else {
@@ -135,12 +135,12 @@ pub(crate) fn is_installed(path: &str, package: &str) {
     );
 }
 
-/// An address of 127/8 that no other test has, and a port that is free there: nobody else can take it meanwhile.
+/// An address of 127/8 that no other test has, and a port that is free there: no other test takes it meanwhile.
 pub(crate) fn free_address() -> SocketAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    // 127.0.0.x is everybody's; 128 to 255 is ours.
+    // 127.0.0.x may be in use; 127.128.0.0 to 127.255.255.255 are the tests' own.
     let address = IpAddr::V4(Ipv4Addr::new(
         127,
         high | 0x80,

@@ -1,6 +1,6 @@
-//! System calls that the host refuses: a filter of seccomp(2) asks the test for each of them, and the test lets it be made
-//! or has it fail. What a program starts has the same filter, so a whole tree is asked for, from a front to the
-//! workers of its daemon.
+//! System calls that the host refuses: a filter of seccomp(2) notifies the test of each of them, and the test lets it
+//! be made or makes it fail. Children have the same filter, so a whole tree is covered, from a front to the workers of
+//! its daemon.
 
 use std::fs;
 use std::io;
@@ -18,17 +18,17 @@ use nix::libc;
 use super::Deadline;
 use super::deadline::pidfd;
 
-/// Which of ours, or of whom, makes a call.
+/// The kind of process that makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Role {
     /// A plain CGI: the interpreter with our adaptor.
     Adaptor,
     Daemon,
     Front,
-    /// What a daemon has forked, and what is no other program yet.
+    /// A child of a daemon before its exec.
     Launcher,
     Other,
-    /// The same of a front.
+    /// A child of a front before its exec.
     Starter,
     Worker,
     Zygote,
@@ -48,7 +48,7 @@ impl Call {
         let words = fs::read(format!("{proc}/cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = words.split(|byte| *byte == 0).take(4).collect();
         let has_forked = || {
-            // PF_FORKNOEXEC: forked, and not another program since.
+            // PF_FORKNOEXEC: forked, and no exec since.
             let stat = fs::read_to_string(format!("{proc}/stat")).unwrap_or_default();
             let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
             let flags = rest.split_whitespace().nth(6);
@@ -66,7 +66,7 @@ impl Call {
         }
     }
 
-    /// The string that an argument leads to.
+    /// The string at which an argument points.
     pub(crate) fn text(&self, nth: usize) -> Vec<u8> {
         let mut bytes = vec![0; 256];
         let memory = fs::File::open(format!("/proc/{}/mem", self.pid));
@@ -85,7 +85,7 @@ impl Call {
 
 type Decide = dyn FnMut(&Call) -> Option<Errno> + Send;
 
-/// A host that refuses what it is told to.
+/// A host that refuses the calls that the test names.
 #[derive(Clone)]
 pub(crate) struct Host {
     calls: Vec<i64>,
@@ -93,7 +93,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Asks for these calls (for all, if none is named): `decide` says whether and how one fails.
+    /// `decide` says for each of these calls (for all, if none is named) whether and how it fails.
     pub(crate) fn new(
         calls: &[i64],
         decide: impl FnMut(&Call) -> Option<Errno> + Send + 'static,
@@ -104,14 +104,14 @@ impl Host {
         }
     }
 
-    /// Every one of these calls fails, whoever makes it, once it runs as a program of ours or of Python.
+    /// Each of these calls fails, in every process that runs polycgi or Python.
     pub(crate) fn without(calls: &[i64], errno: Errno) -> Host {
         Host::new(calls, move |call| {
             (call.role() != Role::Other).then_some(errno)
         })
     }
 
-    /// What this starts runs on the host, with all that it starts.
+    /// Runs the command, and all that it starts, on this host.
     pub(crate) fn around<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let listener = Arc::new(Listener::new());
         let program = filter(&self.calls);
@@ -134,10 +134,10 @@ impl Host {
     }
 }
 
-/// Where a child says which descriptor leads to its filter, without a call of which it would have to be asked.
+/// Memory in which a child writes the number of its filter's descriptor: a system call would wait for the test.
 struct Listener(NonNull<[AtomicI32; 3]>);
 
-// SAFETY: what it leads to is atomic, and never unmapped.
+// SAFETY: the memory is atomic, and never unmapped.
 unsafe impl Send for Listener {}
 // SAFETY: as above.
 unsafe impl Sync for Listener {}
@@ -159,13 +159,13 @@ impl Listener {
         unsafe { self.0.as_ref() }
     }
 
-    /// In the child, once it has its filter. The descriptor ends with the exec: so this waits until it was fetched.
+    /// In the child, once it has its filter: waits until the test has the descriptor, which the exec closes.
     fn tell(&self, pid: i32, fd: RawFd) {
         let [of_pid, of_fd, is_fetched] = self.words();
         of_pid.store(pid, Ordering::SeqCst);
         of_fd.store(fd + 1, Ordering::SeqCst);
         while is_fetched.load(Ordering::SeqCst) == 0 {
-            // If it is asked for, it comes back when there is somebody to answer.
+            // If sched_yield is filtered, it returns when the test answers.
             thread::yield_now();
         }
     }
@@ -173,7 +173,7 @@ impl Listener {
     /// The descriptor, as one of ours.
     fn wait(&self) -> Option<OwnedFd> {
         let deadline = Deadline::soon();
-        // 0 is none yet: the child may have closed its standard input.
+        // 0 is none yet; numbers are stored with 1 added, since 0 may be one.
         while self.words()[1].load(Ordering::SeqCst) == 0 {
             if deadline.left().is_zero() {
                 return None;
@@ -189,12 +189,12 @@ impl Listener {
         let ours = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), fd - 1, 0) };
         self.words()[2].store(1, Ordering::SeqCst);
         let ours = RawFd::try_from(ours).ok().filter(|fd| *fd >= 0)?;
-        // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+        // SAFETY: the kernel has just given us this descriptor, and no other code has it.
         Some(unsafe { OwnedFd::from_raw_fd(ours) })
     }
 }
 
-/// Asks for these calls, or for all of them.
+/// A filter that notifies of these calls, or of all.
 fn filter(calls: &[i64]) -> Vec<libc::sock_filter> {
     let (load, is, end) = (
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
@@ -210,7 +210,7 @@ fn filter(calls: &[i64]) -> Vec<libc::sock_filter> {
     // The number is what seccomp_data begins with.
     let mut program = vec![code(load, 0, 0)];
     for (nth, &call) in calls.iter().enumerate() {
-        // To the last line, over the others and the one that allows.
+        // A jump to the last line, which notifies.
         program.push(code(is, call as u32, (calls.len() - nth) as u8));
     }
     if !calls.is_empty() {
@@ -220,7 +220,7 @@ fn filter(calls: &[i64]) -> Vec<libc::sock_filter> {
     program
 }
 
-/// In the child: from here on it is asked for.
+/// In the child: its calls are filtered from here on.
 fn install(program: &[libc::sock_filter]) -> io::Result<RawFd> {
     let program = libc::sock_fprog {
         len: program.len() as u16,
@@ -236,7 +236,7 @@ fn install(program: &[libc::sock_filter]) -> io::Result<RawFd> {
     Ok(Errno::result(fd)? as RawFd)
 }
 
-/// Answers until nobody has the filter any more.
+/// Answers until no process has the filter any more.
 fn supervise(notify: &OwnedFd, decide: &Mutex<Box<Decide>>) {
     let notify = notify.as_raw_fd();
     loop {
@@ -259,7 +259,7 @@ fn supervise(notify: &OwnedFd, decide: &Mutex<Box<Decide>>) {
         let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
         // SAFETY: the call writes one of these.
         if unsafe { libc::ioctl(notify, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } < 0 {
-            // Whoever asked is dead.
+            // The process has died.
             continue;
         }
         let call = Call {
@@ -278,7 +278,7 @@ fn supervise(notify: &OwnedFd, decide: &Mutex<Box<Decide>>) {
                 0
             },
         };
-        // SAFETY: the call reads one of these. Whoever asked may have died meanwhile.
+        // SAFETY: the call reads one of these. The process may have died meanwhile.
         unsafe { libc::ioctl(notify, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
     }
 }

@@ -1,5 +1,5 @@
 //! A plain SCGI client, as a web server is one: a header, a message-body, a response up to the connection's end. It
-//! also sends what none would.
+//! can send wrong bytes too.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -18,7 +18,7 @@ use super::{Deadline, Reply, cgi, command};
 pub(crate) struct ScgiClient(UnixStream);
 
 impl ScgiClient {
-    /// Connects as the tests' user: to the daemon its own uid.
+    /// Connects as the tests' user, which is the daemon's.
     #[track_caller]
     pub(crate) fn connect(socket: &Path) -> Self {
         let (uid, _) = command::user();
@@ -97,7 +97,7 @@ impl ScgiClient {
         self
     }
 
-    /// Its connection, for what the others don't do.
+    /// The connection itself.
     pub(crate) fn stream(&mut self) -> &mut UnixStream {
         &mut self.0
     }

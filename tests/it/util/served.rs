@@ -1,5 +1,5 @@
-//! The app whose routes go wrong, in its daemon and without a web server: whoever asks is a front, whose pipes the
-//! test holds, or a plain SCGI client.
+//! The app whose routes go wrong, in its daemon and without a web server: its clients are fronts, whose pipes the test
+//! holds, and plain SCGI clients.
 
 use std::path::PathBuf;
 
@@ -91,7 +91,7 @@ impl Served {
         files_of(self.daemon, &self.dir.join("spool"))
     }
 
-    /// Waits until what is in those files is so.
+    /// Waits until the sizes of those files are so.
     #[track_caller]
     pub(crate) fn until_spooled(&self, what: &str, holds: impl Fn(&[u64]) -> bool) {
         let mut last = Vec::new();
@@ -101,7 +101,7 @@ impl Served {
         });
     }
 
-    /// The daemon is the one it was, it is well, and nobody waits.
+    /// Fails unless the same daemon serves and its queue is empty.
     #[track_caller]
     pub(crate) fn is_well(&self) {
         self.hello();

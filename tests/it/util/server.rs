@@ -96,7 +96,7 @@ impl Configured {
         }
     }
 
-    /// Lets it look at a configuration with that text, and says what it says.
+    /// Lets it check a configuration with that text; what it prints.
     #[track_caller]
     pub(crate) fn check(self, dir: &Dir, text: &str) -> Output {
         let folder = self.folder(dir);
@@ -123,7 +123,7 @@ impl Configured {
         free.next().expect("numbers don't end")
     }
 
-    /// What a2enmod enables, beside what is always there.
+    /// Modules that an operator would enable by a2enmod.
     fn apache_modules() -> String {
         let enabled = [
             "auth_basic",
@@ -144,7 +144,7 @@ const TARGET: &str = "/cgi-bin/app";
 pub(crate) struct Server {
     address: SocketAddr,
     root: PathBuf,
-    /// The one that listens, then those that it needs.
+    /// First the web server, then programs that it needs.
     programs: Vec<Program>,
     is_about_itself: fn(&str) -> bool,
 }
@@ -175,8 +175,8 @@ impl Server {
         }
     }
 
-    /// What it has logged so far about requests, and what their CGIs wrote to stderr; all of it once it has
-    /// stopped. Not that it started and stopped.
+    /// What it has logged so far about requests, with the stderr of CGIs, and without lines about its start and stop.
+    /// All of it is there once it has stopped.
     pub(crate) fn log(&self) -> String {
         self.text()
             .split_inclusive('\n')
@@ -195,7 +195,7 @@ impl Server {
         );
     }
 
-    /// Its error log, and what was said to stderr: of a server without a log that is all there is.
+    /// Its error log and its stderr, which is the only log of some.
     fn text(&self) -> String {
         let entries = fs::read_dir(&self.root).expect("a server's folder can be read");
         let names = entries.flatten().map(|entry| entry.path());

@@ -1,4 +1,4 @@
-//! An app served by Apache in one of the ways: what most tests begin with, and what they end with.
+//! An app served by Apache in one of the ways: what most tests begin with.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,7 +11,7 @@ pub(crate) enum Way {
     Cgi,
     /// By polycgi, in its daemon.
     Daemon,
-    /// Without polycgi, by the standard library: what we are held against, and what proves these tests.
+    /// Without polycgi, by the standard library: the reference, and the proof that the tests themselves are right.
     Reference,
 }
 

@@ -1,5 +1,4 @@
-//! Many slow clients of a web server in one thread: each reads, or sends, a kilobyte in a second, for as long as
-//! it is let.
+//! Many slow clients of a web server in one thread: each reads or sends a kilobyte in a second, until it is stopped.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +14,7 @@ use nix::sys::socket::{
 use super::patient::PatientWrite;
 use super::{Conversation, Reply};
 
-/// What goes in one turn, and how many turns a second has; in each of them it is another client's turn.
+/// Bytes that a client reads or sends in its turn, and turns in a second: each has the turn of other clients.
 const BYTES: usize = 1024;
 const TURNS: usize = 20;
 
@@ -58,7 +57,7 @@ impl Slow {
             None,
         )
         .expect("a socket can be made");
-        // Before the connect, which tells the server how much fits; otherwise megabytes are on their way.
+        // Before the connect, which tells the server the size: otherwise megabytes are in buffers on the way.
         setsockopt(&fd, sockopt::RcvBuf, &4096).expect("a buffer's size can be set");
         connect(fd.as_raw_fd(), &SockaddrIn::from(v4))
             .unwrap_or_else(|errno| panic!("cannot connect to {address}: {errno}"));
@@ -88,7 +87,7 @@ impl Slow {
             Ok(0) => self.has_ended = true,
             Ok(length) => self.read.extend_from_slice(&block[..length]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            // Judged by the test, by what there was before.
+            // The test looks at what came before the error.
             Err(_) => self.has_ended = true,
         }
     }
@@ -122,7 +121,7 @@ impl Crowd {
                     break;
                 }
             }
-            // Whatever there is for a client by now, it has had of it.
+            // Each client reads once more what has come by now.
             clients.iter_mut().for_each(Slow::step);
             clients
         });

@@ -1,4 +1,4 @@
-//! A file system of a few pages in a folder of a test: a disk that is full soon, and really. Only root can mount one.
+//! A file system of a few pages in a folder of a test: a disk that is soon really full. Only root can mount one.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -9,7 +9,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{command, not_tested};
 
-/// A tmpfs on that folder, until it is dropped; whatever still uses it keeps it.
+/// A tmpfs on that folder until this is dropped; open files keep it alive.
 pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {

@@ -16,8 +16,8 @@ pub(crate) struct Traced {
     pub(crate) calls: Vec<String>,
 }
 
-/// Runs a program under strace as the tests' user, with just these variables, in their order, the same name twice if
-/// so given.
+/// Runs a program under strace as the tests' user, with exactly these variables in this order, names that come twice
+/// included.
 #[track_caller]
 pub(crate) fn traced(dir: &Dir, program: &Path, environ: &[String], stdin: &[u8]) -> Traced {
     let log = dir.file("strace", "", 0o666);

@@ -1,4 +1,5 @@
-//! Users who are not the app's: many connections at once, from another uid or by TCP, and what they cost the daemon.
+//! Strangers, clients that are not the app's user: many connections at once, from another uid or by TCP, and what they
+//! cost the daemon.
 
 use std::fs;
 use std::io::{self, IoSlice, Write};
@@ -18,7 +19,7 @@ use nix::unistd::{Uid, geteuid};
 use super::Deadline;
 use super::process::descriptors;
 
-/// Debian's base-passwd has it, and gives it nothing.
+/// The uid and gid of Debian's user `nobody`, who owns nothing.
 pub(crate) const NOBODY: u32 = 65_534;
 
 /// Connections to a socket's path, from a user. The peer's credentials are those of the thread that connects.
@@ -102,8 +103,7 @@ pub(crate) fn until_read(stranger: &UnixStream) {
 /// Descriptors that a daemon closes soon after it is up, and that may have been counted: the starter's connection, say.
 const SHORT_LIVED: usize = 8;
 
-/// Waits until the daemon has accepted that many more connections than it had, but for a few. `strangers`: those that
-/// are to come in.
+/// Waits until the daemon has accepted about `more` connections, those of `strangers`.
 #[track_caller]
 pub(crate) fn until_accepted(daemon: i32, before: usize, more: usize, strangers: &[UnixStream]) {
     let deadline = Deadline::soon();
@@ -113,7 +113,7 @@ pub(crate) fn until_accepted(daemon: i32, before: usize, more: usize, strangers:
             "{} of {more} are accepted",
             descriptors(daemon).saturating_sub(before)
         );
-        // Nobody is told of an accept, so this looks again; to look without a pause would slow it down.
+        // An accept gives no event, so this looks again; without a pause it would slow the daemon down.
         Deadline::after(Duration::from_millis(10)).readable(&strangers[strangers.len() - 1]);
     }
 }
@@ -133,12 +133,12 @@ pub(crate) fn private_memory(pid: i32) -> u64 {
     }
 }
 
-/// The user whom the servers and apps of a test run as.
+/// The uid of a test's servers and apps.
 pub(crate) fn tests_uid() -> u32 {
     super::command::user().0.as_raw()
 }
 
-/// Whether this user can be another one.
+/// Whether the tests can act as other users.
 pub(crate) fn can_be_others() -> bool {
     let can = Uid::effective().is_root();
     if !can {

@@ -1,5 +1,5 @@
-//! Apache with suEXEC, and two users that exist in its mount namespace only: what it and suEXEC read of /etc lies in
-//! the test's directory, and the system's own files are what they were. It knows how they are set up, and no app.
+//! Apache with suEXEC, and two users that exist in its mount namespace only: the files of /etc that it reads are in the
+//! test's directory, and the system's own files are unchanged. It knows no app.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use super::{
     run,
 };
 
-/// Who has an app of their own, in a folder of their own.
+/// A user with an app and a folder of their own.
 pub(crate) struct Owner {
     pub(crate) uid: Uid,
-    /// Where Apache answers for them.
+    /// Apache's address for this user.
     pub(crate) address: SocketAddr,
     folder: PathBuf,
 }
@@ -31,7 +31,8 @@ pub(crate) struct Suexec {
     pub(crate) owners: [Owner; 2],
 }
 
-/// Makes the files the system's own for whoever follows: arguments are passwd, group, suEXEC's configuration, /var/log.
+/// Mounts the test's files over the system's, and runs the rest of the words. Arguments: passwd, group, suEXEC's
+/// configuration, /var/log.
 const BECOME: &str = "\
 mount --bind \"$1\" /etc/passwd
 mount --bind \"$2\" /etc/group
@@ -41,7 +42,7 @@ shift 5
 exec \"$@\"";
 
 impl Suexec {
-    /// None where this can't be tested: without root, or where root may not mount.
+    /// None without root, or if root may not mount.
     #[track_caller]
     pub(crate) fn start(dir: &Dir, mpm: Mpm) -> Option<Self> {
         if !Uid::effective().is_root() {
@@ -60,7 +61,7 @@ impl Suexec {
             return None;
         }
         is_installed("/usr/lib/apache2/suexec-custom", "apache2-suexec-custom");
-        // Each test's own, in a range that no account is given.
+        // Uids of each test's own, in a range that no account has.
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = std::process::id() * 2 + COUNT.fetch_add(1, Ordering::Relaxed);
         let first = 62_000 + count % 1500 * 2;
@@ -99,7 +100,7 @@ fn become_the_system(dir: &Dir, owners: &[Owner]) -> Command {
         format!("{}:x:{}:\n", owner.name(), owner.uid)
     });
     let suexec = format!("{}\npublic_html/cgi-bin\n", dir.path().display());
-    // suEXEC wants its log there, and installs no folder for it.
+    // suEXEC needs its log's folder to exist.
     let log = dir.folder("log", 0o755);
     dir.folder("log/apache2", 0o755);
     let (user, _) = command::user();
@@ -150,13 +151,13 @@ impl Owner {
         )
     }
 
-    /// A file of theirs that nobody else can read.
+    /// A file of this user's, with that mode.
     pub(crate) fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let (path, new) = (
             self.folder.join(name),
             self.folder.join(format!("{name}.new")),
         );
-        // By a process of its own: nobody has it open for writing when it is run (ETXTBSY).
+        // By a process of its own: no child of another test has it open for writing (ETXTBSY).
         run(Command::new("tee").arg(&new), text.as_bytes()).success();
         self.own(&new, mode);
         fs::rename(&new, &path).expect("a file can be renamed in the test's own directory");
@@ -167,7 +168,7 @@ impl Owner {
         self.folder.join(name)
     }
 
-    /// Where polycgi keeps the places of their apps, told nothing else.
+    /// The user's default runtime directory.
     pub(crate) fn runtime_dir(&self) -> PathBuf {
         let bases = [
             format!("/run/polycgi/{}", self.uid),
@@ -177,7 +178,7 @@ impl Owner {
         found.unwrap_or_else(|| panic!("{bases:?}: not there"))
     }
 
-    /// Runs `polycgi` with these words, as them.
+    /// Runs `polycgi` with these words as this user.
     #[track_caller]
     pub(crate) fn polycgi(&self, words: &[&str], app: &Path) -> Output {
         let gid = Gid::from_raw(self.uid.as_raw());
@@ -194,7 +195,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // Only where a test has come so far that there is one.
+        // They exist only if a daemon was started.
         let _ = fs::remove_dir_all(format!("/tmp/polycgi-{}", self.uid));
         let _ = fs::remove_dir_all(format!("/run/polycgi/{}", self.uid));
     }

@@ -1,4 +1,4 @@
-//! Changes in a folder as events (inotify), for waits whose end shows only in the file system.
+//! Changes in a folder as events (inotify): for waits whose end shows in the file system only.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -25,7 +25,7 @@ impl Watch {
             "cannot make an inotify: {}",
             std::io::Error::last_os_error()
         );
-        // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+        // SAFETY: the kernel has just given us this descriptor, and no other code has it.
         let file = unsafe { File::from_raw_fd(fd) };
         // SAFETY: `path` ends in NUL and lives until after the call.
         let watch = unsafe { libc::inotify_add_watch(fd, path.as_ptr(), events) };
@@ -55,7 +55,7 @@ impl Watch {
         condition: &mut impl FnMut() -> bool,
     ) -> bool {
         loop {
-            // What has changed does not matter: the condition looks for itself.
+            // It does not matter what has changed: the condition looks itself.
             while self.0.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
             if condition() {
                 return true;

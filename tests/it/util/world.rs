@@ -1,5 +1,5 @@
-//! A host of a test's own, as far as `/tmp` and `/run` make one: there root may ask all users' daemons, and other users
-//! may squat what they like, without a word to the tests that run beside. Needs root, who can unshare mounts.
+//! A mount namespace with a `/tmp` and a `/run` of its own: there root asks all users' daemons, and other users squat
+//! what they like, without an effect on other tests. Needs root, which can unshare mounts.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -13,12 +13,12 @@ use super::patient::PatientRead;
 use super::process::Process;
 use super::{Dir, Output, PATH, command, installed, not_tested, prefix, run};
 
-/// The uid and gid of a user whom no app has anything to do with.
+/// The uid and gid of the user `nobody`, who has no app.
 pub(crate) const NOBODY: u32 = 65_534;
 
 /// Its `/tmp` holds the test's directory and the PREFIX, at their own paths, and nothing else; its `/run` nothing.
 pub(crate) struct World {
-    // Ends first: it names the directory.
+    // Dropped first: its command line names the directory.
     holder: Held,
     pub(crate) dir: Dir,
 }
@@ -29,7 +29,7 @@ struct Held(Child);
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // It can do nothing but end, and a test that fails must not hang on that.
+        // It ends at once; a test that fails must not hang here.
         let _ = command::wait(&mut self.0, super::Deadline::soon());
     }
 }
@@ -51,7 +51,7 @@ exec cat
 "#;
 
 impl World {
-    /// None where there can be none.
+    /// None without root, or if root may not unshare.
     pub(crate) fn new() -> Option<Self> {
         if !Uid::effective().is_root() {
             not_tested("what root's commands do, which takes root");
@@ -85,14 +85,14 @@ def application(environ, start_response):
         Some(world)
     }
 
-    /// Makes `/run/polycgi`, as a host's owner may: places are in it from now on, if their user's can be made there.
+    /// Makes `/run/polycgi`, as an operator may: from now on it is the first base for places.
     pub(crate) fn make_run(&self) {
         let run = self.at("/run/polycgi");
         fs::create_dir(&run).expect("a folder can be made");
         fs::set_permissions(&run, fs::Permissions::from_mode(0o1777)).expect("a mode can be set");
     }
 
-    /// What the test finds where in this world that path is.
+    /// The path by which the test reaches that path of this world.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.dir.join("world").join(path.trim_start_matches('/'))
     }
@@ -147,8 +147,7 @@ def application(environ, start_response):
         self.polycgi(0, words)
     }
 
-    /// All that there is in this world and in the test's directory, and since when it is as it is. Not what Python
-    /// keeps of modules.
+    /// All files of this world and of the test's directory, with modes and times; without Python's `__pycache__`.
     pub(crate) fn listing(&self) -> Vec<String> {
         let mut found = Vec::new();
         list(self.dir.path(), &mut found);
@@ -156,7 +155,7 @@ def application(environ, start_response):
         found
     }
 
-    /// The users of the processes that name the test's directory, the holder's and the squatters' apart.
+    /// The users of the processes that name the test's directory, without the holder and the squatters.
     pub(crate) fn users_of_apps(&self) -> Vec<u32> {
         let processes = Process::all_of(self.dir.path()).into_iter();
         let of_apps = processes.filter(|process| {
@@ -172,8 +171,8 @@ def application(environ, start_response):
         users
     }
 
-    /// Puts these things there, each a path and a form, as that user; see the script. What serves ends with what is
-    /// returned.
+    /// Makes these things as that user, each a path and a form (see the script). Sockets among them are served until
+    /// the result is dropped.
     #[track_caller]
     pub(crate) fn squat(&self, uid: u32, things: &[(String, &str)]) -> Squatter {
         let mut command = self.command(uid, "/usr/bin/python3");
@@ -197,7 +196,7 @@ def application(environ, start_response):
         }
     }
 
-    /// Takes away what lies there.
+    /// Removes the file or folder at that path.
     pub(crate) fn clear(&self, path: &str) {
         let path = self.at(path);
         match fs::symlink_metadata(&path) {
@@ -224,11 +223,11 @@ impl Drop for Squatter {
     }
 }
 
-/// By which a squatter's process is known.
+/// A word of a squatter's command line, by which it is known.
 const SQUATTER: &str = "a squatter of the tests";
 
-/// Words: a path and a form, and so on. Forms: `dir MODE`, `fifo`, `link TARGET`, `sparse`, `text TEXT`, and `sock HOW`:
-/// endless, drip, silent, liar, escapes, closing.
+/// Words: a path and a form, and so on. Forms: `dir MODE`, `fifo`, `link TARGET`, `sparse`, `text TEXT`, and `sock
+/// HOW`: endless, drip, silent, liar, escapes, closing.
 const SCRIPT: &str = r#"
 import os, socket, sys, threading, time
 os.umask(0)
@@ -292,7 +291,7 @@ fn list(folder: &Path, found: &mut Vec<String>) {
         };
         let kind = metadata.file_type();
         let kind = [kind.is_dir(), kind.is_symlink(), kind.is_socket()];
-        // A folder's times tell of a name that came and went.
+        // A folder's times show that a name came and went.
         found.push(format!(
             "{} {kind:?} {} {:o} {} {}.{}",
             path.display(),
@@ -308,12 +307,12 @@ fn list(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// For an assertion that says what came or went.
+/// Fails with the lines that came and went.
 #[track_caller]
 pub(crate) fn assert_same(before: &[String], after: &[String], what: &str) {
     let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
     let gone: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
-    // The holder's own error is not worth a word.
+    // An error here does not matter.
     let _ = std::io::stderr().flush();
     assert!(
         new.is_empty() && gone.is_empty(),
