@@ -15,7 +15,7 @@ under_both!(
     a_crash_after_some_bytes_is_a_cut
     what_it_says_beside
     an_unread_body_and_an_answer
-    a_helper_of_a_post_holds_up_nobody
+    a_helper_of_a_post_delays_no_response
 );
 
 /// Sizes of message-bodies: none, one byte, the most that is kept in memory, one byte more, and far more.
@@ -198,7 +198,7 @@ fn an_unread_body_and_an_answer(mpm: Mpm) {
 }
 
 /// A background process holds the program's input open too, which may be the web server's own socket.
-fn a_helper_of_a_post_holds_up_nobody(mpm: Mpm) {
+fn a_helper_of_a_post_delays_no_response(mpm: Mpm) {
     let site = site(mpm, "max-procs = 1\n");
     let mut gate = site.dir.gate("gate");
     for size in [0, 5, 100_000] {
@@ -295,7 +295,7 @@ fn the_environment_of_a_plain_client_s_request() {
 
 /// A background process of the program goes on and delays no response, whatever it holds open.
 #[test]
-fn a_helper_holds_up_nobody() {
+fn a_helper_delays_no_response() {
     let served = Served::cgi("max-procs = 1\n");
     let mut gate = served.dir.gate("gate");
     for _ in 0..3 {

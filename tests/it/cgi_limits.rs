@@ -241,7 +241,7 @@ fn a_daemon_that_is_stopped_does_not_wait_for_ever() {
 
 /// The program's output has no reader any more, and it ends.
 #[test]
-fn a_killed_daemon_leaves_nobody_behind() {
+fn a_killed_daemon_leaves_no_process() {
     let served = Served::cgi("max-procs = 2\n");
     let mut gate = served.dir.gate("gate");
     let front = served.front("/endless?gate=gate");

@@ -19,16 +19,16 @@ use super::util::{
 
 under_both!(
     an_app_behind_a_socket
-    nobody_behind_the_socket
+    a_socket_without_a_server
     a_body_without_a_length
 );
 
 /// That server, run by the test.
-struct Somebody {
+struct RunningServer {
     child: Child,
 }
 
-impl Somebody {
+impl RunningServer {
     /// Starts it; `words` name the address at which it listens.
     #[track_caller]
     fn start(dir: &Dir, words: &[String]) -> Self {
@@ -46,20 +46,20 @@ impl Somebody {
     #[track_caller]
     fn at_path(dir: &Dir) -> Self {
         let path = dir.join("apps/theirs");
-        let somebody = Self::start(dir, &[format!("bind={}", path.display())]);
+        let server = Self::start(dir, &[format!("bind={}", path.display())]);
         until("it listens", || {
             std::os::unix::net::UnixStream::connect(&path).is_ok()
         });
-        somebody
+        server
     }
 
     #[track_caller]
     fn at(dir: &Dir, address: SocketAddr) -> Self {
-        let somebody = Self::start(dir, &[format!("tcp={address}")]);
+        let server = Self::start(dir, &[format!("tcp={address}")]);
         until("it listens", || {
             std::net::TcpStream::connect(address).is_ok()
         });
-        somebody
+        server
     }
 
     fn pid(&self) -> i32 {
@@ -73,7 +73,7 @@ impl Somebody {
     }
 }
 
-impl Drop for Somebody {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         self.stop();
     }
@@ -112,8 +112,8 @@ fn post(app: &Path, target: &str, body: &[u8]) -> Reply {
 fn an_app_behind_a_socket(mpm: Mpm) {
     let site = Site::bare(mpm, 16);
     site.dir.app_file("app", &line(&site.dir));
-    let somebody = Somebody::at_path(&site.dir);
-    assert_eq!(pid_in(&site.get("/hello").ok()), somebody.pid());
+    let server = RunningServer::at_path(&site.dir);
+    assert_eq!(pid_in(&site.get("/hello").ok()), server.pid());
     let daemon = site.dir.daemon();
     let meta = site.get("/x/meta?y=z").ok();
     assert!(meta.starts_with("CONTENT_LENGTH=0\nSCGI=1\n"), "{meta}");
@@ -135,7 +135,7 @@ fn a_body_without_a_length(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     let dir = &site.dir;
     let spool = dir.folder("spool", 0o700);
-    let _somebody = Somebody::at_path(dir);
+    let _server = RunningServer::at_path(dir);
     let own = "scgi = python3 scgiserver.py\n".to_owned();
     let body = noise(2_000_000);
     for (config, mode) in [(line(dir), 0o700), (own, 0o700), (line(dir), 0o755)] {
@@ -158,7 +158,7 @@ fn a_body_without_a_length(mpm: Mpm) {
     site.logged("no daemon");
 }
 
-fn nobody_behind_the_socket(mpm: Mpm) {
+fn a_socket_without_a_server(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     site.dir.app_file("app", &line(&site.dir));
     let reply = site.get("/hello");
@@ -185,7 +185,7 @@ fn nobody_behind_the_socket(mpm: Mpm) {
     assert_eq!(written(), before);
     fs::remove_file(&path).expect("a socket can be removed");
     // As soon as the server is there it is asked: the daemon has no back-off for it.
-    let _somebody = Somebody::at_path(&site.dir);
+    let _server = RunningServer::at_path(&site.dir);
     site.get("/hello").ok();
     assert_eq!(site.dir.starts(), 1);
 }
@@ -199,8 +199,8 @@ fn by_tcp() {
     let Output { stdout, stderr, .. } = cgi::start_front(&app, "/hello").end();
     assert_eq!(cgi::reply(&stdout).status(), 503);
     assert!(stderr.contains("Connection refused"), "{stderr}");
-    let mut somebody = Somebody::at(&dir, address);
-    assert_eq!(pid_in(&get(&app, "/hello").ok()), somebody.pid());
+    let mut server = RunningServer::at(&dir, address);
+    assert_eq!(pid_in(&get(&app, "/hello").ok()), server.pid());
     let body = noise(SIZE);
     assert_eq!(
         post(&app, "/digest", &body).ok(),
@@ -211,7 +211,7 @@ fn by_tcp() {
         &post(&app, "/echo", &body[..3_000_000]).body,
         &body[..3_000_000],
     );
-    somebody.stop();
+    server.stop();
     assert_eq!(
         cgi::reply(&cgi::start_front(&app, "/hello").end().stdout).status(),
         503
@@ -224,8 +224,8 @@ fn by_a_host_s_name() {
     let dir = Dir::new();
     let address = free_address();
     let app = dir.app_file("app", &format!("connect = localhost:{}\n", address.port()));
-    let somebody = Somebody::at(&dir, address);
-    assert_eq!(pid_in(&get(&app, "/hello").ok()), somebody.pid());
+    let server = RunningServer::at(&dir, address);
+    assert_eq!(pid_in(&get(&app, "/hello").ok()), server.pid());
     let bad = dir.app_file("bad", "connect = nowhere.invalid:9000\n");
     let Output { stdout, stderr, .. } = cgi::start_front(&bad, "/hello").end();
     assert_eq!(cgi::reply(&stdout).status(), 500, "{stderr}");
@@ -236,7 +236,7 @@ fn by_a_host_s_name() {
 fn at_most_max_procs_at_once() {
     let dir = Dir::new();
     let app = dir.app_file("app", &format!("{}max-procs = 2\n", line(&dir)));
-    let _somebody = Somebody::at_path(&dir);
+    let _server = RunningServer::at_path(&dir);
     let mut gate = dir.gate("gate");
     let fronts: Vec<Running> = (0..5)
         .map(|_| cgi::start_front(&app, "/hold?gate=gate"))
@@ -258,15 +258,15 @@ fn at_most_max_procs_at_once() {
 fn a_server_that_hangs_is_left_alone() {
     let dir = Dir::new();
     let app = dir.app_file("app", &format!("{}request-timeout = SECOND\n", line(&dir)));
-    let somebody = Somebody::at_path(&dir);
+    let server = RunningServer::at_path(&dir);
     let mut gate = dir.gate("gate");
     let hangs = cgi::start_front(&app, "/hang?gate=gate");
-    assert_eq!(gate.entered(), somebody.pid());
+    assert_eq!(gate.entered(), server.pid());
     let Output { stdout, stderr, .. } = hangs.end();
     assert_eq!(cgi::reply(&stdout).status(), 504, "{stderr}");
     assert!(stderr.contains("request-timeout"), "{stderr}");
-    send(somebody.pid(), Signal::SIGCONT);
-    assert_eq!(pid_in(&get(&app, "/hello").ok()), somebody.pid());
+    send(server.pid(), Signal::SIGCONT);
+    assert_eq!(pid_in(&get(&app, "/hello").ok()), server.pid());
 }
 
 /// An app whose place can't be made.
@@ -288,9 +288,9 @@ fn without_a_daemon_the_front_asks_by_itself() {
     let (reply, log) = told("/hello");
     assert_eq!(reply.status(), 503, "{log}");
     assert!(log.contains("No such file or directory"), "{log}");
-    let somebody = Somebody::at_path(&dir);
+    let server = RunningServer::at_path(&dir);
     let (reply, log) = told("/hello");
-    assert_eq!(pid_in(&reply.ok()), somebody.pid());
+    assert_eq!(pid_in(&reply.ok()), server.pid());
     assert!(log.contains("no daemon"), "{log}");
     assert_eq!(told("/nothing").0.status(), 502);
     assert_same(&told("/big?size=3000000").0.body, &blocks(3_000_000));
@@ -318,7 +318,7 @@ fn check_says_whether_the_address_answers_and_the_command_is_there() {
     assert!(!away.status.success());
     let said = String::from_utf8_lossy(&away.stdout).into_owned();
     assert!(said.contains("No such file or directory"), "{said}");
-    let _somebody = Somebody::at_path(&dir);
+    let _server = RunningServer::at_path(&dir);
     dir.polycgi(&["check"]).success();
     dir.app_file("app", "scgi = python3 scgiserver.py\n");
     dir.polycgi(&["check"]).success();

@@ -103,7 +103,7 @@ fn keys_that_meet_at_their_ends() {
 
 /// With `queue-size = 0` a request for which there is no worker gets its 503 at once.
 #[test]
-fn without_a_queue_nobody_waits_for_others() {
+fn without_a_queue_no_request_waits_for_others() {
     let dir = Dir::new();
     let config = "wsgi = testapp:application\nmode = daemon\nqueue-size = 0\nmax-procs = 2\n";
     let app = dir.app_file("app", config);

@@ -139,7 +139,7 @@ fn a_slow_client_that_goes_away_leaves_no_spool() {
 
 /// A request whose client goes while it waits in the queue is never run.
 #[test]
-fn whoever_goes_while_waiting_is_dropped() {
+fn a_client_that_goes_while_it_waits_is_dropped() {
     let served = Served::start("max-procs = 1\n");
     let mut gate = served.dir.gate("gate");
     let held = served.front("/hold?gate=gate");

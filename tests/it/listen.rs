@@ -162,7 +162,7 @@ fn mode_and_group_are_for_others() {
 }
 
 #[test]
-fn a_group_that_nobody_has_is_said_and_the_rest_is_served() {
+fn an_unknown_group_is_told_and_the_rest_is_served() {
     let dir = started("listen = AT/sock\nsocket-group = no-such-group\n");
     assert!(!dir.join("sock").exists());
     let front = cgi::start_front(&dir.join("cgi-bin/app"), "/hello");
@@ -297,7 +297,7 @@ fn large_bodies_by_tcp() {
 
 /// Commands are refused at the addresses of `listen`, by path and by TCP.
 #[test]
-fn nobody_commands_by_tcp() {
+fn no_command_comes_by_tcp() {
     let address = free_address();
     let dir = started(&format!("listen = {address}\nlisten-allow = 127.0.0.0/8\n"));
     let word = netstring([
@@ -328,7 +328,7 @@ fn what_a_killed_daemon_left_is_taken_over() {
 /// Neither the socket of a server that runs nor a file that is no socket is replaced. An address that becomes free is
 /// taken then.
 #[test]
-fn what_is_somebody_elses_is_not_stolen() {
+fn what_another_process_has_is_not_taken() {
     let dir = Dir::new();
     let live = UnixListener::bind(dir.join("live")).expect("a socket can be bound");
     let (uid, gid) = (fs::metadata(dir.join("run")).map(|m| (m.uid(), m.gid()))).expect("a folder");

@@ -23,8 +23,8 @@ under_both!(
     the_binary_itself
     no_nph
     a_runtime_dir_that_is_a_file
-    a_runtime_dir_for_everybody
-    a_runtime_dir_of_somebody_else
+    a_runtime_dir_that_others_can_write
+    a_runtime_dir_of_another_user
 );
 
 /// A page of ours with this status and no reason in it, and exactly one line in the log, with all these words.
@@ -150,14 +150,14 @@ fn a_runtime_dir_that_is_a_file(mpm: Mpm) {
     runs_as_a_cgi(site);
 }
 
-fn a_runtime_dir_for_everybody(mpm: Mpm) {
+fn a_runtime_dir_that_others_can_write(mpm: Mpm) {
     let site = Site::configured(mpm, 16, CONFIG);
     let mode = Permissions::from_mode(0o777);
     fs::set_permissions(site.dir.join("run"), mode).expect("a mode can be set");
     runs_as_a_cgi(site);
 }
 
-fn a_runtime_dir_of_somebody_else(mpm: Mpm) {
+fn a_runtime_dir_of_another_user(mpm: Mpm) {
     let site = Site::configured(mpm, 16, CONFIG);
     let run = site.dir.join("run");
     if Uid::effective().is_root() {

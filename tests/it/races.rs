@@ -112,7 +112,7 @@ fn an_import_that_never_ends_ends_with_its_daemon() {
 }
 
 #[test]
-fn whoever_came_before_the_failure_and_asks_after_it_is_answered() {
+fn a_connection_from_before_a_failure_is_answered_after_it() {
     const FAILS: &str = "
 import os
 folder = os.path.dirname(__file__)
@@ -150,7 +150,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_daemon_leaves_even_if_somebody_keeps_the_lock() {
+fn a_daemon_leaves_even_if_its_lock_is_held() {
     const HOLDER: &str = "
 import fcntl, os, signal, sys
 lock = open(sys.argv[1], 'r+')

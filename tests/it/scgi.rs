@@ -191,7 +191,7 @@ fn a_header_over_the_limit_is_a_431() {
 }
 
 #[test]
-fn who_hangs_up_hurts_nobody() {
+fn a_client_that_hangs_up_hurts_no_other() {
     let server = Server::start();
     let whole = header("GET", "/mark?name=cut", &[], 0);
     for length in [0, 1, 5, whole.len() / 2, whole.len() - 1] {

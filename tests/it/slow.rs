@@ -297,7 +297,7 @@ fn a_body_over_the_limit_is_read_out() {
 
 /// Clients hang up when half of their bodies is spooled.
 #[test]
-fn whoever_hangs_up_in_a_body_frees_everything() {
+fn a_client_that_hangs_up_in_a_body_frees_everything() {
     const SIZE: usize = 400_000;
     let served = Served::start("max-procs = 1\n");
     let fds = descriptors(served.daemon);

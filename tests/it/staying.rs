@@ -324,7 +324,7 @@ fn sockets_that_a_service_manager_gives() {
 
 /// LISTEN_PID of another process: the descriptors are not used.
 #[test]
-fn sockets_that_were_meant_for_somebody_else() {
+fn sockets_that_were_meant_for_another_process() {
     let (dir, address) = (Dir::new(), free_address());
     dir.app_file("app", &format!("mode = daemon\n{SHORT}"));
     let mut launcher = Launcher::start(&dir, address);

@@ -14,7 +14,7 @@ const NOISES: [&str; 6] = [
     "noise of print",
 ];
 
-under_both!(of_a_request of_nobody);
+under_both!(of_a_request outside_of_a_request);
 
 fn of_a_request(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
@@ -35,7 +35,7 @@ fn of_a_request(mpm: Mpm) {
 }
 
 /// Words of a thread that outlives its request, in two pieces, and words at the worker's exit.
-fn of_nobody(mpm: Mpm) {
+fn outside_of_a_request(mpm: Mpm) {
     let mut site = Site::bare(mpm, 16);
     served::app_file(&site.dir, "max-procs = 1\nmin-idle = 0\nmax-requests = 3\n");
     let mut gate = site.dir.gate("gate");
@@ -67,7 +67,7 @@ fn of_nobody(mpm: Mpm) {
 
 /// The web server does not read its pipe: up to a limit the words are kept, then counted; the response does not wait.
 #[test]
-fn a_flood_that_nobody_reads() {
+fn a_flood_that_is_not_read() {
     const SIZE: usize = 1_000_000;
     let served = Served::start("max-procs = 1\n");
     let fds = descriptors(served.daemon);

@@ -9,12 +9,12 @@ use super::{flask, served_by, site, start_server};
 
 const UWSGI: &str = "/usr/bin/uwsgi-core";
 
-under_both!(somebody_s ours_by_descriptor ours_by_path);
+under_both!(by_connect ours_by_descriptor ours_by_path);
 
 /// Its options but for the socket.
 const WORDS: &str = "--plugin python3 --module flaskapp:application --need-app --die-on-term";
 
-fn somebody_s(mpm: Mpm) {
+fn by_connect(mpm: Mpm) {
     let mut site = site(mpm, Way::Daemon, |dir| {
         format!("connect = {}/server/scgi", dir.path().display())
     });

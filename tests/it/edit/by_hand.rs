@@ -111,7 +111,7 @@ fn reload_by_hand_that_fails() {
 
 /// A request under way is finished by the code that began it; requests that come meanwhile run the new code.
 #[test]
-fn reload_does_not_wait_for_whom_it_does_not_concern() {
+fn reload_does_not_wait_for_requests_under_way() {
     let dir = Dir::new();
     let app = dir.app_file(
         "app",

@@ -121,7 +121,7 @@ mod way {
 
     /// CPUID traps to the host on a virtual machine. glibc's own start may use it.
     #[test]
-    fn nobody_but_the_c_library_asks_what_the_processor_can_do() {
+    fn only_the_c_library_asks_what_the_processor_can_do() {
         let mut command = Command::new("objdump");
         command
             .args(["-d", "--no-show-raw-insn"])
@@ -232,7 +232,7 @@ fn a_stopped_daemon_loses_the_request() {
 
 /// No descriptor that the front opens gets the number of a closed one.
 #[test]
-fn closed_descriptors_are_nobody_s() {
+fn closed_descriptors_stay_closed() {
     let dir = Dir::new();
     let app = dir.app_file("app", CONFIG);
     cgi::start_front(&app, "/hello").end().success();

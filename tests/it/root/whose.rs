@@ -111,7 +111,7 @@ fn the_daemon_that_is_there_shows_whose_it_is() {
 
 /// A file or a folder that every user can change shows no user.
 #[test]
-fn what_every_user_can_change_is_nobodys() {
+fn what_every_user_can_change_belongs_to_no_user() {
     let Some(world) = World::new() else { return };
     let app = text_of(&world.app("app.cgi", CONFIG));
     let folder = world.dir.join("site");

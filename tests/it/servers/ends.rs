@@ -11,7 +11,7 @@ use crate::util::{Chance, Deadline, Load, Running, cgi, daemon, pause};
 use super::Own;
 
 #[test]
-fn one_that_leaves_comes_back_and_nobody_is_lost() {
+fn one_that_leaves_comes_back_and_no_request_is_lost() {
     let own = Own::new("idle=0.05", "");
     let chance = Chance::new();
     let answers = Load::beside(
@@ -109,7 +109,7 @@ fn killed_under_load_it_costs_only_those_that_it_had() {
 }
 
 #[test]
-fn what_a_server_does_wrong_is_a_502_and_hurts_nobody_else() {
+fn what_a_server_does_wrong_is_a_502_and_hurts_no_other_request() {
     let own = Own::new("", "");
     let first = own.hello();
     for target in ["/nothing", "/half", "/nonsense"] {

@@ -9,7 +9,7 @@ use crate::util::{Deadline, Load, installed, process};
 use super::{Own, SERVER};
 
 #[test]
-fn a_reload_loses_nobody() {
+fn a_reload_loses_no_request() {
     let own = Own::new("", "max-procs = 4\n");
     let first = own.hello();
     let mut gate = own.dir.gate("gate");
@@ -104,7 +104,7 @@ fn another_command_in_the_app_file_is_the_next_server_s() {
 }
 
 #[test]
-fn an_upgrade_ends_it_and_loses_nobody() {
+fn an_upgrade_ends_it_and_loses_no_request() {
     let (dir, app) = with_own_polycgi(&format!("{SERVER}\n"));
     let own = Own { dir, app };
     let first = own.hello();

@@ -93,7 +93,7 @@ fn with_a_cgi_beside_it_the_load_decides() {
 }
 
 #[test]
-fn with_a_cgi_beside_it_a_broken_server_costs_nobody() {
+fn with_a_cgi_beside_it_a_broken_server_costs_no_request() {
     let own = with_cgi("fails=broken", "mode = daemon\n");
     own.dir.file("apps/broken", "", 0o600);
     for _ in 0..5 {

@@ -23,7 +23,7 @@ fn ask(own: &Own, target: &str) -> Reply {
 }
 
 #[test]
-fn it_goes_when_nobody_asks_and_comes_with_the_next_request() {
+fn it_goes_when_idle_and_comes_with_the_next_request() {
     let own = listening("", "idle-timeout = 1s\nmin-lifetime = 1s\n");
     let first = own.hello();
     let daemon = own.dir.daemon();
