@@ -25,7 +25,8 @@
 # What is cleaned: all that `self.cgi`, `self.pool` and `self.client` have made. Then every process that the test has
 # started must have ended, a daemonised one too: one that stays fails the test by its deadline.
 #
-# As whom: whoever runs the tests. Some do more as root, which can be held to a limit as another user only.
+# As whom: the user who runs the tests. Some tests need another one, since no limit of processes holds root: as root they
+# use the user `nobody`.
 
 import os
 import signal

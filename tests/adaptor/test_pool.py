@@ -209,7 +209,7 @@ class Forks(peer.Case):
             try:
                 pool = self.pool('pep:application', preload=False, before=poor(limit)).up()
             except PermissionError:
-                self.skipTest('nobody may not run this interpreter')
+                self.skipTest('the user nobody may not run this interpreter')
             worker = pool.spawn(3)
             self.assertIsNone(worker.hear())
             # Reported first: the end of the channel alone would mean that the worker died.

@@ -197,7 +197,7 @@ class Spool(peer.Case):
                 raw = client.talk()
                 self.assertEqual(pool.finish(), b'')
                 self.assertTrue(raw.endswith(b'\r\n\r\n' + expected), (app, size))
-        pool.start(client := self.client(), {'PATH_INFO': '/hello'}, ahead=b'nobody wants it')
+        pool.start(client := self.client(), {'PATH_INFO': '/hello'}, ahead=b'not wanted')
         client.talk()
         pool.finish()
         self.assertEqual(self.ask(pool, '/hello').body, b'hello\n')

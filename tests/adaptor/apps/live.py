@@ -192,7 +192,7 @@ def takes_signals(environ, start_response):
 
 
 def takes_wakeup(environ, start_response):
-    """Takes the wakeup descriptor alone, which nobody can see."""
+    """Takes the wakeup descriptor alone, which nothing shows."""
     signal.set_wakeup_fd(-1)
     start_response('200 OK', TEXT)
     return [b'taken']

@@ -86,7 +86,7 @@ fn calls(config: &str) -> BTreeMap<(Role, i64), usize> {
     let counts: Arc<Mutex<BTreeMap<(Role, i64), usize>>> = Arc::default();
     let noted = Arc::clone(&counts);
     let host = Host::new(&[], move |call| {
-        let mut counts = noted.lock().expect("nobody has panicked with it");
+        let mut counts = noted.lock().expect("no thread has panicked with it");
         *counts.entry((call.role(), call.number)).or_default() += 1;
         None
     });
@@ -97,7 +97,7 @@ fn calls(config: &str) -> BTreeMap<(Role, i64), usize> {
         assert!(told.way().is_some(), "{}", told.output.stderr);
     }
     drop(dir);
-    let counts = counts.lock().expect("nobody has panicked with it");
+    let counts = counts.lock().expect("no thread has panicked with it");
     counts.clone()
 }
 
@@ -205,7 +205,10 @@ fn sweep(config: &str, roles: &[Role]) {
         for _ in 0..2 {
             scope.spawn(|| {
                 loop {
-                    let next = waiting.lock().expect("nobody has panicked with it").next();
+                    let next = waiting
+                        .lock()
+                        .expect("no thread has panicked with it")
+                        .next();
                     let Some(fault) = next else {
                         return;
                     };
