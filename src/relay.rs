@@ -1,5 +1,5 @@
-//! The two-way pump: a message-body one way, a response the other, both at once. Never reads the whole body first, so
-//! an early answer gets through, and neither side can make the other wait for ever.
+//! Copies both ways at once: a message-body to a server, its response to a client. Never reads the whole body first, so
+//! an early answer gets through, and neither side can make the other wait for ever. Knows bytes; not what they mean.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,34 +11,34 @@ use crate::sys::{Errno, clock, is, socket};
 
 const BLOCK: usize = 65_536;
 
-/// How far it came.
+/// How far the relay came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relayed {
     /// Bytes of the message-body that were read from the client.
     pub body: u64,
     /// Bytes of the response that the client got.
     pub response: u64,
-    /// The server closed the connection after that; if not, the client is gone, or it has taken too long.
+    /// The server has closed the connection after that; `false`: the client is gone, or it has taken too long.
     pub complete: bool,
-    /// It has taken too long.
+    /// What has taken too long, if anything has.
     pub late: Option<Late>,
 }
 
 /// What has taken too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
-    /// All of it.
+    /// The whole relay.
     All,
-    /// The client, which has sent nothing of what is still to come.
+    /// The client, which has sent nothing of the rest of the body.
     Body,
-    /// Nothing has moved.
+    /// The server: no block has moved.
     Still,
 }
 
-/// How long it may take.
+/// How long a relay may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TimeLimits {
-    /// Without a block that moves.
+    /// Until the next block moves.
     pub still: Option<Duration>,
     /// In all, from now on.
     pub all: Option<Duration>,
@@ -49,13 +49,13 @@ pub struct TimeLimits {
 pub struct BodySource<'a> {
     /// Where it comes from.
     pub input: BorrowedFd<'a>,
-    /// In bytes. The largest number: as far as it goes.
+    /// In bytes. The largest number: to its end.
     pub length: u64,
-    /// What comes behind that is read and thrown away: its sender may read nothing before.
+    /// Bytes behind that are read and discarded: their sender may read nothing before.
     pub may_exceed: bool,
 }
 
-/// One direction: at most one block that was read and not yet written.
+/// One direction, with at most one block that was read and not yet written.
 struct Direction {
     block: Vec<u8>,
     written: usize,
@@ -84,117 +84,185 @@ impl Direction {
     }
 }
 
-/// Pumps the body to the server, and what the server says to `client`, until the server closes.
-/// A body that ends before is said to: the server would wait for the rest, and we for the server. Of a body without a
-/// length, which has the largest number here, that is the end; unless the client is gone, and cut it.
+/// Pumps the body to the server, and the server's response to `client`, until the server closes.
+///
+/// If the body ends early, the server is told by the end of our writing: otherwise it would wait for the rest, and we
+/// for the server. Of a body without a length, which has the largest number here, that is the regular end; unless the
+/// client is gone, and has cut it.
 pub fn relay(
     server: BorrowedFd<'_>,
     body: BodySource<'_>,
     client: BorrowedFd<'_>,
     limits: TimeLimits,
 ) -> io::Result<Relayed> {
+    let mut pump = Pump {
+        server,
+        client,
+        body,
+        up: Direction::new(),
+        down: Direction::new(),
+        scratch: Scratch::new()?,
+        relayed: Relayed::default(),
+    };
     let began = clock::now();
     let until = limits.all.map(|all| began.saturating_add(all));
     let mut moved_at = began;
-    let mut scratch = Scratch::new()?;
-    let mut relayed = Relayed::default();
-    let (mut up, mut down) = (Direction::new(), Direction::new());
-    let BodySource { length, .. } = body;
-    let mut may_exceed = body.may_exceed;
-    let body = body.input;
-    let mut left = length;
-    loop {
-        if down.ended && down.is_empty() {
-            relayed.complete = true;
-            return Ok(relayed);
-        }
-        up.ended = up.ended || left == 0;
-        let behind = left == 0 && may_exceed;
-        let from_body = up.is_empty() && !up.ended || behind;
-        let from_server = down.is_empty() && !down.ended;
-        let to_server = !up.is_empty();
-        let to_client = !down.is_empty();
-        let mut wanted = smallvec::SmallVec::<[_; 4]>::new();
-        for (wants, fd, interest) in [
-            (from_body, body, Interest::Read),
-            (from_server, server, Interest::Read),
-            (to_server, server, Interest::Write),
-            (to_client, client, Interest::Write),
-        ] {
-            if wants {
-                wanted.push((fd, interest));
-            }
-        }
-        let due = [
-            until,
-            limits.still.map(|still| moved_at.saturating_add(still)),
-        ];
-        let due = due.into_iter().flatten().min();
+    while !pump.is_complete() {
+        let wanted = pump.next_moves();
+        let still = limits.still.map(|still| moved_at.saturating_add(still));
+        let due = [until, still].into_iter().flatten().min();
         let patience = due.map(|due| due.saturating_sub(clock::now()));
-        let ready = poll::wait_any(&wanted, patience)?;
+        let ready = pump.wait(wanted, patience)?;
         let now = clock::now();
-        if ready.contains(&true) {
+        if ready.any() {
             moved_at = now;
         }
         let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
-        if is_over(until) || !ready.contains(&true) && is_over(due) {
-            relayed.late = Some(match from_body && !behind {
+        if is_over(until) || !ready.any() && is_over(due) {
+            pump.relayed.late = Some(match wanted.from_body && !pump.is_behind_body() {
                 _ if is_over(until) => Late::All,
                 true => Late::Body,
                 false => Late::Still,
             });
-            return Ok(relayed);
+            return Ok(pump.relayed);
         }
-        let is_ready = |fd: BorrowedFd<'_>, interest| {
-            use std::os::fd::AsRawFd;
-            wanted.iter().zip(&ready).any(|(&(polled, what), &ready)| {
-                ready && what == interest && polled.as_raw_fd() == fd.as_raw_fd()
-            })
-        };
-        if from_server && is_ready(server, Interest::Read) {
-            fill(&mut down, server, BLOCK)?;
+        if !pump.make(ready)? {
+            return Ok(pump.relayed);
         }
-        if to_client && is_ready(client, Interest::Write) {
-            match scratch.write_now(client, down.pending()) {
+    }
+    pump.relayed.complete = true;
+    Ok(pump.relayed)
+}
+
+/// Which moves of a block are to be made.
+#[derive(Clone, Copy, Debug)]
+struct Moves {
+    from_body: bool,
+    from_server: bool,
+    to_server: bool,
+    to_client: bool,
+}
+
+impl Moves {
+    fn any(self) -> bool {
+        self.from_body || self.from_server || self.to_server || self.to_client
+    }
+}
+
+struct Pump<'a> {
+    server: BorrowedFd<'a>,
+    client: BorrowedFd<'a>,
+    /// Its length is what is left of it.
+    body: BodySource<'a>,
+    /// From the body to the server.
+    up: Direction,
+    /// From the server to the client.
+    down: Direction,
+    scratch: Scratch,
+    relayed: Relayed,
+}
+
+impl Pump<'_> {
+    /// The client has all that the server has sent before it closed.
+    fn is_complete(&self) -> bool {
+        self.down.ended && self.down.is_empty()
+    }
+
+    /// The body has been read, and what comes behind it is discarded.
+    fn is_behind_body(&self) -> bool {
+        self.body.length == 0 && self.body.may_exceed
+    }
+
+    /// The moves that can be made once their descriptors are ready.
+    fn next_moves(&mut self) -> Moves {
+        self.up.ended = self.up.ended || self.body.length == 0;
+        Moves {
+            from_body: self.up.is_empty() && !self.up.ended || self.is_behind_body(),
+            from_server: self.down.is_empty() && !self.down.ended,
+            to_server: !self.up.is_empty(),
+            to_client: !self.down.is_empty(),
+        }
+    }
+
+    /// Waits at most `patience`; which of these moves can be made now.
+    fn wait(&self, wanted: Moves, patience: Option<Duration>) -> io::Result<Moves> {
+        let moves = [
+            (wanted.from_body, self.body.input, Interest::Read),
+            (wanted.from_server, self.server, Interest::Read),
+            (wanted.to_server, self.server, Interest::Write),
+            (wanted.to_client, self.client, Interest::Write),
+        ];
+        let polled = moves.iter().filter(|&&(is_wanted, ..)| is_wanted);
+        let polled: smallvec::SmallVec<[_; 4]> =
+            polled.map(|&(_, fd, interest)| (fd, interest)).collect();
+        let mut ready = poll::wait_any(&polled, patience)?.into_iter();
+        let [from_body, from_server, to_server, to_client] =
+            moves.map(|(is_wanted, ..)| is_wanted && ready.next().unwrap_or(false));
+        Ok(Moves {
+            from_body,
+            from_server,
+            to_server,
+            to_client,
+        })
+    }
+
+    /// Makes these moves. `false`: the client is gone.
+    fn make(&mut self, moves: Moves) -> io::Result<bool> {
+        if moves.from_server {
+            fill(&mut self.down, self.server, BLOCK)?;
+        }
+        if moves.to_client {
+            match self.scratch.write_now(self.client, self.down.pending()) {
                 Ok(count) => {
-                    relayed.response += count as u64;
-                    down.wrote(count);
+                    self.relayed.response += count as u64;
+                    self.down.wrote(count);
                 }
                 Err(error) if is(&error, Errno::EAGAIN) => {}
-                // The client is gone; the server will see that when we close.
-                Err(_) => return Ok(relayed),
+                // The server will see that the client is gone when we close.
+                Err(_) => return Ok(false),
             }
         }
-        if behind && is_ready(body, Interest::Read) {
-            match scratch.discard_now(body, BLOCK) {
-                Ok(count) if count > 0 => {}
-                Err(error) if is(&error, Errno::EAGAIN) => {}
-                Ok(_) | Err(_) => may_exceed = false,
-            }
-        } else if from_body && is_ready(body, Interest::Read) {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(BLOCK);
-            fill(&mut up, body, most)?;
-            left -= up.block.len() as u64;
-            relayed.body += up.block.len() as u64;
-            if up.ended && left > 0 {
-                if poll::is_ready(client, Interest::HangUp) {
-                    return Ok(relayed);
-                }
-                // A server that is gone needs no word.
-                let _ = socket::shut_writing(server);
-            }
+        if moves.from_body && !self.read_body()? {
+            return Ok(false);
         }
-        if to_server && is_ready(server, Interest::Write) {
-            match socket::send_now(server, up.pending()) {
-                Ok(count) => up.wrote(count),
+        if moves.to_server {
+            match socket::send_now(self.server, self.up.pending()) {
+                Ok(count) => self.up.wrote(count),
                 Err(error) if is(&error, Errno::EAGAIN) => {}
                 Err(_) => {
-                    // It wants no more of the body; it may still answer.
-                    up = Direction::new();
-                    up.ended = true;
+                    // The server reads no more of the body; it may still answer.
+                    self.up = Direction::new();
+                    self.up.ended = true;
                 }
             }
         }
+        Ok(true)
+    }
+
+    /// Reads a block of the body, or discards one behind it. `false`: the client is gone.
+    fn read_body(&mut self) -> io::Result<bool> {
+        let input = self.body.input;
+        if self.is_behind_body() {
+            match self.scratch.discard_now(input, BLOCK) {
+                Ok(count) if count > 0 => {}
+                Err(error) if is(&error, Errno::EAGAIN) => {}
+                Ok(_) | Err(_) => self.body.may_exceed = false,
+            }
+            return Ok(true);
+        }
+        let most = usize::try_from(self.body.length).unwrap_or(usize::MAX);
+        fill(&mut self.up, input, most.min(BLOCK))?;
+        let count = self.up.block.len() as u64;
+        self.body.length -= count;
+        self.relayed.body += count;
+        if self.up.ended && self.body.length > 0 {
+            if poll::is_ready(self.client, Interest::HangUp) {
+                return Ok(false);
+            }
+            // If the server is gone, it needs not be told.
+            let _ = socket::shut_writing(self.server);
+        }
+        Ok(true)
     }
 }
 
