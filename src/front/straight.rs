@@ -57,21 +57,28 @@ pub(super) fn relay(
             .map(|limit| limit.saturating_sub(clock::now() - began)),
     };
     let relayed = relay::relay(server.as_fd(), body, client, limits);
-    if let Ok(Relayed {
-        response,
-        late: Some(late),
-        ..
-    }) = relayed
-    {
-        let (failure, sentence) = late_words(late, address);
-        if response == 0 {
-            return Err((failure, sentence));
-        }
-        // The client has a part of the response: nothing is added.
-        say(NAME, sentence);
-        return Ok(());
-    }
+    finish(relayed, body, address)
+}
+
+/// Does what is left to do after the relay, or says what the client is to get, and why.
+fn finish(
+    relayed: io::Result<Relayed>,
+    body: relay::BodySource<'_>,
+    address: &Address,
+) -> Result<(), (Failure, String)> {
     match relayed {
+        Ok(Relayed {
+            response,
+            late: Some(late),
+            ..
+        }) => {
+            let (failure, sentence) = late_words(late, address);
+            if response == 0 {
+                return Err((failure, sentence));
+            }
+            // The client has a part of the response: nothing is added.
+            say(NAME, sentence);
+        }
         Ok(relayed) if relayed.complete && relayed.response == 0 => {
             let sentence = format!("{address} has ended the connection without an answer");
             return Err((Failure::BadGateway, sentence));
