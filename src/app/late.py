@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: DROPPED, INTERRUPT, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py.
-# Gives: disown_only, drop, fail, hold_signal, interrupted, is_for_error, name_server, oversee, release_signal, show,
-# start_again.
+# Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, oversee, release_signal,
+# report_dropped, show, start_again.
 #
 # What is needed when a request fails, is overdue or is unusual: text until then (later()). It knows what the client and
 # the operator are told; it refuses to know the daemon. The names of streams.py are there only with a message-body.
@@ -18,7 +18,7 @@ def show(error):
 SAID = set()  # fields that were dropped, in lower case
 
 
-def drop(request, name):
+def report_dropped(request, name):
     """Reports, once, a header field of the response that only the web server may send: it says how the message-body is
     framed, or what becomes of the connection."""
     lower = name.lower()
@@ -26,7 +26,7 @@ def drop(request, name):
         return
     SAID.add(lower)
     try:
-        if not request.is_first or request.is_first(DROPPED.index(lower)):
+        if not request.claim_report or request.claim_report(DROPPED.index(lower)):
             sys.stderr.write('polycgi: wsgi: dropped a header field that is not for an application to send: %s\n'
                              % name)
     except Exception:

@@ -45,13 +45,13 @@ class Outgoing:
         view = memoryview(data)
         patient = True
         while view:
-            if not self.is_waiting():
+            if self.empty_if_sent():
                 view = self.write(view, empty, patient)
                 if not view:
                     break
             rest = self.spool(view)
             patient = len(rest) < len(view)
-            if rest and self.is_waiting():
+            if rest and not self.empty_if_sent():
                 self.wait_until_sent()
                 patient = True
             view = rest
@@ -73,8 +73,8 @@ class Outgoing:
             began = time.monotonic()
             patience = LITTLE_PATIENCE if self.worker.board.is_wanted() else PATIENCE
             left = max(patience - self.waited, 0) if patient else None
-            if self.fd not in ready(left, (self.fd, POLLOUT), *self.beside()):
-                self.read_beside()
+            if self.fd not in ready(left, (self.fd, POLLOUT), *self.body_events()):
+                self.read_body()
             self.waited += time.monotonic() - began
             if self.waited >= patience:
                 is_slow = patient and self.taken < ENOUGH_TAKEN
@@ -104,13 +104,13 @@ class Outgoing:
         except BlockingIOError:
             return 0
 
-    def beside(self):
+    def body_events(self):
         """What else to wait for: the message-body. Some web servers read no response before we have read all of it, and
         we would wait for each other."""
-        return ((self.body.fd, POLLIN),) if self.body and self.body.waits() else ()
+        return ((self.body.fd, POLLIN),) if self.body and self.body.must_be_read() else ()
 
-    def read_beside(self):
-        if self.beside() and ready(0, *self.beside()):
+    def read_body(self):
+        if self.body_events() and ready(0, *self.body_events()):
             self.body.keep()
 
     def spool(self, view):
@@ -147,21 +147,21 @@ class Outgoing:
         self.passed = True
         return view
 
-    def is_waiting(self):
-        """Whether the daemon has still to send a part of the file. If not, the file is emptied."""
+    def empty_if_sent(self):
+        """Empties the file if the daemon has sent all of it. True: nothing is left to send."""
         if self.tail and os.lseek(self.file, 0, 1) >= self.tail:  # SEEK_CUR
             os.ftruncate(self.file, 0)
             os.lseek(self.file, 0, 0)  # SEEK_SET
             self.tail = 0
-        return self.tail > 0
+        return self.tail == 0
 
     def wait_until_sent(self):
         self.worker.daemon.send(b'full')
         self.worker.disarm()  # a slow client may take any time; if the daemon ends, so does the channel
-        while not self.worker.hear_empty(None, *self.beside()):
-            self.read_beside()
+        while not self.worker.hear_empty(None, *self.body_events()):
+            self.read_body()
         self.worker.arm()
-        if self.is_waiting():
+        if not self.empty_if_sent():
             raise BrokenPipeError('the daemon has given the client up')
 
     def close(self):

@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: load, settle from wsgi.py; show from late.py; BEFORE from loaded.py; Zygote from zygote.py; Worker from
-# worker.py.
+# Takes: load, prepare_for_app from wsgi.py; show from late.py; BEFORE from loaded.py; Zygote from zygote.py; Worker
+# from worker.py.
 # Gives: nothing.
 #
 # What runs a pool, and what `check` runs: the last part.
@@ -18,7 +18,7 @@ def run_pool(*words):
 
 def try_import(target, directory):
     """For `check`: imports the application as a pool does; a failure is a traceback and exit status 1."""
-    settle(target, directory)
+    prepare_for_app(target, directory)
     try:
         if callable(load(target)):
             return

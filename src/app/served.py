@@ -59,7 +59,7 @@ class Served(Request):
             self.gone = True
             raise
 
-    def is_first(self, number):
+    def claim_report(self, number):
         """True once in each generation, in whichever worker asks first."""
         worker = self.worker
         if worker.journal:

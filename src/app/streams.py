@@ -1,31 +1,32 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: PATH, above from wsgi.py.
-# Gives: FileWrapper, IN_MEMORY, OURS, POLLIN, POLLOUT, complain, fits, give_body, poll, put_beside, ready, unlinked.
+# Gives: FileWrapper, IN_MEMORY, OURS, POLLIN, POLLOUT, fits, give_body, poll, ready, report_length, unlinked,
+# write_reading_body.
 #
 # What a request with a message-body needs, and a response that does not go out in one write: text until then (later()).
 # It knows descriptors; it refuses to know the daemon.
 
-OWN = {}  # name: module
+C_MODULES = {}  # name: module
 LIBRARY = (LIBRARY or '').rpartition('/')[0]
 OURS = sorted(PATH, key=lambda place: not place.startswith(LIBRARY))  # the standard library comes first
 
 
-def own(name):
+def c_module(name):
     """A new copy of a module in C of the standard library, which the application can't have changed."""
-    if name not in OWN:
+    if name not in C_MODULES:
         held = modules.pop(name, None)
         try:
             if imp.is_builtin(name):
-                OWN[name] = imp.create_builtin(ModuleSpec(name, None))
-                imp.exec_builtin(OWN[name])
+                C_MODULES[name] = imp.create_builtin(ModuleSpec(name, None))
+                imp.exec_builtin(C_MODULES[name])
             else:
-                OWN[name] = imp.create_dynamic(ModuleSpec(name, None, origin=library(name)))
-                imp.exec_dynamic(OWN[name])
+                C_MODULES[name] = imp.create_dynamic(ModuleSpec(name, None, origin=library(name)))
+                imp.exec_dynamic(C_MODULES[name])
         finally:
             modules.pop(name, None)
             if held is not None:
                 modules[name] = held
-    return OWN[name]
+    return C_MODULES[name]
 
 
 def library(name):
@@ -41,7 +42,7 @@ def library(name):
     raise ImportError('the interpreter has no module %s' % name)
 
 
-select = own('select')
+select = c_module('select')
 POLLIN, POLLOUT, poll = select.POLLIN, select.POLLOUT, select.poll
 IN_MEMORY = 65536  # bytes of a message-body that wait for the application in memory
 EXCESS, EXCESS_TIME = 64 << 20, 10  # bytes and seconds: the most that is read only to be discarded
@@ -109,7 +110,7 @@ class Body(io.RawIOBase):
             self.missing, self.left = self.left, 0
         return size
 
-    def waits(self):
+    def must_be_read(self):
         """Whether the web server may be waiting for us to read."""
         return self.fed and (self.left and not self.full or not self.left and self.behind)
 
@@ -229,37 +230,37 @@ def unlinked():
     raise last
 
 
-def put_beside(out, data, body, empty, moved=None):
+def write_reading_body(out, data, body, empty, moved=None):
     """Writes all of data to out. Some web servers read no response before we have read all of the message-body, and we
     would wait for each other: so while a write would block, the body is read."""
-    waits = body and body.waits()
-    if empty and (waits or len(data) > 65536):
-        waits = not fits(out, len(data)) and waits
+    must_read = body and body.must_be_read()
+    if empty and (must_read or len(data) > 65536):
+        must_read = not fits(out, len(data)) and must_read
     view = memoryview(data)
     # Each write counts as one block for the time limits, so blocks are small enough for slow clients.
     most = len(view) if empty or not moved else 1 << 18
     while view:
         try:
-            size = beside(out, view, body) if waits else os.write(out, view[:most])
+            size = write_or_read(out, view, body) if must_read else os.write(out, view[:most])
         except BlockingIOError:  # the descriptor is O_NONBLOCK
-            size = beside(out, view, body)
+            size = write_or_read(out, view, body)
         view = view[size:]
         if moved:
             moved()
-        waits = waits and body.waits()
+        must_read = must_read and body.must_be_read()
 
 
-def beside(out, view, body):
+def write_or_read(out, view, body):
     """Waits until a write or a read of the message-body is possible, and does it. How many bytes were written."""
     wanted = [(out, POLLOUT)]
-    if body and body.waits():
+    if body and body.must_be_read():
         wanted.append((body.fd, POLLIN))
     if out not in ready(None, *wanted):
         body.keep()
         return 0
     if not stat.S_ISSOCK(os.fstat(out).st_mode):
         return os.write(out, view[:4096])  # PIPE_BUF: a pipe that is ready has room for it
-    socket = own('_socket')
+    socket = c_module('_socket')
     # SOCK_NONBLOCK only for this object: the descriptor's flags belong to the web server as well.
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0, out)
     try:
@@ -272,7 +273,7 @@ def beside(out, view, body):
 
 def fits(out, size):
     """Whether size bytes fit into the empty pipe, which grows if needed."""
-    fcntl = own('fcntl').fcntl
+    fcntl = c_module('fcntl').fcntl
     try:
         room = fcntl(out, 1032)  # F_GETPIPE_SZ
         if room < size:
@@ -282,7 +283,7 @@ def fits(out, size):
     return size <= room
 
 
-def complain(request, result):
+def report_length(request, result):
     """Reports a wrong Content-Length. A file that is longer is no mistake: the application sends a range of it."""
     if request.sent > request.length and isinstance(result, FileWrapper):
         return

@@ -1,8 +1,8 @@
 # The first part of the adaptor; all parts are pasted into one source, with one namespace (by wsgi.rs).
-# Takes: FileWrapper, complain, give_body, put_beside from streams.py; disown_only, drop, fail, hold_signal,
-# interrupted, is_for_error, name_server, oversee, release_signal, start_again from late.py.
+# Takes: FileWrapper, give_body, report_length, write_reading_body from streams.py; disown_only, fail, hold_signal,
+# interrupted, is_for_error, name_server, oversee, release_signal, report_dropped, start_again from late.py.
 # Gives: DROPPED, INTERRUPT, PATH, Request, above, at_fork, copy, excepthook, flush, frames_of_threads, later, load,
-# path_stats, settle.
+# path_stats, prepare_for_app.
 #
 # Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and
 # the header of a request; it refuses to know web servers, queues and configuration.
@@ -28,7 +28,7 @@
 # - An import statement stands at the head of a part, so it runs before the application's folder is on sys.path. What is
 #   imported here is there already, or built in. What a pool imports is found in the standard library first, and taken
 #   out of sys.modules before the application is imported, which gets its own.
-# - What may be needed after that is got by own().
+# - What may be needed after that is got by c_module().
 
 import sys
 
@@ -114,7 +114,7 @@ class Request:
     sent = 0  # bytes that the application gave
     gone = False  # the client takes nothing any more
     moved = None  # called for each block
-    is_first = None  # called with an index in DROPPED: whether to report that field; None: report it
+    claim_report = None  # called with an index in DROPPED: whether to report that field; None: report it
     claim = None  # a lock: who holds it begins the response. None: there is no thread that might
     forked = False  # this is a child that the application has forked
     for_error = False  # Apache asks for its ErrorDocument
@@ -174,7 +174,7 @@ class Request:
                 fail(self, error)
             except BaseException:
                 if not self.begun:
-                    apologize(self.out)
+                    answer_500(self.out)
                 raise
             leave = isinstance(error, (SystemExit, KeyboardInterrupt))
         if self.forked:
@@ -208,7 +208,7 @@ class Request:
                 self.begin(b'')
             if self.length not in (None, self.sent) and not self.bare:
                 later('streams')
-                complain(self, result)
+                report_length(self, result)
         finally:
             if hasattr(result, 'close') and not self.forked:
                 result.close()
@@ -225,7 +225,7 @@ class Request:
             lower = KNOWN.get(name) or known(name)
             if not lower:
                 later('late')
-                drop(self, name)
+                report_dropped(self, name)
                 continue
             lines.append(name + ': ' + value)
             if lower == 'content-length':
@@ -298,7 +298,7 @@ class Request:
                 pass  # the descriptor is O_NONBLOCK, or the host refuses the call: tried again below
             if size < len(data):
                 later('streams')
-                put_beside(self.out, data[size:], self.body, empty and not size, self.moved)
+                write_reading_body(self.out, data[size:], self.body, empty and not size, self.moved)
             if self.moved:
                 self.moved()
         except OSError:
@@ -339,7 +339,7 @@ def load(target):
     return app
 
 
-def apologize(out):
+def answer_500(out):
     """The last resort: answers if not even fail() can."""
     try:
         os.write(out, b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
@@ -361,7 +361,7 @@ def above(fd):
     return copy if copy > 2 else above(copy)
 
 
-def aside(fd):
+def above_if_possible(fd):
     """above(), or fd itself if the host gives no descriptor for a copy."""
     try:
         return above(fd)
@@ -369,7 +369,7 @@ def aside(fd):
         return fd
 
 
-def settle(target, directory):
+def prepare_for_app(target, directory):
     """Makes the process what the application expects: its directory is on the path, and nothing of ours is seen."""
     sys.argv = [target.partition(':')[0]]
     sys.path[:] = [directory] + PATH
@@ -460,8 +460,8 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
             data = file.read()
         start = data.index(b':') + 1
         end = start + int(data[:start - 1])
-        source = aside(0)
-        out = aside(1)
+        source = above_if_possible(0)
+        out = above_if_possible(1)
         request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
         if timeout:
             size = end + 1 + int(size)
@@ -481,9 +481,9 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
         except OSError:
             sys.stdout = sys.stderr  # so that print() does not write into the response
         at_fork(lambda: disown_only(request))
-        settle(target, directory)
+        prepare_for_app(target, directory)
     except BaseException:
-        apologize(out)
+        answer_500(out)
         raise
     request.serve(lambda: load(target))
 

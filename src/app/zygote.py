@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: DROPPED, Request, copy, flush, load, settle from wsgi.py; show from late.py; Journal, Watch, files, is_host_s,
-# noting_path_stats, now_settled, signature, suspects, unstable from loaded.py; AT_IMPORT, Begun, LAST_WORDS, ZYGOTE
-# from begun.py; receive, say from channel.py; mmap from board.py.
+# Takes: DROPPED, Request, copy, flush, load, prepare_for_app from wsgi.py; show from late.py; Journal, Watch, files,
+# is_host_s, noting_path_stats, now_settled, signature, suspects, unstable from loaded.py; AT_IMPORT, Begun,
+# LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
 # Gives: Zygote, forget_children, import_or_exit, note_failure.
 #
 # The zygote: imports the application and forks workers. It knows processes and the daemon's channel; it refuses to know
@@ -76,7 +76,7 @@ class Zygote:
             self.journal.begin()
         self.watch = Watch(watched, self.journal)
         self.dropped = mmap.mmap(-1, len(DROPPED))  # shared with the workers: which fields were reported
-        settle(target, directory)
+        prepare_for_app(target, directory)
         try:
             os.setpgid(0, 0)
         except OSError:
@@ -100,8 +100,8 @@ class Zygote:
 
     def import_app(self):
         self.began = time.time_ns()
-        self.app = import_or_exit(self.target, self.daemon, self.begun, self.failed)
-        self.check()
+        self.app = import_or_exit(self.target, self.daemon, self.begun, self.import_failed)
+        self.start_anew_if_unsafe()
         loaded = files(self.began)
         self.retry_if_unstable(loaded)
         self.watch.known = now_settled(loaded)
@@ -109,7 +109,7 @@ class Zygote:
         gc.collect()
         gc.freeze()
 
-    def failed(self, error):
+    def import_failed(self, error):
         """An error of an import during which files changed is not reported: the import is tried again."""
         loaded = files(self.began)
         self.retry_if_unstable(loaded)
@@ -136,7 +136,7 @@ class Zygote:
                 say(self.daemon, 'looked')
                 continue
             index = int(buffer[:size].split()[1])
-            self.check(index, fds)
+            self.start_anew_if_unsafe(index, fds)
             if self.fork(index, fds):
                 return (index, *fds)
 
@@ -178,10 +178,10 @@ class Zygote:
             os.close(fd)
         return False
 
-    def check(self, index=None, fds=()):
+    def start_anew_if_unsafe(self, index=None, fds=()):
         """Starts anew without preload if a fork would break what the application holds. index, fds: those of
         the `spawn` that is to be carried out next."""
-        reason = self.preload and self.unsafe((self.daemon.fileno(), *fds))
+        reason = self.preload and self.why_unsafe((self.daemon.fileno(), *fds))
         if not reason:
             return
         if index is not None:
@@ -204,7 +204,7 @@ class Zygote:
         self.argv[self.preload_at] = b'%d' % preload
         os.execve(self.python, self.argv, self.environ)
 
-    def unsafe(self, ours):
+    def why_unsafe(self, ours):
         tasks = len(os.listdir('/proc/self/task'))
         if tasks > 1:
             return 'the import left %d threads running' % (tasks - 1)
@@ -235,7 +235,7 @@ def forget_children():
 def connected(fd):
     """Whether bytes that one process reads from this socket would be missing in another. Datagrams, as to syslog,
     are whole messages."""
-    # SOCK_NONBLOCK as in beside(): the descriptor's flags are the application's.
+    # SOCK_NONBLOCK as in write_or_read(): the descriptor's flags are the application's.
     peer = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, os.dup(fd))
     try:
         return peer.getsockopt(SOL_SOCKET, SO_TYPE) != SOCK_DGRAM and peer.getpeername() is not None

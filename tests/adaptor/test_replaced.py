@@ -108,7 +108,7 @@ class Shadowed(peer.Case):
                     found.update(alias.name for alias in node.names)
                 elif isinstance(node, ast.ImportFrom):
                     found.add(node.module)
-                elif isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'own':
+                elif isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'c_module':
                     found.add(ast.literal_eval(node.args[0]))
         self.assertLessEqual({'os', 'mmap', 'resource', 'fcntl', 'select', '_socket'}, found | {'os'})
         return sorted(found)

@@ -24,9 +24,9 @@ class Streams(peer.Case):
 
     def test_naive_adaptor_would_deadlock(self):
         """Shows that test_beside can fail."""
-        beside = 'waits = body and body.waits()'
-        self.assertIn(beside, peer.CGI_SOURCE)
-        way = self.cgi('pep:application', source=peer.CGI_SOURCE.replace(beside, 'waits = empty = False'))
+        careful = 'must_read = body and body.must_be_read()'
+        self.assertIn(careful, peer.CGI_SOURCE)
+        way = self.cgi('pep:application', source=peer.CGI_SOURCE.replace(careful, 'must_read = empty = False'))
         client = self.client(BODY)
         way.start(client, {'PATH_INFO': '/unread', 'QUERY_STRING': '200000',
                            'CONTENT_LENGTH': str(len(BODY))})
