@@ -1,5 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: DROPPED, INTERRUPT, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py.
+# Takes: DROPPED, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py; INTERRUPT from
+# once.py.
 # Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, oversee, release_signal,
 # report_dropped, show, start_again.
 #

@@ -1,8 +1,8 @@
 # The first part of the adaptor; all parts are pasted into one source, with one namespace (by wsgi.rs).
-# Takes: FileWrapper, give_body, report_length, write_reading_body from streams.py; disown_only, fail, hold_signal,
-# interrupted, is_for_error, name_server, oversee, release_signal, report_dropped, start_again from late.py.
-# Gives: DROPPED, INTERRUPT, PATH, Request, above, at_fork, copy, excepthook, flush, frames_of_threads, later, load,
-# path_stats, prepare_for_app.
+# Takes: FileWrapper, give_body, report_length, write_reading_body from streams.py; fail, hold_signal, name_server,
+# release_signal, report_dropped, start_again from late.py.
+# Gives: DROPPED, PATH, Request, above, above_if_possible, answer_500, at_fork, copy, excepthook, flush,
+# frames_of_threads, later, load, path_stats, prepare_for_app.
 #
 # Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and
 # the header of a request; it refuses to know web servers, queues and configuration.
@@ -13,8 +13,8 @@
 # end up in a response.
 #
 # The parts. This one is for both ways. It carries streams.py and late.py as texts, which later() runs when a request
-# needs them. A CGI gets no more than that; a pool gets all the other parts behind it, in the order of POOL in wsgi.rs.
-# Each part names at its head what it takes from the others and gives to them; what this part imports, all of them have.
+# needs them. A CGI gets once.py behind it; a pool gets all the other parts, in the order of POOL in wsgi.rs. Each part
+# names at its head what it takes from the others and gives to them; what this part imports, all of them have.
 #
 # What a CGI costs is its start, and most of ours is compiling: 7 us a line. So nothing is imported that the interpreter
 # has not loaded anyway, and what a plain GET does not need is text. Comment lines are left out by wsgi.rs, and cost
@@ -115,7 +115,7 @@ class Request:
     gone = False  # the client takes nothing any more
     moved = None  # called for each block
     claim_report = None  # called with an index in DROPPED: whether to report that field; None: report it
-    claim = None  # a lock: who holds it begins the response. None: there is no thread that might
+    claim = None  # a lock: its holder begins the response. None: there is no thread beside
     forked = False  # this is a child that the application has forked
     for_error = False  # Apache asks for its ErrorDocument
     body = None
@@ -387,107 +387,3 @@ def at_fork(disown):
 
     os.register_at_fork(before=before, after_in_parent=lambda: release_signal(), after_in_child=disown)
     os.register_at_fork(after_in_child=lambda: release_signal())
-
-
-class OnlyRequest(Request):
-    """The request of a CGI. Apache sends SIGTERM once it has all of the response; the application then goes on all the
-    same, as in a worker.
-
-    A thread of ours keeps the time limits; see oversee(). Most requests are over before it has to do anything."""
-
-    is_limited = False  # True until the request's end, if it has time limits
-
-    def limit(self, timeout, limit, pages):
-        """timeout: seconds without progress; limit: seconds in all, or None; pages: the answers if the response is
-        late, and if the message-body is."""
-        self.timeout, self.pages, self.main = timeout, pages, get_ident()
-        self.moved()
-        self.until = limit and self.moved_at + limit
-        self.claim, self.is_limited = allocate_lock(), True
-        if self.body:
-            self.body.moved = self.moved
-        signal(INTERRUPT, lambda *_: interrupted(self))
-        # A handler in C: it writes the stack whatever Python is doing, and then the signal takes its effect.
-        register(SIGALRM, 2, all_threads=True, chain=True)
-        self.rings = self.moved_at + getitimer(ITIMER_REAL)[0]  # set by the front that became this process
-        try:
-            start_new_thread(watch, (self, min(timeout, limit or 1, 1)))
-        except RuntimeError:
-            pass  # the host gives no thread: the alarm ends us
-
-    def moved(self):
-        self.moved_at = time.monotonic()
-
-    def has_alarm(self):
-        """Whether the alarm that is set is ours; the application may have taken the signal."""
-        return getsignal(SIGALRM) == SIG_DFL and abs(
-            self.rings - time.monotonic() - getitimer(ITIMER_REAL)[0]) < 0.5
-
-    def close(self):
-        Request.close(self)
-        if self.is_limited and not self.forked:
-            self.is_limited = False  # the thread sees that when it next looks
-            if self.has_alarm():
-                alarm(0)
-
-    def complete(self):
-        try:
-            signal(SIGTERM, self.ignore)  # not SIG_IGN, which programs that the application starts would inherit
-        except ValueError:
-            pass  # write() was called in a thread of the application: serve() does it later
-
-    def ignore(self, *_):
-        pass
-
-
-INTERRUPT = SIGRTMAX - 1
-
-
-def watch(request, seconds):
-    pthread_sigmask(SIG_BLOCK, range(1, 32))  # signals are for the application's threads
-    time.sleep(seconds)
-    if request.is_limited:
-        later('late')
-        oversee(request)
-
-
-def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
-    """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
-    empty: the client is not told. timeout, limit: in seconds. size: of the first of two pages behind the header."""
-    out = 1
-    try:
-        with open(int(fd), 'rb') as file:
-            data = file.read()
-        start = data.index(b':') + 1
-        end = start + int(data[:start - 1])
-        source = above_if_possible(0)
-        out = above_if_possible(1)
-        request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
-        if timeout:
-            size = end + 1 + int(size)
-            try:
-                request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
-            except OSError:
-                request.is_limited = False  # the host refuses it; there is the alarm that our front has set
-        if request.environ.get('REDIRECT_STATUS', '200') != '200':
-            later('late')
-            request.for_error = is_for_error(request.environ)
-        if since:
-            request.way, request.since = b'cgi', float(since)
-        try:
-            if out == 1:
-                raise OSError('there is no other descriptor for the response')
-            os.dup2(2, 1)
-        except OSError:
-            sys.stdout = sys.stderr  # so that print() does not write into the response
-        at_fork(lambda: disown_only(request))
-        prepare_for_app(target, directory)
-    except BaseException:
-        answer_500(out)
-        raise
-    request.serve(lambda: load(target))
-
-
-# Before Python 3.10 a function has its caller's builtins, unless that one has other globals.
-if sys.argv[1] == 'cgi':
-    call_from_elsewhere(run_cgi, *sys.argv[2:])

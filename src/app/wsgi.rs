@@ -26,7 +26,9 @@ const LATER: [(&str, &str); 2] = [
     ("STREAMS.PY", include_str!("streams.py")),
     ("LATE.PY", include_str!("late.py")),
 ];
-/// The parts that only a pool needs, behind the others and in this order.
+/// The part that only a CGI needs, behind that.
+const ONCE: &str = include_str!("once.py");
+/// The parts that only a pool needs, in its place and in this order.
 const POOL: [&str; 9] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
@@ -44,8 +46,23 @@ const SWITCH_GRACE: Duration = Duration::from_secs(15);
 /// The time that the alarm of a CGI adds to its time limit, until the adaptor enforces that.
 const START_GRACE: Duration = Duration::from_secs(10);
 
-/// What a CGI needs of the adaptor.
-fn cgi_part() -> String {
+/// The adaptor for a CGI.
+fn for_cgi() -> String {
+    let mut source = common_part();
+    add_without_comments(ONCE, &mut source);
+    source
+}
+
+/// The adaptor for a pool.
+fn for_pool() -> String {
+    let mut source = common_part();
+    for part in POOL {
+        add_without_comments(part, &mut source);
+    }
+    source
+}
+
+fn common_part() -> String {
     let mut source = String::with_capacity(1 << 16);
     let mut rest = ADAPTOR;
     for (place, part) in LATER {
@@ -55,15 +72,6 @@ fn cgi_part() -> String {
         rest = after;
     }
     add_without_comments(rest, &mut source);
-    source
-}
-
-/// All of the adaptor.
-fn pool_part() -> String {
-    let mut source = cgi_part();
-    for part in POOL {
-        add_without_comments(part, &mut source);
-    }
     source
 }
 
@@ -137,7 +145,7 @@ pub(super) fn become_cgi(
     let limit = config.timeouts.request_limit;
     let argv = argv(
         &interpreter,
-        &cgi_part(),
+        &for_cgi(),
         &["cgi", &name(target)],
         directory,
         &[
@@ -198,7 +206,7 @@ pub fn spawn_zygote(
     ];
     let mut argv = argv(
         &interpreter,
-        &pool_part(),
+        &for_pool(),
         &["pool", &name(target)],
         directory,
         &words,
@@ -233,7 +241,7 @@ fn dead_man_s_switch(config: &Config) -> Duration {
 pub fn import_argv(interpreter: &Interpreter, target: &Target, directory: &Path) -> Vec<CString> {
     argv(
         interpreter,
-        &pool_part(),
+        &for_pool(),
         &["import", &name(target)],
         directory,
         &[],
@@ -294,9 +302,9 @@ mod tests {
             assert_eq!(ADAPTOR.matches(place).count(), 1);
             assert!(!part.contains("'''"), "it would end the text that it is in");
         }
-        let (cgi, pool) = (cgi_part(), pool_part());
+        let (cgi, pool) = (for_cgi(), for_pool());
         assert!(cgi.contains("class Body") && !cgi.contains("class Zygote"));
-        assert!(pool.contains("class Zygote") && pool.starts_with(&cgi));
+        assert!(pool.contains("class Zygote") && !pool.contains("run_cgi"));
         assert!(pool.len() < 128 << 10, "MAX_ARG_STRLEN");
     }
 
@@ -308,7 +316,7 @@ mod tests {
         let parts = format!("\nWRITTEN, MOVED, TOLD, SPOOL = {parts}  #");
         let overdue = format!("\nOVERDUE = {}\n", Told::Overdue as u8);
         for line in [size, parts, overdue] {
-            assert!(pool_part().contains(&line), "{line}");
+            assert!(for_pool().contains(&line), "{line}");
         }
     }
 }

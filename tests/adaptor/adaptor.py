@@ -11,7 +11,7 @@ from client import netstring
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, 'apps')
 POOL = ('loaded', 'outgoing', 'begun', 'channel', 'board', 'zygote', 'served', 'worker', 'pool')  # as in wsgi.rs
-PARTS = ('wsgi', 'streams', 'late', *POOL)
+PARTS = ('wsgi', 'streams', 'late', 'once', *POOL)
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
 ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}
 
@@ -27,8 +27,9 @@ def source(name):
     return ''.join('\n' if line.lstrip().startswith('#') else line for line in lines(name))
 
 
-CGI_SOURCE = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
-SOURCE = CGI_SOURCE + ''.join(map(source, POOL))
+BOTH = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
+CGI_SOURCE = BOTH + source('once')
+SOURCE = BOTH + ''.join(map(source, POOL))
 
 
 class Cgi:

@@ -311,6 +311,7 @@ class Both(peer.Case):
             self.assertEqual((response.raw, os.WEXITSTATUS(way.status) or way.status), (b'', 9))
 
     def test_grammar_of_python_3_8(self):
+        ast.parse(peer.CGI_SOURCE, feature_version=(3, 8))
         tree = ast.parse(peer.SOURCE, feature_version=(3, 8))
         later = [ast.literal_eval(node.value) for node in tree.body
                  if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'LATER']

@@ -1,0 +1,109 @@
+# A part of the adaptor; all parts are pasted into one source (wsgi.py).
+# Takes: Request, above_if_possible, answer_500, at_fork, later, load, prepare_for_app from wsgi.py; disown_only,
+# interrupted, is_for_error, oversee from late.py.
+# Gives: INTERRUPT.
+#
+# The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
+
+
+class OnlyRequest(Request):
+    """The request of a CGI. Apache sends SIGTERM once it has all of the response; the application then goes on all the
+    same, as in a worker.
+
+    A thread of ours keeps the time limits; see oversee(). Most requests are over before it has to do anything."""
+
+    is_limited = False  # True until the request's end, if it has time limits
+
+    def limit(self, timeout, limit, pages):
+        """timeout: seconds without progress; limit: seconds in all, or None; pages: the answers if the response is
+        late, and if the message-body is."""
+        self.timeout, self.pages, self.main = timeout, pages, get_ident()
+        self.moved()
+        self.until = limit and self.moved_at + limit
+        self.claim, self.is_limited = allocate_lock(), True
+        if self.body:
+            self.body.moved = self.moved
+        signal(INTERRUPT, lambda *_: interrupted(self))
+        # A handler in C: it writes the stack whatever Python is doing, and then the signal takes its effect.
+        register(SIGALRM, 2, all_threads=True, chain=True)
+        self.rings = self.moved_at + getitimer(ITIMER_REAL)[0]  # set by the front that became this process
+        try:
+            start_new_thread(watch, (self, min(timeout, limit or 1, 1)))
+        except RuntimeError:
+            pass  # the host gives no thread: the alarm ends us
+
+    def moved(self):
+        self.moved_at = time.monotonic()
+
+    def has_alarm(self):
+        """Whether the alarm that is set is ours; the application may have taken the signal."""
+        return getsignal(SIGALRM) == SIG_DFL and abs(
+            self.rings - time.monotonic() - getitimer(ITIMER_REAL)[0]) < 0.5
+
+    def close(self):
+        Request.close(self)
+        if self.is_limited and not self.forked:
+            self.is_limited = False  # the thread sees that when it next looks
+            if self.has_alarm():
+                alarm(0)
+
+    def complete(self):
+        try:
+            signal(SIGTERM, self.ignore)  # not SIG_IGN, which programs that the application starts would inherit
+        except ValueError:
+            pass  # write() was called in a thread of the application: serve() does it later
+
+    def ignore(self, *_):
+        pass
+
+
+INTERRUPT = SIGRTMAX - 1
+
+
+def watch(request, seconds):
+    pthread_sigmask(SIG_BLOCK, range(1, 32))  # signals are for the application's threads
+    time.sleep(seconds)
+    if request.is_limited:
+        later('late')
+        oversee(request)
+
+
+def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
+    """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
+    empty: the client is not told. timeout, limit: in seconds. size: of the first of two pages behind the header."""
+    out = 1
+    try:
+        with open(int(fd), 'rb') as file:
+            data = file.read()
+        start = data.index(b':') + 1
+        end = start + int(data[:start - 1])
+        source = above_if_possible(0)
+        out = above_if_possible(1)
+        request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
+        if timeout:
+            size = end + 1 + int(size)
+            try:
+                request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
+            except OSError:
+                request.is_limited = False  # the host refuses it; there is the alarm that our front has set
+        if request.environ.get('REDIRECT_STATUS', '200') != '200':
+            later('late')
+            request.for_error = is_for_error(request.environ)
+        if since:
+            request.way, request.since = b'cgi', float(since)
+        try:
+            if out == 1:
+                raise OSError('there is no other descriptor for the response')
+            os.dup2(2, 1)
+        except OSError:
+            sys.stdout = sys.stderr  # so that print() does not write into the response
+        at_fork(lambda: disown_only(request))
+        prepare_for_app(target, directory)
+    except BaseException:
+        answer_500(out)
+        raise
+    request.serve(lambda: load(target))
+
+
+# Before Python 3.10 a function has its caller's builtins, unless that one has other globals.
+call_from_elsewhere(run_cgi, *sys.argv[2:])
