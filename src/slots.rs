@@ -82,7 +82,7 @@ impl Slots {
     pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
         let (file, bytes) = files::read_own(path, uid, COUNT * 8)?;
         if bytes.len() != COUNT * 8 {
-            return Err(io::Error::other("it is shorter than it must be"));
+            return Err(io::Error::other("it is too short"));
         }
         let numbers = Numbers::copied(&bytes)?;
         let slots = Slots { file, numbers };
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn who_has_just_left_is_known_for_a_minute() {
         let (_dir, slots) = slots();
-        assert!(!slots.has_just_left(S(5)), "nobody has");
+        assert!(!slots.has_just_left(S(5)), "none has");
         slots.note_left(S(5));
         assert!(slots.has_just_left(S(64)) && !slots.has_just_left(S(65)));
     }

@@ -195,7 +195,7 @@ pub fn mounted(
         .map_err(|unmounted| match unmounted {
             Unmounted::Nul => (
                 Failure::BadRequest,
-                "the path has NUL in it, which no environment can".to_owned(),
+                "the path contains a NUL byte, which an environment variable can't".to_owned(),
             ),
             Unmounted::Outside(path) => (
                 Failure::NotFound,
@@ -266,7 +266,7 @@ pub fn become_cgi(app: &AppFile, config: &Config, request: &Request<'_>) -> Cann
         App::Commands { cgi: None, .. } | App::Connect(_) => CannotRun::new(
             "run as a CGI",
             &app.path,
-            io::Error::other("its configuration has no way to"),
+            io::Error::other("its configuration has no command for that"),
         ),
     }
 }

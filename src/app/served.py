@@ -36,7 +36,7 @@ class Served(Request):
         worker = self.worker
         try:
             if self.out < 0:
-                raise BrokenPipeError('the request is over, or another process\'s')
+                raise BrokenPipeError('the request is over, or belongs to another process')
             told = worker.board.told()
             if told:  # nothing may be written any more
                 if told == OVERDUE:

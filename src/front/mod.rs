@@ -168,7 +168,7 @@ impl Front {
                 if matches!(error, LoadError::Nph(_)) {
                     write_status_line(Failure::Misconfigured);
                 }
-                // Without the reason: the file that says who may see it can't be read.
+                // Without the reason: the file that says which clients may see it can't be read.
                 answer(Failure::Misconfigured, Some(&self.request), None, None);
                 Exit::Ok
             }
@@ -216,7 +216,8 @@ impl Front {
         let here = match Here::open(&self.app, config) {
             Ok(here) => Some(here),
             Err(reason) => {
-                let sentence = format_args!("no daemon and no limit for this app: {reason}");
+                let sentence =
+                    format_args!("no daemon can be used, and CGIs are not limited: {reason}");
                 say(NAME, sentence);
                 None
             }
@@ -364,11 +365,14 @@ impl Front {
             match here.slots.take(config.cgi_max) {
                 Ok(true) => {
                     if let Err(error) = here.slots.keep_over_exec() {
-                        say(NAME, format_args!("cannot keep a slot: {error}"));
+                        say(
+                            NAME,
+                            format_args!("cannot keep the slot of this CGI: {error}"),
+                        );
                     }
                 }
                 Ok(false) => return self.overload(config, route::SLOT_PAUSE),
-                Err(error) => say(NAME, format_args!("cannot take a slot: {error}")),
+                Err(error) => say(NAME, format_args!("cannot take a slot for a CGI: {error}")),
             }
         }
         let settled = body.request(&self.request);

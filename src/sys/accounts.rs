@@ -123,7 +123,7 @@ fn become_ids(uid: u32, gid: u32, mut groups: Vec<u32>) -> io::Result<()> {
     // To be half another user is an error.
     is_done
         .then_some(())
-        .ok_or_else(|| io::Error::other("the system let some of root's rights stay"))
+        .ok_or_else(|| io::Error::other("some of root's rights could not be given up"))
 }
 
 /// A change of the uid usually drops them (capabilities(7)), but a host can turn that off.

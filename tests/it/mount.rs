@@ -151,7 +151,7 @@ fn without_a_daemon_at_all() {
     for (uri, status, said) in [
         ("/wikix", 404, "/wikix is not below 'mount', /wiki"),
         ("*", 404, "* is not below 'mount', /wiki"),
-        ("/wiki/a%00b", 400, "the path has NUL in it"),
+        ("/wiki/a%00b", 400, "the path contains a NUL byte"),
     ] {
         let output = run(uri);
         assert_eq!(cgi::reply(&output.stdout).status(), status, "{uri}");
