@@ -362,7 +362,10 @@ mod tests {
         let mode = fs::metadata(&place.dir).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         fs::set_permissions(&run, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(Place::open(&app, Some(&run)).is_err(), "anybody's");
+        assert!(
+            Place::open(&app, Some(&run)).is_err(),
+            "every user may write to it"
+        );
         let long = dir.path().join("x".repeat(100));
         assert!(
             Place::open(&app, Some(&long))

@@ -13,7 +13,7 @@
 //! | Answered: it has its answer, and may still send | when the time for that is over | yes |
 //!
 //! When there is no place left, the next guest gets that of one that gives way: the oldest of the origin that has most
-//! of them, and strangers before those whom `listen-allow` names. So a web server that sends whole requests does not
+//! of them, and strangers before guests that `listen-allow` names. So a web server that sends whole requests does not
 //! lose a place to clients that only connect, and is refused none. When no guest gives way, guests are not accepted:
 //! they wait in the backlog of their listener. Fronts have another.
 //!
@@ -78,8 +78,8 @@ pub struct Shares<O> {
     bytes: usize,
 }
 
-/// Whether it is a stranger, and which origin it is: a new `listen-allow` makes strangers of those who connect from
-/// then on, or no longer, and those who are there keep their places as what they were.
+/// Whether it is a stranger, and its origin. A new `listen-allow` holds for guests that connect from then on; the
+/// others stay what they were.
 type Key<O> = (bool, O);
 
 /// The same, with a count or a number of bytes in between. The highest gives way first.

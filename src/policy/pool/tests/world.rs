@@ -138,7 +138,7 @@ impl World {
             Action::Refuse { ticket, .. } => {
                 assert!(
                     self.waiting.remove(&ticket),
-                    "only one who waits is refused"
+                    "only a waiting request is refused"
                 );
                 self.answered.push(ticket);
             }
