@@ -2,7 +2,7 @@
 //! descriptor would hold for the web server too. Knows kinds of descriptors; not what the bytes mean.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -19,13 +19,22 @@ use super::{poll, socket};
 pub struct Scratch {
     out: File,
     into: File,
-    /// The most that goes through the pipe at once, in bytes.
+    /// The most that goes through the pipe at once, in bytes; 0 where there may be something in it for good.
     room: usize,
     null: OwnedFd,
 }
 
 /// The most bytes that are read at once, to be copied or discarded.
 const BLOCK: usize = 65_536;
+/// PIPE_BUF: a pipe that is ready has room for so many bytes.
+const LEAST_ROOM: usize = 4096;
+/// How often a refused read of our own pipe is tried again.
+const TRIES: u32 = 3;
+
+/// The host refuses the call, for this kind of file or at all: the bytes are copied instead.
+fn is_refusal(errno: Errno) -> bool {
+    !matches!(errno, Errno::EAGAIN | Errno::EINTR | Errno::EPIPE)
+}
 
 impl Scratch {
     /// A pipe of our own, and /dev/null.
@@ -37,8 +46,7 @@ impl Scratch {
     /// A user with many pipes gets small ones (pipe(7), pipe-user-pages-soft). A write of more than the pipe holds
     /// would wait for ever, since we are its only reader.
     fn of(out: OwnedFd, into: OwnedFd) -> io::Result<Scratch> {
-        // PIPE_BUF, the least that a pipe holds.
-        let room = fcntl(&into, FcntlArg::F_GETPIPE_SZ).unwrap_or(4096);
+        let room = fcntl(&into, FcntlArg::F_GETPIPE_SZ).unwrap_or(LEAST_ROOM as i32);
         Ok(Scratch {
             out: File::from(out),
             into: File::from(into),
@@ -58,7 +66,7 @@ impl Scratch {
             return Ok(0);
         }
         match files::kind(fd) {
-            Kind::Fifo => self.write_to_fifo(fd, &bytes[..bytes.len().min(self.room)]),
+            Kind::Fifo => self.write_to_fifo(fd, bytes),
             Kind::Other => Ok(nix::unistd::write(fd, bytes)?),
             Kind::Socket => socket::send_now(fd, bytes),
         }
@@ -66,38 +74,67 @@ impl Scratch {
 
     /// Through a pipe of our own and splice(2): a plain write would block where the pipe is full.
     fn write_to_fifo(&mut self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-        self.into.write_all(bytes)?;
+        if self.room == 0 {
+            return write_if_ready(fd, bytes);
+        }
+        // All of it or nothing: the pipe is empty, and holds so much.
+        let Ok(put) = nix::unistd::write(&self.into, &bytes[..bytes.len().min(self.room)]) else {
+            return write_if_ready(fd, bytes);
+        };
         let mut moved = 0;
         let result = loop {
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-            match splice(&self.out, None, fd, None, bytes.len() - moved, flags) {
+            match splice(&self.out, None, fd, None, put - moved, flags) {
                 Ok(count) => moved += count,
                 Err(Errno::EINTR) => {}
                 Err(errno) => break Err(errno),
             }
-            if moved == bytes.len() {
+            if moved == put {
                 break Ok(());
             }
         };
         // What was not moved is read back, so that our pipe is empty for the next call.
-        let mut rest = vec![0; bytes.len() - moved];
-        self.out.read_exact(&mut rest)?;
+        self.take_out(&mut vec![0; put - moved]);
         match result {
+            Err(errno) if moved == 0 && is_refusal(errno) => write_if_ready(fd, bytes),
             Err(errno) if moved == 0 => Err(errno.into()),
             _ => Ok(moved),
         }
     }
 
+    /// Reads all that our own pipe holds, `bytes.len()` bytes. `false`: the host refuses that, and the pipe is not used
+    /// again, since what is left in it would go to another client.
+    fn take_out(&mut self, bytes: &mut [u8]) -> bool {
+        let mut taken = 0;
+        let mut tries = TRIES;
+        while taken < bytes.len() && tries > 0 {
+            match nix::unistd::read(&self.out, &mut bytes[taken..]) {
+                Ok(count) => taken += count,
+                Err(_) => tries -= 1,
+            }
+        }
+        let is_empty = taken == bytes.len();
+        if !is_empty {
+            self.room = 0;
+        }
+        is_empty
+    }
+
     /// Reads what is there into `buffer`; 0 is the end, `EAGAIN` that more may come.
     pub fn read_now(&mut self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
         match files::kind(fd) {
+            Kind::Fifo if self.room == 0 => read_if_ready(fd, buffer),
             Kind::Fifo => {
                 // Through our own pipe, which is empty again afterwards: a plain read of an empty pipe would wait.
                 let most = buffer.len().min(self.room);
                 let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
-                let count = splice(fd, None, &self.into, None, most, flags)?;
-                self.out.read_exact(&mut buffer[..count])?;
-                Ok(count)
+                match splice(fd, None, &self.into, None, most, flags) {
+                    Ok(count) if self.take_out(&mut buffer[..count]) => Ok(count),
+                    // It is lost.
+                    Ok(_) => Err(Errno::EIO.into()),
+                    Err(errno) if is_refusal(errno) => read_if_ready(fd, buffer),
+                    Err(errno) => Err(errno.into()),
+                }
             }
             Kind::Other => Ok(nix::unistd::read(fd, buffer)?),
             Kind::Socket => socket::receive_now(fd, buffer),
@@ -115,8 +152,8 @@ impl Scratch {
         if files::kind(fd) == Kind::Fifo {
             let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
             match splice(file, None, fd, None, most, flags) {
-                // The file system has no splice: copied below.
-                Err(Errno::EINVAL) => {}
+                // The file system has no splice, or the host refuses it: copied below.
+                Err(errno) if is_refusal(errno) => {}
                 other => return Ok(other?),
             }
         }
@@ -135,8 +172,10 @@ impl Scratch {
             Kind::Fifo => {
                 let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
                 match splice(fd, None, &self.null, None, most, flags) {
-                    // There is no /dev/null: see `files::null`.
-                    Err(Errno::EBADF) => self.read_now(fd, &mut vec![0; most.min(BLOCK)]),
+                    // As where there is no /dev/null: see `files::null`.
+                    Err(errno) if is_refusal(errno) => {
+                        self.read_now(fd, &mut vec![0; most.min(BLOCK)])
+                    }
                     other => Ok(other?),
                 }
             }
@@ -159,9 +198,40 @@ pub fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result
     loop {
         match splice(from, None, to, None, most, flags) {
             Err(Errno::EINTR) => {}
+            Err(errno) if is_refusal(errno) => return pass_by_hand(from, to, most),
             other => return other.map_err(io::Error::from),
         }
     }
+}
+
+/// The same by copying. Nothing is read that `to` has no room for.
+#[cold]
+fn pass_by_hand(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    if !poll::is_ready(to, poll::Interest::Write) {
+        return Err(Errno::EAGAIN.into());
+    }
+    let mut block = [0; LEAST_ROOM];
+    let count = read_if_ready(from, &mut block[..most.min(LEAST_ROOM)])?;
+    write_all(to, &block[..count])?;
+    Ok(count)
+}
+
+/// Writes what a pipe that is ready has room for, and does not wait for one that is not: `EAGAIN`.
+#[cold]
+fn write_if_ready(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    if !poll::is_ready(fd, poll::Interest::Write) {
+        return Err(Errno::EAGAIN.into());
+    }
+    write(fd, &bytes[..bytes.len().min(LEAST_ROOM)])
+}
+
+/// Reads what a pipe that is ready holds, and does not wait for one that is not: `EAGAIN`.
+#[cold]
+fn read_if_ready(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    if !poll::is_ready(fd, poll::Interest::Read) {
+        return Err(Errno::EAGAIN.into());
+    }
+    read(fd, buffer)
 }
 
 /// Writes once to a descriptor of our own that does not wait; `EAGAIN`: there is no room now; `EPIPE`: the reader is
@@ -204,6 +274,8 @@ pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     #[test]
@@ -297,6 +369,59 @@ mod tests {
         assert_eq!(&buffer, b"twelve by");
         assert_eq!(scratch.read_now(out.as_fd(), &mut buffer).unwrap(), 3);
         assert_eq!(scratch.read_now(out.as_fd(), &mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_splice_is_refused_for_is_copied() {
+        let mut scratch = Scratch::new().unwrap();
+        scratch.room = 0;
+        let (out, into) = files::pipe().unwrap();
+        assert_eq!(scratch.write_now(into.as_fd(), &[1; 9000]).unwrap(), 4096);
+        let mut sent = 4096;
+        let full = loop {
+            match scratch.write_now(into.as_fd(), &[2; 9000]) {
+                Ok(count) => sent += count,
+                Err(error) => break error,
+            }
+        };
+        assert!(socket::is(&full, Errno::EAGAIN));
+        let (end, to) = files::pipe().unwrap();
+        let mut passed = 0;
+        while passed < 9000 {
+            passed += pass_by_hand(out.as_fd(), to.as_fd(), 9000 - passed).unwrap();
+        }
+        let mut block = [0; 65_536];
+        let mut read = passed;
+        let empty = loop {
+            match scratch.read_now(out.as_fd(), &mut block) {
+                Ok(count) => read += count,
+                Err(error) => break error,
+            }
+        };
+        assert!(read == sent && socket::is(&empty, Errno::EAGAIN));
+        let nothing = pass_by_hand(out.as_fd(), to.as_fd(), 9).unwrap_err();
+        assert!(socket::is(&nothing, Errno::EAGAIN));
+        drop(into);
+        assert_eq!(pass_by_hand(out.as_fd(), to.as_fd(), 9).unwrap(), 0);
+        assert_eq!(read_if_ready(end.as_fd(), &mut block).unwrap(), 9000);
+        drop(end);
+        let gone = scratch.write_now(to.as_fd(), b"x").unwrap_err();
+        assert!(socket::is(&gone, Errno::EPIPE), "{gone}");
+    }
+
+    #[test]
+    fn a_pipe_that_cannot_be_emptied_is_not_used_again() {
+        let mut scratch = Scratch::new().unwrap();
+        scratch.into.write_all(b"another's").unwrap();
+        let mut bytes = [0; 9];
+        assert!(scratch.take_out(&mut bytes) && &bytes == b"another's");
+        // Its reading end is refused.
+        let (out, into) = files::pipe().unwrap();
+        let old = std::mem::replace(&mut scratch.out, File::from(into));
+        assert!(!scratch.take_out(&mut bytes));
+        let (_end, to) = files::pipe().unwrap();
+        assert_eq!(scratch.write_now(to.as_fd(), b"mine").unwrap(), 4);
+        drop((old, out));
     }
 
     #[test]
