@@ -24,6 +24,15 @@ pub struct Relayed {
     pub late: Option<Late>,
 }
 
+/// The host has refused a call of the relay.
+#[derive(Debug)]
+pub struct Broken {
+    /// Why.
+    pub error: io::Error,
+    /// Bytes of the response that the client has got.
+    pub response: u64,
+}
+
 /// What has taken too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
@@ -94,44 +103,20 @@ pub fn relay(
     body: BodySource<'_>,
     client: BorrowedFd<'_>,
     limits: TimeLimits,
-) -> io::Result<Relayed> {
+) -> Result<Relayed, Broken> {
+    let broken = |response| move |error| Broken { error, response };
     let mut pump = Pump {
         server,
         client,
         body,
         up: Direction::new(),
         down: Direction::new(),
-        scratch: Scratch::new()?,
+        scratch: Scratch::new().map_err(broken(0))?,
         relayed: Relayed::default(),
     };
-    let began = clock::now();
-    let until = limits.all.map(|all| began.saturating_add(all));
-    let mut moved_at = began;
-    while !pump.is_complete() {
-        let wanted = pump.next_moves();
-        let still = limits.still.map(|still| moved_at.saturating_add(still));
-        let due = [until, still].into_iter().flatten().min();
-        let patience = due.map(|due| due.saturating_sub(clock::now()));
-        let ready = pump.wait(wanted, patience)?;
-        let now = clock::now();
-        if ready.any() {
-            moved_at = now;
-        }
-        let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
-        if is_over(until) || !ready.any() && is_over(due) {
-            pump.relayed.late = Some(match wanted.from_body && !pump.is_behind_body() {
-                _ if is_over(until) => Late::All,
-                true => Late::Body,
-                false => Late::Still,
-            });
-            return Ok(pump.relayed);
-        }
-        if !pump.make(ready)? {
-            return Ok(pump.relayed);
-        }
-    }
-    pump.relayed.complete = true;
-    Ok(pump.relayed)
+    let run = pump.run(limits);
+    let relayed = pump.relayed;
+    run.map_err(broken(relayed.response)).map(|()| relayed)
 }
 
 /// Which moves of a block are to be made.
@@ -163,6 +148,38 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
+    /// Makes all moves, as far as the limits and the client allow.
+    fn run(&mut self, limits: TimeLimits) -> io::Result<()> {
+        let began = clock::now();
+        let until = limits.all.map(|all| began.saturating_add(all));
+        let mut moved_at = began;
+        while !self.is_complete() {
+            let wanted = self.next_moves();
+            let still = limits.still.map(|still| moved_at.saturating_add(still));
+            let due = [until, still].into_iter().flatten().min();
+            let patience = due.map(|due| due.saturating_sub(clock::now()));
+            let ready = self.wait(wanted, patience)?;
+            let now = clock::now();
+            if ready.any() {
+                moved_at = now;
+            }
+            let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
+            if is_over(until) || !ready.any() && is_over(due) {
+                self.relayed.late = Some(match wanted.from_body && !self.is_behind_body() {
+                    _ if is_over(until) => Late::All,
+                    true => Late::Body,
+                    false => Late::Still,
+                });
+                return Ok(());
+            }
+            if !self.make(ready)? {
+                return Ok(());
+            }
+        }
+        self.relayed.complete = true;
+        Ok(())
+    }
+
     /// The client has all that the server has sent before it closed.
     fn is_complete(&self) -> bool {
         self.down.ended && self.down.is_empty()
@@ -219,7 +236,10 @@ impl Pump<'_> {
                 }
                 Err(error) if is(&error, Errno::EAGAIN) => {}
                 // The server will see that the client is gone when we close.
-                Err(_) => return Ok(false),
+                Err(error) if is(&error, Errno::EPIPE) || is(&error, Errno::ECONNRESET) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
             }
         }
         if moves.from_body && !self.read_body()? {

@@ -320,7 +320,7 @@ impl RequestCommand {
             process::leave(
                 match relay::relay(server.as_fd(), body, output, relay::TimeLimits::default()) {
                     Ok(_) => 0,
-                    Err(error) => error.raw_os_error().unwrap_or(255) as u8,
+                    Err(broken) => broken.error.raw_os_error().unwrap_or(255) as u8,
                 },
             );
         });

@@ -11,7 +11,7 @@ use crate::app::scgi;
 use crate::cgi::request::Request;
 use crate::config::{Address, Timeouts};
 use crate::page::Failure;
-use crate::relay::{self, Late, Relayed, TimeLimits};
+use crate::relay::{self, Broken, Late, Relayed, TimeLimits};
 use crate::report::say;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, clock, is, socket};
@@ -38,7 +38,11 @@ pub(super) fn relay(
     let length = request.content_length();
     let header = scgi::header(request.meta().iter().copied(), length);
     let cut = |error: io::Error| {
-        let sentence = format!("{address} has ended the connection: {error}");
+        let has_ended = is(&error, Errno::EPIPE) || is(&error, Errno::ECONNRESET);
+        let sentence = match has_ended {
+            true => format!("{address} has ended the connection: {error}"),
+            false => format!("cannot send to {address}: {error}"),
+        };
         (Failure::BadGateway, sentence)
     };
     send(&server, &header).map_err(cut)?;
@@ -62,7 +66,7 @@ pub(super) fn relay(
 
 /// Does what is left to do after the relay, or says what the client is to get, and why.
 fn finish(
-    relayed: io::Result<Relayed>,
+    relayed: Result<Relayed, Broken>,
     body: relay::BodySource<'_>,
     address: &Address,
 ) -> Result<(), (Failure, String)> {
@@ -87,8 +91,14 @@ fn finish(
         Ok(relayed) if relayed.complete => drain_behind(body, relayed),
         // The client is gone.
         Ok(_) => {}
-        // The client may have a part of the response: nothing is added.
-        Err(error) => say(NAME, format_args!("cannot relay to {address}: {error}")),
+        Err(Broken { error, response }) => {
+            let sentence = format!("cannot relay to {address}: {error}");
+            if response == 0 {
+                return Err((Failure::BadGateway, sentence));
+            }
+            // The client has a part of the response: nothing is added.
+            say(NAME, sentence);
+        }
     }
     Ok(())
 }
