@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::NAME;
 use crate::answer::{answer, drain, most_of_body};
 use crate::cgi::request::Request;
 use crate::handoff::{self, ACK_LEN, Ack};
 use crate::page::Failure;
-use crate::relay::{self, Relayed, TimeLimits};
+use crate::relay::{self, Broken, Relayed, TimeLimits};
+use crate::report::say;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{Errno, fdpass, is, load, process, socket};
+use crate::sys::{Errno, fdpass, is, load, process, socket, splice};
 
 /// What became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +135,11 @@ fn send(connection: &OwnedFd, message: &[u8]) -> io::Result<()> {
 
 /// In the usual case one receive: it ends with the last byte, or by its time-out with the bytes that came until then.
 fn listen(connection: &OwnedFd) -> Reply {
-    if socket::set_receive_timeout(connection.as_fd(), handoff::PATIENCE).is_err() {
-        return Reply::Settled(Forwarded::NotTaken);
+    let socket = connection.as_fd();
+    if socket::set_receive_timeout(socket, handoff::PATIENCE).is_err() {
+        // The request is sent, and may be taken: nothing else may serve it before we know.
+        let _ = poll::wait_one(socket, Interest::Read, handoff::PATIENCE);
+        return go_on(connection, [0; ACK_LEN], 0);
     }
     let mut said = [0; ACK_LEN];
     let count = receive(connection, &mut said).unwrap_or_default();
@@ -146,17 +151,15 @@ pub(super) fn go_on(connection: &OwnedFd, mut said: [u8; ACK_LEN], mut count: us
     let socket = connection.as_fd();
     if Ack::read(&said[..count]) == Ack::Nothing {
         // Is the daemon gone, or only silent?
-        match socket::receive_now(socket, &mut said[count..]) {
+        match receive_now(connection, &mut said[count..]) {
             Ok(more) if more > 0 => return go_on(connection, said, count + more),
             Err(error) if is(&error, Errno::EAGAIN) => {}
             _ => return Reply::Settled(Forwarded::NotTaken),
         }
         // The daemon is stopped or stuck: take the request back. What it writes after this fails, so it knows; what it
-        // wrote before, we read now.
-        if socket::shut_reading(socket).is_err() {
-            return Reply::Settled(Forwarded::NotTaken);
-        }
-        count += socket::receive_now(socket, &mut said[count..]).unwrap_or(0);
+        // wrote before, we read now. Where the host refuses the shutdown, our close does the same, a moment later.
+        let _ = socket::shut_reading(socket);
+        count += receive_now(connection, &mut said[count..]).unwrap_or(0);
         return match Ack::read(&said[..count]) {
             Ack::Taken | Ack::Done => Reply::Settled(Forwarded::Served),
             // The app may have begun: no other process may serve the request.
@@ -191,9 +194,29 @@ fn receive(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match socket::receive_all(connection.as_fd(), buffer) {
             Err(error) if is(&error, Errno::EINTR) => {}
+            Err(error) if is_refusal(&error) => return splice::read(connection.as_fd(), buffer),
             other => return other,
         }
     }
+}
+
+/// The same without waiting: what has come.
+fn receive_now(connection: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let socket = connection.as_fd();
+    match socket::receive_now(socket, buffer) {
+        Err(error) if is_refusal(&error) && poll::is_ready(socket, Interest::Read) => {
+            splice::read(socket, buffer)
+        }
+        Err(error) if is_refusal(&error) => Err(Errno::EAGAIN.into()),
+        other => other,
+    }
+}
+
+/// The host refuses the call, which tells nothing of the daemon; another call does the same.
+fn is_refusal(error: &io::Error) -> bool {
+    ![Errno::EAGAIN, Errno::ECONNRESET]
+        .iter()
+        .any(|&errno| is(error, errno))
 }
 
 /// The daemon can't use our descriptors: this process copies.
@@ -212,8 +235,14 @@ fn relay_over(connection: &OwnedFd, request: &Request<'_>) -> Forwarded {
         }
         // The answer did not wait for the body: some web servers lose it if the rest is not read.
         Ok(relayed) if relayed.complete => drain_behind(body, relayed),
-        // The client is gone.
-        _ => {}
+        // There is nobody to have a response.
+        Ok(_) => {}
+        Err(Broken { error, response }) => {
+            say(NAME, format_args!("cannot relay to the daemon: {error}"));
+            if response == 0 {
+                answer(Failure::BadGateway, Some(request), None, None);
+            }
+        }
     }
     Forwarded::Served
 }
