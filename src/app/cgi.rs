@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::environment::Variable;
 use super::{CannotRun, directory, environment};
@@ -95,6 +95,7 @@ pub fn spawn(
 /// Whether the command could be run now.
 pub fn check(app: &AppFile, config: &Config, command: &[String]) -> Result<(), CannotRun> {
     let run = Invocation::new(app, config, command, environment::of_host().collect())?;
+    can_execute(&run.path)?;
     match std::fs::metadata(&run.directory) {
         Ok(metadata) if !metadata.is_dir() => {
             let error = io::ErrorKind::NotADirectory.into();
@@ -134,7 +135,23 @@ fn variables(header: &[u8]) -> Vec<Variable> {
     variables
 }
 
-/// The program of a command: a path, if relative to `directory`, or a name that `search` (a PATH) finds.
+/// Whether the program could be run now. What says nothing of the file is left to the attempt.
+pub fn can_execute(path: &Path) -> Result<(), CannotRun> {
+    match process::can_execute(path) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let cannot = CannotRun::new("run", path, error);
+            if cannot.is_refusal() {
+                Ok(())
+            } else {
+                Err(cannot)
+            }
+        }
+    }
+}
+
+/// The program of a command: a path, if relative to `directory`, or a name that `search` (a PATH) finds. Whether it can
+/// be run is known when it is.
 pub fn find(
     app: &AppFile,
     config: &Config,
@@ -150,10 +167,7 @@ pub fn find(
         let error = io::Error::other("its command is the app file itself");
         return Err(CannotRun::new("run", path, error));
     }
-    match process::can_execute(&path) {
-        Ok(()) => Ok(path),
-        Err(error) => Err(CannotRun::new("run", path, error)),
-    }
+    Ok(path)
 }
 
 #[cfg(test)]

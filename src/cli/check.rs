@@ -219,7 +219,8 @@ impl Findings {
 
     /// The command of `cgi` or `scgi`: looked for as when a web server runs us.
     fn look_at_command(&mut self, app: &AppFile, config: &Config, command: &[String], what: &str) {
-        if let Err(cannot) = app::cgi::find(app, config, command, environment::DEFAULT_PATH) {
+        let found = app::cgi::find(app, config, command, environment::DEFAULT_PATH);
+        if let Err(cannot) = found.and_then(|path| app::cgi::can_execute(&path)) {
             let advice = format!("it is to be a command that runs the app as {what}");
             self.wrong(plain(&cannot.to_string()), &advice);
         }
