@@ -28,6 +28,9 @@ fn tiny(dir: &Dir, config: &str) -> PathBuf {
     dir.app_file("app", &format!("{WSGI}{config}"))
 }
 
+/// What the apps of these tests answer.
+const WAYS: [&str; 3] = ["a plain CGI", "the daemon", "the server"];
+
 /// A request's answer and log.
 struct Told {
     output: Output,
@@ -48,8 +51,7 @@ impl Told {
     fn way(&self) -> Option<&'static str> {
         let response = String::from_utf8_lossy(&self.output.stdout).into_owned();
         let is_right = self.output.status.success() && response.starts_with("Status: 200 ");
-        ["a plain CGI", "the daemon"]
-            .into_iter()
+        WAYS.into_iter()
             .find(|way| is_right && response.ends_with(&format!("\r\n\r\n{way}")))
     }
 

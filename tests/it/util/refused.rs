@@ -66,6 +66,13 @@ impl Call {
         }
     }
 
+    /// The call's descriptor is the one from which the adaptor of a plain CGI reads its request (its sixth argument).
+    pub(crate) fn is_of_request(&self) -> bool {
+        let words = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let fd = words.split(|byte| *byte == 0).nth(6);
+        fd.is_some_and(|fd| fd == self.arguments[0].to_string().as_bytes())
+    }
+
     /// The string at which an argument points.
     pub(crate) fn text(&self, nth: usize) -> Vec<u8> {
         let mut bytes = vec![0; 256];
