@@ -25,7 +25,7 @@ pub const LONGEST_PATH: usize = size_of::<libc::sockaddr_un>() - size_of::<libc:
 /// The process at the other end of a Unix socket, as of its connect or listen (SO_PEERCRED).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Peer {
+pub struct PeerProcess {
     pub pid: i32,
     pub uid: u32,
 }
@@ -156,10 +156,10 @@ pub fn set_blocking(listener: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// The process at the other end; `None` for a socket of another family.
-pub fn peer(fd: BorrowedFd<'_>) -> Option<Peer> {
+pub fn peer(fd: BorrowedFd<'_>) -> Option<PeerProcess> {
     let found = getsockopt(&fd, sockopt::PeerCredentials).ok()?;
     // The kernel answers pid 0 and uid -1 for what is not a Unix socket.
-    (found.uid() != u32::MAX).then(|| Peer {
+    (found.uid() != u32::MAX).then(|| PeerProcess {
         pid: found.pid(),
         uid: found.uid(),
     })
