@@ -71,9 +71,10 @@ def watch(request, seconds):
         oversee(request)
 
 
-def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
+def run_cgi(target, directory, fd, since='', *limits):
     """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
-    empty: the client is not told. timeout, limit: in seconds. size: of the first of two pages behind the header."""
+    empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty;
+    and the size of the first of two pages behind the header."""
     out = 1
     try:
         with open(int(fd), 'rb') as file:
@@ -83,7 +84,8 @@ def run_cgi(target, directory, fd, since='', timeout='', limit='', size=''):
         source = above_if_possible(0)
         out = above_if_possible(1)
         request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
-        if timeout:
+        if limits:
+            timeout, limit, size = limits
             size = end + 1 + int(size)
             try:
                 request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))

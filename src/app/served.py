@@ -12,9 +12,10 @@ class Served(Request):
     running = False
     outgoing = None  # made when the client does not take everything at once
 
-    def __init__(self, worker, meta, source, out, ahead, letters):
-        """letters: what the daemon says behind the header, `s` and `e`."""
-        Request.__init__(self, meta, source, out, ahead, worker.moved)
+    def __init__(self, worker, meta, fds, letters):
+        """fds: as Request has them, source, out and ahead. letters: what the daemon says behind the header, `s` and
+        `e`."""
+        Request.__init__(self, meta, *fds, worker.moved)
         self.worker = worker
         self.shared, self.for_error = 's' in letters, 'e' in letters  # see Outgoing; see Request
 

@@ -259,8 +259,7 @@ class Worker:
         if not self.armed or time.monotonic() - self.armed > self.switch / 4:
             self.arm()
         self.began = time.time_ns()
-        self.request = Served(self, words[words.index(':') + 1:end], source, out, ahead,
-                              words[end:])
+        self.request = Served(self, words[words.index(':') + 1:end], (source, out, ahead), words[end:])
         if ahead and not self.request.body:
             os.close(ahead)
         return True
