@@ -25,7 +25,7 @@
 //! | down, resting | gone | `Retire` |
 //! | starting, proven, ending | gone | `Retire`, and then `Ended`: when its last request is done it gets `Term` |
 //!
-//! The pause after a failed start is that of [`backoff`](super::backoff), which counts from the last answer on. A
+//! The pause after a failed start is that of [`backoff`], which counts from the last answer on. A
 //! server that is ending gets no request: requests wait for its end, which is near.
 
 use std::time::Duration;

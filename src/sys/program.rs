@@ -22,7 +22,7 @@ use super::signal::{self, Signal};
 /// A program with all that it is given. `fds` become 0, 1, 2 and so on; every other descriptor is closed.
 #[derive(Debug)]
 pub struct Program<'a> {
-    /// A path; see [`find`].
+    /// A path; see [`find`](super::process::find).
     pub path: &'a Path,
     /// The first is argv\[0\].
     pub argv: &'a [CString],

@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// What the daemon would do, and the event that follows at once.
+    /// What the daemon would do, and the event that follows at once. Long, since it has an arm for each action.
     fn carry_out(&mut self, action: Action) -> Option<Event> {
         assert!(
             !self.exited || matches!(action, Action::Refuse { .. }),
