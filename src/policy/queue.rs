@@ -2,10 +2,10 @@
 //! and times, not what they stand for.
 //!
 //! # Theory of operation
-//! As a rule the oldest request goes first, and one that has waited for `timeout` is refused.
-//! That is fair as long as the queue empties again and again. In a queue that never empties, every request waits, no
-//! client gains by it, and in the end only requests are served whose clients have given up. So the queue measures how
-//! long its oldest request waits, the *standing delay*:
+//! As a rule the oldest request goes first, and one that has waited for `timeout` is refused. That is fair as long as
+//! the queue empties again and again. In a queue that never empties, every request waits, no client gains by it, and in
+//! the end only requests are served whose clients have given up. So the queue measures how long its oldest request
+//! waits, the *standing delay*:
 //!
 //! | the standing delay | the queue is | first goes | refused is |
 //! | --- | --- | --- | --- |

@@ -2,9 +2,9 @@
 //! process, sends no signal, answers no request.
 //!
 //! # Theory of operation
-//! The listening socket is the daemon's, so a server is ready as soon as there is a backlog: it
-//! is never probed, and its first request proves it. Until its first byte it is *starting*, and a start can fail. If it
-//! ends after that, the next request starts it again.
+//! The listening socket is the daemon's, so a server is ready as soon as there is a backlog: it is never probed, and
+//! its first request proves it. Until its first byte it is *starting*, and a start can fail. If it ends after that, the
+//! next request starts it again.
 //!
 //! | the server is | and becomes | on |
 //! | --- | --- | --- |

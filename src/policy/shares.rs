@@ -2,8 +2,8 @@
 //! fronts. Knows tickets, origins and counts; not what an origin is, nor whether it may connect.
 //!
 //! # Theory of operation
-//! All guests together have a part of the daemon's descriptors and no more, so that there is
-//! always room for fronts. The stages of a guest:
+//! All guests together have a part of the daemon's descriptors and no more, so that there is always room for fronts.
+//! The stages of a guest:
 //!
 //! | stage | it ends | for want of room it gives way |
 //! | --- | --- | --- |

@@ -2,9 +2,9 @@
 //! answers no request.
 //!
 //! # Theory of operation
-//! The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]). If
-//! nothing happens until [`Pool::next_deadline`], it sends `Tick`. Workers are forked from a zygote, a process that has
-//! imported the app. Each zygote is a *generation*: `current` serves, `next` is being prepared to take its place.
+//! The daemon tells what happened ([`Event`]) and carries out what comes back ([`Action`]). If nothing happens until
+//! [`Pool::next_deadline`], it sends `Tick`. Workers are forked from a zygote, a process that has imported the app.
+//! Each zygote is a *generation*: `current` serves, `next` is being prepared to take its place.
 //!
 //! **The next generation.** The switch is the moment at which its first worker is ready, so an app that can't be
 //! imported is found before the switch, whether the zygote or the worker imports it. After the switch no older worker
@@ -26,10 +26,12 @@
 //! | any | asleep | a pool that stays has nothing to do: `Retire` and `RetireZygote` for all that it has |
 //!
 //! A change that is found while a generation is being prepared is remembered, and another generation follows. If a
-//! generation fails while there is no `current`, the app can't be started: all requests are refused, and we leave. (Was
-//! `HostRefused` before, the host is at fault, else the app.) If there is a `current`, it only goes on with the old
-//! code. A worker that stands for no process is ready before anything has been tried. If the app can't be started after
-//! all, the daemon says `Broken`, with the same end.
+//! generation fails while there is no `current`, the app can't be started: all requests are refused, and we leave. The
+//! fault is the app's, or the host's if `HostRefused` came before. If there is a `current`, it goes on with the old
+//! code.
+//!
+//! The worker of an app of another kind stands for no process, so it is ready before anything has been tried. If the
+//! app can't be started after all, the daemon says `Broken`, with the same end.
 //!
 //! **Workers**, each of the generation that it was forked from:
 //!
