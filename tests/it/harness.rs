@@ -1,4 +1,8 @@
 //! The harness itself, shown to fail: what a test leaves behind is found, and fails the test.
+//!
+//! What every test is to be held to at its end is looked at in `Dir::clear` (util/dir.rs) or, for an error log, where
+//! `Hosted` is dropped. Each such look has a test here that leaves the thing behind, and names the sentence by
+//! `should_panic(expected)`: without it the look could find nothing for ever.
 
 use std::time::Duration;
 

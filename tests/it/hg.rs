@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::util::{Dir, Mpm, Site, Way, as_user, prefix, run};
+use super::util::{Dir, Mpm, Site, Way, as_user, client, prefix, run};
 
 /// The virtual environment that tests/install-deps.sh made and `make test` put beside the installed program.
 fn packages() -> PathBuf {
@@ -25,14 +25,12 @@ fn packages() -> PathBuf {
 
 /// An hg command as the tests' user, with no configuration but what it is given.
 fn hg(dir: &Dir, at: &Path) -> Command {
-    let mut command = as_user(prefix().join("hg/bin/python3"));
-    command.arg(prefix().join("hg/bin/hg")).current_dir(at);
+    let mut command = client(dir, at, prefix().join("hg/bin/python3"));
+    command.arg(prefix().join("hg/bin/hg"));
     command
         .env("HGRCPATH", "")
         .env("HGPLAIN", "1")
-        .env("HGUSER", "tests")
-        .env("HOME", dir.join("home"));
-    command.env("TMPDIR", dir.join("tmp"));
+        .env("HGUSER", "tests");
     command
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::super::util::program::free_address;
 use super::super::util::served::noise;
-use super::super::util::{Dir, Mpm, Site, Way, as_user, run, under_both};
+use super::super::util::{Dir, Mpm, Site, Way, as_user, client, run, under_both};
 use super::{everywhere, served_by, site, start_server};
 
 everywhere!(as_a_cgi);
@@ -15,10 +15,7 @@ under_both!(as_a_server);
 
 /// A fossil command as the tests' user, with no configuration but what it is given.
 fn fossil(dir: &Dir, at: &Path) -> Command {
-    let mut command = as_user("/usr/bin/fossil");
-    command.current_dir(at);
-    command.env("HOME", dir.join("home"));
-    command.env("TMPDIR", dir.join("tmp"));
+    let mut command = client(dir, at, "/usr/bin/fossil");
     command.env("USER", "alice");
     command
 }

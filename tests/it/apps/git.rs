@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::util::{Dir, Mpm, Site, Way, as_user, run};
+use super::super::util::{Dir, Mpm, Site, Way, as_user, client, run};
 use super::{everywhere, served_by, site};
 
 /// Far above every buffer on its way; the bytes do not compress.
@@ -16,10 +16,7 @@ everywhere!(clone_and_push large_push_and_clone request_in_gzip);
 
 /// A git command as the tests' user, with no configuration but what it is given.
 fn git(dir: &Dir, at: &Path) -> Command {
-    let mut command = as_user("git");
-    command.current_dir(at);
-    command.env("HOME", dir.join("home"));
-    command.env("TMPDIR", dir.join("tmp"));
+    let mut command = client(dir, at, "git");
     command.env("GIT_CONFIG_NOSYSTEM", "1");
     // It does not ask for a password.
     command.env("GIT_TERMINAL_PROMPT", "0");

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -10,7 +11,7 @@ use std::thread;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Gid, Pid, Uid, User};
 
-use super::{Deadline, PATH};
+use super::{Deadline, Dir, PATH};
 
 /// What a program left behind.
 pub(crate) struct Output {
@@ -50,6 +51,15 @@ pub(crate) fn user() -> (Uid, Gid) {
 pub(crate) fn as_user(program: impl AsRef<OsStr>) -> Command {
     let (uid, gid) = user();
     as_other(program, uid, gid)
+}
+
+/// A client program of a person's, in that folder: its HOME and TMPDIR are the test's, so no configuration is found.
+pub(crate) fn client(dir: &Dir, at: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = as_user(program);
+    command.current_dir(at);
+    command.env("HOME", dir.join("home"));
+    command.env("TMPDIR", dir.join("tmp"));
+    command
 }
 
 /// A command that runs as that user, with a clean environment. Only root can run one as another user.

@@ -79,7 +79,7 @@ use std::path::PathBuf;
 
 pub(crate) use apache::Mpm;
 pub(crate) use chunked::Chunked;
-pub(crate) use command::{Output, Running, as_other, as_user, digest, run};
+pub(crate) use command::{Output, Running, as_other, as_user, client, digest, run};
 pub(crate) use deadline::Deadline;
 pub(crate) use dir::Dir;
 pub(crate) use gate::Gate;
