@@ -7,6 +7,6 @@ directory = /srv/wiki
 # Set in os.environ, as a CGI and in the daemon.
 env.WIKI_DATA = /srv/wiki/data
 
-# The pages that search are slow, and robots like them.
+# Pages that search are slow, and crawlers ask for many of them.
 max-procs = 4
 queue-size = 50

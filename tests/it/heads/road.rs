@@ -20,7 +20,7 @@ pub(super) struct Road {
     _dir: Dir,
 }
 
-/// Writes the file whose name is the last part of its path; in pieces if an `s` follows.
+/// Writes a file of the app's own folder, whose number is the last part of the path; in pieces if an `s` follows it.
 const PROGRAM: &str = "#!/bin/sh
 path=$SCRIPT_NAME$PATH_INFO
 number=${path##*/} path=${path%/*}

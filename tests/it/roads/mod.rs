@@ -83,7 +83,7 @@ fn compare(roads: &Roads, table: &Table, request: &Request) -> Result<(), String
                 .iter()
                 .map(|error| format!("{}: {error}", road.name())),
         );
-        // The account that this one is compared with.
+        // The first account of that origin.
         let first = |origin: &str| came.iter().find(|(other, _)| other.origin() == origin);
         let (Some(way), Some(base)) = (first(road.origin()), first(road.base())) else {
             continue;
