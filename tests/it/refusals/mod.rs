@@ -1,12 +1,15 @@
 //! What the host refuses: whichever system call fails, and in whichever process, the client gets the app's own answer
 //! in the next best way, and a line is logged.
 
+mod apps;
+mod hosts;
 mod limits;
 mod named;
 mod setup;
 mod sweep;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -41,8 +44,14 @@ impl Told {
     /// GET by a front, on that host.
     #[track_caller]
     fn by(host: &Host, app: &Path) -> Self {
+        Self::of(host.around(&mut cgi::front(app, "GET", "/", &[])))
+    }
+
+    /// This front's answer.
+    #[track_caller]
+    fn of(front: &mut Command) -> Self {
         let began = Instant::now();
-        let output = run(host.around(&mut cgi::front(app, "GET", "/", &[])), b"");
+        let output = run(front, b"");
         let took = began.elapsed();
         Self { output, took }
     }

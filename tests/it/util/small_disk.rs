@@ -34,6 +34,13 @@ impl SmallDisk {
         }
     }
 
+    /// From now on nothing can be written. No process may have a file of it open for writing.
+    pub(crate) fn make_read_only(&self) {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let none: Option<&str> = None;
+        mount(none, &self.0, none, flags, none).expect("root can mount it anew");
+    }
+
     /// Writes until nothing more goes in.
     #[track_caller]
     pub(crate) fn fill(&self) {

@@ -5,7 +5,6 @@
 //! A run has two requests. Each gets the app's own answer in time, or what `instead` allows. No process, file or
 //! socket's name is left. A line names the call, or `silent` says why no line has to.
 
-mod apps;
 mod calls;
 mod instead;
 mod silent;
@@ -25,8 +24,8 @@ use nix::sys::signal::Signal;
 use super::super::util::process::send;
 use super::super::util::refused::{Call, Host, Role};
 use super::super::util::{Deadline, Dir, Output};
+use super::apps::{App, Kind};
 use super::{Told, words};
-use apps::{App, Kind};
 use instead::Instead;
 
 /// Calls that can't fail, or whose refusal here would be unreal: after a close(2) that fails the descriptor is closed

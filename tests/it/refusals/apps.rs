@@ -1,4 +1,4 @@
-//! The apps that are swept: a small one of each kind, and the server that one of them needs.
+//! The apps of these tests: a small one of each kind, and the server that one of them needs.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use super::super::super::util::Dir;
-use super::super::tiny;
+use super::super::util::Dir;
+use super::tiny;
 
 /// How an app is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ const ANSWER: &str = "Status: 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\n";
 
 /// Says which process has started it.
 const PROGRAM: &str = "
-read -r parent < /proc/$PPID/cmdline
+read -r parent 2>/dev/null < /proc/$PPID/cmdline
 case $parent in scgi-daemon*) way='the daemon';; *) way='a plain CGI';; esac
 printf 'ANSWER%s' \"$way\"
 ";
