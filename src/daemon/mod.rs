@@ -16,39 +16,15 @@
 //! `run`: an `exchange` that `exchanges` drives, with a program of `children`, or over a `link` with a server, which
 //! `servers` has and `supervise` looks after.
 
-mod body;
-mod channel;
-mod children;
-mod client;
 mod clients;
-mod commands;
 mod door;
-mod doubt;
-mod errors;
-mod exchange;
-mod exchanges;
-mod feed;
 mod foreign;
-mod guests;
-mod header;
-mod leave;
+mod life;
 mod limited;
-mod link;
-mod listeners;
 mod log;
-mod outgoing;
-mod processes;
-mod reload;
-mod runs;
-mod servers;
 mod setup;
-mod status;
-mod supervise;
-mod taken;
 mod token;
 mod told;
-mod upgrade;
-mod upkeep;
 mod watch;
 mod workers;
 
@@ -75,24 +51,24 @@ use crate::sys::poll::{Poll, Ready};
 use crate::sys::signal::{Signal, SignalPipe};
 use crate::sys::splice::Scratch;
 use crate::sys::{clock, mark, process};
-use client::Client;
-use commands::Wish;
-use errors::Lines;
-use guests::Guest;
-use leave::Leaving;
+use clients::client::Client;
+use clients::errors::Lines;
+use door::guests::Guest;
+use door::listeners::Listeners;
+use foreign::runs::Runs;
+use foreign::servers::Servers;
+use foreign::supervise::Supervision;
+use life::commands::Wish;
+use life::leave::Leaving;
+use life::reload::Reload;
+use life::status::StateFile;
+use life::upgrade::Upgrade;
+use life::upkeep::Upkeep;
 use limited::Limited;
-use listeners::Listeners;
 use log::Log;
-use reload::Reload;
-use runs::Runs;
-use servers::Servers;
-use status::StateFile;
-use supervise::Supervision;
 use token::Token;
 use told::Told;
-use upgrade::Upgrade;
-use upkeep::Upkeep;
-use workers::Workers;
+use workers::roster::Workers;
 
 const NAME: &str = "scgi-daemon";
 /// Without a wait for events there is nothing to go on with: so often it is tried again.
@@ -135,7 +111,7 @@ pub fn main(words: &[String]) -> Exit {
     };
     if words.socket_fd.is_none() {
         let named = Named::new(words.app.as_ref());
-        let kept = listeners::end_of_given();
+        let kept = door::listeners::end_of_given();
         if let Err((exit, sentence)) = acting::begin_daemon(&named, words.user.as_deref(), kept) {
             say(NAME, sentence);
             return exit;

@@ -1,6 +1,6 @@
 //! What a descriptor of the loop is, packed into the number that epoll gives back.
 
-use super::servers::ServerId;
+use crate::daemon::foreign::servers::ServerId;
 use crate::policy::pool::{Generation, WorkerId};
 use crate::policy::queue::Ticket;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::Daemon;
-use super::guests::Guest;
+use crate::daemon::door::guests::Guest;
 use crate::policy::queue::Ticket;
 use crate::policy::tally::Tally;
 use crate::report::visible;

@@ -1,0 +1,495 @@
+//! One connection: its header as it comes in, then its request until the last of its descriptors is closed. Knows a
+//! client's descriptors and what was said to it; who serves it is the loop's.
+//!
+//! # Theory of operation
+//! | phase | what happens | and then |
+//! | --- | --- | --- |
+//! | Header | the header is there; the body is not needed yet, or all there | Waiting |
+//! | Header | the header is there, and some of the body is not, or that is unknown | Receiving |
+//! | Header | it makes no sense, or is too large | Answering |
+//! | Header | it did not come in time; the connection ends | - |
+//! | Receiving | the body is there, comes fast, or finds no more room; or there is none, after all | Waiting |
+//! | Receiving | the body ends early (400), stops coming (408), or only its end would tell its length and it is too large (413) or finds no room (503) | Answering |
+//! | Receiving | the front is gone | - |
+//! | Waiting | a worker is idle | Running |
+//! | Waiting | the pool refuses it | Answering |
+//! | Waiting | the client is gone | - |
+//! | Running | the worker has spooled: we send beside it | Running |
+//! | Running | the client is gone, or takes nothing: the worker is told, and goes on | Running |
+//! | Running | the worker is done | Finishing |
+//! | Running | the worker died: unwritten, it is a page; written, nothing is added | Answering, or the end |
+//! | Finishing | the spool is sent, and the rest of the body read | the end |
+//! | Finishing | the client is gone, takes nothing, sends nothing | the end |
+//! | Answering | the page is written | Draining |
+//! | Draining | the rest of the body is read, or there is too much of it | the end |
+//! | the end | the web server's log has taken everything: the front may go | Parting |
+//! | the end | its log has not: input and output are closed | Logging |
+//! | Logging | its log has taken the rest, or a second is over: the front may go | - |
+//! | Parting | the front has ended, or a second is over: all is closed | - |
+//!
+//! A front has ended before our copies are closed, so that a web server finds its CGI gone at the response's
+//! end, and waits for neither. An ordinary CGI ends the response by its exit, which wakes Apache, often in the CGI's
+//! place on the processor; and Apache waits 10 ms (mod_cgid) or 48 ms (mod_cgi) wherever it then finds it there still.
+//! The end of its connection would come as much too early: what is waited for is the end of its process.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::body::Body;
+use super::errors::Errors;
+use super::header::HeaderReader;
+use super::outgoing::Outgoing;
+use super::taken::{Said, Taken};
+use crate::answer::DRAIN_BYTES;
+use crate::cgi::meta::Peer;
+use crate::daemon::door::guests::Guest;
+use crate::daemon::watch::{End, Watches};
+use crate::handoff;
+use crate::policy::pool::WorkerId;
+use crate::policy::queue::Ticket;
+use crate::sys::files::{self, Kind};
+use crate::sys::poll::{self, Interest, Poll};
+use crate::sys::splice::Scratch;
+use crate::sys::{Errno, is, process, socket};
+
+/// A header must be whole this long after the connect.
+pub(crate) const HEADER_TIME: Duration = Duration::from_secs(10);
+/// The most that is moved for one client before the others have their turn, in blocks of at most 1 MiB.
+pub(crate) const TURN: usize = 16;
+
+/// A connection and what it has come to.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// To the front, or to a plain SCGI client; none once the front was told to leave.
+    pub(crate) connection: Option<OwnedFd>,
+    /// The process that made it, where that is one of our own user.
+    pid: i32,
+    /// That process, once it was told to leave: ready to read when it has ended.
+    front: Option<OwnedFd>,
+    /// Whose connection it is.
+    pub(crate) peer: Peer,
+    /// It shares places with others like it: another user, or an address.
+    pub(crate) guest: Option<Guest>,
+    /// It came to the socket in the app's place.
+    pub(crate) is_at_place: bool,
+    /// Bytes of its body that had come when it last got more time.
+    pub(crate) paced: u64,
+    /// None while the header is not whole.
+    pub(crate) request: Option<Box<Taken>>,
+    pub(crate) phase: Phase,
+    /// What its web server's log has still to take.
+    pub(crate) to_log: Errors,
+    /// Nobody reads the response.
+    pub(crate) is_gone: bool,
+    /// Blocks of the response that went from us to the client.
+    pub(crate) moved: u64,
+    watches: Watches,
+}
+
+/// See the table.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Our page is on its way out; then the rest of the message-body is read and thrown away.
+    Answering { page: Vec<u8>, written: usize },
+    /// As said: so many bytes of it.
+    Draining { left: u64 },
+    /// The worker has done its part. `unread`: bytes of the message-body that it left.
+    Finishing {
+        outgoing: Option<Outgoing>,
+        unread: u64,
+    },
+    /// The header is not whole yet.
+    Header { reader: HeaderReader },
+    /// Only the web server's log has still to take something.
+    Logging { log: OwnedFd },
+    /// Everything is done, and the front, which was told to leave, is there still.
+    Parting,
+    /// The message-body comes in.
+    Receiving { body: Body },
+    /// A worker has it. `outgoing`: what the worker has spooled; `unread`: as it says before it is done.
+    Running {
+        worker: WorkerId,
+        outgoing: Option<Outgoing>,
+        unread: u64,
+    },
+    /// It waits for a worker.
+    Waiting,
+}
+
+impl Client {
+    pub(crate) fn new(
+        connection: OwnedFd,
+        peer: Peer,
+        pid: i32,
+        guest: Option<Guest>,
+        is_at_place: bool,
+    ) -> Client {
+        Client {
+            connection: Some(connection),
+            pid,
+            front: None,
+            peer,
+            guest,
+            is_at_place,
+            paced: 0,
+            request: None,
+            phase: Phase::Header {
+                reader: HeaderReader::default(),
+            },
+            to_log: Errors::default(),
+            is_gone: false,
+            moved: 0,
+            watches: Watches::default(),
+        }
+    }
+
+    /// Its own connection is all there is to it: no front stands between.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.request.as_ref().is_some_and(|r| r.passed.is_none())
+    }
+
+    /// Where the message-body comes from.
+    pub(crate) fn input(&self) -> Option<BorrowedFd<'_>> {
+        self.end(End::Input)
+    }
+
+    /// Where the response goes.
+    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.end(End::Output)
+    }
+
+    /// The web server's error log, where there is a way to it.
+    pub(crate) fn errors(&self) -> Option<BorrowedFd<'_>> {
+        self.end(End::Errors)
+    }
+
+    fn end(&self, end: End) -> Option<BorrowedFd<'_>> {
+        let connection = self.connection.as_ref().map(AsFd::as_fd);
+        let passed = self.request.as_ref().map(|r| r.passed.as_ref());
+        match (end, passed) {
+            (End::Connection, _) => match &self.phase {
+                // Its process is all that is left of it.
+                Phase::Parting => self.front.as_ref().map(AsFd::as_fd),
+                _ => connection,
+            },
+            (End::Errors, passed) => match &self.phase {
+                Phase::Logging { log } => Some(log.as_fd()),
+                _ => Some(passed??.errors.as_fd()),
+            },
+            (End::Input, Some(Some(passed))) => Some(passed.input.as_fd()),
+            (End::Output, Some(Some(passed))) => Some(passed.output.as_fd()),
+            (End::Input | End::Output, Some(None)) => connection,
+            (End::Input | End::Output, None) => None,
+        }
+    }
+
+    /// Has the loop wait for something on one of the descriptors, or for nothing more.
+    pub(crate) fn watch(
+        &mut self,
+        poll: &Poll,
+        ticket: Ticket,
+        end: End,
+        interest: impl Into<Option<Interest>>,
+    ) {
+        let mut watches = std::mem::take(&mut self.watches);
+        if let Some(fd) = self.end(end) {
+            let is_plain = self.is_plain();
+            if let Err(error) = watches.set(poll, ticket, end, interest.into(), is_plain, fd) {
+                ::log::warn!("cannot watch a client: {error}");
+            }
+        }
+        self.watches = watches;
+    }
+
+    /// From here on its end is noticed. Nothing is to be read there, but for a plain client's message-body.
+    pub(crate) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
+        if self.is_gone || matches!(self.phase, Phase::Logging { .. } | Phase::Parting) {
+            // It would be reported in every turn; or it is the front's process that is waited for.
+            return;
+        }
+        // A plain client may half-close behind its body and still wait for the response.
+        let interest = if self.is_plain() {
+            Interest::HangUp
+        } else {
+            Interest::Gone
+        };
+        self.watch(poll, ticket, End::Connection, interest);
+    }
+
+    /// Something of its connection is noticed.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watches.knows(End::Connection)
+    }
+
+    /// Takes everything from the loop's sight: others hold these descriptors as well, and epoll would go on about
+    /// them. A front's connection is ours alone, and is forgotten when it is closed.
+    pub(crate) fn unwatch(&mut self, poll: &Poll) {
+        for end in End::ALL {
+            let is_shared = end != End::Connection || self.is_plain();
+            if let (true, true, Some(fd)) = (is_shared, self.watches.knows(end), self.end(end)) {
+                poll.remove(fd);
+                self.watches.closed(end);
+            }
+        }
+    }
+
+    /// Bytes of its header.
+    pub(crate) fn kept(&self) -> usize {
+        self.request.as_ref().map_or(0, |r| r.header.len())
+    }
+
+    /// Bytes and files of the spool that it holds.
+    pub(crate) fn spooled(&self) -> (u64, usize) {
+        let ahead = self.request.as_ref().map_or(0, |r| r.ahead.spooled());
+        let other = match &self.phase {
+            Phase::Finishing { outgoing, .. } | Phase::Running { outgoing, .. } => {
+                outgoing.as_ref().map_or((0, 0), |o| (o.spooled(), 1))
+            }
+            Phase::Receiving { body } => (body.spooled(), usize::from(body.spooled() > 0)),
+            _ => (0, 0),
+        };
+        (ahead + other.0, usize::from(ahead > 0) + other.1)
+    }
+
+    /// Tells a front that its request is in the queue, unless it knows more already; and, if it is let go, that it need
+    /// not stay. `false`: it is gone.
+    pub(crate) fn say_queued(&mut self, lets_go: bool) -> bool {
+        if lets_go {
+            self.let_go()
+        } else {
+            self.say(Said::Queued)
+        }
+    }
+
+    /// Tells a front that from now on we answer. `false`: it is gone, or took the request back; to us it never
+    /// existed.
+    pub(crate) fn say_taken(&mut self) -> bool {
+        if self.request.as_ref().is_some_and(|r| r.leaves_early) {
+            self.let_go()
+        } else {
+            self.say(Said::Taken)
+        }
+    }
+
+    /// Sends a front away: from now on we answer, and need it no more.
+    fn let_go(&mut self) -> bool {
+        if self.has_said(Said::Done) {
+            return true;
+        }
+        // As long as it can be told something, its pid is its own.
+        self.front = process::open(self.pid).ok();
+        if !self.say(Said::Done) {
+            return false;
+        }
+        self.connection = None;
+        self.watches.closed(End::Connection);
+        true
+    }
+
+    fn has_said(&self, word: Said) -> bool {
+        self.request.as_ref().is_some_and(|r| r.said == word)
+    }
+
+    fn say(&mut self, to_say: Said) -> bool {
+        let Some(said) = self.request.as_ref().map(|request| request.said) else {
+            return false;
+        };
+        let words: SmallVec<[u8; 3]> = [
+            (Said::Queued, handoff::QUEUED),
+            (Said::Taken, handoff::TAKEN),
+            (Said::Done, handoff::DONE),
+        ]
+        .into_iter()
+        .filter(|&(word, _)| word > said && word <= to_say)
+        .flat_map(|(_, bytes)| bytes.iter().copied())
+        .collect();
+        if words.is_empty() {
+            return true;
+        }
+        let Some(connection) = &self.connection else {
+            return false;
+        };
+        // Three bytes always fit, or the socket is not what it was.
+        if socket::send_now(connection.as_fd(), &words).is_err() {
+            return false;
+        }
+        if let Some(request) = &mut self.request {
+            request.said = to_say;
+        }
+        true
+    }
+
+    /// Lets a front go whose descriptors we hold. `false`: it has gone, or none was there, and this is the end.
+    pub(crate) fn part(&mut self) -> bool {
+        let stays = self.has_said(Said::Taken);
+        if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
+            return false;
+        }
+        // One that was told before the response has mostly had the time.
+        let is_there = |front: &OwnedFd| stays || !poll::is_ready(front.as_fd(), Interest::Read);
+        if !self.front.as_ref().is_some_and(is_there) {
+            return false;
+        }
+        self.phase = Phase::Parting;
+        true
+    }
+
+    /// The end: closes the passed descriptors; lets the front go that knows nothing of it yet.
+    pub(crate) fn finish(self) {
+        let said = self.request.map(|request| request.said);
+        if let (Some(Said::Taken), Some(connection)) = (said, &self.connection) {
+            // A front that is gone needs no word.
+            let _ = socket::send_now(connection.as_fd(), handoff::DONE);
+        }
+    }
+}
+
+/// How far a page, or the rest of a body, has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Finished,
+    Lost,
+    /// So many bytes were moved, and there is more to do when the descriptor is ready.
+    Waits(u64),
+}
+
+impl Client {
+    /// What came of a header that can't be served, as far as a page needs it.
+    pub(crate) fn give_up_header(&mut self) -> Option<Box<Taken>> {
+        match &mut self.phase {
+            Phase::Header { reader, .. } => Some(Box::new(reader.unserved())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn begin_draining(&mut self) {
+        let length = |request: &Taken| match request.may_exceed {
+            true => u64::MAX,
+            false => request.length - request.ahead.len(),
+        };
+        // Behind a file nobody waits; nor would it ever tell us that there is more.
+        let is_file = self
+            .input()
+            .is_none_or(|input| files::kind(input) == Kind::Other);
+        let request = self.request.as_deref().filter(|_| !is_file);
+        let left = request.map_or(0, length);
+        self.phase = Phase::Draining {
+            left: left.min(DRAIN_BYTES),
+        };
+    }
+
+    pub(crate) fn write_page(&mut self, scratch: &mut Scratch) -> Progress {
+        let mut moved = 0;
+        loop {
+            let (Phase::Answering { page, written, .. }, Some(output)) =
+                (&self.phase, self.output())
+            else {
+                return Progress::Lost;
+            };
+            let rest = &page[*written..];
+            if rest.is_empty() {
+                return Progress::Finished;
+            }
+            let count = match scratch.write_now(output, rest) {
+                Ok(count) => count,
+                Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits(moved),
+                Err(_) => return Progress::Lost,
+            };
+            moved += count as u64;
+            if let Phase::Answering { written, .. } = &mut self.phase {
+                *written += count;
+            }
+        }
+    }
+
+    /// Reads and throws away what is there of the message-body, in Draining and in Finishing.
+    pub(crate) fn drain(&mut self, scratch: &mut Scratch) -> Progress {
+        let mut moved = 0;
+        for _ in 0..TURN {
+            let (Some(left), Some(input)) = (self.left(), self.input()) else {
+                return Progress::Lost;
+            };
+            if left == 0 {
+                return Progress::Finished;
+            }
+            if !poll::is_ready(input, Interest::Read) {
+                return Progress::Waits(moved);
+            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 20);
+            let count = match scratch.discard_now(input, most) {
+                Ok(0) => return Progress::Finished,
+                Ok(count) => count as u64,
+                Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits(moved),
+                Err(_) => return Progress::Lost,
+            };
+            moved += count;
+            if let Phase::Draining { left } | Phase::Finishing { unread: left, .. } =
+                &mut self.phase
+            {
+                *left -= count.min(*left);
+            }
+        }
+        Progress::Waits(moved)
+    }
+
+    fn left(&self) -> Option<u64> {
+        match &self.phase {
+            &Phase::Draining { left } | &Phase::Finishing { unread: left, .. } => Some(left),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::clients::taken::Passed;
+    use crate::sys::splice;
+
+    /// A client whose header said so many bytes of message-body, to be read from `input`.
+    fn client(input: OwnedFd, length: u64) -> Client {
+        let null = || files::null().unwrap();
+        let mut client = Client::new(null(), Peer::Own, 0, None, true);
+        let passed = Passed {
+            input,
+            output: null(),
+            errors: null(),
+        };
+        client.request = Some(Box::new(Taken::unserved(Some(passed), length)));
+        client
+    }
+
+    #[test]
+    fn a_message_body_in_a_file_is_not_drained() {
+        const LENGTH: u64 = 8 << 20;
+        let mut scratch = Scratch::new().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(LENGTH).unwrap();
+        let mut behind_file = client(file.into(), LENGTH);
+        behind_file.begin_draining();
+        assert_eq!(behind_file.drain(&mut scratch), Progress::Finished);
+        let (out, _into) = files::pipe().unwrap();
+        let mut behind_pipe = client(out, LENGTH);
+        behind_pipe.begin_draining();
+        assert_eq!(behind_pipe.drain(&mut scratch), Progress::Waits(0));
+    }
+
+    #[test]
+    fn a_front_that_parts_is_not_watched_for_anything_but_its_end() {
+        let poll = Poll::new().unwrap();
+        let (ended, process) = files::pipe().unwrap();
+        let mut client = client(files::null().unwrap(), 0);
+        client.connection = None;
+        client.front = Some(ended);
+        client.phase = Phase::Parting;
+        client.watch(&poll, 7, End::Connection, Interest::Read);
+        // As for each request that a worker had for a while.
+        client.watch_end(&poll, 7);
+        splice::write(process.as_fd(), b"x").unwrap();
+        let mut ready = Vec::new();
+        poll.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+        assert_eq!(ready.len(), 1);
+    }
+}

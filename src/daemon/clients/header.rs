@@ -1,0 +1,493 @@
+//! How a connection's header comes in, and what it asks for. Of the message-body it reads no more than what comes with
+//! the header in one piece.
+//!
+//! Until its header is whole, a connection is given no more than it has sent: memory for the bytes that have come, and
+//! no descriptor. A front passes its three with the first byte. There is room for descriptors in that one read, and
+//! only where the peer is our own user: what comes at another time, or from another user, the kernel drops before it is
+//! a descriptor of ours.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use smallvec::SmallVec;
+
+use super::body::Ahead;
+use super::taken::{Passed, Said, Taken};
+use crate::app;
+use crate::cgi::body::{self, Measured};
+use crate::cgi::edge;
+use crate::cgi::meta::{self, Peer};
+use crate::cgi::request::{BadRequest, Request};
+use crate::cgi::{Extent, Reader, repeated, unique};
+use crate::config::{Handoff, Mount};
+use crate::control::{self, Command};
+use crate::handoff;
+use crate::page::Form;
+use crate::report::visible;
+use crate::scgi::{self, BadHeader, Decoded, Header};
+use crate::sys::files::{self, Kind};
+use crate::sys::{Errno, fdpass, is, socket};
+
+/// Behind the header for a worker: the output is the web server's error log as well.
+const IS_LOG: u8 = b's';
+/// The same: Apache asks for its ErrorDocument, which a stranger's meta-variables do not say.
+const IS_ERROR_PAGE: u8 = b'e';
+
+/// The first read asks for so many bytes: most headers, and the small body of a form behind them. What is larger is read
+/// to the end of the header and no farther: the rest need not go through us.
+pub(crate) const FIRST_READ: usize = 4096;
+/// Room for the largest header that `header-limit` allows, with its length and comma: for all connections together.
+pub(crate) const MOST_READ: usize = (128 << 10) + b"131072:,".len();
+/// What a front passes: input, output and errors.
+const PASSED: usize = 3;
+
+/// The names and values of a header.
+type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
+
+/// Collects a header and the descriptors that come with it.
+#[derive(Debug, Default)]
+pub(crate) struct HeaderReader {
+    bytes: Vec<u8>,
+    fds: SmallVec<[OwnedFd; 4]>,
+    cut: bool,
+}
+
+/// What a header asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Control(Command),
+    Request(Box<Taken>),
+}
+
+/// Why a header can't be served; the client is to have a page all the same, where there is a way to it.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Header(BadHeader),
+    /// The front is gone, before it could be told to copy.
+    Lost,
+    /// A front of another version: it goes on by itself when we close.
+    Protocol,
+    /// And the name that came twice, for people.
+    Request(BadRequest, Option<String>),
+    /// A command that can't be obeyed: from another user, at another address, or unknown.
+    Command,
+}
+
+/// The web server that a daemon's clients belong to, and what it may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) header_limit: usize,
+    /// Where the app lies, if the web server can't know.
+    pub(crate) mount: Option<&'a Mount>,
+    /// Whose connection it is.
+    pub(crate) peer: Peer,
+    /// It came to the socket in the app's place: only there are fronts and commands.
+    pub(crate) is_at_place: bool,
+    /// Whoever has this cookie is known.
+    pub(crate) priority_cookie: Option<&'a str>,
+    pub(crate) handoff: Handoff,
+}
+
+impl HeaderReader {
+    /// Bytes of a header that is not whole.
+    pub(crate) fn kept(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Reads what is there. `None`: more is to come. `block`: room for [`MOST_READ`] bytes.
+    pub(crate) fn read(
+        &mut self,
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+        block: &mut [u8],
+    ) -> io::Result<Option<Result<Asked, Refused>>> {
+        if self.bytes.is_empty() {
+            let Some(count) = self.receive_first(connection, rules, &mut block[..FIRST_READ])?
+            else {
+                return Ok(None);
+            };
+            match scgi::decode(&block[..count], rules.header_limit) {
+                Ok(Decoded::Header { header, consumed }) => {
+                    let behind = &block[consumed..count];
+                    return Ok(Some(self.asked(&header, behind, connection, rules)));
+                }
+                Ok(Decoded::Partial { .. }) => self.bytes.extend_from_slice(&block[..count]),
+                Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
+            }
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let read = self.read_to_end(&mut bytes, connection, rules, block);
+        self.bytes = bytes;
+        read
+    }
+
+    /// Reads the rest of a header, and nothing behind it.
+    fn read_to_end(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+        block: &mut [u8],
+    ) -> io::Result<Option<Result<Asked, Refused>>> {
+        loop {
+            let missing = match scgi::decode(bytes, rules.header_limit) {
+                Ok(Decoded::Header { header, .. }) => {
+                    return Ok(Some(self.asked(&header, b"", connection, rules)));
+                }
+                Ok(Decoded::Partial { missing }) => missing,
+                Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
+            };
+            // By way of the block: a length of a few digits has announced the rest, and has not sent it.
+            let most = missing.min(block.len());
+            let Some(count) = receive(connection, &mut block[..most])? else {
+                return Ok(None);
+            };
+            bytes.extend_from_slice(&block[..count]);
+        }
+    }
+
+    /// How many bytes came, the first ones; `None`: none yet.
+    fn receive_first(
+        &mut self,
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+        buffer: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        if rules.peer != Peer::Own {
+            return receive(connection, buffer);
+        }
+        match fdpass::receive(connection, buffer) {
+            Ok(received) if received.len == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(received) => {
+                let count = received.fds.len();
+                self.cut = received.cut || count != 0 && count != PASSED;
+                if !self.cut {
+                    self.fds = received.fds;
+                }
+                Ok(Some(received.len))
+            }
+            Err(error) if is(&error, Errno::EAGAIN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The command that a message is, if it is one.
+    fn control(
+        &self,
+        pairs: &[(&[u8], &[u8])],
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+    ) -> Result<Option<Command>, Refused> {
+        let is_own = rules.peer == Peer::Own;
+        let Some(word) = control::word(pairs) else {
+            let names = || pairs.iter().map(|(name, _)| *name);
+            let is_meant = || names().any(|name| name == control::VARIABLE.as_bytes());
+            // To the place of an app another user comes with a command, or with nothing that is ours to serve.
+            return match rules.is_at_place && !is_own && is_meant() {
+                true => Err(Refused::Command),
+                false => Ok(None),
+            };
+        };
+        let is_root = || socket::peer(connection).is_some_and(|peer| peer.uid == 0);
+        let is_bare = self.fds.is_empty() && !self.cut;
+        let may = rules.is_at_place && is_bare && (is_own || is_root());
+        let command = Command::from_word(word).filter(|_| may);
+        command.map(Some).ok_or(Refused::Command)
+    }
+
+    /// What is known of a request whose header can't be served: where its page can go.
+    pub(crate) fn unserved(&mut self) -> Taken {
+        let passed = Passed::from_fds(&mut self.fds);
+        // What a plain client still sends, of whatever length, is not our affair; but it may read nothing before it
+        // has sent it.
+        let length = if passed.is_some() { 0 } else { u64::MAX };
+        Taken::unserved(passed, length)
+    }
+
+    /// behind: what has come of a plain client's message-body.
+    fn asked(
+        &mut self,
+        header: &Header<'_>,
+        behind: &[u8],
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+    ) -> Result<Asked, Refused> {
+        let is_own = rules.peer == Peer::Own;
+        // They are looked at often, and found only once.
+        let pairs: Pairs<'_> = header.pairs().collect();
+        if let Some(command) = self.control(&pairs, connection, rules)? {
+            return Ok(Asked::Control(command));
+        }
+        let is_front = is_own && rules.is_at_place;
+        let protocol = handoff::protocol(&pairs).filter(|_| is_front);
+        let (settled, path, refusal);
+        let mut overridden = BTreeSet::new();
+        let request = if protocol.is_some() {
+            Request::from_meta(pairs.iter().copied(), rules.peer)
+        } else {
+            // What is between a front and us is not another client's to say.
+            let is_ours = |name: &[u8]| name == handoff::VARIABLE.as_bytes();
+            let others = || pairs.iter().copied().filter(|(name, _)| !is_ours(name));
+            settled = Vec::from_iter(repeated::settled(others()));
+            if settled.len() < pairs.len() {
+                overridden = repeated::overridden(others());
+            }
+            let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
+            Request::from_scgi_client(pairs, rules.peer)
+        }
+        .map_err(|bad| {
+            let settled = || repeated::settled(header.pairs());
+            let is_twice = bad == BadRequest::Duplicate;
+            let twice = is_twice.then(|| unique::in_conflict(settled())).flatten();
+            Refused::Request(bad, twice.map(visible))
+        })?;
+        if protocol.is_some_and(|number| number != handoff::PROTOCOL.as_bytes()) {
+            return Err(Refused::Protocol);
+        }
+        let is_handoff = protocol.is_some();
+        let passed = if is_handoff && !self.cut && rules.handoff != Handoff::Relay {
+            Passed::from_fds(&mut self.fds)
+        } else {
+            None
+        };
+        let must_relay = is_handoff && passed.is_none();
+        if must_relay && socket::send_now(connection, handoff::RELAY).is_err() {
+            return Err(Refused::Lost);
+        }
+        let output = passed.as_ref().map(Output::of);
+        (path, refusal) = match app::mounted(rules.mount, &request) {
+            Ok(None) if !is_handoff => (edge::divided(&request), None),
+            Ok(path) => (path, None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let divided = path.as_ref().map(|path| request.at(path));
+        let request = divided.as_ref().unwrap_or(&request);
+        // An empty CONTENT_LENGTH is a front's word for none, and the only pair that a request leaves out otherwise.
+        let is_whole = || {
+            let is_empty = pairs.first().is_some_and(|(_, length)| length.is_empty());
+            request.meta().len() + usize::from(is_empty) == pairs.len()
+        };
+        let mut message = if is_handoff && path.is_none() && is_whole() {
+            header.raw().to_vec()
+        } else {
+            let length = request.value("CONTENT_LENGTH").unwrap_or_default();
+            let mut message = Vec::new();
+            scgi::message(length, request.meta().iter().copied(), &mut message);
+            message
+        };
+        if output.is_some_and(|output| output.is_log) {
+            message.push(IS_LOG);
+        }
+        if request.is_error_page() {
+            message.push(IS_ERROR_PAGE);
+        }
+        let (length, to_end) = match request.extent() {
+            Extent::Length(length) => (length, false),
+            Extent::None => (0, false),
+            Extent::ToEnd => (u64::MAX, true),
+        };
+        let doubt = if is_handoff {
+            request.doubt_of_cgi()
+        } else {
+            request.doubt()
+        };
+        let mut taken = Box::new(Taken {
+            header: message,
+            length,
+            to_end,
+            doubt,
+            may_exceed: request.may_exceed_its_length(),
+            ahead: if passed.is_some() {
+                Ahead::Nothing
+            } else {
+                ahead(behind, length)
+            },
+            form: Form::from_accept(request.accept()),
+            head_only: request.is_head(),
+            refreshes: request.method() == b"GET",
+            client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
+            leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
+            reader: Reader::of(request),
+            is_known: is_known(rules, request),
+            is_own,
+            unbelieved: unbelieved(&pairs, rules.peer),
+            overridden: overridden.into_iter().map(visible).collect(),
+            refusal,
+            // A plain SCGI client, and a front that relays, hear nothing but the response.
+            said: if passed.is_some() {
+                Said::Nothing
+            } else {
+                Said::Done
+            },
+            passed,
+        });
+        let input = taken.passed.as_ref().filter(|_| to_end);
+        if let Some(length) = input.and_then(|passed| files::rest(passed.input.as_fd())) {
+            taken.measure(length);
+        }
+        Ok(Asked::Request(taken))
+    }
+}
+
+/// How many bytes came, without what may have come beside them; `None`: none yet.
+fn receive(connection: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match socket::receive_now(connection, buffer) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if is(&error, Errno::EAGAIN) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What has come of a message-body of this length. A client that sends more than it says sends it to nobody.
+fn ahead(behind: &[u8], length: u64) -> Ahead {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let behind = &behind[..behind.len().min(length)];
+    if behind.is_empty() {
+        Ahead::Nothing
+    } else {
+        Ahead::Memory(behind.to_vec())
+    }
+}
+
+/// A worker's message, once it is known how long its message-body is. What its client said of that is gone.
+pub(crate) fn measured(message: &[u8], length: u64) -> Vec<u8> {
+    let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
+        return message.to_vec();
+    };
+    let length = Measured::new(length);
+    let mut measured = Vec::with_capacity(message.len());
+    let rest = header.pairs().filter_map(body::undone);
+    scgi::message(length.digits(), rest, &mut measured);
+    measured.extend_from_slice(&message[consumed..]);
+    measured
+}
+
+/// The first name by which somebody who may not says who the user is.
+fn unbelieved(pairs: &Pairs<'_>, peer: Peer) -> Option<Vec<u8>> {
+    let is_said = |&&(name, value): &&(&[u8], &[u8])| meta::is_identity(name) && !value.is_empty();
+    let dropped = pairs
+        .iter()
+        .find(|pair| is_said(pair) && !meta::admitted(pair.0, peer));
+    dropped.map(|(name, _)| name.to_vec())
+}
+
+/// What is asked of a passed output, and costs a system call.
+#[derive(Clone, Copy, Debug)]
+struct Output {
+    is_pipe: bool,
+    /// The web server reads response and errors from one pipe: its flags are not ours to set.
+    is_log: bool,
+}
+
+impl Output {
+    fn of(passed: &Passed) -> Output {
+        let described = files::described(passed.output.as_fd()).ok();
+        let pipe = described.filter(|(kind, _)| *kind == Kind::Fifo);
+        let is_log = |(_, output)| {
+            files::described(passed.errors.as_fd()).is_ok_and(|(_, errors)| errors == output)
+        };
+        Output {
+            is_pipe: pipe.is_some(),
+            is_log: pipe.is_some_and(is_log),
+        }
+    }
+}
+
+/// Whether the site knows whose request this is: a user of a web server that may say so, or whoever has the cookie.
+fn is_known(rules: Rules<'_>, request: &Request<'_>) -> bool {
+    // Nobody else's was taken.
+    let user = request.value("REMOTE_USER").unwrap_or_default();
+    !user.is_empty()
+        || rules
+            .priority_cookie
+            .is_some_and(|name| has_cookie(request.value("HTTP_COOKIE").unwrap_or_default(), name))
+}
+
+/// RFC 6265 4.2.1: `name=value` pairs with semicolons between. A name alone is a value without a name to browsers.
+fn has_cookie(cookies: &[u8], name: &str) -> bool {
+    cookies.split(|&byte| byte == b';').any(|pair| {
+        let end = pair.iter().position(|&byte| byte == b'=');
+        end.is_some_and(|end| pair[..end].trim_ascii() == name.as_bytes())
+    })
+}
+
+/// Whether this web server lets its CGI go before the response is complete. Measured for Apache with a pipe as
+/// stdout (mod_cgi): it ends at the pipe's end, and reaps a child that is already gone without waiting for it.
+fn leaves_early(rules: Rules<'_>, request: &Request<'_>, output: Output) -> bool {
+    match rules.handoff {
+        Handoff::Auto => {
+            let software = request.value("SERVER_SOFTWARE").unwrap_or_default();
+            let is_apache = software == b"Apache" || software.starts_with(b"Apache/");
+            is_apache && output.is_pipe
+        }
+        Handoff::Exit => true,
+        Handoff::Relay | Handoff::Stay => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_has_a_name() {
+        let has = |cookies: &str| has_cookie(cookies.as_bytes(), "session");
+        for cookies in [
+            "session=1",
+            "a=b; session=",
+            "a=b;session=x=y; c=d",
+            " session =1",
+        ] {
+            assert!(has(cookies), "{cookies}");
+        }
+        for cookies in [
+            "",
+            "session",
+            "mysession=1",
+            "a=session=1",
+            "Session=1",
+            "a=b; sessions=1",
+        ] {
+            assert!(!has(cookies), "{cookies}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_measured_and_keeps_the_rest() {
+        let pairs: [(&[u8], &[u8]); 4] = [
+            (b"POLYCGI", b"1"),
+            (b"HTTP_CONTENT_LENGTH", b"5"),
+            (b"HTTP_TRANSFER_ENCODING", b"chunked"),
+            (b"HTTP_X", b"y"),
+        ];
+        let mut message = Vec::new();
+        scgi::message(b"", pairs.into_iter(), &mut message);
+        message.push(IS_LOG);
+        let expected = b"43:CONTENT_LENGTH\x007\0SCGI\x001\0POLYCGI\x001\0HTTP_X\0y\0,s";
+        assert_eq!(
+            measured(&message, 7).escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+    }
+
+    #[test]
+    fn one_pipe_for_response_and_errors_is_noticed() {
+        let (input, one) = files::pipe().unwrap();
+        let (_other, output) = files::pipe().unwrap();
+        let mut passed = Passed {
+            errors: files::duplicate(&output).unwrap(),
+            input,
+            output,
+        };
+        let output = Output::of(&passed);
+        assert!(output.is_pipe && output.is_log);
+        passed.errors = one;
+        assert!(!Output::of(&passed).is_log);
+        passed.output = files::null().unwrap();
+        passed.errors = files::null().unwrap();
+        let output = Output::of(&passed);
+        assert!(!output.is_pipe && !output.is_log);
+    }
+}

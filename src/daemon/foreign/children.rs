@@ -1,0 +1,273 @@
+//! Apps that are CGI programs: a child for each request, on pipes of ours. Knows how one is started, ended and buried;
+//! its response is the exchange's.
+//!
+//! # Theory of operation
+//! The child's output and its standard error are pipes of ours, since a page in its place and slow clients depend on
+//! that. Its input is what costs the least and still ends:
+//!
+//! | the message-body is | its input is |
+//! | --- | --- |
+//! | none | /dev/null |
+//! | all read ahead, in memory or in the spool | a file |
+//! | all there, in a pipe or a file that a front passed | that: what is left of it keeps nobody waiting |
+//! | anything else | a pipe that the loop fills |
+//!
+//! A socket is no input: nobody would end a plain client's, and a web server's (mod_cgid: the response's as well) is to
+//! end with the request, whoever else holds what the program had.
+//!
+//! The response ends when the child has ended and what it left in its pipe is read, whoever else holds that pipe. So a
+//! job that it left behind goes on and holds up nobody; but a child that has taken too long is ended with its group.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::exchange::Exchange;
+use super::feed::{Feed, Rest};
+use super::runs::Run;
+use crate::app::{self, CannotRun};
+use crate::config::App;
+use crate::daemon::Daemon;
+use crate::daemon::clients::body::Ahead;
+use crate::daemon::clients::client::Client;
+use crate::daemon::token::{Source, Token};
+use crate::daemon::workers::channel::read_pipe;
+use crate::page::Failure;
+use crate::policy::pool::{Event, Refusal, WorkerId};
+use crate::policy::queue::Ticket;
+use crate::sys::files::Kind;
+use crate::sys::poll::{Interest, Poll};
+use crate::sys::process::{self, End};
+use crate::sys::signal::Signal;
+use crate::sys::{clock, files, socket};
+
+/// A program that serves one request.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    stderr: Option<OwnedFd>,
+}
+
+impl Child {
+    /// What it has written to its standard error by now.
+    pub(crate) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
+        read_pipe(&mut self.stderr, poll)
+    }
+}
+
+/// Where a child's input comes from, and what we have to do for that.
+enum Stdin {
+    File(File),
+    /// The client's own.
+    Own,
+    Nothing,
+    Pipe(OwnedFd, Feed),
+}
+
+impl Stdin {
+    /// What of the body is in memory goes with it.
+    fn new(client: &mut Client) -> std::io::Result<Stdin> {
+        // What the program leaves behind would hold a socket, and its web server would wait for the end of that.
+        let is_socket = |input| files::kind(input) == Kind::Socket;
+        let is_there = |length| {
+            let input = client.input().filter(|&input| !is_socket(input));
+            input.is_some_and(|input| Daemon::has_whole_body(input, length))
+        };
+        let Some(request) = &client.request else {
+            return Ok(Stdin::Nothing);
+        };
+        let (length, ahead) = (request.length, request.ahead.len());
+        if length == 0 {
+            return Ok(Stdin::Nothing);
+        }
+        if ahead == 0 && is_there(length) {
+            return Ok(Stdin::Own);
+        }
+        let is_file = ahead == length || matches!(request.ahead, Ahead::Spool { .. });
+        let file = is_file
+            .then(|| request.ahead.to_file())
+            .transpose()?
+            .flatten();
+        let file = match file {
+            Some(file) if ahead == length => return Ok(Stdin::File(file)),
+            file => file,
+        };
+        let (theirs, ours) = pipe()?;
+        let Some(request) = &mut client.request else {
+            return Ok(Stdin::Nothing);
+        };
+        let bytes = match &mut request.ahead {
+            Ahead::Memory(bytes) => std::mem::take(bytes),
+            Ahead::Nothing | Ahead::Spool { .. } => Vec::new(),
+        };
+        request.length -= bytes.len() as u64;
+        let file = file.map(|file| (file, ahead));
+        Ok(Stdin::Pipe(
+            theirs,
+            Feed::new(ours, bytes, file, length - ahead),
+        ))
+    }
+
+    /// For a body that a server was to have.
+    fn of(rest: Rest) -> std::io::Result<Stdin> {
+        if rest.is_empty() {
+            return Ok(Stdin::Nothing);
+        }
+        let (theirs, ours) = pipe()?;
+        Ok(Stdin::Pipe(theirs, Feed::of(ours, Vec::new(), rest)))
+    }
+}
+
+/// A pipe whose second end is ours.
+fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (theirs, ours) = files::pipe()?;
+    socket::set_nonblocking(ours.as_fd())?;
+    Ok((theirs, ours))
+}
+
+impl Daemon {
+    /// Starts the command for a request. `rest`: the body, if it is not as it came.
+    pub(crate) fn run_cgi(&mut self, ticket: Ticket, place: WorkerId, rest: Option<Rest>) {
+        match self.start_child(ticket, place, rest) {
+            Ok(run) => self.begin(ticket, place, run),
+            Err(cannot) => {
+                let sentence = crate::report::plain(&cannot.to_string());
+                ::log::error!("{sentence}");
+                self.events.push_front(Event::NotTaken(place));
+                self.tell_web_server(ticket, &sentence);
+                if cannot.is_shortage() {
+                    let retry_after = std::time::Duration::from_secs(2);
+                    self.refuse_waiting(ticket, Refusal::Overloaded { retry_after });
+                } else {
+                    self.fail(sentence.clone());
+                    self.answer(ticket, Failure::Misconfigured, &sentence);
+                }
+            }
+        }
+    }
+
+    fn start_child(
+        &mut self,
+        ticket: Ticket,
+        place: WorkerId,
+        rest: Option<Rest>,
+    ) -> Result<Run, CannotRun> {
+        let cannot = |error| CannotRun::new("start", &self.app.path, error);
+        let gone = || cannot(std::io::ErrorKind::NotFound.into());
+        let App::Commands {
+            cgi: Some(command), ..
+        } = &self.config.app
+        else {
+            return Err(gone());
+        };
+        let client = self.clients.get_mut(&ticket).ok_or_else(gone)?;
+        let stdin = match rest {
+            Some(rest) => Stdin::of(rest),
+            None => Stdin::new(client),
+        };
+        let stdin = stdin.map_err(cannot)?;
+        let (output, stdout) = files::pipe().map_err(cannot)?;
+        socket::set_nonblocking(output.as_fd()).map_err(cannot)?;
+        let (errors, stderr) = files::pipe().map_err(cannot)?;
+        socket::set_nonblocking(errors.as_fd()).map_err(cannot)?;
+        let null = self.scratch.null();
+        let (Some(request), Some(input)) = (&client.request, client.input()) else {
+            return Err(gone());
+        };
+        let fd: BorrowedFd<'_> = match &stdin {
+            Stdin::File(file) => file.as_fd(),
+            Stdin::Own => input,
+            Stdin::Nothing => null,
+            Stdin::Pipe(theirs, _) => theirs.as_fd(),
+        };
+        let fds = [fd, stdout.as_fd(), stderr.as_fd()];
+        let reader = request.reader;
+        let nofile = self.workers.nofile();
+        let pid = app::cgi::spawn(
+            &self.app,
+            &self.config,
+            command,
+            &request.header,
+            fds,
+            nofile,
+        )?;
+        ::log::debug!("child: ticket={ticket} worker={place} pid={pid}");
+        let token = Token::Stderr(Source::Worker(place)).into();
+        if let Err(error) = self.poll.add(&errors, token, Interest::Read) {
+            ::log::warn!("cannot watch a child's standard error: {error}");
+        }
+        let has_input = matches!(stdin, Stdin::Own);
+        let feed = match stdin {
+            Stdin::Pipe(_, feed) => feed,
+            Stdin::File(_) | Stdin::Own | Stdin::Nothing => Feed::nothing(),
+        };
+        if let (Some(request), false) = (&mut client.request, has_input) {
+            request.length -= request.ahead.give_up_memory();
+        }
+        let child = Child {
+            pid,
+            stderr: Some(errors),
+        };
+        let mut run = Run::new(
+            Exchange::new(feed, output, reader),
+            Some(child),
+            clock::now(),
+        );
+        run.has_input = has_input;
+        Ok(run)
+    }
+
+    /// A child has ended: it is buried, and its response ends with what it left.
+    pub(crate) fn child_died(&mut self, place: WorkerId, pid: i32) -> Option<End> {
+        self.overhear(Source::Worker(place));
+        self.end_errors(Source::Worker(place));
+        let run = self.runs.get_mut(place)?;
+        if run.is_overdue {
+            // While its pid still can't be anybody else's.
+            process::signal_group(pid, Signal::SIGKILL);
+        }
+        let end = process::bury(pid);
+        run.child = None;
+        run.end = end;
+        let has_begun = run.exchange.as_ref().is_some_and(Exchange::has_begun);
+        match end {
+            Some(end @ End::Killed(_)) => {
+                ::log::error!("the app's program ended in a request: pid={pid} end={end}");
+                if let (Some(ticket), true) = (self.ticket_of(place), has_begun) {
+                    let sentence =
+                        format!("the app's program ended by {end} after it had begun to answer");
+                    self.tell_web_server(ticket, &sentence);
+                }
+            }
+            Some(end) => ::log::debug!("child gone: worker={place} pid={pid} end={end}"),
+            None => {}
+        }
+        if let Some(exchange) = self
+            .runs
+            .get_mut(place)
+            .and_then(|run| run.exchange.as_mut())
+        {
+            exchange.app_is_gone();
+            self.send_on(place);
+            self.pass_on(place);
+        }
+        self.free(place);
+        end
+    }
+
+    /// Tells the child of a place, and what it has started, to end.
+    pub(crate) fn end_child(&self, place: WorkerId) {
+        self.signal_child(place, Signal::SIGTERM);
+    }
+
+    /// Ends them at once.
+    pub(crate) fn kill_child(&self, place: WorkerId) {
+        self.signal_child(place, Signal::SIGKILL);
+    }
+
+    /// It leads a group, and is not buried before that is noted.
+    fn signal_child(&self, place: WorkerId, signal: Signal) {
+        if let Some(pid) = self.runs.pid(place) {
+            process::signal_group(pid, signal);
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! One request's exchange with an app that is not ours: the request goes to its input, its output comes back, is looked
+//! at, and passes on. Knows descriptors and bytes; whose they are, and what an end means, is the loop's.
+//!
+//! # Theory of operation
+//! The two directions are independent: [`Feed`] is the one, this file the other. No byte of the response goes out before
+//! its head is whole, and none that its web server would refuse, so that until then the client can still have a page of
+//! ours. Then it passes on as it came: what it means is for the web server to say.
+//!
+//! | the response is | and becomes | on |
+//! | --- | --- | --- |
+//! | headless | direct | its head is whole, and not bad |
+//! | headless | - | the head is bad (`Bad`), or the output ends (`Short`) |
+//! | direct | blocked | the client takes nothing now |
+//! | blocked | direct | it takes something: at least 64 kB in 20 ms |
+//! | blocked | spooled | it does not, or somebody else waits for the place, or the output has ended |
+//! | spooled | direct | all that was spooled is sent |
+//! | spooled, blocked | - | no room in the spool: nothing is read from the app until the client has taken something |
+//! | direct, spooled | - | the output has ended, and everything is sent or spooled (`Ended`); it broke (`Cut`) |
+//! | any | - | the client is gone (`Lost`) |
+//!
+//! The output ends with the end of the file. A program that has ended while others hold its pipe is told of by
+//! [`Exchange::app_is_gone`]: then what the pipe held at that moment is the rest.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::feed::{Fed, Feed};
+use crate::cgi::Reader;
+use crate::cgi::response::{BadHead, HEAD_LIMIT, Parsed, Scan};
+use crate::daemon::clients::client::{Progress, TURN};
+use crate::daemon::clients::outgoing::Outgoing;
+use crate::spool::Room;
+use crate::sys::files::{self, Kind};
+use crate::sys::poll::{self, Interest};
+use crate::sys::splice::{self, Scratch};
+use crate::sys::{Errno, is, socket};
+
+/// The most that is copied at once, in bytes.
+const BLOCK: usize = 65_536;
+/// A client is slow that has taken less than this ...
+const ENOUGH_TAKEN: u64 = 65_536;
+/// ... after this time.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Both directions.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) feed: Feed,
+    /// Where the response comes from: ours, and it does not wait. Kept open to the end, since epoll knows it.
+    from: OwnedFd,
+    has_ended: bool,
+    /// What was read and has not been passed on: at first the head.
+    kept: Vec<u8>,
+    /// What is known of the head until it is whole.
+    scan: Option<Scan>,
+    needs_status: bool,
+    /// The program has ended: so many bytes are still to be read.
+    last: Option<u64>,
+    broken: Option<io::Error>,
+    blocked: Option<Blocked>,
+    has_begun: bool,
+    has_heard: bool,
+    moved: u64,
+    /// Bytes that the client has taken.
+    taken: u64,
+}
+
+/// The client takes nothing now.
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    since: Duration,
+    taken: u64,
+}
+
+/// How far the response has come.
+#[derive(Debug)]
+pub(crate) enum Passing {
+    /// Its head is none. What there is of it can be asked for.
+    Bad(BadHead),
+    /// It is cut: the app's end broke behind a head.
+    Cut(io::Error),
+    /// All of it is sent or spooled.
+    Ended,
+    /// The client is gone.
+    Lost,
+    /// The output has ended, or broke, before a head was whole.
+    Short(Option<io::Error>),
+    /// More is to come.
+    Waits(Waits),
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// The app, to say more.
+    pub(crate) for_app: bool,
+    /// The client, to take more.
+    pub(crate) for_client: bool,
+    /// And not longer than until then.
+    pub(crate) until: Option<Duration>,
+    /// The client has taken something.
+    pub(crate) has_taken: bool,
+}
+
+/// Where a response goes to.
+pub(crate) struct Way<'a> {
+    /// The client's output. Its flags are others' too.
+    pub(crate) output: BorrowedFd<'a>,
+    /// What is spooled for it.
+    pub(crate) spool: &'a mut Option<Outgoing>,
+    pub(crate) room: Room<'a>,
+    /// Nobody is kept waiting for a slow client.
+    pub(crate) is_wanted: bool,
+}
+
+/// What came of one step.
+enum Step {
+    Moved,
+    Ended,
+    ForApp,
+    ForClient,
+    Lost,
+}
+
+impl Exchange {
+    /// `reader`: of the response.
+    pub(crate) fn new(feed: Feed, from: OwnedFd, reader: Reader) -> Exchange {
+        Exchange {
+            feed,
+            from,
+            has_ended: false,
+            kept: Vec::new(),
+            scan: Some(Scan::new(reader.is_like_apache())),
+            needs_status: reader.needs_status(),
+            last: None,
+            broken: None,
+            blocked: None,
+            has_begun: false,
+            has_heard: false,
+            moved: 0,
+            taken: 0,
+        }
+    }
+
+    /// Where the response comes from.
+    pub(crate) fn from(&self) -> BorrowedFd<'_> {
+        self.from.as_fd()
+    }
+
+    /// The client may have had something of the response.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// The app has said something.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.has_heard
+    }
+
+    /// The server at the other end of the connection has read something: what it has not read is counted with all that
+    /// the kernel needs for it, so that is never less than the bytes.
+    pub(crate) fn was_taken(&self) -> bool {
+        let unread = socket::unread_by_peer(self.from());
+        unread.is_ok_and(|unread| self.feed.sent() > unread as u64)
+    }
+
+    /// Blocks that have moved in either direction.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// What there is of a head that is not one.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// When the client's time to take something is over.
+    fn deadline(&self) -> Option<Duration> {
+        self.blocked.map(|blocked| blocked.since + PATIENCE)
+    }
+
+    /// The program has ended. What it has written is in the pipe; others, which hold it too, may write on.
+    pub(crate) fn app_is_gone(&mut self) {
+        self.feed.stop();
+        self.last = Some(files::waiting(self.from()).unwrap_or(0));
+    }
+
+    /// Sends the request on, as far as the app takes it.
+    pub(crate) fn send(&mut self, input: Option<BorrowedFd<'_>>, scratch: &mut Scratch) -> Fed {
+        let (fed, moved) = self.feed.advance(input, scratch);
+        self.moved += moved;
+        fed
+    }
+
+    /// Passes on what there is of the response.
+    pub(crate) fn pass_on(
+        &mut self,
+        mut way: Way<'_>,
+        scratch: &mut Scratch,
+        now: Duration,
+    ) -> Passing {
+        if let Some(scan) = self.scan
+            && let Some(passing) = self.read_head(scan)
+        {
+            return passing;
+        }
+        self.has_begun = true;
+        let before = self.taken;
+        if !self.send_spool(&mut way, scratch) {
+            return Passing::Lost;
+        }
+        let mut for_client = false;
+        for _ in 0..TURN {
+            match self.step(&mut way, scratch, now) {
+                Step::Moved => self.moved += 1,
+                Step::Ended => {
+                    return match self.broken.take() {
+                        Some(error) => Passing::Cut(error),
+                        None => Passing::Ended,
+                    };
+                }
+                Step::Lost => return Passing::Lost,
+                Step::ForApp => break,
+                Step::ForClient => {
+                    for_client = true;
+                    break;
+                }
+            }
+        }
+        self.moved += u64::from(self.taken > before);
+        Passing::Waits(Waits {
+            for_app: !for_client,
+            for_client: for_client || way.spool.is_some(),
+            until: self.deadline().filter(|_| for_client),
+            has_taken: self.taken > before,
+        })
+    }
+
+    /// `None`: the head is whole, and the first in `kept`.
+    fn read_head(&mut self, mut scan: Scan) -> Option<Passing> {
+        loop {
+            if self.has_ended {
+                return Some(Passing::Short(self.broken.take()));
+            }
+            let had = self.kept.len();
+            let most = self.most().min(HEAD_LIMIT.saturating_sub(had));
+            self.kept.resize(had + most, 0);
+            let read = if most == 0 {
+                Ok(0)
+            } else {
+                splice::read(self.from.as_fd(), &mut self.kept[had..])
+            };
+            self.kept
+                .truncate(had + read.as_ref().map_or(0, |count| *count));
+            match read {
+                Ok(0) => self.has_ended = true,
+                Ok(count) => {
+                    self.has_heard = true;
+                    self.moved += 1;
+                    self.has_read(count as u64);
+                    let parsed = scan.advance(&self.kept);
+                    self.scan = Some(scan);
+                    match parsed {
+                        Ok(Parsed::Head(head)) => {
+                            if self.needs_status && head.is_bare_redirect() {
+                                self.kept.splice(..0, *b"Status: 302 Found\r\n");
+                            }
+                            self.scan = None;
+                            return None;
+                        }
+                        Ok(Parsed::Partial) => {}
+                        Err(bad) => return Some(Passing::Bad(bad)),
+                    }
+                }
+                Err(error) if is(&error, Errno::EAGAIN) => {
+                    return Some(Passing::Waits(Waits {
+                        for_app: true,
+                        ..Waits::default()
+                    }));
+                }
+                Err(error) => {
+                    self.has_ended = true;
+                    self.broken = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Bytes that may be read at once.
+    fn most(&self) -> usize {
+        let last = self.last.unwrap_or(u64::MAX);
+        usize::try_from(last).unwrap_or(usize::MAX).min(1 << 20)
+    }
+
+    fn has_read(&mut self, count: u64) {
+        if let Some(last) = &mut self.last {
+            *last = last.saturating_sub(count);
+        }
+    }
+
+    /// Sends what is spooled; `false`: the client is gone.
+    fn send_spool(&mut self, way: &mut Way<'_>, scratch: &mut Scratch) -> bool {
+        let Some(spool) = way.spool else {
+            return true;
+        };
+        let sent = spool.send(way.output, scratch);
+        match sent {
+            Progress::Finished => {
+                // There is at least something in it as long as it is there.
+                self.taken += 1;
+                *way.spool = None;
+            }
+            Progress::Waits(moved) => self.taken += moved,
+            Progress::Lost => {}
+        }
+        sent != Progress::Lost
+    }
+
+    fn step(&mut self, way: &mut Way<'_>, scratch: &mut Scratch, now: Duration) -> Step {
+        if !self.kept.is_empty() {
+            return if way.spool.is_some() {
+                self.spool(way)
+            } else {
+                self.write_kept(way, scratch, now)
+            };
+        }
+        if self.has_ended {
+            return Step::Ended;
+        }
+        let from = self.from.as_fd();
+        let most = self.most();
+        let is_direct = way.spool.is_none() && files::kind(way.output) == Kind::Fifo;
+        let is_pipe = files::kind(from) == Kind::Fifo;
+        let read = if most == 0 {
+            Ok(0)
+        } else if is_direct && is_pipe {
+            match splice::pass(from, way.output, most) {
+                Err(error) if is(&error, Errno::EPIPE) => return Step::Lost,
+                Err(error) if is(&error, Errno::EAGAIN) => {
+                    if poll::is_ready(from, Interest::Read)
+                        && !poll::is_ready(way.output, Interest::Write)
+                    {
+                        return self.is_blocked(way, now);
+                    }
+                    return Step::ForApp;
+                }
+                passed => passed.inspect(|&count| self.took(count as u64)),
+            }
+        } else {
+            self.kept.resize(most.min(BLOCK), 0);
+            let read = splice::read(from, &mut self.kept);
+            self.kept.truncate(read.as_ref().map_or(0, |count| *count));
+            read
+        };
+        match read {
+            Ok(0) => {
+                self.has_ended = true;
+                Step::Moved
+            }
+            Ok(count) => {
+                self.has_read(count as u64);
+                Step::Moved
+            }
+            Err(error) if is(&error, Errno::EAGAIN) => Step::ForApp,
+            Err(error) => {
+                self.has_ended = true;
+                if is(&error, Errno::ECONNRESET) {
+                    // So ends a connection whose server has not read all of the body: it had said what it wanted to.
+                    return Step::Moved;
+                }
+                self.broken = Some(error);
+                Step::Moved
+            }
+        }
+    }
+
+    fn write_kept(&mut self, way: &mut Way<'_>, scratch: &mut Scratch, now: Duration) -> Step {
+        match scratch.write_now(way.output, &self.kept) {
+            Ok(count) => {
+                self.kept.drain(..count);
+                self.took(count as u64);
+                Step::Moved
+            }
+            Err(error) if is(&error, Errno::EAGAIN) => self.is_blocked(way, now),
+            Err(_) => Step::Lost,
+        }
+    }
+
+    /// The client has taken so much.
+    fn took(&mut self, count: u64) {
+        if let Some(blocked) = &mut self.blocked {
+            blocked.taken += count;
+            if blocked.taken >= ENOUGH_TAKEN {
+                self.blocked = None;
+            }
+        }
+        self.taken += count;
+    }
+
+    /// The client takes nothing now: is it slow?
+    fn is_blocked(&mut self, way: &mut Way<'_>, now: Duration) -> Step {
+        let blocked = *self.blocked.get_or_insert(Blocked {
+            since: now,
+            taken: 0,
+        });
+        let is_slow = blocked.since + PATIENCE <= now || way.is_wanted || self.has_ended;
+        if !is_slow {
+            return Step::ForClient;
+        }
+        self.blocked = None;
+        if self.kept.is_empty() {
+            // The next block is read, and finds the spool.
+            let Some(spool) = new_spool(way) else {
+                return Step::ForClient;
+            };
+            *way.spool = Some(spool);
+            return Step::Moved;
+        }
+        self.spool(way)
+    }
+
+    /// Puts what was read into the spool.
+    fn spool(&mut self, way: &mut Way<'_>) -> Step {
+        if way.spool.is_none() {
+            *way.spool = new_spool(way);
+        }
+        let room = usize::try_from(way.room.left).unwrap_or(usize::MAX);
+        let fits = self.kept.len().min(room);
+        let Some(spool) = way.spool else {
+            return Step::ForClient;
+        };
+        match spool.append(&self.kept[..fits]) {
+            Ok(count) if count > 0 => {
+                self.kept.drain(..count);
+                way.room.left -= count as u64;
+                Step::Moved
+            }
+            // Full, or what is not there can't be had now: the client is waited for.
+            Ok(_) | Err(_) => Step::ForClient,
+        }
+    }
+}
+
+/// A file for what the client does not take yet, if there is room for any.
+fn new_spool(way: &Way<'_>) -> Option<Outgoing> {
+    let has_room = way.room.left >= BLOCK as u64;
+    let file = has_room.then(|| files::unnamed(way.room.directory).ok())??;
+    Some(Outgoing::empty(file))
+}
+
+#[cfg(test)]
+mod tests;

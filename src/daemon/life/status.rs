@@ -1,0 +1,121 @@
+//! What the daemon says of itself: to `status`, and to whoever comes after it.
+
+use crate::app_file::AppFile;
+use crate::control::{Server, State, Status, Worker};
+use crate::daemon::Daemon;
+use crate::place::Place;
+use crate::policy::pool;
+use crate::sys::{clock, files, process};
+
+/// What lies in the file `state`, as far as we have written it.
+#[derive(Debug, Default)]
+pub(crate) struct StateFile {
+    text: String,
+    is_failing: bool,
+}
+
+/// Why a daemon could not be set up, for `status`; what else lies in `state` stays.
+pub(crate) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
+    let text = std::fs::read_to_string(place.state()).unwrap_or_default();
+    let status = Status {
+        app: app.path.display().to_string(),
+        last_failure: Some(sentence.to_owned()),
+        ..Status::from_lines(&text)
+    };
+    // The log has it as well.
+    let _ = files::replace_own(&place.state(), status.to_lines().as_bytes());
+}
+
+impl Daemon {
+    pub(crate) fn status(&self) -> Status {
+        let workers = self.pool.workers().map(|(id, worker)| Worker {
+            pid: self
+                .workers
+                .pid(id)
+                .or_else(|| self.runs.pid(id))
+                .unwrap_or(0),
+            state: match worker.state {
+                pool::State::Busy { .. } => "busy",
+                pool::State::Idle { .. } => "idle",
+                pool::State::Retiring => "retiring",
+                pool::State::Starting => "starting",
+                pool::State::Stuck => "stuck",
+            }
+            .to_owned(),
+            requests: worker.requests.into(),
+            generation: self.workers.generation(id).into(),
+        });
+        Status {
+            user: None,
+            app: self.app.path.display().to_string(),
+            state: if self.leaving.has_begun() {
+                State::Draining
+            } else if self.pool.is_backing_off() {
+                State::BackingOff
+            } else if self.pool.is_proven() {
+                State::Up
+            } else {
+                State::Starting
+            },
+            pid: Some(process::pid()),
+            workers: workers.collect(),
+            server: self.servers.newest_serving().and_then(|id| {
+                let server = self.servers.get(id)?;
+                Some(Server {
+                    pid: server.pid,
+                    state: server.life.word().to_owned(),
+                })
+            }),
+            queue: self.pool.queued() as u64,
+            requests: self.requests,
+            overloads: self.overloads,
+            rate: self.slots.last_minute(clock::now()),
+            spooled: self.spooled,
+            generation: self.pool.generation().into(),
+            cgis: self.slots.running(self.config.cgi_max).unwrap_or(0).into(),
+            last_failure: [self.last_failure.clone(), self.listeners.trouble()]
+                .into_iter()
+                .flatten()
+                .next()
+                .or_else(|| self.log.as_ref()?.trouble()),
+        }
+    }
+
+    /// Something failed that concerns all: kept for `status`.
+    pub(crate) fn fail(&mut self, sentence: String) {
+        self.last_failure = Some(sentence);
+        self.write_state();
+    }
+
+    /// What outlives us, if it has changed. Nothing depends on it.
+    pub(crate) fn write_state(&mut self) {
+        let status = Status {
+            state: Default::default(),
+            pid: None,
+            workers: Vec::new(),
+            server: None,
+            ..self.status()
+        };
+        let text = status.to_lines();
+        if text == self.state.text {
+            return;
+        }
+        let written = files::replace_own(&self.place.state(), text.as_bytes());
+        match written {
+            Ok(()) => self.state.text = text,
+            // A full disk stays full for a while.
+            Err(_) if self.state.is_failing => {}
+            Err(ref error) => {
+                ::log::warn!("cannot write {}: {error}", self.place.state().display());
+            }
+        }
+        self.state.is_failing = written.is_err();
+    }
+
+    /// At the end, unless somebody else has the name by now: then it is theirs to say how the app is.
+    pub(crate) fn write_last_state(&mut self) {
+        if !self.place.socket().exists() {
+            self.write_state();
+        }
+    }
+}

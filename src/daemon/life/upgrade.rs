@@ -1,0 +1,211 @@
+//! Becoming another version: when the program that we are was replaced, this process becomes the new one at a moment
+//! when nobody is served. The listeners stay open all the while; who connects meanwhile waits in a backlog.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::daemon::Daemon;
+use crate::daemon::NAME;
+use crate::daemon::door::listeners::Origin;
+
+use crate::app::environment;
+use crate::policy::pool::State;
+use crate::policy::queue::Ticket;
+use crate::start;
+use crate::sys::files::{self, Identity};
+use crate::sys::process;
+use crate::sys::program::Program;
+use crate::sys::{clock, load, signal};
+
+/// How long nobody is accepted, at the most, so that a quiet moment comes.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a quiet moment is waited for before that ...
+const FIRST: Duration = Duration::from_secs(1);
+/// ... and after it, before the next pause.
+const BETWEEN: Duration = Duration::from_secs(10);
+
+/// The program that we are, and whether it is still the one at its place.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    binary: PathBuf,
+    /// What lies there, as far as we know or have tried.
+    known: Option<Identity>,
+    /// How this process was told to run.
+    words: Vec<CString>,
+    wanted: Option<Wanted>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// What lies there of the app has been seen since, and it is what serves: a new daemon can import it.
+    is_sure: bool,
+    is_pausing: bool,
+    until: Duration,
+}
+
+impl Upgrade {
+    /// `app` as it was named on the command line.
+    pub(crate) fn new(app: &str, is_background: bool) -> Upgrade {
+        let (binary, is_replaced) = process::own_path().unwrap_or_default();
+        let known = files::identity(&binary).ok().filter(|_| !is_replaced);
+        let in_foreground = (!is_background).then_some(start::FOREGROUND_SWITCH);
+        let words = in_foreground.into_iter().chain([app]);
+        Upgrade {
+            known,
+            binary,
+            words: words
+                .map(|word| process::c_string(word.as_bytes()))
+                .collect(),
+            wanted: None,
+        }
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.wanted.map(|wanted| wanted.until)
+    }
+}
+
+impl Daemon {
+    /// Whether the program at our place is another one by now.
+    pub(crate) fn look_at_binary(&mut self) {
+        let upgrade = &mut self.upgrade;
+        let found = files::identity(&upgrade.binary).ok();
+        // One that is gone may be on its way.
+        if upgrade.wanted.is_none() && found.is_some() && found != upgrade.known {
+            let until = clock::now() + FIRST;
+            upgrade.wanted = Some(Wanted {
+                is_sure: false,
+                is_pausing: false,
+                until,
+            });
+        }
+    }
+
+    /// A look, or an import, has shown that what serves is what lies there.
+    pub(crate) fn note_up_to_date(&mut self) {
+        if let Some(wanted) = &mut self.upgrade.wanted {
+            wanted.is_sure = true;
+        }
+    }
+
+    /// Becomes the new program if the moment is right, or makes one.
+    pub(crate) fn upgrade_further(&mut self, now: Duration) {
+        let Some(wanted) = self.upgrade.wanted else {
+            return;
+        };
+        if self.leaving.has_begun() {
+            self.upgrade.wanted = None;
+        } else if self.is_quiet() || wanted.until <= now && self.is_quiet_but_for_idle_guests() {
+            self.become_new();
+        } else if wanted.until <= now {
+            let is_pausing = !wanted.is_pausing && self.can_start();
+            let until = now + if is_pausing { PAUSE } else { BETWEEN };
+            self.upgrade.wanted = Some(Wanted {
+                is_pausing,
+                until,
+                ..wanted
+            });
+            if is_pausing {
+                self.accept_at = Some(until);
+                self.watch_limit();
+            }
+        }
+    }
+
+    /// A daemon that starts now serves as this one does. If the last import failed, or an edit that nobody has looked
+    /// at would not do, what serves is nowhere but in our workers. Asleep, we have nothing that is not on the disk.
+    fn can_start(&self) -> bool {
+        if self.pool.is_asleep() {
+            return true;
+        }
+        let is_sure = self.upgrade.wanted.is_some_and(|wanted| wanted.is_sure);
+        let is_proven = self.pool.is_proven() && self.is_server_settled();
+        is_sure && is_proven && !self.pool.is_reloading() && self.reload.is_settled()
+    }
+
+    /// Nobody is served, and nobody waits.
+    fn is_quiet(&self) -> bool {
+        let is_busy = |state| matches!(state, State::Busy { .. } | State::Stuck);
+        let nobody = self.clients.is_empty() && self.events.is_empty();
+        nobody && !self.pool.workers().any(|(_, worker)| is_busy(worker.state)) && self.can_start()
+    }
+
+    /// At the end of a pause guests that have sent no request, or have their answer, are not waited for: they could
+    /// come again for ever.
+    fn is_quiet_but_for_idle_guests(&mut self) -> bool {
+        if !self.upgrade.wanted.is_some_and(|wanted| wanted.is_pausing) {
+            return false;
+        }
+        let idle: Vec<Ticket> = self.shares.idle().collect();
+        let all = idle.len() == self.clients.len();
+        if all {
+            for ticket in idle {
+                self.drop_client(ticket);
+            }
+        }
+        all && self.is_quiet()
+    }
+
+    /// Zygote and workers find the ends of their channels, leave, and are buried by whoever we are then.
+    fn become_new(&mut self) {
+        self.upgrade.wanted = None;
+        // Whatever comes of it: the same program is not tried again.
+        self.upgrade.known = files::identity(&self.upgrade.binary).ok();
+        if let Err(wrong) = self.app.load() {
+            ::log::error!("cannot upgrade: {}", wrong.sentence());
+            return;
+        }
+        let path = self.upgrade.binary.display();
+        ::log::info!("upgrade: {path} was replaced");
+        self.write_state();
+        self.told.say_rest();
+        self.servers.end_all(&self.signals);
+        self.workers.say_leave();
+        let error = self.exec();
+        let path = self.upgrade.binary.display();
+        ::log::error!("cannot upgrade: cannot run {path}: {error}");
+        load::raise_limits();
+        let mut listeners = self.listeners.iter();
+        let closes = listeners.try_for_each(|l| process::close_at_exec(l.socket.as_fd()));
+        if let Err(error) = closes.and_then(|()| self.signals.handle()) {
+            ::log::error!("cannot go on as before: {error}");
+        }
+        signal::unblock_all();
+    }
+
+    /// Comes back only to say why not.
+    fn exec(&self) -> io::Error {
+        let mut argv = vec![process::c_string(NAME.as_bytes())];
+        for listener in self.listeners.iter() {
+            let option = match &listener.origin {
+                Origin::Given => start::GIVEN_OPTION,
+                Origin::Listen { .. } => start::LISTEN_OPTION,
+                Origin::Own => start::SOCKET_OPTION,
+            };
+            let number = listener.socket.as_raw_fd().to_string();
+            argv.extend([option, &number].map(|word| process::c_string(word.as_bytes())));
+            if let Err(error) = process::keep_over_exec(listener.socket.as_fd()) {
+                return error;
+            }
+        }
+        argv.extend_from_slice(&self.upgrade.words);
+        if let Some(nofile) = self.workers.nofile() {
+            load::restore_descriptors(nofile);
+        }
+        Program {
+            path: &self.upgrade.binary,
+            argv: &argv,
+            environ: &environment::for_daemon(),
+            directory: None,
+        }
+        .exec_held()
+        .into()
+    }
+}

@@ -1,0 +1,128 @@
+//! What the daemon looks at from time to time, whether or not anything happens: is its name still its own, is its
+//! program still the same, how much processor time is left to it. Changes nothing by itself.
+
+use std::io;
+use std::time::Duration;
+
+use crate::daemon::Daemon;
+use crate::start::NameLock;
+use crate::sys::{clock, files, load};
+
+/// What this process may use of its processor time before it goes, in tenths.
+const TENTHS: u32 = 8;
+/// Whoever holds the lock holds it for a handful of system calls.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// The state is written this often, if it has changed.
+const STATE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// When to look next.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    due: Duration,
+    state_due: Duration,
+    processor_limit: Option<Duration>,
+}
+
+impl Upkeep {
+    pub(crate) fn new() -> Upkeep {
+        let now = clock::now();
+        Upkeep {
+            due: now,
+            state_due: now,
+            processor_limit: load::processor_limit(),
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Duration {
+        self.due
+    }
+}
+
+impl Daemon {
+    pub(crate) fn keep_up(&mut self, now: Duration) {
+        if now < self.upkeep.due {
+            return;
+        }
+        self.upkeep.due = now + self.upkeep_interval();
+        if now >= self.upkeep.state_due {
+            self.upkeep.state_due = now + STATE_INTERVAL;
+            self.write_state();
+        }
+        if self.leaving.has_begun() {
+            return;
+        }
+        if !self.keep_name() {
+            // That was said.
+        } else if self.is_worn_out() {
+            ::log::info!("leave: the processor time that this process may use is nearly over");
+            self.leave(None);
+        } else {
+            self.look_at_binary();
+            self.keep_listening();
+        }
+    }
+
+    /// Somebody has asked and gone before we answered: it may have taken our name, too.
+    pub(crate) fn note_late(&mut self) {
+        if !self.leaving.has_begun() {
+            self.keep_name();
+        }
+    }
+
+    /// Sees to it that the name is ours: a front that had no answer in time has set our socket aside, until we answer
+    /// again. `false`: we leave, or look again soon.
+    fn keep_name(&mut self) -> bool {
+        let Some(own) = self.socket else {
+            return true;
+        };
+        if self.has_name() {
+            return true;
+        }
+        match NameLock::take(&self.place) {
+            Ok(Some(lock)) if lock.take_back(&self.place, own) => {
+                self.slots.clear_silent();
+                ::log::warn!("a front had no answer in time: this process was stopped, or slow");
+                return true;
+            }
+            Ok(None) => {
+                self.upkeep.due = clock::now() + LOCK_PAUSE;
+                return false;
+            }
+            Ok(Some(_)) | Err(_) => {}
+        }
+        // A cleaner of old files, an operator, or another daemon. Nobody new will find us.
+        ::log::warn!(
+            "leave: {} is not ours any more",
+            self.place.socket().display()
+        );
+        self.leave(None);
+        false
+    }
+
+    /// The name leads to our socket, as far as can be seen.
+    pub(crate) fn has_name(&self) -> bool {
+        let found = files::identity(&self.place.socket());
+        let is_unseen = found.as_ref().is_err_and(|error| {
+            !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            )
+        });
+        self.socket.is_some() && (is_unseen || found.ok() == self.socket)
+    }
+
+    fn is_worn_out(&self) -> bool {
+        let limit = self.upkeep.processor_limit;
+        limit.is_some_and(|limit| load::processor_time() > limit * TENTHS / 10)
+    }
+
+    fn upkeep_interval(&self) -> Duration {
+        const LEAST: Duration = Duration::from_secs(1);
+        if let Some(limit) = self.upkeep.processor_limit {
+            // A busy loop uses as much of it as time passes, and what is left then must do for the hand-over.
+            return LEAST.min(limit / 20);
+        }
+        let tenth = self.config.lifetime.idle_timeout / 10;
+        tenth.clamp(LEAST, Duration::from_secs(30))
+    }
+}
