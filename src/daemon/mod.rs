@@ -21,10 +21,12 @@ mod door;
 mod foreign;
 mod life;
 mod limited;
+mod limits;
 mod log;
 mod setup;
 mod token;
 mod told;
+mod turn;
 mod watch;
 mod workers;
 

@@ -11,6 +11,7 @@ use super::NAME;
 use super::Words;
 use super::door;
 use super::limited::Limited;
+use super::limits::{limits, stays};
 use super::log::{Log, Spare};
 use super::token::Token;
 use super::told::Told;
@@ -30,10 +31,9 @@ use crate::daemon::workers::roster::Workers;
 
 use crate::app;
 use crate::app_file::AppFile;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::place::Place;
-use crate::policy::pool::{Event, Limits, Pool, Quiet, WorkerId};
-use crate::policy::queue;
+use crate::policy::pool::{Event, Pool};
 use crate::policy::shares::Shares;
 use crate::report::{self, Exit, say};
 use crate::slots::Slots;
@@ -43,9 +43,6 @@ use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::splice::Scratch;
 use crate::sys::{clock, files, load, lock, process, socket};
-
-/// How old what is known of the app's files may be when a request comes.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Its own, a zygote's and a worker's, and those of a few clients.
 const LEAST_DESCRIPTORS: u64 = 40;
@@ -266,48 +263,6 @@ fn give_up(app: &AppFile, place: &Place, sentence: &str) {
     status::leave_failure(app, place, sentence);
     // Without it our starter says once more that we have ended.
     let _ = Slots::note_refused_in(&place.slots());
-}
-
-/// Whoever connects by another way than our own socket can't start us again.
-pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
-    is_given_any || !config.listen.addresses.is_empty()
-}
-
-pub(super) fn limits(config: &Config, stays: bool) -> Limits {
-    // `max-procs` is at most 1024, and the others are at most `max-procs`.
-    let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
-    Limits {
-        idle_timeout: config.lifetime.idle_timeout,
-        look_interval: LOOK_INTERVAL,
-        max_procs: small(config.pool.max_procs),
-        max_requests: config.pool.max_requests.unwrap_or(u32::MAX),
-        min_idle: small(config.pool.min_idle),
-        min_lifetime: config.lifetime.min_lifetime,
-        min_procs: small(config.pool.min_procs),
-        queue: queue::Limits {
-            size: config.queue.size as usize,
-            target: config.queue.target,
-            timeout: config.queue.timeout,
-            turn: config.pool.max_procs as usize,
-        },
-        quiet: quiet(config).filter(|_| !stays),
-        request_limit: config.timeouts.request_limit,
-        request_timeout: config.timeouts.request,
-        start_timeout: config.timeouts.start,
-        stays,
-        worker_idle_timeout: config.pool.worker_idle_timeout,
-    }
-}
-
-/// Half of the rate that starts a daemon: what is as quiet as that for long needs none.
-fn quiet(config: &Config) -> Option<Quiet> {
-    let rate = config.when.rate;
-    // ... unless there is no way without one.
-    (config.mode == Mode::Auto && config.app.runs_as_cgi()).then(|| Quiet {
-        count: u64::from(rate.count()).div_ceil(2),
-        unit: rate.window(),
-        timeout: config.lifetime.quiet_timeout,
-    })
 }
 
 /// Our socket by its path. Where one was set aside, as a daemon's that is stopped, only a connection tells whose it is.

@@ -1,8 +1,10 @@
 //! What a descriptor of the loop is, packed into the number that epoll gives back.
 
-use crate::daemon::foreign::servers::ServerId;
 use crate::policy::pool::{Generation, WorkerId};
 use crate::policy::queue::Ticket;
+
+/// Each server that was ever made has a number of its own.
+pub(super) type ServerId = u32;
 
 /// A process of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,11 +25,12 @@ use std::time::Duration;
 use log::Level;
 use smallvec::SmallVec;
 
-use super::client::{Phase, TURN};
+use super::client::Phase;
 use super::doubt;
 use super::taken::Taken;
 use crate::cgi::meta::Peer;
 use crate::daemon::Daemon;
+use crate::daemon::turn::TURN;
 use crate::daemon::watch::End;
 use crate::page::Failure;
 use crate::policy::pool::Event;

@@ -45,6 +45,7 @@ use super::taken::{Said, Taken};
 use crate::answer::DRAIN_BYTES;
 use crate::cgi::meta::Peer;
 use crate::daemon::door::guests::Guest;
+use crate::daemon::turn::{Progress, TURN};
 use crate::daemon::watch::{End, Watches};
 use crate::handoff;
 use crate::policy::pool::WorkerId;
@@ -56,9 +57,6 @@ use crate::sys::{Errno, is, process, socket};
 
 /// A header must be whole this long after the connect.
 pub(crate) const HEADER_TIME: Duration = Duration::from_secs(10);
-/// The most that is moved for one client before the others have their turn, in blocks of at most 1 MiB.
-pub(crate) const TURN: usize = 16;
-
 /// A connection and what it has come to.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -344,15 +342,6 @@ impl Client {
             let _ = socket::send_now(connection.as_fd(), handoff::DONE);
         }
     }
-}
-
-/// How far a page, or the rest of a body, has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    Finished,
-    Lost,
-    /// So many bytes were moved, and there is more to do when the descriptor is ready.
-    Waits(u64),
 }
 
 impl Client {

@@ -15,7 +15,6 @@ use smallvec::SmallVec;
 use super::body::Ahead;
 use super::taken::{Passed, Said, Taken};
 use crate::app;
-use crate::cgi::body::{self, Measured};
 use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
 use crate::cgi::request::{BadRequest, Request};
@@ -351,19 +350,6 @@ fn ahead(behind: &[u8], length: u64) -> Ahead {
     }
 }
 
-/// A worker's message, once it is known how long its message-body is. What its client said of that is gone.
-pub(crate) fn measured(message: &[u8], length: u64) -> Vec<u8> {
-    let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
-        return message.to_vec();
-    };
-    let length = Measured::new(length);
-    let mut measured = Vec::with_capacity(message.len());
-    let rest = header.pairs().filter_map(body::undone);
-    scgi::message(length.digits(), rest, &mut measured);
-    measured.extend_from_slice(&message[consumed..]);
-    measured
-}
-
 /// The first name by which somebody who may not says who the user is.
 fn unbelieved(pairs: &Pairs<'_>, peer: Peer) -> Option<Vec<u8>> {
     let is_said = |&&(name, value): &&(&[u8], &[u8])| meta::is_identity(name) && !value.is_empty();
@@ -452,24 +438,6 @@ mod tests {
         ] {
             assert!(!has(cookies), "{cookies}");
         }
-    }
-
-    #[test]
-    fn a_message_is_measured_and_keeps_the_rest() {
-        let pairs: [(&[u8], &[u8]); 4] = [
-            (b"POLYCGI", b"1"),
-            (b"HTTP_CONTENT_LENGTH", b"5"),
-            (b"HTTP_TRANSFER_ENCODING", b"chunked"),
-            (b"HTTP_X", b"y"),
-        ];
-        let mut message = Vec::new();
-        scgi::message(b"", pairs.into_iter(), &mut message);
-        message.push(IS_LOG);
-        let expected = b"43:CONTENT_LENGTH\x007\0SCGI\x001\0POLYCGI\x001\0HTTP_X\0y\0,s";
-        assert_eq!(
-            measured(&message, 7).escape_ascii().to_string(),
-            expected.escape_ascii().to_string()
-        );
     }
 
     #[test]

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use log::Level;
 
-use self::client::{Client, HEADER_TIME, Phase, Progress};
+use self::client::{Client, HEADER_TIME, Phase};
 use self::header::{Asked, Refused, Rules};
 use self::taken::Taken;
 use crate::daemon::Daemon;
 use crate::daemon::NAME;
 use crate::daemon::door::guests::Guest;
+use crate::daemon::turn::Progress;
 use crate::daemon::watch::End;
 
 use crate::answer::DRAIN_TIME;

@@ -19,9 +19,10 @@ use std::io::{self, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use super::client::{Client, Phase, Progress, TURN};
+use super::client::{Client, Phase};
 use crate::answer::{DRAIN_BYTES, DRAIN_TIME};
 use crate::daemon::Daemon;
+use crate::daemon::turn::{Progress, TURN};
 use crate::daemon::watch::End;
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use smallvec::SmallVec;
 
 use super::body::Ahead;
-use super::header::measured;
+use crate::cgi::body::{self, Measured};
 use crate::cgi::{Doubt, Reader};
 use crate::page::{Failure, Form};
+use crate::scgi::{self, Decoded};
 
 /// A request with everything that is needed to serve it.
 #[derive(Debug)]
@@ -119,5 +120,41 @@ impl Taken {
     /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
     pub(crate) fn can_go_elsewhere(&self) -> bool {
         self.said < Said::Taken
+    }
+}
+
+/// A worker's message, once it is known how long its message-body is. What its client said of that is gone.
+pub(crate) fn measured(message: &[u8], length: u64) -> Vec<u8> {
+    let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
+        return message.to_vec();
+    };
+    let length = Measured::new(length);
+    let mut measured = Vec::with_capacity(message.len());
+    let rest = header.pairs().filter_map(body::undone);
+    scgi::message(length.digits(), rest, &mut measured);
+    measured.extend_from_slice(&message[consumed..]);
+    measured
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_measured_and_keeps_the_rest() {
+        let pairs: [(&[u8], &[u8]); 4] = [
+            (b"POLYCGI", b"1"),
+            (b"HTTP_CONTENT_LENGTH", b"5"),
+            (b"HTTP_TRANSFER_ENCODING", b"chunked"),
+            (b"HTTP_X", b"y"),
+        ];
+        let mut message = Vec::new();
+        scgi::message(b"", pairs.into_iter(), &mut message);
+        message.push(b's');
+        let expected = b"43:CONTENT_LENGTH\x007\0SCGI\x001\0POLYCGI\x001\0HTTP_X\0y\0,s";
+        assert_eq!(
+            measured(&message, 7).escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
     }
 }

@@ -20,7 +20,7 @@ use super as door;
 use super::guests::Guests;
 use crate::daemon::Daemon;
 use crate::daemon::Words;
-use crate::daemon::setup;
+use crate::daemon::limits;
 use crate::daemon::token::Token;
 
 use crate::app;
@@ -405,7 +405,7 @@ impl Daemon {
                 self.listeners.wrong_addresses.push(cannot.to_string());
             }
         }
-        self.stays = setup::stays(&self.config, self.is_given_any());
+        self.stays = limits::stays(&self.config, self.is_given_any());
         self.shares
             .obey(door::shares_of(&self.config, self.most_fds));
     }

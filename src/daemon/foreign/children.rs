@@ -23,36 +23,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::exchange::Exchange;
 use super::feed::{Feed, Rest};
-use super::runs::Run;
+use super::runs::{Child, Run};
 use crate::app::{self, CannotRun};
 use crate::config::App;
 use crate::daemon::Daemon;
 use crate::daemon::clients::body::Ahead;
 use crate::daemon::clients::client::Client;
 use crate::daemon::token::{Source, Token};
-use crate::daemon::workers::channel::read_pipe;
 use crate::page::Failure;
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::sys::files::Kind;
-use crate::sys::poll::{Interest, Poll};
+use crate::sys::poll::Interest;
 use crate::sys::process::{self, End};
 use crate::sys::signal::Signal;
 use crate::sys::{clock, files, socket};
-
-/// A program that serves one request.
-#[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) pid: i32,
-    stderr: Option<OwnedFd>,
-}
-
-impl Child {
-    /// What it has written to its standard error by now.
-    pub(crate) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
-        read_pipe(&mut self.stderr, poll)
-    }
-}
 
 /// Where a child's input comes from, and what we have to do for that.
 enum Stdin {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::exchange::{Passing, Waits, Way};
 use super::feed::Fed;
-use super::link::Link;
-use super::runs::{AppEnd, Run};
+use super::runs::{AppEnd, Link, Run};
 use crate::cgi::response::BadHead;
 use crate::daemon::Daemon;
 use crate::daemon::clients::client::Phase;

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use crate::daemon::clients::client::TURN;
+use crate::daemon::turn::TURN;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::{self, Interest};
 use crate::sys::splice::{self, Scratch};

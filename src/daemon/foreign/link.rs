@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::exchange::Exchange;
 use super::feed::{Feed, Rest};
-use super::runs::{AppEnd, Run};
-use super::servers::ServerId;
+use super::runs::{AppEnd, Link, Run};
 use crate::app::scgi::{self, Peer};
 use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
 use crate::daemon::Daemon;
 use crate::daemon::clients::body::Ahead;
+use crate::daemon::token::ServerId;
 use crate::page::{Failure, whole_seconds};
 use crate::policy::pool::{Refusal, WorkerId};
 use crate::policy::queue::Ticket;
@@ -28,27 +28,6 @@ use crate::sys::{clock, files, socket};
 const INSTANT: Duration = Duration::from_millis(100);
 /// What a client is told to wait, whose server can't be reached.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-
-/// A connection to a server.
-#[derive(Debug)]
-pub(crate) struct Link {
-    /// One of ours.
-    server: Option<ServerId>,
-    since: Duration,
-    /// Bytes of the header, which is no part of the body.
-    pub(crate) header: usize,
-    /// It is still on its way, and these addresses are to be tried if it can't be made.
-    connecting: Option<Vec<SocketAddr>>,
-    /// The server may be about to end; until then it is waited for.
-    pub(crate) dying_until: Option<Duration>,
-}
-
-impl Link {
-    /// Which of our own servers it leads to, and since when.
-    pub(crate) fn server(&self) -> Option<(ServerId, Duration)> {
-        self.server.map(|server| (server, self.since))
-    }
-}
 
 /// How a request gets to one of our own servers.
 #[derive(Debug)]

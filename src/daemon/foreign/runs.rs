@@ -2,13 +2,14 @@
 //! descriptors and times of each; what is done with them is in `exchanges`, and in `children` for programs.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::children::Child;
 use super::exchange::Exchange;
 use super::feed::Rest;
-use super::link::Link;
-use crate::daemon::token::Token;
+use crate::daemon::token::{ServerId, Token};
+use crate::daemon::turn::read_pipe;
 use crate::policy::pool::WorkerId;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::process::End;
@@ -40,6 +41,41 @@ pub(crate) struct Run {
     asked: u64,
     /// What epoll knows of the app's input and its output.
     known: [Option<Interest>; 2],
+}
+
+/// A program that serves one request.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+impl Child {
+    /// What it has written to its standard error by now.
+    pub(crate) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
+        read_pipe(&mut self.stderr, poll)
+    }
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// One of ours.
+    pub(super) server: Option<ServerId>,
+    pub(super) since: Duration,
+    /// Bytes of the header, which is no part of the body.
+    pub(crate) header: usize,
+    /// It is still on its way, and these addresses are to be tried if it can't be made.
+    pub(super) connecting: Option<Vec<SocketAddr>>,
+    /// The server may be about to end; until then it is waited for.
+    pub(crate) dying_until: Option<Duration>,
+}
+
+impl Link {
+    /// Which of our own servers it leads to, and since when.
+    pub(crate) fn server(&self) -> Option<(ServerId, Duration)> {
+        self.server.map(|server| (server, self.since))
+    }
 }
 
 /// The one end of an exchange or the other.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::app::{CannotRun, scgi};
 use crate::app_file::AppFile;
 use crate::config::Config;
-use crate::daemon::token::{Source, Token};
+use crate::daemon::token::{ServerId, Source, Token};
+use crate::daemon::turn::PIPE;
 use crate::policy::server::{self, Server as Life};
 use crate::sys::files::{self, Identity};
 use crate::sys::poll::{Interest, Poll, is_ready, wait_one};
@@ -18,11 +19,6 @@ use crate::sys::process::{self, End};
 use crate::sys::signal::Signal;
 use crate::sys::{Errno, clock, is, socket, splice};
 
-/// Each server that was ever made has a number of its own.
-pub(crate) type ServerId = u32;
-
-/// What a pipe holds, in bytes, unless somebody made it larger.
-const PIPE: usize = 65_536;
 /// Who binds a path by itself does so within this time, as a rule.
 const BIND_TIME: Duration = Duration::from_millis(500);
 /// Who puts another socket in the place of the one that serves does so within this time.

@@ -14,12 +14,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::exchange::Exchange;
-use super::link::{Link, Reached};
-use super::servers::{self, ServerId};
+use super::link::Reached;
+use super::runs::Link;
+use super::servers;
 use crate::app::{self, CannotRun};
 use crate::config::App;
 use crate::daemon::Daemon;
-use crate::daemon::token::Source;
+use crate::daemon::token::{ServerId, Source};
 use crate::page::Failure;
 use crate::policy::pool::{self, Refusal, WorkerId};
 use crate::policy::server::{Action, Event, TERM_TIME, Why};

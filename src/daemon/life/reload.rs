@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::daemon::Daemon;
-use crate::daemon::setup;
+use crate::daemon::limits;
 use crate::daemon::token::Source;
 use crate::daemon::workers::channel::Change;
 
@@ -271,7 +271,7 @@ impl Daemon {
         self.config = config;
         self.warn_of_permissions();
         self.obey_listen();
-        self.pool.obey(setup::limits(&self.config, self.stays));
+        self.pool.obey(limits::limits(&self.config, self.stays));
         self.events.push_back(Event::Tick);
         let limit = self.config.spool.limit;
         self.workers.board().tell_spool(self.spooled, limit);

@@ -8,12 +8,10 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::daemon::token::{Source, Token};
+use crate::daemon::turn::read_pipe;
 use crate::policy::pool::WorkerId;
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::{Errno, fdpass, is, splice};
-
-/// What a pipe holds, in bytes, unless somebody made it larger.
-const PIPE: usize = 65_536;
+use crate::sys::{Errno, fdpass, is};
 
 /// So often a packet that the host does not let us have is tried again.
 const REFUSALS: u32 = 3;
@@ -185,28 +183,6 @@ impl Process {
     pub(crate) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
         read_pipe(&mut self.stderr, poll)
     }
-}
-
-/// What a pipe whose reads don't wait holds by now, and not much more; at its end it is closed.
-pub(crate) fn read_pipe(pipe: &mut Option<OwnedFd>, poll: &Poll) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let Some(out) = &*pipe else {
-        return bytes;
-    };
-    // Small, as it is cleared each time: most often there is nothing.
-    let mut block = [0; 2048];
-    while bytes.len() < PIPE {
-        match splice::read(out.as_fd(), &mut block) {
-            Ok(count) if count > 0 => bytes.extend_from_slice(&block[..count]),
-            Err(error) if is(&error, Errno::EAGAIN) => break,
-            _ => {
-                poll.remove(out);
-                *pipe = None;
-                break;
-            }
-        }
-    }
-    bytes
 }
 
 impl Said {

@@ -1,0 +1,52 @@
+//! What the configuration asks of the pool.
+
+use std::time::Duration;
+
+use crate::config::{Config, Mode};
+use crate::policy::pool::{Limits, Quiet, WorkerId};
+use crate::policy::queue;
+
+/// How old what is known of the app's files may be when a request comes.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Whoever connects by another way than our own socket can't start us again.
+pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
+    is_given_any || !config.listen.addresses.is_empty()
+}
+
+pub(super) fn limits(config: &Config, stays: bool) -> Limits {
+    // `max-procs` is at most 1024, and the others are at most `max-procs`.
+    let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
+    Limits {
+        idle_timeout: config.lifetime.idle_timeout,
+        look_interval: LOOK_INTERVAL,
+        max_procs: small(config.pool.max_procs),
+        max_requests: config.pool.max_requests.unwrap_or(u32::MAX),
+        min_idle: small(config.pool.min_idle),
+        min_lifetime: config.lifetime.min_lifetime,
+        min_procs: small(config.pool.min_procs),
+        queue: queue::Limits {
+            size: config.queue.size as usize,
+            target: config.queue.target,
+            timeout: config.queue.timeout,
+            turn: config.pool.max_procs as usize,
+        },
+        quiet: quiet(config).filter(|_| !stays),
+        request_limit: config.timeouts.request_limit,
+        request_timeout: config.timeouts.request,
+        start_timeout: config.timeouts.start,
+        stays,
+        worker_idle_timeout: config.pool.worker_idle_timeout,
+    }
+}
+
+/// Half of the rate that starts a daemon: what is as quiet as that for long needs none.
+fn quiet(config: &Config) -> Option<Quiet> {
+    let rate = config.when.rate;
+    // ... unless there is no way without one.
+    (config.mode == Mode::Auto && config.app.runs_as_cgi()).then(|| Quiet {
+        count: u64::from(rate.count()).div_ceil(2),
+        unit: rate.window(),
+        timeout: config.lifetime.quiet_timeout,
+    })
+}
