@@ -1,15 +1,16 @@
-//! What the configuration asks of the pool.
+//! What the configuration allows: the limits that the pool obeys, and which of them a request has exceeded.
 
 use std::time::Duration;
 
 use crate::config::{Config, Mode};
 use crate::policy::pool::{Limits, Quiet, WorkerId};
 use crate::policy::queue;
+use crate::sys::clock;
 
 /// How old what is known of the app's files may be when a request comes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Whoever connects by another way than our own socket can't start us again.
+/// Clients that connect by another way than our own socket can't start us again.
 pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
     is_given_any || !config.listen.addresses.is_empty()
 }
@@ -49,4 +50,15 @@ fn quiet(config: &Config) -> Option<Quiet> {
         unit: rate.window(),
         timeout: config.lifetime.quiet_timeout,
     })
+}
+
+/// Which key a request has exceeded that has been running since then.
+pub(super) fn exceeded_key(since: Option<Duration>, config: &Config) -> &'static str {
+    let limit = config.timeouts.request_limit;
+    let is_over = |(since, limit)| clock::now() >= since + limit;
+    if since.zip(limit).is_some_and(is_over) {
+        "request-limit"
+    } else {
+        "request-timeout"
+    }
 }

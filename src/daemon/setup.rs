@@ -1,44 +1,37 @@
 //! How the daemon comes to be: configuration, name, limits, signals; then the loop has all that it needs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Daemon;
 use super::NAME;
-use super::Words;
-use super::door;
-use super::limited::Limited;
+use super::carrier::Carrier;
+use super::clients::Clients;
+use super::door::{self, Door, Handed};
+use super::failures::Failures;
+use super::ground::Ground;
+use super::house::Daemon;
+use super::life::leaving::Leaving;
+use super::life::reloads::Reload;
+use super::life::states::{StateFile, Upgrade, Upkeep};
+use super::life::status;
 use super::limits::{limits, stays};
 use super::log::{Log, Spare};
+use super::outcome::PoolFacts;
 use super::token::Token;
-use super::told::Told;
-use crate::daemon::clients::errors::Lines;
-use crate::daemon::clients::header::MOST_READ;
-use crate::daemon::door::guests::Guests;
-use crate::daemon::door::listeners::{Handed, Listeners, Open};
-use crate::daemon::foreign::runs::Runs;
-use crate::daemon::foreign::servers::Servers;
-use crate::daemon::foreign::supervise::Supervision;
-use crate::daemon::life::leave::Leaving;
-use crate::daemon::life::reload::Reload;
-use crate::daemon::life::status::{self, StateFile};
-use crate::daemon::life::upgrade::Upgrade;
-use crate::daemon::life::upkeep::Upkeep;
-use crate::daemon::workers::roster::Workers;
-
+use super::words::Words;
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::Config;
 use crate::place::Place;
 use crate::policy::pool::{Event, Pool};
-use crate::policy::shares::Shares;
 use crate::report::{self, Exit, say};
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
 use crate::sys::files::Identity;
+use crate::sys::memory::Board;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::splice::Scratch;
@@ -63,7 +56,8 @@ impl Daemon {
 
     /// `own`: where our listening socket is kept until there is a daemon to have it.
     fn set_up(words: &Words, own: &mut Option<OwnedFd>) -> Result<Daemon, CannotStart> {
-        let handed = Handed::adopt(words);
+        let is_passed = words.socket_fd.is_some();
+        let handed = Handed::adopt(&words.listen_fd, &words.given_fd, is_passed);
         let app =
             AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
         let mut reload = Reload::default();
@@ -71,7 +65,7 @@ impl Daemon {
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
         let place = Place::open(&app, config.runtime_dir.as_deref())
             .map_err(|no| (Exit::CantCreate, no.to_string()))?;
-        let is_background = words.socket_fd.is_some() && !words.foreground;
+        let is_background = is_passed && !words.foreground;
         let log = start_log(&app, &config, &place, is_background);
         let begun = begin(words, &place, &config, is_background, own);
         let (slots, means) = begun.inspect_err(|(_, sentence)| {
@@ -79,92 +73,59 @@ impl Daemon {
                 give_up(&app, &place, sentence);
             }
         })?;
-        let Means {
-            nofile,
-            signals,
-            poll,
-            workers,
-            scratch,
-            name,
-        } = means;
         place.link_from_default(&app);
         let directory = std::fs::File::open(&place.dir).and_then(lock::share);
         let directory = directory.inspect_err(|error| {
             let dir = place.dir.display();
             ::log::warn!("cannot lock {dir} (flock), a cleaner of old files may take it: {error}");
         });
-        let directory = directory.ok();
-        let stays = stays(&config, handed.is_given_any());
-        let guests = Guests::new(&config.listen.allow, process::uid());
         let listener = own
             .take()
             .ok_or_else(|| refused("listen")(io::ErrorKind::NotFound.into()))?;
-        let mut listeners = Listeners::new(listener, guests);
-        let open = Open {
-            own: true,
-            guests: true,
-        };
-        let most_fds = nofile.map_or(1024, |(_, hard)| hard);
-        let watched = listeners.watch(&poll, open);
-        watched
-            .map_err(refused("epoll_ctl"))
-            .inspect_err(|(_, sentence)| {
-                if is_background {
-                    give_up(&app, &place, sentence);
-                }
-            })?;
-        workers.board().tell_spool(0, config.spool.limit);
-        let mut daemon = Daemon {
-            pool: Pool::new(limits(&config, stays), clock::now()),
-            stays,
-            socket: Some(name),
-            scratch,
-            block: vec![0; MOST_READ],
-            workers,
-            most_fds,
-            shares: Shares::new(door::shares_of(&config, most_fds)),
-            listeners,
-            accept_at: None,
-            clients: BTreeMap::new(),
-            arrived: Vec::new(),
-            unwatched: VecDeque::new(),
-            curious: Vec::new(),
-            limited: Limited::default(),
-            runs: Runs::default(),
-            servers: Servers::default(),
-            supervision: Supervision::default(),
-            peer: None,
-            peer_of: None,
-            served_by: BTreeMap::new(),
-            spooled: 0,
-            spool_files: 0,
-            app_lines: Lines::default(),
-            next_ticket: 1,
-            events: VecDeque::from([Event::Tick]),
-            leaving: Leaving::default(),
-            last_words: Vec::new(),
-            log,
-            told: Told::default(),
-            is_untold: false,
-            is_cleared: false,
-            requests: 0,
-            overloads: 0,
+        let ground = Ground {
             // Until a worker is ready, whatever went wrong before is what there is to say.
-            last_failure: place.last_failure(),
-            reload,
-            upgrade: Upgrade::new(&words.app, is_background),
-            upkeep: Upkeep::new(),
-            state: StateFile::default(),
-            _directory: directory,
+            failures: Failures::new(place.last_failure()),
             app,
             config,
             place,
             slots,
-            poll,
-            signals,
-            uid: process::uid(),
+            poll: means.poll,
+            scratch: means.scratch,
+            board: means.board,
+            nofile: means.nofile,
+            pool: PoolFacts::default(),
+            outcomes: VecDeque::new(),
         };
-        daemon.listen_everywhere(handed);
+        let door = Door::open(listener, &ground).map_err(refused("epoll_ctl"));
+        let door = door.inspect_err(|(_, sentence)| {
+            if is_background {
+                give_up(&ground.app, &ground.place, sentence);
+            }
+        })?;
+        let stays = stays(&ground.config, handed.is_given_any());
+        let shares = door::shares_of(&ground.config, ground.most_fds());
+        let mut daemon = Daemon {
+            pool: Pool::new(limits(&ground.config, stays), clock::now()),
+            events: VecDeque::from([Event::Tick]),
+            door,
+            clients: Clients::new(shares),
+            carrier: means.carrier,
+            signals: means.signals,
+            log,
+            socket: Some(means.name),
+            stays,
+            is_cleared: false,
+            leaving: Leaving::default(),
+            reload,
+            upgrade: Upgrade::new(&words.app, is_background),
+            upkeep: Upkeep::new(),
+            state: StateFile::default(),
+            curious: Vec::new(),
+            _directory: directory.ok(),
+            ground,
+        };
+        daemon.clients.tell_spool(&daemon.ground);
+        daemon.door.listen_everywhere(handed, &daemon.ground);
         daemon.warn_of_permissions();
         Ok(daemon)
     }
@@ -175,7 +136,8 @@ struct Means {
     nofile: Option<(u64, u64)>,
     signals: SignalPipe,
     poll: Poll,
-    workers: Workers,
+    board: Board,
+    carrier: Carrier,
     scratch: Scratch,
     /// The listener's name.
     name: Identity,
@@ -201,7 +163,7 @@ impl Means {
         let nofile = load::raise_limits();
         let most = nofile.map_or(u64::MAX, |(_, hard)| hard);
         if most < LEAST_DESCRIPTORS {
-            // Nobody could be accepted, or their descriptors be had.
+            // No client could be accepted, or its descriptors be had.
             let least = format!("a daemon needs {LEAST_DESCRIPTORS}");
             let sentence = format!("cannot start the daemon: RLIMIT_NOFILE is {most}, and {least}");
             return Err((Exit::OsError, sentence));
@@ -226,7 +188,8 @@ impl Means {
             nofile,
             signals,
             poll,
-            workers: Workers::new(nofile).map_err(refused("memfd_create, mmap"))?,
+            board: Board::new().map_err(refused("memfd_create, mmap"))?,
+            carrier: Carrier::new(config).map_err(refused("memfd_create"))?,
             scratch: Scratch::new().map_err(refused("pipe2"))?,
             name: own_socket(place).map_err(refused("stat"))?,
         })

@@ -6,6 +6,9 @@ use crate::policy::queue::Ticket;
 /// Each server that was ever made has a number of its own.
 pub(super) type ServerId = u32;
 
+/// A request that a foreign app has. To the pool it is a worker.
+pub(super) type RunId = WorkerId;
+
 /// A process of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {

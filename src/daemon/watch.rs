@@ -17,22 +17,27 @@ use crate::sys::{Errno, is};
 
 /// One of a client's descriptors, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum Stream {
     Connection,
     Errors,
     Input,
     Output,
 }
 
-impl End {
-    pub(super) const ALL: [End; 4] = [End::Connection, End::Errors, End::Input, End::Output];
+impl Stream {
+    pub(super) const ALL: [Stream; 4] = [
+        Stream::Connection,
+        Stream::Errors,
+        Stream::Input,
+        Stream::Output,
+    ];
 
     fn token(self, ticket: Ticket) -> Token {
         match self {
-            End::Connection => Token::Connection(ticket),
-            End::Errors => Token::Errors(ticket),
-            End::Input => Token::Input(ticket),
-            End::Output => Token::Output(ticket),
+            Stream::Connection => Token::Connection(ticket),
+            Stream::Errors => Token::Errors(ticket),
+            Stream::Input => Token::Input(ticket),
+            Stream::Output => Token::Output(ticket),
         }
     }
 }
@@ -50,16 +55,16 @@ impl Watches {
         &mut self,
         poll: &Poll,
         ticket: Ticket,
-        end: End,
+        end: Stream,
         interest: Option<Interest>,
         is_plain: bool,
         fd: BorrowedFd<'_>,
     ) -> io::Result<()> {
         self.wanted[end as usize] = interest;
-        let is_shared = is_plain && end != End::Errors;
-        let place = if is_shared { End::Connection } else { end };
+        let is_shared = is_plain && end != Stream::Errors;
+        let place = if is_shared { Stream::Connection } else { end };
         let wanted = if is_shared {
-            [End::Connection, End::Input, End::Output]
+            [Stream::Connection, Stream::Input, Stream::Output]
                 .into_iter()
                 .filter_map(|end| self.wanted[end as usize])
                 .reduce(join)
@@ -90,12 +95,12 @@ impl Watches {
     }
 
     /// epoll has it.
-    pub(super) fn knows(&self, end: End) -> bool {
+    pub(super) fn knows(&self, end: Stream) -> bool {
         self.known[end as usize].is_some()
     }
 
     /// The descriptor is closed, and with it forgotten.
-    pub(super) fn closed(&mut self, end: End) {
+    pub(super) fn closed(&mut self, end: Stream) {
         self.wanted[end as usize] = None;
         self.known[end as usize] = None;
     }
@@ -138,17 +143,17 @@ mod tests {
                 .unwrap();
             ready(&poll)
         };
-        assert_eq!(set(End::Connection, Some(Interest::HangUp)), []);
-        assert_eq!(set(End::Input, Some(Interest::Read)), []);
-        let both = set(End::Output, Some(Interest::Write));
+        assert_eq!(set(Stream::Connection, Some(Interest::HangUp)), []);
+        assert_eq!(set(Stream::Input, Some(Interest::Read)), []);
+        let both = set(Stream::Output, Some(Interest::Write));
         assert_eq!(both, [(Token::Connection(7), false, true)]);
         io::Write::write_all(&mut &far, b"x").unwrap();
         assert_eq!(
-            set(End::Output, None),
+            set(Stream::Output, None),
             [(Token::Connection(7), true, false)]
         );
-        assert_eq!(set(End::Input, None), []);
-        assert_eq!(set(End::Connection, None), []);
+        assert_eq!(set(Stream::Input, None), []);
+        assert_eq!(set(Stream::Connection, None), []);
     }
 
     #[test]
@@ -161,11 +166,11 @@ mod tests {
             watches.set(&poll, 1, end, interest, false, fd).unwrap();
             ready(&poll).len()
         };
-        assert_eq!(set(End::Input, Some(Interest::Read), near.as_fd()), 0);
-        assert_eq!(set(End::Output, Some(Interest::Write), other.as_fd()), 1);
+        assert_eq!(set(Stream::Input, Some(Interest::Read), near.as_fd()), 0);
+        assert_eq!(set(Stream::Output, Some(Interest::Write), other.as_fd()), 1);
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(set(End::Errors, Some(Interest::Write), file.as_fd()), 1);
-        assert_eq!(set(End::Errors, None, file.as_fd()), 1);
-        assert_eq!(set(End::Output, None, other.as_fd()), 0);
+        assert_eq!(set(Stream::Errors, Some(Interest::Write), file.as_fd()), 1);
+        assert_eq!(set(Stream::Errors, None, file.as_fd()), 1);
+        assert_eq!(set(Stream::Output, None, other.as_fd()), 0);
     }
 }

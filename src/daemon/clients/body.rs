@@ -13,63 +13,43 @@
 //! sent in one piece with its header was read with it.
 //!
 //! A body without a length (it came in chunks) is read to its end in any case, however fast it comes: the application
-//! is told the length. One that is too large, or finds no more room, is refused. Who closes everything in the middle of
-//! a chunk also ends the body; but then nobody reads the response either, and that is how it is told from a whole one
+//! is told the length. One that is too large, or finds no more room, is refused. A client that goes away in the middle
+//! of a chunk also ends the body; but then its output has no reader either, and by that it is told from a whole body
 //! (measured: Apache's mod_cgi closes the output before the input, mod_cgid both at once).
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use log::Level;
-use smallvec::SmallVec;
-
-use super::client::Phase;
-use super::doubt;
-use super::taken::Taken;
-use crate::cgi::meta::Peer;
-use crate::daemon::Daemon;
 use crate::daemon::turn::TURN;
-use crate::daemon::watch::End;
-use crate::page::Failure;
-use crate::policy::pool::Event;
-use crate::policy::queue::Ticket;
-use crate::policy::shares::Stage;
-pub(crate) use crate::spool::Ahead;
-use crate::spool::{self, IN_MEMORY, NoRoom, Room};
-use crate::sys::files::{self, Kind};
-use crate::sys::poll::{self, Interest};
+use crate::spool::{self, Ahead, IN_MEMORY, NoRoom, Room};
 use crate::sys::splice::Scratch;
-use crate::sys::{Errno, clock, is};
+use crate::sys::{Errno, is};
 
 /// A body is fast if so many bytes of it ...
 const FAST_BYTES: u64 = 1 << 20;
 /// ... come within this time of the first.
 const FAST_TIME: Duration = Duration::from_millis(100);
 
-/// What a stranger has to send of a body within each `request-timeout`, in bytes.
-const PACE: u64 = 4096;
-
 /// A message-body as it comes in.
 #[derive(Debug)]
-pub(crate) struct Body {
-    extent: Extent,
+pub(super) struct Body {
+    reaches: Reaches,
     len: u64,
     store: Ahead,
     first_at: Option<Duration>,
 }
 
-/// How far it goes.
+/// Where it ends.
 #[derive(Clone, Copy, Debug)]
-enum Extent {
-    Length(u64),
+enum Reaches {
+    Bytes(u64),
     ToEnd(spool::Limits),
 }
 
 /// What came of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(super) enum Came {
     /// All of it, or as much as is to be read here.
     Enough,
     /// The end, too early.
@@ -80,7 +60,7 @@ pub(crate) enum Came {
 
 /// Why no more is read: the request gets a page.
 #[derive(Debug)]
-pub(crate) enum Unread {
+pub(super) enum Unread {
     Io(io::Error),
     NoRoom(NoRoom),
 }
@@ -93,18 +73,18 @@ impl From<io::Error> for Unread {
 
 impl Body {
     /// `store`: what there is of it.
-    pub(crate) fn new(length: u64, store: Ahead) -> Body {
-        Body::of(Extent::Length(length), store)
+    pub(super) fn new(length: u64, store: Ahead) -> Body {
+        Body::of(Reaches::Bytes(length), store)
     }
 
     /// A body of a length that only its end tells.
-    pub(crate) fn to_end(limits: spool::Limits, store: Ahead) -> Body {
-        Body::of(Extent::ToEnd(limits), store)
+    pub(super) fn to_end(limits: spool::Limits, store: Ahead) -> Body {
+        Body::of(Reaches::ToEnd(limits), store)
     }
 
-    fn of(extent: Extent, store: Ahead) -> Body {
+    fn of(reaches: Reaches, store: Ahead) -> Body {
         Body {
-            extent,
+            reaches,
             len: store.len(),
             store,
             first_at: None,
@@ -112,28 +92,28 @@ impl Body {
     }
 
     /// Bytes that have come.
-    pub(crate) fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    pub(crate) fn spooled(&self) -> u64 {
+    pub(super) fn spooled(&self) -> u64 {
         self.store.spooled()
     }
 
     /// Bytes of it that are in memory.
-    pub(crate) fn kept(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         match &self.store {
             Ahead::Memory(bytes) => bytes.len(),
             Ahead::Nothing | Ahead::Spool { .. } => 0,
         }
     }
 
-    pub(crate) fn into_ahead(self) -> Ahead {
+    pub(super) fn into_ahead(self) -> Ahead {
         self.store
     }
 
     /// Reads what is there, within limits.
-    pub(crate) fn read(
+    pub(super) fn read(
         &mut self,
         input: BorrowedFd<'_>,
         scratch: &mut Scratch,
@@ -148,11 +128,11 @@ impl Body {
                 left: room.left.saturating_sub(self.spooled() - reserved),
                 ..room
             };
-            let step = match self.extent {
-                Extent::Length(length) => {
+            let step = match self.reaches {
+                Reaches::Bytes(length) => {
                     self.read_block(length, input, scratch, &mut block, room, now)
                 }
-                Extent::ToEnd(limits) => self.take_block(limits, input, scratch, &mut block, room),
+                Reaches::ToEnd(limits) => self.take_block(limits, input, scratch, &mut block, room),
             };
             match step {
                 Ok(None) => {}
@@ -217,176 +197,6 @@ impl Body {
         self.len += count as u64;
         kept.map(|()| None).map_err(Unread::NoRoom)
     }
-}
-
-impl Daemon {
-    /// Whether a worker could read all of the body now. Behind a file nobody waits.
-    pub(crate) fn has_whole_body(input: BorrowedFd<'_>, length: u64) -> bool {
-        length == 0
-            || files::kind(input) == Kind::Other
-            || files::waiting(input).is_ok_and(|there| there >= length)
-    }
-
-    /// A request whose body is not all there begins to be read.
-    pub(crate) fn announce(&mut self, ticket: Ticket) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        self.shares.go_to(ticket, Stage::Slow);
-        let Some(request) = client.request.as_deref_mut() else {
-            return;
-        };
-        let kept = request.header.len();
-        let due = clock::now() + doubt::patience(request, self.config.timeouts.request);
-        let store = std::mem::take(&mut request.ahead);
-        let body = if request.to_end {
-            Body::to_end(spool::Limits::of(&self.config), store)
-        } else {
-            Body::new(request.length, store)
-        };
-        client.phase = Phase::Receiving { body };
-        client.watch(&self.poll, ticket, End::Input, Interest::Read);
-        self.limited.insert(ticket, due);
-        // If nothing is there yet, its front is told at the end of this turn that we have it.
-        self.events.push_back(Event::Announced(ticket));
-        self.keep(ticket, kept);
-    }
-
-    /// The body of an announced request has come further.
-    pub(crate) fn receive(&mut self, ticket: Ticket) {
-        let now = clock::now();
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        // What is read can't be put back, so from here on it is ours.
-        if !client.say_taken() {
-            ::log::debug!("taken back: ticket={ticket}");
-            self.hang_up(ticket);
-            return;
-        }
-        let before = client.spooled();
-        let mut phase = std::mem::replace(&mut client.phase, Phase::Waiting);
-        let Phase::Receiving { body } = &mut phase else {
-            client.phase = phase;
-            return;
-        };
-        let room = Room {
-            directory: &self.config.spool.dir,
-            left: self.config.spool.limit.saturating_sub(self.spooled),
-        };
-        let came = match client.input() {
-            Some(input) => body.read(input, &mut self.scratch, room, now),
-            None => Err(Unread::Io(io::ErrorKind::NotConnected.into())),
-        };
-        let kept = match &phase {
-            Phase::Receiving { body } => body.kept() + client.kept(),
-            _ => 0,
-        };
-        client.phase = phase;
-        self.account(ticket, before);
-        match came {
-            Ok(Came::Enough) if self.is_cut(ticket) => self.hang_up(ticket),
-            Ok(Came::Enough) => self.arrive_with_body(ticket),
-            Ok(Came::Short) if self.do_without_body(ticket, true) => self.arrive_with_body(ticket),
-            Ok(Came::Short) => self.refuse_body(ticket, "the message-body ended early"),
-            Ok(Came::Waits { moved }) => {
-                self.keep(ticket, kept);
-                let has_begun = moved && self.has_begun_to_send(ticket);
-                if moved && self.keeps_pace(ticket) || has_begun {
-                    let due = now + self.config.timeouts.request;
-                    self.limited.insert(ticket, due);
-                }
-            }
-            Err(Unread::Io(_)) if self.is_cut(ticket) => self.hang_up(ticket),
-            Err(Unread::Io(error)) => {
-                self.refuse_body(ticket, &format!("cannot read the body: {error}"));
-            }
-            Err(Unread::NoRoom(no)) => {
-                self.note_refused(ticket, Level::Info, &no.to_string(), "", now);
-                if no.is_news() {
-                    self.tell_web_server(ticket, &no.to_string());
-                }
-                self.answer(ticket, no.failure(), "");
-            }
-        }
-    }
-
-    /// Whether a body that has come further has more time: a stranger's only with each block of it, since a byte now
-    /// and then would keep its place for ever.
-    fn keeps_pace(&mut self, ticket: Ticket) -> bool {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return false;
-        };
-        let Phase::Receiving { body } = &client.phase else {
-            return true;
-        };
-        let is_stranger = client.peer == Peer::Foreign { trusted: false };
-        if is_stranger && body.len() < client.paced + PACE {
-            return false;
-        }
-        client.paced = body.len();
-        true
-    }
-
-    /// Whether a body that goes to its end was ended by its client's, and not by its last chunk.
-    fn is_cut(&self, ticket: Ticket) -> bool {
-        self.clients.get(&ticket).is_some_and(|client| {
-            client.request.as_ref().is_some_and(|r| r.to_end)
-                && client
-                    .output()
-                    .is_some_and(|output| poll::is_ready(output, Interest::HangUp))
-        })
-    }
-
-    pub(crate) fn arrive_with_body(&mut self, ticket: Ticket) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        let phase = std::mem::replace(&mut client.phase, Phase::Waiting);
-        if let (Phase::Receiving { body }, Some(request)) = (phase, &mut client.request) {
-            if request.to_end {
-                request.measure(body.len());
-            }
-            request.ahead = body.into_ahead();
-        }
-        client.watch(&self.poll, ticket, End::Input, None);
-        self.limited.remove(ticket);
-        self.arrive(ticket);
-    }
-
-    fn refuse_body(&mut self, ticket: Ticket, sentence: &str) {
-        self.note_refused(ticket, Level::Info, sentence, "", clock::now());
-        self.tell_web_server(ticket, sentence);
-        self.answer(ticket, Failure::BadRequest, "");
-    }
-
-    /// Keeps the books of the spool, after something that this client did. `before`: what it held.
-    pub(crate) fn account(&mut self, ticket: Ticket, before: (u64, usize)) {
-        let client = self.clients.get(&ticket);
-        let after = client.map_or((0, 0), |client| client.spooled());
-        self.spool_files = (self.spool_files + after.1).saturating_sub(before.1);
-        if after.0 != before.0 {
-            self.spooled = (self.spooled + after.0).saturating_sub(before.0);
-            let limit = self.config.spool.limit;
-            self.workers.board().tell_spool(self.spooled, limit);
-        }
-    }
-}
-
-/// What a worker is sent with a request: where there is no message-body, nothing to read it from.
-pub(crate) fn descriptors<'a>(
-    request: &Taken,
-    input: BorrowedFd<'a>,
-    output: BorrowedFd<'a>,
-    ahead: Option<&'a File>,
-) -> SmallVec<[BorrowedFd<'a>; 3]> {
-    let mut fds = SmallVec::new();
-    if request.length > 0 {
-        fds.push(input);
-    }
-    fds.push(output);
-    fds.extend(ahead.map(AsFd::as_fd));
-    fds
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! One connection: its header as it comes in, then its request until the last of its descriptors is closed. Knows a
-//! client's descriptors and what was said to it; who serves it is the loop's.
+//! client's descriptors and what its front was told, and not what serves it.
 //!
 //! # Theory of operation
 //! | phase | what happens | and then |
@@ -27,73 +27,66 @@
 //! | Logging | its log has taken the rest, or a second is over: the front may go | - |
 //! | Parting | the front has ended, or a second is over: all is closed | - |
 //!
-//! A front has ended before our copies are closed, so that a web server finds its CGI gone at the response's
-//! end, and waits for neither. An ordinary CGI ends the response by its exit, which wakes Apache, often in the CGI's
-//! place on the processor; and Apache waits 10 ms (mod_cgid) or 48 ms (mod_cgi) wherever it then finds it there still.
-//! The end of its connection would come as much too early: what is waited for is the end of its process.
+//! Our copies of the descriptors are closed only after the front's process has ended, so that a web server that sees the
+//! response's end finds its CGI gone. Apache waits 10 ms (mod_cgid) or 48 ms (mod_cgi) where it finds it still there.
+//! The front's pidfd is waited on, not its socket: the socket closes before the process exits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::body::Body;
+use super::body::{Body, Came, Unread};
 use super::errors::Errors;
 use super::header::HeaderReader;
 use super::outgoing::Outgoing;
-use super::taken::{Said, Taken};
+use super::taken::{Taken, Word};
 use crate::answer::DRAIN_BYTES;
-use crate::cgi::meta::Peer;
-use crate::daemon::door::guests::Guest;
+use crate::daemon::guest::Caller;
 use crate::daemon::turn::{Progress, TURN};
-use crate::daemon::watch::{End, Watches};
+use crate::daemon::watch::{Stream, Watches};
 use crate::handoff;
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
+use crate::spool::Room;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::{self, Interest, Poll};
 use crate::sys::splice::Scratch;
 use crate::sys::{Errno, is, process, socket};
 
 /// A header must be whole this long after the connect.
-pub(crate) const HEADER_TIME: Duration = Duration::from_secs(10);
+pub(super) const HEADER_TIME: Duration = Duration::from_secs(10);
+
 /// A connection and what it has come to.
 #[derive(Debug)]
 pub(crate) struct Client {
     /// To the front, or to a plain SCGI client; none once the front was told to leave.
-    pub(crate) connection: Option<OwnedFd>,
-    /// The process that made it, where that is one of our own user.
-    pid: i32,
-    /// That process, once it was told to leave: ready to read when it has ended.
+    pub(super) connection: Option<OwnedFd>,
+    pub(super) caller: Caller,
+    /// The front's process, once it was told to leave: ready to read when it has ended.
     front: Option<OwnedFd>,
-    /// Whose connection it is.
-    pub(crate) peer: Peer,
-    /// It shares places with others like it: another user, or an address.
-    pub(crate) guest: Option<Guest>,
-    /// It came to the socket in the app's place.
-    pub(crate) is_at_place: bool,
     /// Bytes of its body that had come when it last got more time.
-    pub(crate) paced: u64,
+    pub(super) paced: u64,
     /// None while the header is not whole.
     pub(crate) request: Option<Box<Taken>>,
-    pub(crate) phase: Phase,
+    pub(super) phase: Phase,
     /// What its web server's log has still to take.
-    pub(crate) to_log: Errors,
-    /// Nobody reads the response.
-    pub(crate) is_gone: bool,
+    pub(super) to_log: Errors,
+    /// The response has no reader any more.
+    pub(super) is_gone: bool,
     /// Blocks of the response that went from us to the client.
-    pub(crate) moved: u64,
+    pub(super) moved: u64,
     watches: Watches,
 }
 
 /// See the table.
 #[derive(Debug)]
-pub(crate) enum Phase {
+pub(super) enum Phase {
     /// Our page is on its way out; then the rest of the message-body is read and thrown away.
     Answering { page: Vec<u8>, written: usize },
-    /// As said: so many bytes of it.
+    /// So many bytes of the message-body are read and thrown away.
     Draining { left: u64 },
-    /// The worker has done its part. `unread`: bytes of the message-body that it left.
+    /// What served it has done its part. `unread`: bytes of the message-body that it left.
     Finishing {
         outgoing: Option<Outgoing>,
         unread: u64,
@@ -106,7 +99,7 @@ pub(crate) enum Phase {
     Parting,
     /// The message-body comes in.
     Receiving { body: Body },
-    /// A worker has it. `outgoing`: what the worker has spooled; `unread`: as it says before it is done.
+    /// A worker has it. `outgoing`: what was spooled of its response; `unread`: as the worker says before it is done.
     Running {
         worker: WorkerId,
         outgoing: Option<Outgoing>,
@@ -116,21 +109,34 @@ pub(crate) enum Phase {
     Waiting,
 }
 
+/// Where the message-body comes from. Beside the client's other fields, so that these can change meanwhile.
+fn input_of<'a>(
+    connection: &'a Option<OwnedFd>,
+    request: &'a Option<Box<Taken>>,
+) -> Option<BorrowedFd<'a>> {
+    match request.as_ref()?.passed.as_ref() {
+        Some(passed) => Some(passed.input.as_fd()),
+        None => connection.as_ref().map(AsFd::as_fd),
+    }
+}
+
+/// Where the response goes: likewise.
+fn output_of<'a>(
+    connection: &'a Option<OwnedFd>,
+    request: &'a Option<Box<Taken>>,
+) -> Option<BorrowedFd<'a>> {
+    match request.as_ref()?.passed.as_ref() {
+        Some(passed) => Some(passed.output.as_fd()),
+        None => connection.as_ref().map(AsFd::as_fd),
+    }
+}
+
 impl Client {
-    pub(crate) fn new(
-        connection: OwnedFd,
-        peer: Peer,
-        pid: i32,
-        guest: Option<Guest>,
-        is_at_place: bool,
-    ) -> Client {
+    pub(super) fn new(connection: OwnedFd, caller: Caller) -> Client {
         Client {
             connection: Some(connection),
-            pid,
+            caller,
             front: None,
-            peer,
-            guest,
-            is_at_place,
             paced: 0,
             request: None,
             phase: Phase::Header {
@@ -143,6 +149,11 @@ impl Client {
         }
     }
 
+    /// The pool has heard of its request, and no worker has it.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.phase, Phase::Receiving { .. } | Phase::Waiting)
+    }
+
     /// Its own connection is all there is to it: no front stands between.
     pub(crate) fn is_plain(&self) -> bool {
         self.request.as_ref().is_some_and(|r| r.passed.is_none())
@@ -150,36 +161,32 @@ impl Client {
 
     /// Where the message-body comes from.
     pub(crate) fn input(&self) -> Option<BorrowedFd<'_>> {
-        self.end(End::Input)
+        input_of(&self.connection, &self.request)
     }
 
     /// Where the response goes.
     pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
-        self.end(End::Output)
+        output_of(&self.connection, &self.request)
     }
 
     /// The web server's error log, where there is a way to it.
-    pub(crate) fn errors(&self) -> Option<BorrowedFd<'_>> {
-        self.end(End::Errors)
+    pub(super) fn errors(&self) -> Option<BorrowedFd<'_>> {
+        match &self.phase {
+            Phase::Logging { log } => Some(log.as_fd()),
+            _ => Some(self.request.as_ref()?.passed.as_ref()?.errors.as_fd()),
+        }
     }
 
-    fn end(&self, end: End) -> Option<BorrowedFd<'_>> {
-        let connection = self.connection.as_ref().map(AsFd::as_fd);
-        let passed = self.request.as_ref().map(|r| r.passed.as_ref());
-        match (end, passed) {
-            (End::Connection, _) => match &self.phase {
+    fn stream(&self, stream: Stream) -> Option<BorrowedFd<'_>> {
+        match stream {
+            Stream::Connection => match &self.phase {
                 // Its process is all that is left of it.
                 Phase::Parting => self.front.as_ref().map(AsFd::as_fd),
-                _ => connection,
+                _ => self.connection.as_ref().map(AsFd::as_fd),
             },
-            (End::Errors, passed) => match &self.phase {
-                Phase::Logging { log } => Some(log.as_fd()),
-                _ => Some(passed??.errors.as_fd()),
-            },
-            (End::Input, Some(Some(passed))) => Some(passed.input.as_fd()),
-            (End::Output, Some(Some(passed))) => Some(passed.output.as_fd()),
-            (End::Input | End::Output, Some(None)) => connection,
-            (End::Input | End::Output, None) => None,
+            Stream::Errors => self.errors(),
+            Stream::Input => self.input(),
+            Stream::Output => self.output(),
         }
     }
 
@@ -188,13 +195,13 @@ impl Client {
         &mut self,
         poll: &Poll,
         ticket: Ticket,
-        end: End,
+        stream: Stream,
         interest: impl Into<Option<Interest>>,
     ) {
         let mut watches = std::mem::take(&mut self.watches);
-        if let Some(fd) = self.end(end) {
+        if let Some(fd) = self.stream(stream) {
             let is_plain = self.is_plain();
-            if let Err(error) = watches.set(poll, ticket, end, interest.into(), is_plain, fd) {
+            if let Err(error) = watches.set(poll, ticket, stream, interest.into(), is_plain, fd) {
                 ::log::warn!("cannot watch a client: {error}");
             }
         }
@@ -202,7 +209,7 @@ impl Client {
     }
 
     /// From here on its end is noticed. Nothing is to be read there, but for a plain client's message-body.
-    pub(crate) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
+    pub(super) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
         if self.is_gone || matches!(self.phase, Phase::Logging { .. } | Phase::Parting) {
             // It would be reported in every turn; or it is the front's process that is waited for.
             return;
@@ -213,22 +220,24 @@ impl Client {
         } else {
             Interest::Gone
         };
-        self.watch(poll, ticket, End::Connection, interest);
+        self.watch(poll, ticket, Stream::Connection, interest);
     }
 
     /// Something of its connection is noticed.
     pub(crate) fn is_watched(&self) -> bool {
-        self.watches.knows(End::Connection)
+        self.watches.knows(Stream::Connection)
     }
 
     /// Takes everything from the loop's sight: others hold these descriptors as well, and epoll would go on about
     /// them. A front's connection is ours alone, and is forgotten when it is closed.
     pub(crate) fn unwatch(&mut self, poll: &Poll) {
-        for end in End::ALL {
-            let is_shared = end != End::Connection || self.is_plain();
-            if let (true, true, Some(fd)) = (is_shared, self.watches.knows(end), self.end(end)) {
+        for stream in Stream::ALL {
+            let is_shared = stream != Stream::Connection || self.is_plain();
+            if let (true, true, Some(fd)) =
+                (is_shared, self.watches.knows(stream), self.stream(stream))
+            {
                 poll.remove(fd);
-                self.watches.closed(end);
+                self.watches.closed(stream);
             }
         }
     }
@@ -251,13 +260,13 @@ impl Client {
         (ahead + other.0, usize::from(ahead > 0) + other.1)
     }
 
-    /// Tells a front that its request is in the queue, unless it knows more already; and, if it is let go, that it need
-    /// not stay. `false`: it is gone.
+    /// Tells a front that its request is queued, unless it was told more already; with `lets_go`, that it need not stay
+    /// either. `false`: it is gone.
     pub(crate) fn say_queued(&mut self, lets_go: bool) -> bool {
         if lets_go {
             self.let_go()
         } else {
-            self.say(Said::Queued)
+            self.say(Word::Queued)
         }
     }
 
@@ -267,37 +276,37 @@ impl Client {
         if self.request.as_ref().is_some_and(|r| r.leaves_early) {
             self.let_go()
         } else {
-            self.say(Said::Taken)
+            self.say(Word::Taken)
         }
     }
 
     /// Sends a front away: from now on we answer, and need it no more.
     fn let_go(&mut self) -> bool {
-        if self.has_said(Said::Done) {
+        if self.has_said(Word::Done) {
             return true;
         }
         // As long as it can be told something, its pid is its own.
-        self.front = process::open(self.pid).ok();
-        if !self.say(Said::Done) {
+        self.front = process::open(self.caller.pid).ok();
+        if !self.say(Word::Done) {
             return false;
         }
         self.connection = None;
-        self.watches.closed(End::Connection);
+        self.watches.closed(Stream::Connection);
         true
     }
 
-    fn has_said(&self, word: Said) -> bool {
+    fn has_said(&self, word: Word) -> bool {
         self.request.as_ref().is_some_and(|r| r.said == word)
     }
 
-    fn say(&mut self, to_say: Said) -> bool {
+    fn say(&mut self, to_say: Word) -> bool {
         let Some(said) = self.request.as_ref().map(|request| request.said) else {
             return false;
         };
         let words: SmallVec<[u8; 3]> = [
-            (Said::Queued, handoff::QUEUED),
-            (Said::Taken, handoff::TAKEN),
-            (Said::Done, handoff::DONE),
+            (Word::Queued, handoff::QUEUED),
+            (Word::Taken, handoff::TAKEN),
+            (Word::Done, handoff::DONE),
         ]
         .into_iter()
         .filter(|&(word, _)| word > said && word <= to_say)
@@ -319,9 +328,10 @@ impl Client {
         true
     }
 
-    /// Lets a front go whose descriptors we hold. `false`: it has gone, or none was there, and this is the end.
-    pub(crate) fn part(&mut self) -> bool {
-        let stays = self.has_said(Said::Taken);
+    /// Lets a front go whose descriptors we hold, and waits for its end from now on. `false`: it has gone, or there was
+    /// none: the client can be closed.
+    pub(super) fn release(&mut self) -> bool {
+        let stays = self.has_said(Word::Taken);
         if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
             return false;
         }
@@ -334,79 +344,128 @@ impl Client {
         true
     }
 
-    /// The end: closes the passed descriptors; lets the front go that knows nothing of it yet.
-    pub(crate) fn finish(self) {
+    /// The end: closes the passed descriptors, and lets a front go that was not told to leave yet.
+    pub(super) fn close(self) {
         let said = self.request.map(|request| request.said);
-        if let (Some(Said::Taken), Some(connection)) = (said, &self.connection) {
+        if let (Some(Word::Taken), Some(connection)) = (said, &self.connection) {
             // A front that is gone needs no word.
             let _ = socket::send_now(connection.as_fd(), handoff::DONE);
         }
     }
 }
 
+/// What it sends and is sent.
 impl Client {
     /// What came of a header that can't be served, as far as a page needs it.
-    pub(crate) fn give_up_header(&mut self) -> Option<Box<Taken>> {
+    pub(super) fn give_up_header(&mut self) -> Option<Box<Taken>> {
         match &mut self.phase {
             Phase::Header { reader, .. } => Some(Box::new(reader.unserved())),
             _ => None,
         }
     }
 
-    pub(crate) fn begin_draining(&mut self) {
-        let length = |request: &Taken| match request.may_exceed {
-            true => u64::MAX,
-            false => request.length - request.ahead.len(),
+    /// Reads what is there of its message-body. `None`: none is read now.
+    pub(super) fn receive(
+        &mut self,
+        scratch: &mut Scratch,
+        room: Room<'_>,
+        now: Duration,
+    ) -> Option<Result<Came, Unread>> {
+        let Phase::Receiving { body } = &mut self.phase else {
+            return None;
         };
-        // Behind a file nobody waits; nor would it ever tell us that there is more.
+        Some(match input_of(&self.connection, &self.request) {
+            Some(input) => body.read(input, scratch, room, now),
+            None => Err(std::io::Error::from(std::io::ErrorKind::NotConnected).into()),
+        })
+    }
+
+    pub(super) fn begin_draining(&mut self) {
+        // A file never makes its reader wait, and epoll would never tell that there is more.
         let is_file = self
             .input()
             .is_none_or(|input| files::kind(input) == Kind::Other);
         let request = self.request.as_deref().filter(|_| !is_file);
-        let left = request.map_or(0, length);
+        let left = request.map_or(0, |request| match request.may_exceed {
+            true => u64::MAX,
+            false => request.length() - request.ahead.len(),
+        });
         self.phase = Phase::Draining {
             left: left.min(DRAIN_BYTES),
         };
     }
 
-    pub(crate) fn write_page(&mut self, scratch: &mut Scratch) -> Progress {
+    pub(super) fn write_page(&mut self, scratch: &mut Scratch) -> Progress {
         let mut moved = 0;
-        loop {
-            let (Phase::Answering { page, written, .. }, Some(output)) =
-                (&self.phase, self.output())
-            else {
-                return Progress::Lost;
-            };
-            let rest = &page[*written..];
-            if rest.is_empty() {
-                return Progress::Finished;
-            }
-            let count = match scratch.write_now(output, rest) {
-                Ok(count) => count,
+        let (Phase::Answering { page, written }, Some(output)) =
+            (&mut self.phase, output_of(&self.connection, &self.request))
+        else {
+            return Progress::Lost;
+        };
+        while *written < page.len() {
+            match scratch.write_now(output, &page[*written..]) {
+                Ok(count) => {
+                    moved += count as u64;
+                    *written += count;
+                }
                 Err(error) if is(&error, Errno::EAGAIN) => return Progress::Waits(moved),
                 Err(_) => return Progress::Lost,
-            };
-            moved += count as u64;
-            if let Phase::Answering { written, .. } = &mut self.phase {
-                *written += count;
             }
+        }
+        Progress::Finished
+    }
+
+    /// Sends what was spooled of its response.
+    pub(super) fn send(&mut self, scratch: &mut Scratch) -> Progress {
+        let Some(output) = output_of(&self.connection, &self.request) else {
+            return Progress::Lost;
+        };
+        match &mut self.phase {
+            Phase::Finishing {
+                outgoing: Some(outgoing),
+                ..
+            }
+            | Phase::Running {
+                outgoing: Some(outgoing),
+                ..
+            } => outgoing.send(output, scratch),
+            _ => Progress::Finished,
+        }
+    }
+
+    /// What was spooled of its response.
+    pub(super) fn outgoing(&mut self) -> Option<&mut Option<Outgoing>> {
+        match &mut self.phase {
+            Phase::Finishing { outgoing, .. } | Phase::Running { outgoing, .. } => Some(outgoing),
+            _ => None,
+        }
+    }
+
+    /// Where its response goes, and what was spooled of it; none where it is not running.
+    pub(crate) fn way_out(&mut self) -> Option<(BorrowedFd<'_>, &mut Option<Outgoing>)> {
+        let output = output_of(&self.connection, &self.request)?;
+        match &mut self.phase {
+            Phase::Running { outgoing, .. } => Some((output, outgoing)),
+            _ => None,
         }
     }
 
     /// Reads and throws away what is there of the message-body, in Draining and in Finishing.
-    pub(crate) fn drain(&mut self, scratch: &mut Scratch) -> Progress {
+    pub(super) fn drain(&mut self, scratch: &mut Scratch) -> Progress {
+        let (Phase::Draining { left } | Phase::Finishing { unread: left, .. }, Some(input)) =
+            (&mut self.phase, input_of(&self.connection, &self.request))
+        else {
+            return Progress::Lost;
+        };
         let mut moved = 0;
         for _ in 0..TURN {
-            let (Some(left), Some(input)) = (self.left(), self.input()) else {
-                return Progress::Lost;
-            };
-            if left == 0 {
+            if *left == 0 {
                 return Progress::Finished;
             }
             if !poll::is_ready(input, Interest::Read) {
                 return Progress::Waits(moved);
             }
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 20);
+            let most = usize::try_from(*left).unwrap_or(usize::MAX).min(1 << 20);
             let count = match scratch.discard_now(input, most) {
                 Ok(0) => return Progress::Finished,
                 Ok(count) => count as u64,
@@ -414,39 +473,38 @@ impl Client {
                 Err(_) => return Progress::Lost,
             };
             moved += count;
-            if let Phase::Draining { left } | Phase::Finishing { unread: left, .. } =
-                &mut self.phase
-            {
-                *left -= count.min(*left);
-            }
+            *left -= count.min(*left);
         }
         Progress::Waits(moved)
-    }
-
-    fn left(&self) -> Option<u64> {
-        match &self.phase {
-            &Phase::Draining { left } | &Phase::Finishing { unread: left, .. } => Some(left),
-            _ => None,
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::taken::{Length, Passed};
     use super::*;
-    use crate::daemon::clients::taken::Passed;
+    use crate::cgi::meta::Peer;
     use crate::sys::splice;
 
     /// A client whose header said so many bytes of message-body, to be read from `input`.
     fn client(input: OwnedFd, length: u64) -> Client {
         let null = || files::null().unwrap();
-        let mut client = Client::new(null(), Peer::Own, 0, None, true);
+        let caller = Caller {
+            peer: Peer::Own,
+            pid: 0,
+            guest: None,
+            is_at_place: true,
+        };
+        let mut client = Client::new(null(), caller);
         let passed = Passed {
             input,
             output: null(),
             errors: null(),
         };
-        client.request = Some(Box::new(Taken::unserved(Some(passed), length)));
+        client.request = Some(Box::new(Taken::unserved(
+            Some(passed),
+            Length::Bytes(length),
+        )));
         client
     }
 
@@ -466,14 +524,14 @@ mod tests {
     }
 
     #[test]
-    fn a_front_that_parts_is_not_watched_for_anything_but_its_end() {
+    fn a_front_that_was_released_is_not_watched_for_anything_but_its_end() {
         let poll = Poll::new().unwrap();
         let (ended, process) = files::pipe().unwrap();
         let mut client = client(files::null().unwrap(), 0);
         client.connection = None;
         client.front = Some(ended);
         client.phase = Phase::Parting;
-        client.watch(&poll, 7, End::Connection, Interest::Read);
+        client.watch(&poll, 7, Stream::Connection, Interest::Read);
         // As for each request that a worker had for a while.
         client.watch_end(&poll, 7);
         splice::write(process.as_fd(), b"x").unwrap();

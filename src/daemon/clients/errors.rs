@@ -1,40 +1,47 @@
 //! What the app says on standard error: during a request it belongs to that request's web server, else to the
 //! daemon's log. Knows bytes and lines, not what they say.
 //!
-//! A log that takes nothing now must not hold anybody up, and must not lose anything that a person could read: up to
-//! 64 kB of a request wait for it, and what is more is counted.
+//! A log that takes nothing now must not make the loop wait, and must not lose what a person could read: up to 64 kB of
+//! a request wait for it, and what is more is counted.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
-use super::client::Phase;
-use crate::daemon::Daemon;
 use crate::daemon::token::{Source, Token};
-use crate::daemon::watch::End;
 use crate::policy::queue::Ticket;
-use crate::report::printable;
-use crate::sys::poll::Interest;
 use crate::sys::splice::Scratch;
-use crate::sys::{Errno, clock, is};
+use crate::sys::{Errno, is};
 
 /// Bytes of a request that wait for its web server's log.
 const MOST: usize = 65_536;
 /// A line without an end is one when it is as long as this, in bytes.
 const LONGEST_LINE: usize = 4096;
-/// What is left of a request when it is answered waits for its log so long.
-const LAST_TIME: Duration = Duration::from_secs(1);
 
 /// What one request's log has still to take.
 #[derive(Debug, Default)]
-pub(crate) struct Errors {
+pub(super) struct Errors {
     kept: Vec<u8>,
-    /// Bytes that found no room, or nobody who takes them.
+    /// Bytes that found no room, or no reader.
     lost: u64,
 }
 
 impl Errors {
-    fn put(&mut self, log: BorrowedFd<'_>, bytes: &[u8], scratch: &mut Scratch) {
+    /// The log has taken everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Says what a request's log has missed.
+    pub(super) fn count_lost(&self, ticket: Ticket) {
+        let lost = self.lost + self.kept.len() as u64;
+        if lost > 0 {
+            ::log::warn!(
+                "a web server's log did not take everything: ticket={ticket} bytes={lost}"
+            );
+        }
+    }
+
+    pub(super) fn put(&mut self, log: BorrowedFd<'_>, bytes: &[u8], scratch: &mut Scratch) {
         self.flush(log, scratch);
         let written = if self.kept.is_empty() {
             self.write(log, bytes, scratch)
@@ -54,7 +61,7 @@ impl Errors {
         self.kept.drain(..written);
     }
 
-    /// How many bytes need not be kept: they are written, or nobody will ever take them.
+    /// How many bytes need not be kept: they are written, or the log has no reader any more.
     fn write(&mut self, log: BorrowedFd<'_>, bytes: &[u8], scratch: &mut Scratch) -> usize {
         let mut written = 0;
         while written < bytes.len() {
@@ -73,14 +80,14 @@ impl Errors {
 
 /// Lines of the app that belong to no request, whole.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     /// What has no end yet, by the process that said it.
     tails: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Lines {
     /// Every line that is whole by now.
-    fn push(&mut self, source: Source, bytes: &[u8], mut say: impl FnMut(&[u8])) {
+    pub(super) fn push(&mut self, source: Source, bytes: &[u8], mut say: impl FnMut(&[u8])) {
         let key = Token::Stderr(source).into();
         let mut text = self.tails.remove(&key).unwrap_or_default();
         text.extend_from_slice(bytes);
@@ -101,97 +108,9 @@ impl Lines {
     }
 
     /// What this process leaves without an end.
-    fn end(&mut self, source: Source, say: impl FnOnce(&[u8])) {
+    pub(super) fn end(&mut self, source: Source, say: impl FnOnce(&[u8])) {
         if let Some(tail) = self.tails.remove(&Token::Stderr(source).into()) {
             say(&tail);
-        }
-    }
-}
-
-fn log_line(line: &[u8]) {
-    ::log::warn!("app: {}", printable(line));
-}
-
-impl Daemon {
-    /// To the log of this request's web server; `false` where there is no way to it.
-    pub(crate) fn write_errors(&mut self, ticket: Ticket, bytes: &[u8]) -> bool {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return false;
-        };
-        let mut to_log = std::mem::take(&mut client.to_log);
-        let log = client.errors();
-        if let Some(log) = log {
-            to_log.put(log, bytes, &mut self.scratch);
-        }
-        let has_log = log.is_some();
-        let waits = !to_log.kept.is_empty();
-        client.to_log = to_log;
-        if waits {
-            client.watch(&self.poll, ticket, End::Errors, Interest::Write);
-        }
-        has_log
-    }
-
-    /// There is room in the log of this request's web server.
-    pub(crate) fn flush_errors(&mut self, ticket: Ticket) {
-        self.write_errors(ticket, b"");
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        if client.to_log.kept.is_empty() {
-            client.watch(&self.poll, ticket, End::Errors, None);
-            if matches!(client.phase, Phase::Logging { .. }) {
-                self.close(ticket);
-            }
-        }
-    }
-
-    /// What the app said goes to this request's web server, or, where there is none, to the daemon's log.
-    pub(crate) fn pass_on_errors(&mut self, source: Source, ticket: Option<Ticket>, bytes: &[u8]) {
-        if let Some(ticket) = ticket
-            && self.write_errors(ticket, bytes)
-        {
-            // What it had begun to say before belongs to nobody.
-            self.app_lines.end(source, log_line);
-        } else {
-            self.app_lines.push(source, bytes, log_line);
-        }
-    }
-
-    /// This process says no more.
-    pub(crate) fn end_errors(&mut self, source: Source) {
-        self.app_lines.end(source, log_line);
-    }
-
-    /// A request is answered. `true`: its web server's log has still to take something, and gets a second for it.
-    pub(crate) fn waits_for_log(&mut self, ticket: Ticket) -> bool {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return false;
-        };
-        if client.to_log.kept.is_empty() {
-            return false;
-        }
-        for end in [End::Connection, End::Input, End::Output] {
-            client.watch(&self.poll, ticket, end, None);
-        }
-        let before = client.spooled();
-        let request = client.request.as_mut();
-        if let Some(passed) = request.and_then(|request| request.passed.take()) {
-            // There are web servers that read the log when the response has ended.
-            client.phase = Phase::Logging { log: passed.errors };
-            self.account(ticket, before);
-            self.limited.insert(ticket, clock::now() + LAST_TIME);
-        }
-        true
-    }
-
-    /// Says what a request's log has missed.
-    pub(crate) fn count_lost(ticket: Ticket, to_log: &Errors) {
-        let lost = to_log.lost + to_log.kept.len() as u64;
-        if lost > 0 {
-            ::log::warn!(
-                "a web server's log did not take everything: ticket={ticket} bytes={lost}"
-            );
         }
     }
 }
@@ -230,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_takes_it_is_no_reason_to_wait() {
+    fn a_log_without_a_reader_is_not_waited_for() {
         let mut scratch = Scratch::new().unwrap();
         let (out, into) = files::pipe().unwrap();
         let mut errors = Errors::default();

@@ -6,14 +6,14 @@
 //! only where the peer is our own user: what comes at another time, or from another user, the kernel drops before it is
 //! a descriptor of ours.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use smallvec::SmallVec;
 
-use super::body::Ahead;
-use super::taken::{Passed, Said, Taken};
+use super::taken::{Length, Passed, Taken, Word};
 use crate::app;
 use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
@@ -25,6 +25,7 @@ use crate::handoff;
 use crate::page::Form;
 use crate::report::visible;
 use crate::scgi::{self, BadHeader, Decoded, Header};
+use crate::spool::Ahead;
 use crate::sys::files::{self, Kind};
 use crate::sys::{Errno, fdpass, is, socket};
 
@@ -35,18 +36,21 @@ const IS_ERROR_PAGE: u8 = b'e';
 
 /// The first read asks for so many bytes: most headers, and the small body of a form behind them. What is larger is read
 /// to the end of the header and no farther: the rest need not go through us.
-pub(crate) const FIRST_READ: usize = 4096;
+pub(super) const FIRST_READ: usize = 4096;
 /// Room for the largest header that `header-limit` allows, with its length and comma: for all connections together.
-pub(crate) const MOST_READ: usize = (128 << 10) + b"131072:,".len();
+pub(super) const MOST_READ: usize = (128 << 10) + b"131072:,".len();
 /// What a front passes: input, output and errors.
 const PASSED: usize = 3;
 
 /// The names and values of a header.
 type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
 
+/// The same, each name once.
+type Settled<'a> = Vec<(&'a [u8], Cow<'a, [u8]>)>;
+
 /// Collects a header and the descriptors that come with it.
 #[derive(Debug, Default)]
-pub(crate) struct HeaderReader {
+pub(super) struct HeaderReader {
     bytes: Vec<u8>,
     fds: SmallVec<[OwnedFd; 4]>,
     cut: bool,
@@ -54,14 +58,14 @@ pub(crate) struct HeaderReader {
 
 /// What a header asks for.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(super) enum Asked {
     Control(Command),
     Request(Box<Taken>),
 }
 
 /// Why a header can't be served; the client is to have a page all the same, where there is a way to it.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(super) enum Refused {
     Header(BadHeader),
     /// The front is gone, before it could be told to copy.
     Lost,
@@ -75,27 +79,27 @@ pub(crate) enum Refused {
 
 /// The web server that a daemon's clients belong to, and what it may do.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules<'a> {
-    pub(crate) header_limit: usize,
+pub(super) struct Rules<'a> {
+    pub(super) header_limit: usize,
     /// Where the app lies, if the web server can't know.
-    pub(crate) mount: Option<&'a Mount>,
+    pub(super) mount: Option<&'a Mount>,
     /// Whose connection it is.
-    pub(crate) peer: Peer,
+    pub(super) peer: Peer,
     /// It came to the socket in the app's place: only there are fronts and commands.
-    pub(crate) is_at_place: bool,
-    /// Whoever has this cookie is known.
-    pub(crate) priority_cookie: Option<&'a str>,
-    pub(crate) handoff: Handoff,
+    pub(super) is_at_place: bool,
+    /// A client with this cookie is known.
+    pub(super) priority_cookie: Option<&'a str>,
+    pub(super) handoff: Handoff,
 }
 
 impl HeaderReader {
     /// Bytes of a header that is not whole.
-    pub(crate) fn kept(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         self.bytes.len()
     }
 
     /// Reads what is there. `None`: more is to come. `block`: room for [`MOST_READ`] bytes.
-    pub(crate) fn read(
+    pub(super) fn read(
         &mut self,
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
@@ -196,11 +200,14 @@ impl HeaderReader {
     }
 
     /// What is known of a request whose header can't be served: where its page can go.
-    pub(crate) fn unserved(&mut self) -> Taken {
+    pub(super) fn unserved(&mut self) -> Taken {
         let passed = Passed::from_fds(&mut self.fds);
         // What a plain client still sends, of whatever length, is not our affair; but it may read nothing before it
         // has sent it.
-        let length = if passed.is_some() { 0 } else { u64::MAX };
+        let length = match passed {
+            Some(_) => Length::Bytes(0),
+            None => Length::ToEnd,
+        };
         Taken::unserved(passed, length)
     }
 
@@ -212,48 +219,31 @@ impl HeaderReader {
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
     ) -> Result<Asked, Refused> {
-        let is_own = rules.peer == Peer::Own;
         // They are looked at often, and found only once.
         let pairs: Pairs<'_> = header.pairs().collect();
         if let Some(command) = self.control(&pairs, connection, rules)? {
             return Ok(Asked::Control(command));
         }
+        let is_own = rules.peer == Peer::Own;
         let is_front = is_own && rules.is_at_place;
         let protocol = handoff::protocol(&pairs).filter(|_| is_front);
-        let (settled, path, refusal);
-        let mut overridden = BTreeSet::new();
-        let request = if protocol.is_some() {
+        let is_handoff = protocol.is_some();
+        let (settled, overridden) = match is_handoff {
+            true => (Vec::new(), BTreeSet::new()),
+            false => settled(&pairs),
+        };
+        let (path, refusal);
+        let request = if is_handoff {
             Request::from_meta(pairs.iter().copied(), rules.peer)
         } else {
-            // What is between a front and us is not another client's to say.
-            let is_ours = |name: &[u8]| name == handoff::VARIABLE.as_bytes();
-            let others = || pairs.iter().copied().filter(|(name, _)| !is_ours(name));
-            settled = Vec::from_iter(repeated::settled(others()));
-            if settled.len() < pairs.len() {
-                overridden = repeated::overridden(others());
-            }
             let pairs = settled.iter().map(|(name, value)| (*name, value.as_ref()));
             Request::from_scgi_client(pairs, rules.peer)
-        }
-        .map_err(|bad| {
-            let settled = || repeated::settled(header.pairs());
-            let is_twice = bad == BadRequest::Duplicate;
-            let twice = is_twice.then(|| unique::in_conflict(settled())).flatten();
-            Refused::Request(bad, twice.map(visible))
-        })?;
+        };
+        let request = request.map_err(|bad| refused(bad, header))?;
         if protocol.is_some_and(|number| number != handoff::PROTOCOL.as_bytes()) {
             return Err(Refused::Protocol);
         }
-        let is_handoff = protocol.is_some();
-        let passed = if is_handoff && !self.cut && rules.handoff != Handoff::Relay {
-            Passed::from_fds(&mut self.fds)
-        } else {
-            None
-        };
-        let must_relay = is_handoff && passed.is_none();
-        if must_relay && socket::send_now(connection, handoff::RELAY).is_err() {
-            return Err(Refused::Lost);
-        }
+        let passed = self.passed(is_handoff, connection, rules)?;
         let output = passed.as_ref().map(Output::of);
         (path, refusal) = match app::mounted(rules.mount, &request) {
             Ok(None) if !is_handoff => (edge::divided(&request), None),
@@ -262,45 +252,24 @@ impl HeaderReader {
         };
         let divided = path.as_ref().map(|path| request.at(path));
         let request = divided.as_ref().unwrap_or(&request);
-        // An empty CONTENT_LENGTH is a front's word for none, and the only pair that a request leaves out otherwise.
-        let is_whole = || {
-            let is_empty = pairs.first().is_some_and(|(_, length)| length.is_empty());
-            request.meta().len() + usize::from(is_empty) == pairs.len()
-        };
-        let mut message = if is_handoff && path.is_none() && is_whole() {
-            header.raw().to_vec()
-        } else {
-            let length = request.value("CONTENT_LENGTH").unwrap_or_default();
-            let mut message = Vec::new();
-            scgi::message(length, request.meta().iter().copied(), &mut message);
-            message
-        };
-        if output.is_some_and(|output| output.is_log) {
-            message.push(IS_LOG);
-        }
-        if request.is_error_page() {
-            message.push(IS_ERROR_PAGE);
-        }
-        let (length, to_end) = match request.extent() {
-            Extent::Length(length) => (length, false),
-            Extent::None => (0, false),
-            Extent::ToEnd => (u64::MAX, true),
-        };
-        let doubt = if is_handoff {
-            request.doubt_of_cgi()
-        } else {
-            request.doubt()
+        let raw = header.raw();
+        let raw = (is_handoff && path.is_none() && is_whole(request, &pairs)).then_some(raw);
+        let length = match request.extent() {
+            Extent::Length(length) => Length::Bytes(length),
+            Extent::None => Length::Bytes(0),
+            Extent::ToEnd => Length::ToEnd,
         };
         let mut taken = Box::new(Taken {
-            header: message,
+            header: message(raw, request, output),
             length,
-            to_end,
-            doubt,
+            doubt: match is_handoff {
+                true => request.doubt_of_cgi(),
+                false => request.doubt(),
+            },
             may_exceed: request.may_exceed_its_length(),
-            ahead: if passed.is_some() {
-                Ahead::Nothing
-            } else {
-                ahead(behind, length)
+            ahead: match passed {
+                Some(_) => Ahead::Nothing,
+                None => ahead(behind, length),
             },
             form: Form::from_accept(request.accept()),
             head_only: request.is_head(),
@@ -313,20 +282,85 @@ impl HeaderReader {
             unbelieved: unbelieved(&pairs, rules.peer),
             overridden: overridden.into_iter().map(visible).collect(),
             refusal,
-            // A plain SCGI client, and a front that relays, hear nothing but the response.
-            said: if passed.is_some() {
-                Said::Nothing
-            } else {
-                Said::Done
-            },
+            said: Word::first(passed.as_ref()),
             passed,
         });
-        let input = taken.passed.as_ref().filter(|_| to_end);
+        let input = taken.passed.as_ref().filter(|_| taken.goes_to_end());
         if let Some(length) = input.and_then(|passed| files::rest(passed.input.as_fd())) {
             taken.measure(length);
         }
         Ok(Asked::Request(taken))
     }
+
+    /// The descriptors of a front; one whose descriptors we can't have, or are not to, is told to copy.
+    fn passed(
+        &mut self,
+        is_handoff: bool,
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+    ) -> Result<Option<Passed>, Refused> {
+        if !is_handoff {
+            return Ok(None);
+        }
+        if !self.cut
+            && rules.handoff != Handoff::Relay
+            && let Some(passed) = Passed::from_fds(&mut self.fds)
+        {
+            return Ok(Some(passed));
+        }
+        match socket::send_now(connection, handoff::RELAY) {
+            Ok(_) => Ok(None),
+            Err(_) => Err(Refused::Lost),
+        }
+    }
+}
+
+/// What an SCGI client says, each name once, without what is only a front's to say; and the names that had several
+/// values.
+fn settled<'a>(pairs: &Pairs<'a>) -> (Settled<'a>, BTreeSet<&'a [u8]>) {
+    let is_ours = |name: &[u8]| name == handoff::VARIABLE.as_bytes();
+    let others = || pairs.iter().copied().filter(|(name, _)| !is_ours(name));
+    let settled = Vec::from_iter(repeated::settled(others()));
+    let overridden = match settled.len() < pairs.len() {
+        true => repeated::overridden(others()),
+        false => BTreeSet::new(),
+    };
+    (settled, overridden)
+}
+
+/// With the name that came twice, where that is what is wrong.
+fn refused(bad: BadRequest, header: &Header<'_>) -> Refused {
+    let settled = || repeated::settled(header.pairs());
+    let is_twice = bad == BadRequest::Duplicate;
+    let twice = is_twice.then(|| unique::in_conflict(settled())).flatten();
+    Refused::Request(bad, twice.map(visible))
+}
+
+/// The request has all the pairs. An empty CONTENT_LENGTH is a front's word for none, and the only pair that a request
+/// leaves out otherwise.
+fn is_whole(request: &Request<'_>, pairs: &Pairs<'_>) -> bool {
+    let is_empty = pairs.first().is_some_and(|(_, length)| length.is_empty());
+    request.meta().len() + usize::from(is_empty) == pairs.len()
+}
+
+/// The header as a worker gets it: `raw` where it can stay as it came.
+fn message(raw: Option<&[u8]>, request: &Request<'_>, output: Option<Output>) -> Vec<u8> {
+    let mut message = match raw {
+        Some(raw) => raw.to_vec(),
+        None => {
+            let length = request.value("CONTENT_LENGTH").unwrap_or_default();
+            let mut message = Vec::new();
+            scgi::message(length, request.meta().iter().copied(), &mut message);
+            message
+        }
+    };
+    if output.is_some_and(|output| output.is_log) {
+        message.push(IS_LOG);
+    }
+    if request.is_error_page() {
+        message.push(IS_ERROR_PAGE);
+    }
+    message
 }
 
 /// How many bytes came, without what may have come beside them; `None`: none yet.
@@ -339,10 +373,13 @@ fn receive(connection: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<u
     }
 }
 
-/// What has come of a message-body of this length. A client that sends more than it says sends it to nobody.
-fn ahead(behind: &[u8], length: u64) -> Ahead {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let behind = &behind[..behind.len().min(length)];
+/// What has come of a message-body of this length. What a client sends beyond its length is not read.
+fn ahead(behind: &[u8], length: Length) -> Ahead {
+    let most = match length {
+        Length::Bytes(length) => usize::try_from(length).unwrap_or(usize::MAX),
+        Length::ToEnd => usize::MAX,
+    };
+    let behind = &behind[..behind.len().min(most)];
     if behind.is_empty() {
         Ahead::Nothing
     } else {
@@ -350,7 +387,7 @@ fn ahead(behind: &[u8], length: u64) -> Ahead {
     }
 }
 
-/// The first name by which somebody who may not says who the user is.
+/// The first name by which a client that may not do so says who the user is.
 fn unbelieved(pairs: &Pairs<'_>, peer: Peer) -> Option<Vec<u8>> {
     let is_said = |&&(name, value): &&(&[u8], &[u8])| meta::is_identity(name) && !value.is_empty();
     let dropped = pairs
@@ -381,9 +418,9 @@ impl Output {
     }
 }
 
-/// Whether the site knows whose request this is: a user of a web server that may say so, or whoever has the cookie.
+/// Whether the site knows whose request this is: a user of a web server that may say so, or a client that has the cookie.
 fn is_known(rules: Rules<'_>, request: &Request<'_>) -> bool {
-    // Nobody else's was taken.
+    // It was dropped where its client may not say it.
     let user = request.value("REMOTE_USER").unwrap_or_default();
     !user.is_empty()
         || rules

@@ -1,133 +1,289 @@
-//! What clients do and what is done to them: accepted, read, queued, given to a worker, answered, let go.
+//! Connections and their requests: accepted, read, queued, given to whatever serves them, answered, released. Knows
+//! nothing of processes; what becomes of a running request is told by its carrier.
+//!
+//! The state is here. What drives it stands in `receiving` (headers are here, bodies there), `sending` and `ending`;
+//! what goes to a log in `telling`.
 
-pub(crate) mod body;
-pub(crate) mod client;
-pub(crate) mod doubt;
-pub(crate) mod errors;
-pub(crate) mod header;
-pub(crate) mod outgoing;
-pub(crate) mod taken;
+mod body;
+mod client;
+mod doubt;
+mod ending;
+mod errors;
+mod header;
+mod outgoing;
+mod receiving;
+mod sending;
+mod taken;
+mod telling;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use log::Level;
 
-use self::client::{Client, HEADER_TIME, Phase};
-use self::header::{Asked, Refused, Rules};
-use self::taken::Taken;
-use crate::daemon::Daemon;
-use crate::daemon::NAME;
-use crate::daemon::door::guests::Guest;
-use crate::daemon::turn::Progress;
-use crate::daemon::watch::End;
-
-use crate::answer::DRAIN_TIME;
-use crate::app;
+pub(super) use self::client::Client;
+use self::client::{HEADER_TIME, Phase};
+use self::errors::Lines;
+use self::header::{Asked, MOST_READ, Refused, Rules};
+pub(super) use self::outgoing::Outgoing;
+pub(super) use self::sending::Sent;
+pub(super) use self::taken::Taken;
+pub(super) use self::telling::REASON;
+use super::ground::Ground;
+use super::guest::{Caller, Guest};
+use super::limited::Limited;
+use super::notices::Notices;
+use super::outcome::{Outcome, RETRY_AFTER};
+use super::watch::Stream;
 use crate::cgi::meta::Peer;
-use crate::config::{App, Handoff};
-use crate::page::{Answer, Failure};
-use crate::policy::pool::{Event, Refusal, WorkerId};
+use crate::config::{Config, Handoff};
+use crate::page::Failure;
+use crate::policy::pool::{Event, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::policy::shares::Stage;
+use crate::policy::shares::{Limits, Shares, Stage};
 use crate::scgi::BadHeader;
+use crate::spool::Room;
+use crate::sys::clock;
+use crate::sys::files::{self, Kind};
 use crate::sys::poll::{Interest, Ready};
-use crate::sys::{clock, socket};
 
-/// What a front may take to go once it is told to.
-const PARTING_TIME: Duration = Duration::from_secs(1);
-/// A request that takes no longer is over before anybody asks whether its client is still there.
+/// A request that takes no longer is not watched for its client's end.
 const SHORT: Duration = Duration::from_millis(20);
 
-impl Daemon {
-    /// A new connection: most of the time its header is there already.
-    pub(crate) fn take_in(
-        &mut self,
-        connection: OwnedFd,
-        peer: Peer,
-        pid: i32,
-        guest: Option<Guest>,
-        is_at_place: bool,
-    ) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        if let Some(guest) = guest {
-            self.enter(ticket, guest, peer);
+/// All connections, by their tickets.
+pub(super) struct Clients {
+    by_ticket: BTreeMap<Ticket, Client>,
+    next_ticket: Ticket,
+    /// Room for what comes of a header, until it is known whose it is.
+    block: Vec<u8>,
+    /// Requests accepted in this turn: those still queued at its end are sent `Q`.
+    arrived: Vec<Ticket>,
+    /// Requests that ran at once, and from when on the end of their client is watched for; the first is due first.
+    unwatched: VecDeque<(Duration, Ticket)>,
+    /// Clients whose time is limited.
+    limited: Limited,
+    /// Which request each busy worker has.
+    running: BTreeMap<WorkerId, Ticket>,
+    /// Bytes of bodies and responses in the spool, and in how many files.
+    spooled: u64,
+    spool_files: usize,
+    /// What the app wrote outside of requests, up to the last line's end.
+    app_lines: Lines,
+    /// What guests among the clients hold.
+    shares: Shares<Guest>,
+    notices: Notices,
+    /// We have left: a request that nothing was done for is better served by its own front.
+    sends_away: bool,
+    requests: u64,
+    overloads: u64,
+}
+
+/// What the start of serving a request met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Its front was told, where there is one.
+    Told,
+    /// Its front has taken it back.
+    TakenBack,
+    /// The request is no more.
+    Unknown,
+}
+
+impl Clients {
+    pub(super) fn new(limits: Limits) -> Clients {
+        Clients {
+            by_ticket: BTreeMap::new(),
+            next_ticket: 1,
+            block: vec![0; MOST_READ],
+            arrived: Vec::new(),
+            unwatched: VecDeque::new(),
+            limited: Limited::default(),
+            running: BTreeMap::new(),
+            spooled: 0,
+            spool_files: 0,
+            app_lines: Lines::default(),
+            shares: Shares::new(limits),
+            notices: Notices::default(),
+            sends_away: false,
+            requests: 0,
+            overloads: 0,
         }
-        let client = Client::new(connection, peer, pid, guest, is_at_place);
-        self.clients.insert(ticket, client);
-        self.read_header(ticket);
     }
 
-    pub(crate) fn on_connection(&mut self, ticket: Ticket, ready: Ready) {
-        let Some(client) = self.clients.get(&ticket) else {
+    /// Connections.
+    pub(super) fn len(&self) -> usize {
+        self.by_ticket.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_ticket.is_empty()
+    }
+
+    /// Connections of guests.
+    pub(super) fn guests(&self) -> usize {
+        self.shares.count()
+    }
+
+    /// There is no place for one more guest.
+    pub(super) fn has_all_guests(&self) -> bool {
+        self.shares.is_full()
+    }
+
+    /// How much there is for guests from now on.
+    pub(super) fn limit_guests(&mut self, limits: Limits) {
+        self.shares.obey(limits);
+    }
+
+    /// Guests whose connections can be closed at no loss.
+    pub(super) fn idle_guests(&self) -> Vec<Ticket> {
+        self.shares.idle().collect()
+    }
+
+    pub(super) fn notices(&mut self) -> &mut Notices {
+        &mut self.notices
+    }
+
+    /// Requests so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Requests that were refused for want of room or time.
+    pub(super) fn overloads(&self) -> u64 {
+        self.overloads
+    }
+
+    /// Bytes in the spool.
+    pub(super) fn spooled(&self) -> u64 {
+        self.spooled
+    }
+
+    /// Files in the spool.
+    pub(super) fn spool_files(&self) -> usize {
+        self.spool_files
+    }
+
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&Client> {
+        self.by_ticket.get(&ticket)
+    }
+
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Client> {
+        self.by_ticket.get_mut(&ticket)
+    }
+
+    /// The request that this worker has.
+    pub(super) fn ticket_of(&self, worker: WorkerId) -> Option<Ticket> {
+        self.running.get(&worker).copied()
+    }
+
+    /// The worker that has this request.
+    pub(super) fn worker_of(&self, ticket: Ticket) -> Option<WorkerId> {
+        match self.by_ticket.get(&ticket)?.phase {
+            Phase::Running { worker, .. } => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Requests that wait for a worker, oldest first.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Ticket> {
+        let waits = |client: &Client| matches!(client.phase, Phase::Waiting);
+        let waiting = self.by_ticket.iter().filter(move |(_, c)| waits(c));
+        waiting.map(|(&ticket, _)| ticket)
+    }
+
+    /// When the next of them is to be looked at.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let unwatched = self.unwatched.front().map(|&(due, _)| due);
+        [
+            self.limited.next_deadline(),
+            unwatched,
+            self.notices.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// A new connection: most of the time its header is there already.
+    pub(super) fn take_in(&mut self, connection: OwnedFd, caller: Caller, ground: &mut Ground) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        if let Some(guest) = caller.guest {
+            let is_stranger = caller.peer == Peer::Foreign { trusted: false };
+            if let Some(other) = self.shares.enter(ticket, guest.origin(), is_stranger) {
+                self.close_for_room(other, ground);
+            }
+        }
+        self.by_ticket
+            .insert(ticket, Client::new(connection, caller));
+        self.read_header(ticket, ground);
+    }
+
+    /// What a connection is ready for; one of a running request is its carrier's.
+    pub(super) fn on_connection(&mut self, ticket: Ticket, ready: Ready, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get(&ticket) else {
             return;
         };
         let (is_plain, gone) = (client.is_plain(), ready.gone);
         match &client.phase {
-            Phase::Header { .. } => self.read_header(ticket),
-            Phase::Receiving { .. } if is_plain => self.receive(ticket),
-            // Whoever waits and hangs up is dropped.
-            Phase::Receiving { .. } | Phase::Waiting if gone => self.hang_up(ticket),
-            // The end of what a plain client sends is not its own.
-            &Phase::Running { worker, .. } if is_plain && self.reads_body(worker) => {
-                self.send_on(worker);
-                self.send(ticket);
-            }
-            Phase::Parting => self.close(ticket),
-            Phase::Running { .. } if gone => self.lose(ticket),
-            Phase::Running { .. } if is_plain => self.send(ticket),
-            Phase::Answering { .. } if is_plain => self.write_page(ticket),
-            Phase::Draining { .. } if is_plain => self.drain(ticket),
-            Phase::Finishing { .. } if is_plain => self.finish_off(ticket),
+            Phase::Header { .. } => self.read_header(ticket, ground),
+            Phase::Receiving { .. } if is_plain => self.receive(ticket, ground),
+            // A client that hangs up while it waits is removed.
+            Phase::Receiving { .. } | Phase::Waiting if gone => self.abort_queued(ticket, ground),
+            Phase::Parting => self.release_front(ticket, ground),
+            Phase::Answering { .. } if is_plain => self.write_page(ticket, ground),
+            Phase::Draining { .. } if is_plain => self.drain(ticket, ground),
+            Phase::Finishing { .. } if is_plain => self.send_rest(ticket, ground),
             Phase::Answering { .. } | Phase::Draining { .. } | Phase::Finishing { .. } if gone => {
-                self.finish(ticket);
+                self.end_request(ticket, ground);
             }
             // A front has nothing more to send: as long as it sends nothing, and is there, it may be watched as it was
             // for its header.
-            _ if ready.readable => self.watch_end(ticket),
+            _ if ready.readable => self.watch_end(ticket, ground),
             _ => {}
         }
     }
 
-    fn watch_end(&mut self, ticket: Ticket) {
-        if let Some(client) = self.clients.get_mut(&ticket) {
-            client.watch_end(&self.poll, ticket);
+    /// From now on the end of the client is noticed.
+    pub(super) fn watch_end(&mut self, ticket: Ticket, ground: &Ground) {
+        if let Some(client) = self.by_ticket.get_mut(&ticket) {
+            client.watch_end(&ground.poll, ticket);
         }
     }
 
     /// There is something in the input that a front passed.
-    pub(crate) fn on_input(&mut self, ticket: Ticket) {
-        match self.clients.get(&ticket).map(|client| &client.phase) {
-            Some(Phase::Receiving { .. }) => self.receive(ticket),
-            Some(Phase::Draining { .. }) => self.drain(ticket),
-            Some(&Phase::Running { worker, .. }) => self.send_on(worker),
-            _ => self.finish_off(ticket),
+    pub(super) fn on_input(&mut self, ticket: Ticket, ground: &mut Ground) {
+        match self.by_ticket.get(&ticket).map(|client| &client.phase) {
+            Some(Phase::Receiving { .. }) => self.receive(ticket, ground),
+            Some(Phase::Draining { .. }) => self.drain(ticket, ground),
+            _ => self.send_rest(ticket, ground),
         }
     }
 
-    /// There is room in the output that a front passed, or nobody reads it.
-    pub(crate) fn on_output(&mut self, ticket: Ticket) {
-        match self.clients.get(&ticket).map(|client| &client.phase) {
-            Some(Phase::Answering { .. }) => self.write_page(ticket),
+    /// There is room in the output that a front passed, or its reader is gone.
+    pub(super) fn on_output(&mut self, ticket: Ticket, ground: &mut Ground) {
+        match self.by_ticket.get(&ticket).map(|client| &client.phase) {
+            Some(Phase::Answering { .. }) => self.write_page(ticket, ground),
             // Its front has left, so this is where a client is seen to go.
-            Some(Phase::Receiving { .. } | Phase::Waiting) => self.hang_up(ticket),
-            _ => self.send(ticket),
+            Some(Phase::Receiving { .. } | Phase::Waiting) => self.abort_queued(ticket, ground),
+            _ => self.send_rest(ticket, ground),
         }
     }
 
-    fn read_header(&mut self, ticket: Ticket) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
+    fn read_header(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;
         };
+        let config = &ground.config;
         let rules = Rules {
-            header_limit: self.config.limits.header,
-            mount: self.config.mount.as_ref(),
-            peer: client.peer,
-            is_at_place: client.is_at_place,
-            priority_cookie: self.config.queue.priority_cookie.as_deref(),
-            handoff: self.config.handoff,
+            header_limit: config.limits.header,
+            mount: config.mount.as_ref(),
+            peer: client.caller.peer,
+            is_at_place: client.caller.is_at_place,
+            priority_cookie: config.queue.priority_cookie.as_deref(),
+            handoff: config.handoff,
         };
         let (Phase::Header { reader, .. }, Some(connection)) =
             (&mut client.phase, &client.connection)
@@ -137,84 +293,87 @@ impl Daemon {
         match reader.read(connection.as_fd(), rules, &mut self.block) {
             Ok(None) => {
                 let kept = reader.kept();
-                client.watch(&self.poll, ticket, End::Connection, Interest::Read);
+                client.watch(&ground.poll, ticket, Stream::Connection, Interest::Read);
                 self.limited.limit(ticket, clock::now() + HEADER_TIME);
-                self.keep(ticket, kept);
+                self.keep(ticket, kept, ground);
             }
-            Ok(Some(Ok(Asked::Control(command)))) => self.obey(ticket, command),
-            Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request),
-            Ok(Some(Err(refused))) => self.refuse_header(ticket, refused),
+            Ok(Some(Ok(Asked::Control(command)))) => {
+                ground.tell(Outcome::Command { ticket, command });
+            }
+            Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request, ground),
+            Ok(Some(Err(refused))) => self.refuse_header(ticket, refused, ground),
             Err(error) => {
                 ::log::debug!("connection lost in the header: ticket={ticket} error={error}");
-                self.note_late();
-                self.drop_client(ticket);
+                ground.tell(Outcome::FrontGone(ticket));
             }
         }
     }
 
-    fn queue(&mut self, ticket: Ticket, mut request: Box<Taken>) {
-        if self.leaving.sends_away(&request) {
-            // Its front finds the name gone, and goes on by itself.
-            self.drop_client(ticket);
+    fn queue(&mut self, ticket: Ticket, mut request: Box<Taken>, ground: &mut Ground) {
+        if self.sends_away && request.can_go_elsewhere() {
+            // Its front finds the name gone, and runs the app itself.
+            self.remove_client(ticket, ground);
             return;
         }
         ::log::debug!("asked: ticket={ticket} own={}", request.is_own);
         if let Some(name) = request.unbelieved.take() {
-            self.note_unbelieved(&name);
+            self.notices.note_unbelieved(&name);
         }
         for name in std::mem::take(&mut request.overridden) {
-            self.note_overridden(name);
+            self.notices.note_overridden(name);
         }
         let refusal = request.refusal.take();
-        let Some(client) = self.clients.get_mut(&ticket) else {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;
         };
         self.limited.remove(ticket);
         self.shares.go_to(ticket, Stage::Served);
-        let (length, to_end) = (request.length, request.to_end);
+        let length = request.length();
+        let goes_to_end = request.goes_to_end();
         let missing = length - request.ahead.len();
         client.request = Some(request);
         client.phase = Phase::Waiting;
         if client.is_plain() && client.is_watched() {
             // Its header came in pieces. It may have more to send, or nothing, which is not its end.
-            client.watch_end(&self.poll, ticket);
+            client.watch_end(&ground.poll, ticket);
         }
         self.arrived.push(ticket);
         self.requests += 1;
         // For the rate: with a daemon no front notes it.
-        self.slots.arrive(clock::now());
+        ground.slots.arrive(clock::now());
         let is_whole = client
             .input()
-            .is_none_or(|input| Daemon::has_whole_body(input, missing));
+            .is_none_or(|input| has_whole_body(input, missing));
         let never_has_body = !is_whole && client.never_has_body();
+        let limit = ground.config.limits.body;
         if let Some((failure, sentence)) = refusal {
-            self.note_refusal(ticket, &sentence);
-            self.reload_if_edited();
-            self.answer(ticket, failure, &sentence);
-        } else if to_end {
-            self.announce(ticket);
+            self.note_refusal(ticket, &sentence, ground);
+            ground.tell(Outcome::Misconfigured);
+            self.answer(ticket, failure, &sentence, ground);
+        } else if goes_to_end {
+            self.announce(ticket, ground);
         } else if never_has_body {
             self.do_without_body(ticket, false);
-            self.arrive(ticket);
-        } else if self.config.limits.body.is_some_and(|limit| length > limit) {
-            self.answer(ticket, Failure::BodyTooLarge, "");
-        } else if is_whole || self.pool.is_full() {
-            // Nor is a body read for a request that will be refused.
-            self.arrive(ticket);
+            self.arrive(ticket, ground);
+        } else if limit.is_some_and(|limit| length > limit) {
+            self.answer(ticket, Failure::BodyTooLarge, "", ground);
+        } else if is_whole || ground.pool.is_full {
+            // No body is read for a request that will be refused.
+            self.arrive(ticket, ground);
         } else {
-            self.announce(ticket);
+            self.announce(ticket, ground);
         }
     }
 
     /// From now on the request waits for a worker.
-    pub(crate) fn arrive(&mut self, ticket: Ticket) {
+    fn arrive(&mut self, ticket: Ticket, ground: &mut Ground) {
         self.shares.go_to(ticket, Stage::Served);
-        let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
+        let request = self.by_ticket.get(&ticket).and_then(|c| c.request.as_ref());
         let is_known = request.is_some_and(|request| request.is_known);
-        self.events.push_back(Event::Arrived { ticket, is_known });
+        ground.tell_pool(Event::Arrived { ticket, is_known });
     }
 
-    fn refuse_header(&mut self, ticket: Ticket, refused: Refused) {
+    fn refuse_header(&mut self, ticket: Ticket, refused: Refused, ground: &mut Ground) {
         let mut detail = String::new();
         let (failure, sentence) = match refused {
             Refused::Header(BadHeader::TooLarge) => (
@@ -231,7 +390,7 @@ impl Daemon {
             }
             Refused::Lost | Refused::Protocol => {
                 ::log::warn!("closed: ticket={ticket} reason={refused:?}");
-                self.drop_client(ticket);
+                self.remove_client(ticket, ground);
                 return;
             }
             Refused::Command => (
@@ -239,361 +398,159 @@ impl Daemon {
                 "a command that this client may not give".to_owned(),
             ),
         };
-        self.note_refused(ticket, Level::Error, &sentence, &detail, clock::now());
+        self.note_refused(ticket, Level::Error, &sentence, &detail);
         let sentence = format!("{sentence}{detail}");
-        let Some(client) = self.clients.get_mut(&ticket) else {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;
         };
         if let Some(request) = client.give_up_header() {
             client.request = Some(request);
             client.phase = Phase::Waiting;
-            client.watch(&self.poll, ticket, End::Connection, Interest::HangUp);
-            self.tell_web_server(ticket, &sentence);
-            self.answer(ticket, failure, "");
+            client.watch(&ground.poll, ticket, Stream::Connection, Interest::HangUp);
+            self.tell_web_server(ticket, &sentence, ground);
+            self.answer(ticket, failure, "", ground);
         }
     }
 
-    /// What concerns a request goes to its web server's log; `false` where there is no way to it.
-    pub(crate) fn tell_web_server(&mut self, ticket: Ticket, sentence: &str) -> bool {
-        let line = format!("polycgi: {NAME}: {sentence}\n");
-        self.write_errors(ticket, line.as_bytes())
-    }
-
-    /// Who is still waiting at the end of the turn in which it came is told so, and whoever hangs up is noticed. A front
-    /// that may leave where that is safe stays until its request is taken, so that it can go elsewhere if we die; one
-    /// that must leave leaves now. A request that a worker has already is most often over before it could be of use to
-    /// anybody that its client is gone.
-    pub(crate) fn tell_the_queued(&mut self) {
-        let lets_go = self.config.handoff == Handoff::Exit;
+    /// At the end of a turn: requests that are still queued are told so, and the end of their client is watched for. A
+    /// front that may leave where that is safe stays until its request is taken, so that it can go elsewhere if we die;
+    /// one that must leave leaves now. A request that runs already is most often over before the end of its client
+    /// would matter.
+    pub(super) fn tell_the_queued(&mut self, ground: &mut Ground) {
+        let lets_go = ground.config.handoff == Handoff::Exit;
         while let Some(ticket) = self.arrived.pop() {
-            let Some(client) = self.clients.get_mut(&ticket) else {
+            let Some(client) = self.by_ticket.get_mut(&ticket) else {
                 continue;
             };
             if matches!(client.phase, Phase::Running { .. }) && client.connection.is_some() {
                 self.unwatched.push_back((clock::now() + SHORT, ticket));
                 continue;
             }
-            let waits = matches!(client.phase, Phase::Receiving { .. } | Phase::Waiting);
+            let waits = client.is_queued();
             if waits && !client.say_queued(lets_go) {
-                // Before its descriptors are closed, which its web server may see.
-                self.note_late();
-                self.hang_up(ticket);
+                ground.tell(Outcome::FrontGone(ticket));
                 continue;
             }
-            client.watch_end(&self.poll, ticket);
+            client.watch_end(&ground.poll, ticket);
             if waits && client.connection.is_none() {
-                client.watch(&self.poll, ticket, End::Output, Interest::HangUp);
+                client.watch(&ground.poll, ticket, Stream::Output, Interest::HangUp);
             }
         }
     }
 
-    /// Requests that are not over so soon.
-    pub(crate) fn watch_the_long(&mut self, now: Duration) {
+    /// A request is about to be served: its front is told that from now on we answer.
+    pub(super) fn start(&mut self, ticket: Ticket, ground: &Ground) -> Start {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return Start::Unknown;
+        };
+        if !client.say_taken() {
+            ::log::debug!("taken back: ticket={ticket}");
+            return Start::TakenBack;
+        }
+        client.watch(&ground.poll, ticket, Stream::Output, None);
+        Start::Told
+    }
+
+    /// A worker has the request. `false`: there is none.
+    pub(super) fn run(&mut self, ticket: Ticket, worker: WorkerId) -> bool {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return false;
+        };
+        client.phase = Phase::Running {
+            worker,
+            outgoing: None,
+            unread: 0,
+        };
+        self.running.insert(worker, ticket);
+        true
+    }
+
+    /// What time has brought.
+    pub(super) fn pass_time(&mut self, now: Duration, ground: &mut Ground) {
+        while let Some(ticket) = self.limited.pop(now) {
+            ::log::debug!("time is over: ticket={ticket}");
+            match self.by_ticket.get(&ticket).map(|client| &client.phase) {
+                Some(Phase::Receiving { .. }) => self.body_is_late(ticket, ground),
+                Some(Phase::Running { .. }) => ground.tell(Outcome::RunningLate(ticket)),
+                _ => self.release_front(ticket, ground),
+            }
+        }
         while let Some(&(due, ticket)) = self.unwatched.front()
             && due <= now
         {
             self.unwatched.pop_front();
-            self.watch_end(ticket);
+            self.watch_end(ticket, ground);
         }
+        self.notices.say_counts(now);
     }
 
-    /// Gives a request to a worker. What comes of it is the pool's next event, before those that wait already: one of
-    /// them may be this worker's death, and a request that a dead worker still has is lost.
-    pub(crate) fn dispatch(&mut self, ticket: Ticket, worker: WorkerId) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            self.events.push_front(Event::NotTaken(worker));
-            return;
-        };
-        if !client.say_taken() {
-            ::log::debug!("taken back: ticket={ticket}");
-            self.note_late();
-            self.events.push_front(Event::NotTaken(worker));
-            self.drop_client(ticket);
-            return;
-        }
-        client.watch(&self.poll, ticket, End::Output, None);
-        if !matches!(self.config.app, App::Wsgi(_)) {
-            self.dispatch_foreign(ticket, worker);
-            return;
-        }
-        let sent = match (&client.request, client.input(), client.output()) {
-            (Some(request), Some(input), Some(output)) => {
-                request.ahead.to_file().and_then(|ahead| {
-                    let fds = body::descriptors(request, input, output, ahead.as_ref());
-                    self.workers
-                        .dispatch(worker, &request.header, &fds, clock::now())
-                })
-            }
-            _ => Err(io::ErrorKind::InvalidInput.into()),
-        };
-        match sent {
-            Ok(()) => {
-                if let Some(request) = &mut client.request {
-                    request.length -= request.ahead.give_up_memory();
-                }
-                client.phase = Phase::Running {
-                    worker,
-                    outgoing: None,
-                    unread: 0,
-                };
-                self.served_by.insert(worker, ticket);
-            }
-            Err(error) if is_end(&error) => {
-                ::log::warn!("cannot give a request to worker {worker}: {error}");
-                self.workers.kill(worker);
-                self.events.push_front(Event::Returned(worker));
-            }
-            Err(error) => self.cannot_give(ticket, worker, &error),
-        }
-    }
-
-    /// No other worker could be given it either: too many descriptors are on their way, or no memory is left.
-    pub(crate) fn cannot_give(&mut self, ticket: Ticket, worker: WorkerId, error: &io::Error) {
-        ::log::error!("cannot give a request to any worker: {error}");
-        self.events.push_front(Event::NotTaken(worker));
-        let retry_after = Duration::from_secs(2);
-        self.refuse_waiting(ticket, Refusal::Overloaded { retry_after });
-    }
-
-    /// The request that this worker has.
-    pub(crate) fn ticket_of(&self, worker: WorkerId) -> Option<Ticket> {
-        self.served_by.get(&worker).copied()
-    }
-
-    /// The oldest request that waits: what concerns all of them is told to its web server only.
-    pub(crate) fn oldest_waiting(&self) -> Option<Ticket> {
-        let waits = |client: &Client| matches!(client.phase, Phase::Waiting);
-        self.clients
-            .iter()
-            .find(|(_, client)| waits(client))
-            .map(|(&ticket, _)| ticket)
-    }
-
-    pub(crate) fn refuse_waiting(&mut self, ticket: Ticket, refusal: Refusal) {
-        if matches!(refusal, Refusal::Overloaded { .. }) {
-            self.overloads += 1;
-        }
-        if matches!(refusal, Refusal::HostRefused { .. }) && self.can_go(ticket) {
-            self.send_off(ticket);
-            return;
-        }
-        let reason = match refusal {
-            Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {
-                self.tell_last_words(ticket);
-                self.last_failure.clone().unwrap_or_default()
-            }
-            Refusal::Overloaded { .. } => String::new(),
-        };
-        self.answer(ticket, failure(refusal), &reason);
-    }
-
-    /// A front that can run the app itself, and has a request that is untouched.
-    fn can_go(&self, ticket: Ticket) -> bool {
-        let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
-        self.config.app.runs_as_cgi() && request.is_some_and(|request| request.can_go_elsewhere())
-    }
-
-    /// No worker can be had: fronts that wait run the app themselves.
-    pub(crate) fn let_go(&mut self) {
-        let waits = |client: &Client| matches!(client.phase, Phase::Waiting);
-        let waiting = self.clients.iter().filter(|(_, client)| waits(client));
-        for ticket in waiting.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
-            if self.can_go(ticket) {
-                self.send_off(ticket);
-            }
-        }
-    }
-
-    /// Lets a front go on by itself; its web server is told why, if it is the first.
-    fn send_off(&mut self, ticket: Ticket) {
-        if !self.has_proved_itself() {
-            self.slots.note_refused();
-        }
-        self.tell_last_words(ticket);
-        self.hang_up(ticket);
-    }
-
-    /// Answers with a page of ours; then reads what the client still sends.
-    pub(crate) fn answer(&mut self, ticket: Ticket, failure: Failure, reason: &str) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        let before = client.spooled();
-        if let (Phase::Receiving { body }, Some(request)) = (&client.phase, &mut client.request) {
-            // It will not arrive.
-            self.events.push_back(Event::HungUp(ticket));
-            request.length -= body.len();
-        }
-        if let Phase::Running { worker, .. } = client.phase {
-            self.served_by.remove(&worker);
-        }
-        if !client.say_taken() {
-            self.drop_client(ticket);
-            return;
-        }
-        let own_page = app::own_page(&self.app, &self.config);
-        let Some(request) = &client.request else {
-            return;
-        };
-        let is_shown =
-            !reason.is_empty() && app::shows_errors(&self.config, &request.client_address);
-        let page = Answer {
-            failure,
-            form: request.form,
-            head_only: request.head_only,
-            refreshes: request.refreshes,
-            reason: is_shown.then_some(reason),
-            html: own_page.as_deref(),
-        }
-        .to_cgi_response();
-        ::log::debug!("answered: ticket={ticket} status={}", failure.status());
-        self.shares.go_to(ticket, Stage::Answered);
-        self.shares.keep(ticket, 0);
-        client.phase = Phase::Answering { page, written: 0 };
-        client.watch(&self.poll, ticket, End::Input, None);
-        self.account(ticket, before);
-        let due = clock::now() + self.config.timeouts.request;
-        self.limited.insert(ticket, due);
-        self.write_page(ticket);
-    }
-
-    pub(crate) fn write_page(&mut self, ticket: Ticket) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        match client.write_page(&mut self.scratch) {
-            Progress::Finished => self.start_draining(ticket),
-            Progress::Lost => self.finish(ticket),
-            Progress::Waits(_) => {
-                client.watch(&self.poll, ticket, End::Output, Interest::Write);
-                if let Phase::Answering { page, .. } = &client.phase {
-                    let kept = page.len();
-                    self.keep(ticket, kept);
-                }
-            }
-        }
-    }
-
-    fn start_draining(&mut self, ticket: Ticket) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        client.watch(&self.poll, ticket, End::Output, None);
-        client.begin_draining();
-        if let (true, Some(connection)) = (client.is_plain(), &client.connection) {
-            // It reads the page's end here, and not in a reset for what it still sends.
-            let _ = socket::shut_writing(connection.as_fd());
-        }
-        self.shares.keep(ticket, 0);
-        self.limited.insert(ticket, clock::now() + DRAIN_TIME);
-        self.drain(ticket);
-    }
-
-    pub(crate) fn drain(&mut self, ticket: Ticket) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
-            return;
-        };
-        match client.drain(&mut self.scratch) {
-            Progress::Finished | Progress::Lost => self.finish(ticket),
-            Progress::Waits(_) => client.watch(&self.poll, ticket, End::Input, Interest::Read),
-        }
-    }
-
-    pub(crate) fn expire_clients(&mut self, now: Duration) {
-        while let Some(ticket) = self.limited.pop(now) {
-            ::log::debug!("time is over: ticket={ticket}");
-            match self.clients.get(&ticket).map(|client| &client.phase) {
-                Some(Phase::Receiving { .. }) => self.body_is_late(ticket),
-                Some(Phase::Running { .. }) => self.lose(ticket),
-                _ => self.close(ticket),
-            }
-        }
-    }
-
-    /// The request is answered: when its web server's log has taken what there is, it ends.
-    pub(crate) fn finish(&mut self, ticket: Ticket) {
-        if let Some(Phase::Running { worker, .. }) = self.clients.get(&ticket).map(|c| &c.phase) {
-            self.served_by.remove(worker);
-        }
-        if !self.waits_for_log(ticket) {
-            self.close(ticket);
-        }
-    }
-
-    /// The end of a request: the front may go, and our copies are closed when it has.
-    pub(crate) fn close(&mut self, ticket: Ticket) {
-        if let Some(client) = self.clients.get_mut(&ticket) {
-            let before = client.spooled();
-            if client.part() {
-                for end in [End::Errors, End::Input, End::Output] {
-                    client.watch(&self.poll, ticket, end, None);
-                }
-                client.watch(&self.poll, ticket, End::Connection, Interest::Read);
-                self.account(ticket, before);
-                // One that was stopped does not hold the response.
-                self.limited.insert(ticket, clock::now() + PARTING_TIME);
-                return;
-            }
-        }
-        if let Some(client) = self.forget(ticket) {
-            Daemon::count_lost(ticket, &client.to_log);
-            client.finish();
-        }
-        self.watch_limit();
-    }
-
-    /// The client of a request that the pool knows and no worker has is gone.
-    pub(crate) fn hang_up(&mut self, ticket: Ticket) {
-        ::log::debug!("hung up: ticket={ticket}");
-        self.events.push_back(Event::HungUp(ticket));
-        self.drop_client(ticket);
-    }
-
-    /// To the client this daemon never existed.
-    pub(crate) fn drop_client(&mut self, ticket: Ticket) {
-        self.forget(ticket);
-        self.watch_limit();
-    }
-
-    fn forget(&mut self, ticket: Ticket) -> Option<Client> {
-        let mut client = self.clients.remove(&ticket)?;
-        self.shares.leave(ticket);
+    /// A client has the time that it wants, and nothing more is read of its connection: it waits for our answer to a
+    /// command.
+    pub(super) fn hold(&mut self, ticket: Ticket, ground: &Ground) {
         self.limited.remove(ticket);
-        if let Phase::Running { worker, .. } = client.phase {
-            self.served_by.remove(&worker);
+        if let Some(client) = self.by_ticket.get_mut(&ticket) {
+            // A hang-up would be reported in every turn.
+            client.watch(&ground.poll, ticket, Stream::Connection, None);
         }
-        client.unwatch(&self.poll);
-        self.account(ticket, client.spooled());
-        // Nobody is to be woken for those who are gone.
-        while let Some((_, oldest)) = self.unwatched.front()
-            && !self.clients.contains_key(oldest)
-        {
-            self.unwatched.pop_front();
+    }
+
+    /// The connection itself: for the answer to a command.
+    pub(super) fn connection(&self, ticket: Ticket) -> Option<BorrowedFd<'_>> {
+        let connection = self.by_ticket.get(&ticket)?.connection.as_ref();
+        connection.map(AsFd::as_fd)
+    }
+
+    /// Keeps the books of the spool, after something that this client did. `before`: what it held.
+    pub(super) fn account(&mut self, ticket: Ticket, before: (u64, usize), ground: &Ground) {
+        let client = self.by_ticket.get(&ticket);
+        let after = client.map_or((0, 0), |client| client.spooled());
+        self.spool_files = (self.spool_files + after.1).saturating_sub(before.1);
+        if after.0 != before.0 {
+            self.spooled = (self.spooled + after.0).saturating_sub(before.0);
+            self.tell_spool(ground);
         }
-        Some(client)
+    }
+
+    /// Workers are told what is left of the spool.
+    pub(super) fn tell_spool(&self, ground: &Ground) {
+        let limit = ground.config.spool.limit;
+        ground.board.tell_spool(self.spooled, limit);
+    }
+
+    /// What is left of the spool, and where it is.
+    pub(super) fn spool_room<'a>(&self, config: &'a Config) -> Room<'a> {
+        Room {
+            directory: &config.spool.dir,
+            left: config.spool.limit.saturating_sub(self.spooled),
+        }
+    }
+
+    /// So much memory is kept for a guest; others may have to go for it.
+    fn keep(&mut self, ticket: Ticket, bytes: usize, ground: &mut Ground) {
+        while let Some(other) = self.shares.keep(ticket, bytes) {
+            self.close_for_room(other, ground);
+        }
     }
 }
 
-/// Whether a worker that a packet could not be sent to is gone, or takes no more.
-fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionReset | NotConnected | WouldBlock
-    )
+/// Whether a worker could read all of the body now. A file never makes its reader wait.
+pub(super) fn has_whole_body(input: BorrowedFd<'_>, length: u64) -> bool {
+    length == 0
+        || files::kind(input) == Kind::Other
+        || files::waiting(input).is_ok_and(|there| there >= length)
 }
 
-/// For a refusal: what the client gets, and whether it counts as an overload.
-fn failure(refusal: Refusal) -> crate::page::Failure {
-    use crate::page::{Failure, whole_seconds};
-    match refusal {
-        Refusal::Broken => Failure::AppBroken,
-        Refusal::HostRefused { retry_after } => Failure::Overloaded {
-            retry_after: crate::page::whole_seconds(retry_after),
-        },
-        Refusal::Overloaded { retry_after } => Failure::Overloaded {
-            retry_after: whole_seconds(retry_after),
-        },
-        Refusal::StartTimedOut => Failure::TimedOut,
+impl Clients {
+    /// No worker can be given this request: too many descriptors are on their way, or no memory is left.
+    pub(super) fn cannot_give(
+        &mut self,
+        ticket: Ticket,
+        worker: WorkerId,
+        error: &io::Error,
+        ground: &mut Ground,
+    ) {
+        ::log::error!("cannot give a request to any worker: {error}");
+        ground.tell_pool_next(Event::NotTaken(worker));
+        self.refuse_overloaded(ticket, RETRY_AFTER, ground);
     }
 }

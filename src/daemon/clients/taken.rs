@@ -5,67 +5,84 @@ use std::os::fd::OwnedFd;
 
 use smallvec::SmallVec;
 
-use super::body::Ahead;
 use crate::cgi::body::{self, Measured};
 use crate::cgi::{Doubt, Reader};
 use crate::page::{Failure, Form};
 use crate::scgi::{self, Decoded};
+use crate::spool::Ahead;
 
-/// A request with everything that is needed to serve it.
+/// A request as it was taken from its client.
 #[derive(Debug)]
 pub(crate) struct Taken {
     /// The header as a worker gets it: what its client may send, with the path divided as the app is to see it.
     pub(crate) header: Vec<u8>,
     /// Where the message-body comes from, and the response goes; none: the connection.
-    pub(crate) passed: Option<Passed>,
-    /// Bytes of the message-body.
-    pub(crate) length: u64,
-    /// It goes to its end, which was not seen yet; until then `length` is the largest number.
-    pub(crate) to_end: bool,
+    pub(super) passed: Option<Passed>,
+    /// How much of the message-body is still to be read.
+    pub(super) length: Length,
     /// Nothing of the message-body may come.
-    pub(crate) doubt: Option<Doubt>,
-    /// More may come than that.
-    pub(crate) may_exceed: bool,
+    pub(super) doubt: Option<Doubt>,
+    /// More may come than its length says.
+    pub(super) may_exceed: bool,
     /// The beginning of the message-body.
     pub(crate) ahead: Ahead,
-    pub(crate) form: Form,
-    pub(crate) head_only: bool,
-    pub(crate) refreshes: bool,
-    pub(crate) client_address: Vec<u8>,
-    pub(crate) leaves_early: bool,
+    pub(super) form: Form,
+    pub(super) head_only: bool,
+    pub(super) refreshes: bool,
+    pub(super) client_address: Vec<u8>,
+    pub(super) leaves_early: bool,
     /// Of the response.
     pub(crate) reader: Reader,
-    /// Of somebody whom the site knows: it is shed last.
-    pub(crate) is_known: bool,
+    /// The site knows its user: it is refused last.
+    pub(super) is_known: bool,
     /// From a process of our own uid: what it says may be believed.
-    pub(crate) is_own: bool,
+    pub(super) is_own: bool,
     /// A name that its client may not say, and has said.
-    pub(crate) unbelieved: Option<Vec<u8>>,
+    pub(super) unbelieved: Option<Vec<u8>>,
     /// Names that its web server was told to give several values, for people.
-    pub(crate) overridden: Vec<String>,
+    pub(super) overridden: Vec<String>,
     /// It is none for the app: what its client gets, and what the operator reads.
-    pub(crate) refusal: Option<(Failure, String)>,
-    pub(crate) said: Said,
+    pub(super) refusal: Option<(Failure, String)>,
+    pub(super) said: Word,
+}
+
+/// How much of a message-body is still to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Bytes(u64),
+    /// It goes to its end, which was not seen yet.
+    ToEnd,
 }
 
 /// The web server's own descriptors, from the front.
 #[derive(Debug)]
-pub(crate) struct Passed {
-    pub(crate) input: OwnedFd,
-    pub(crate) output: OwnedFd,
-    pub(crate) errors: OwnedFd,
+pub(super) struct Passed {
+    pub(super) input: OwnedFd,
+    pub(super) output: OwnedFd,
+    pub(super) errors: OwnedFd,
 }
 
+/// What a front was told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Said {
+pub(super) enum Word {
     Nothing,
     Queued,
     Taken,
     Done,
 }
 
+impl Word {
+    /// A plain SCGI client, and a front that relays, are told nothing but the response.
+    pub(super) fn first(passed: Option<&Passed>) -> Word {
+        match passed {
+            Some(_) => Word::Nothing,
+            None => Word::Done,
+        }
+    }
+}
+
 impl Passed {
-    pub(crate) fn from_fds(fds: &mut SmallVec<[OwnedFd; 4]>) -> Option<Passed> {
+    pub(super) fn from_fds(fds: &mut SmallVec<[OwnedFd; 4]>) -> Option<Passed> {
         if fds.len() != 3 {
             return None;
         }
@@ -80,11 +97,10 @@ impl Passed {
 
 impl Taken {
     /// A request of which nothing is known but where its page can go, and how much is still to be read.
-    pub(crate) fn unserved(passed: Option<Passed>, length: u64) -> Taken {
+    pub(super) fn unserved(passed: Option<Passed>, length: Length) -> Taken {
         Taken {
             header: Vec::new(),
             length,
-            to_end: false,
             doubt: None,
             may_exceed: false,
             ahead: Ahead::Nothing,
@@ -99,32 +115,56 @@ impl Taken {
             unbelieved: None,
             overridden: Vec::new(),
             refusal: None,
-            // A plain SCGI client, and a front that relays, hear nothing but the response.
-            said: if passed.is_some() {
-                Said::Nothing
-            } else {
-                Said::Done
-            },
+            said: Word::first(passed.as_ref()),
             passed,
         }
     }
 
     /// The message-body has turned out to have so many bytes.
-    pub(crate) fn measure(&mut self, length: u64) {
+    pub(super) fn measure(&mut self, length: u64) {
         self.header = measured(&self.header, length);
-        self.length = length;
-        self.to_end = false;
+        self.length = Length::Bytes(length);
         self.doubt = None;
+    }
+
+    /// Bytes of the message-body that are still to be read; the largest number where only its end tells.
+    pub(crate) fn length(&self) -> u64 {
+        match self.length {
+            Length::Bytes(length) => length,
+            Length::ToEnd => u64::MAX,
+        }
+    }
+
+    pub(super) fn goes_to_end(&self) -> bool {
+        self.length == Length::ToEnd
+    }
+
+    /// So many bytes are still to be read.
+    pub(crate) fn set_length(&mut self, length: u64) {
+        self.length = Length::Bytes(length);
+    }
+
+    /// So many bytes less are to be read: others have them.
+    pub(crate) fn shorten(&mut self, bytes: u64) {
+        if let Length::Bytes(length) = &mut self.length {
+            *length -= bytes;
+        }
+    }
+
+    /// What was read ahead into memory is given up: its reader has it.
+    pub(crate) fn give_up_memory(&mut self) {
+        let bytes = self.ahead.give_up_memory();
+        self.shorten(bytes);
     }
 
     /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
     pub(crate) fn can_go_elsewhere(&self) -> bool {
-        self.said < Said::Taken
+        self.said < Word::Taken
     }
 }
 
 /// A worker's message, once it is known how long its message-body is. What its client said of that is gone.
-pub(crate) fn measured(message: &[u8], length: u64) -> Vec<u8> {
+pub(super) fn measured(message: &[u8], length: u64) -> Vec<u8> {
     let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
         return message.to_vec();
     };

@@ -1,61 +1,27 @@
-//! Who may connect where people said to `listen`, and who of them is believed. Knows users and networks by number.
+//! Which clients may connect at an address of `listen`, and which of them may say who the user is (`listen-allow`).
+//! Knows users and networks by number.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
 use crate::config::{Allow, Network};
+use crate::daemon::guest::Guest;
 use crate::listen;
 
-/// So many are remembered as turned away; nobody else is said.
+/// So many are remembered as turned away; no others are named in the log.
 const MOST: usize = 64;
-
-/// Whoever has connected, as far as the system tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Guest {
-    /// By TCP.
-    Address(IpAddr),
-    /// By TCP, and is gone already.
-    Nobody,
-    /// By a path.
-    User(u32),
-}
 
 /// `listen-allow`, looked up.
 #[derive(Debug, Default)]
-pub(crate) struct Guests {
+pub(super) struct Guests {
     own_uid: u32,
     users: Option<BTreeSet<u32>>,
     networks: Vec<Network>,
     turned_away: BTreeSet<Guest>,
 }
 
-impl fmt::Display for Guest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Guest::Address(address) => address.fmt(f),
-            Guest::Nobody => f.write_str("nobody"),
-            Guest::User(uid) => write!(f, "uid {uid}"),
-        }
-    }
-}
-
-impl Guest {
-    /// Whose share it has: a host with IPv6 has all the addresses of its /64.
-    pub(crate) fn origin(self) -> Guest {
-        match self {
-            Guest::Address(IpAddr::V6(address)) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                Guest::Address(Ipv6Addr::from_bits(network).into())
-            }
-            other => other,
-        }
-    }
-}
-
 impl Guests {
-    /// Who is named, and a sentence for each name that /etc/passwd does not have: it lets nobody in.
-    pub(crate) fn new(allow: &Allow, own_uid: u32) -> (Guests, Vec<String>) {
+    /// `listen-allow`, looked up, and a sentence for each name that /etc/passwd does not have: it lets no client in.
+    pub(super) fn new(allow: &Allow, own_uid: u32) -> (Guests, Vec<String>) {
         let mut unknown = Vec::new();
         let mut users = BTreeSet::new();
         for user in &allow.users {
@@ -73,8 +39,8 @@ impl Guests {
         (guests, unknown)
     }
 
-    /// `None`: is to go. Else whether it is believed who its users are: whoever is named is.
-    pub(crate) fn admit(&self, guest: Guest) -> Option<bool> {
+    /// `None`: it may not connect. Else whether it may say who the user is: a named one may.
+    pub(super) fn admit(&self, guest: Guest) -> Option<bool> {
         match guest {
             Guest::Address(address) if self.networks.is_empty() => {
                 address.is_loopback().then_some(false)
@@ -83,7 +49,7 @@ impl Guests {
                 let is_named = self.networks.iter().any(|net| net.contains(address));
                 is_named.then_some(true)
             }
-            Guest::Nobody => None,
+            Guest::Unknown => None,
             Guest::User(uid) if uid == self.own_uid => Some(true),
             Guest::User(uid) => match &self.users {
                 Some(users) => users.contains(&uid).then_some(true),
@@ -93,9 +59,9 @@ impl Guests {
         }
     }
 
-    /// Somebody has to go. `true`: for the first time, so that it is worth a word.
-    pub(crate) fn turn_away(&mut self, guest: Guest) -> bool {
-        self.turned_away.len() < MOST && guest != Guest::Nobody && self.turned_away.insert(guest)
+    /// A client may not connect. `true`: for the first time, so that it is worth a line.
+    pub(super) fn turn_away(&mut self, guest: Guest) -> bool {
+        self.turned_away.len() < MOST && guest != Guest::Unknown && self.turned_away.insert(guest)
     }
 }
 
@@ -120,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn unnamed_it_is_this_host_and_whoever_the_path_lets_in() {
+    fn without_names_it_is_this_host_and_what_the_path_lets_in() {
         let (guests, unknown) = guests("");
         assert!(unknown.is_empty());
         assert_eq!(guests.admit(address("127.0.0.9")), Some(false));
@@ -128,11 +94,11 @@ mod tests {
         assert_eq!(guests.admit(address("192.0.2.1")), None);
         assert_eq!(guests.admit(Guest::User(33)), Some(false));
         assert_eq!(guests.admit(Guest::User(1000)), Some(true));
-        assert_eq!(guests.admit(Guest::Nobody), None);
+        assert_eq!(guests.admit(Guest::Unknown), None);
     }
 
     #[test]
-    fn whoever_is_named_is_believed_and_nobody_else_comes_in() {
+    fn a_named_client_is_believed_and_no_other_comes_in() {
         let (guests, unknown) = guests("listen-allow = root 33 192.0.2.0/24");
         assert!(unknown.is_empty());
         for uid in [0, 33, 1000] {
@@ -152,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nobody_has_lets_nobody_in() {
+    fn an_unknown_name_lets_no_client_in() {
         let (guests, unknown) = guests("listen-allow = no-such-user");
         let sentence = "listen-allow: /etc/passwd has no user no-such-user";
         assert_eq!(unknown, [sentence]);

@@ -1,13 +1,14 @@
-//! The sockets that we listen on: our own at the app's place, those of `listen`, and those that whoever started us had
-//! open for us. Knows where each came from, and so what becomes of it; who comes in is the door's.
+//! The sockets that we listen on: our own at the app's place, those of `listen`, and those that were open when we were
+//! started (LISTEN_FDS). Knows where each came from, and so what becomes of it; which connections are let in is the
+//! door's.
 //!
 //! # Theory of operation
 //! | a listener is | if it is lost, or can't be had | at its end |
 //! | --- | --- | --- |
-//! | own | we leave: nobody would find us | shut down, its file removed, its backlog accepted |
+//! | own | we leave: no front would find us | shut down, its file removed, its backlog accepted |
 //! | of `listen`, a path | it is tried again from time to time | the same |
-//! | of `listen`, TCP | the same | its backlog accepted, closed; the kernel resets whoever comes in between |
-//! | given | that is not our affair | left alone: whoever gave it keeps it, and who waits there |
+//! | of `listen`, TCP | the same | its backlog accepted, closed; the kernel resets connections that come in between |
+//! | given | that is not our affair | left alone: what gave it keeps it, and its backlog |
 //!
 //! A daemon that becomes another version passes all of them on.
 
@@ -16,25 +17,17 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super as door;
-use super::guests::Guests;
-use crate::daemon::Daemon;
-use crate::daemon::Words;
-use crate::daemon::limits;
-use crate::daemon::token::Token;
-
-use crate::app;
 use crate::config::Address;
+use crate::daemon::token::Token;
 use crate::listen;
 use crate::report::plain;
-use crate::start::NameLock;
 use crate::sys::files::{self, Identity};
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::{environ, fdpass, process, socket};
+use crate::sys::{environ, process, socket};
 
 /// systemd's SD_LISTEN_FDS_START.
 const FIRST_GIVEN: RawFd = 3;
-/// Whoever gives more than this has not counted.
+/// Upper limit for LISTEN_FDS: larger values are clamped.
 const MOST_GIVEN: RawFd = 64;
 
 /// Where a listener came from.
@@ -69,10 +62,10 @@ pub(crate) struct Open {
 /// Listening sockets that were open when we began.
 #[derive(Debug, Default)]
 pub(crate) struct Handed {
-    /// By whoever started us.
-    given: Vec<OwnedFd>,
+    /// By what started us.
+    pub(super) given: Vec<OwnedFd>,
     /// Of `listen`, by the version before us.
-    listen: Vec<OwnedFd>,
+    pub(super) listen: Vec<OwnedFd>,
 }
 
 /// All of them, by numbers that are not given twice.
@@ -83,11 +76,10 @@ pub(crate) struct Listeners {
     pub(crate) open: Open,
     /// That there is no room for more was said.
     pub(crate) silent_until: Duration,
-    pub(crate) guests: Guests,
-    /// Names in the configuration that nobody has.
-    wrong_names: Vec<String>,
+    /// Users named in the configuration that /etc/passwd does not have.
+    pub(super) wrong_names: Vec<String>,
     /// Why addresses can't be had.
-    wrong_addresses: Vec<String>,
+    pub(super) wrong_addresses: Vec<String>,
 }
 
 impl Open {
@@ -98,23 +90,22 @@ impl Open {
 
 impl Handed {
     /// Takes them. Before anything else is opened: a number that was not open must not be anything of ours.
-    pub(crate) fn adopt(words: &Words) -> Handed {
+    pub(crate) fn adopt(listen_fd: &[RawFd], given_fd: &[RawFd], is_socket_passed: bool) -> Handed {
         let adopt = |numbers: &[RawFd]| -> Vec<OwnedFd> {
             let adopted = numbers.iter().map(|&number| process::adopt(number));
             // One that is not open is missed where it is looked for.
             adopted.filter_map(Result::ok).collect()
         };
-        let counted: Vec<RawFd> = if words.socket_fd.is_none() {
-            (FIRST_GIVEN..FIRST_GIVEN + count_given()).collect()
-        } else {
-            Vec::new()
+        let counted: Vec<RawFd> = match is_socket_passed {
+            true => Vec::new(),
+            false => (FIRST_GIVEN..FIRST_GIVEN + count_given()).collect(),
         };
         Handed {
-            given: [adopt(&words.given_fd), adopt(&counted)]
+            given: [adopt(given_fd), adopt(&counted)]
                 .into_iter()
                 .flatten()
                 .collect(),
-            listen: adopt(&words.listen_fd),
+            listen: adopt(listen_fd),
         }
     }
 
@@ -141,18 +132,16 @@ pub(crate) fn end_of_given() -> RawFd {
 }
 
 impl Listeners {
-    pub(crate) fn new(own: OwnedFd, guests: (Guests, Vec<String>)) -> Listeners {
+    pub(super) fn new(own: OwnedFd, wrong_names: Vec<String>) -> Listeners {
         let own = Listener {
             socket: own,
             origin: Origin::Own,
         };
-        let (guests, wrong_names) = guests;
         Listeners {
             by_number: BTreeMap::from([(0, own)]),
             last: 0,
             open: Open::default(),
             silent_until: Duration::ZERO,
-            guests,
             wrong_names,
             wrong_addresses: Vec::new(),
         }
@@ -189,7 +178,7 @@ impl Listeners {
         (!all.is_empty()).then(|| plain(&all.join("; ")))
     }
 
-    fn add(&mut self, poll: &Poll, socket: OwnedFd, origin: Origin) {
+    pub(super) fn add(&mut self, poll: &Poll, socket: OwnedFd, origin: Origin) {
         self.last += 1;
         if self.open.accepts(origin == Origin::Own) {
             // It was said; at the next change of what is accepted it is tried again.
@@ -199,13 +188,13 @@ impl Listeners {
         self.by_number.insert(self.last, listener);
     }
 
-    fn has(&self, address: &Address) -> bool {
+    pub(super) fn has(&self, address: &Address) -> bool {
         let mut sockets = self.iter().map(|listener| listener.socket.as_fd());
         sockets.any(|socket| listen::serves(socket, address))
     }
 
     /// Takes those out that are to end.
-    fn take(&mut self, poll: &Poll, ends: impl Fn(&Origin) -> bool) -> Vec<Listener> {
+    pub(super) fn take(&mut self, poll: &Poll, ends: impl Fn(&Origin) -> bool) -> Vec<Listener> {
         let ending = self.by_number.iter().filter(|(_, l)| ends(&l.origin));
         let ending: Vec<u32> = ending.map(|(&number, _)| number).collect();
         let mut taken = Vec::new();
@@ -226,7 +215,7 @@ fn add(poll: &Poll, number: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 impl Listener {
-    /// Nobody new connects, and no name is left of it: whoever had connected before.
+    /// Shuts it, and removes its name: the connections that were in its backlog.
     pub(crate) fn end(self) -> Vec<OwnedFd> {
         let mut connected = Vec::new();
         match &self.origin {
@@ -235,7 +224,7 @@ impl Listener {
                 if let Address::Path(path) = address {
                     shut(&self.socket);
                     if file.is_some() && files::identity(path).ok() == *file {
-                        // One that stays is found dead, and replaced, by whoever listens there next.
+                        // One that stays is found dead, and replaced, by what listens there next.
                         let _ = std::fs::remove_file(path);
                     }
                 }
@@ -248,8 +237,8 @@ impl Listener {
         connected
     }
 
-    /// Its file is no longer there, or is somebody else's.
-    fn is_lost(origin: &Origin) -> bool {
+    /// Its file is no longer there, or is another listener's.
+    pub(super) fn is_lost(origin: &Origin) -> bool {
         match origin {
             Origin::Listen {
                 address: Address::Path(path),
@@ -260,181 +249,15 @@ impl Listener {
     }
 }
 
-/// From here on connects are refused, and those who had connected are still there to be accepted: closing the listener
-/// would lose them.
+/// From here on connects are refused, and connections in the backlog can still be accepted: closing the listener would
+/// lose them.
 fn shut(socket: &OwnedFd) {
     if let Err(error) = socket::shut_reading(socket.as_fd()) {
         ::log::error!("cannot shut the listener down: {error}");
     }
 }
 
-impl Daemon {
-    /// Begins to listen wherever that is said, beside our own socket. What can't be had keeps nobody from the rest.
-    pub(crate) fn listen_everywhere(&mut self, handed: Handed) {
-        for socket in handed.given {
-            self.add_listener(socket, Origin::Given);
-        }
-        for socket in handed.listen {
-            let addresses = self.config.listen.addresses.iter();
-            let mut serving = addresses.filter(|a| listen::serves(socket.as_fd(), a));
-            // The version before us may have read other addresses than we did.
-            if let Some(address) = serving.next().cloned() {
-                self.add_listener(socket, of_listen(address));
-            }
-        }
-        for sentence in &self.listeners.wrong_names {
-            ::log::error!("{sentence}");
-        }
-        if self.is_missing_any() {
-            match NameLock::wait(&self.place) {
-                Ok(lock) => self.listen_where_missing(&lock),
-                Err(error) => ::log::warn!("{error}"),
-            }
-        }
-    }
-
-    fn add_listener(&mut self, socket: OwnedFd, origin: Origin) {
-        if !crate::sys::listen::is_listening(socket.as_fd()) {
-            let fd = socket.as_raw_fd();
-            ::log::error!("descriptor {fd} is not a listening stream socket: it is closed");
-            return;
-        }
-        let backlog = app::backlog(&self.config);
-        let ours = socket::set_nonblocking(socket.as_fd())
-            .and_then(|()| socket::take_over(socket.as_fd(), backlog));
-        if let Err(error) = ours {
-            ::log::error!(
-                "cannot listen on descriptor {}: {error}",
-                socket.as_raw_fd()
-            );
-            return;
-        }
-        // No front comes there. A socket of TCP, or an older kernel, knows nothing of that.
-        let _ = fdpass::refuse(socket.as_fd());
-        match &origin {
-            Origin::Given => ::log::info!("listening: descriptor={}", socket.as_raw_fd()),
-            Origin::Listen { address, .. } => ::log::info!("listening: address={address}"),
-            Origin::Own => {}
-        }
-        self.listeners.add(&self.poll, socket, origin);
-    }
-
-    fn is_missing_any(&self) -> bool {
-        let mut addresses = self.config.listen.addresses.iter();
-        addresses.any(|address| !self.listeners.has(address))
-    }
-
-    /// The lock: a daemon of this app that is leaving has done with its addresses, and none begins beside us.
-    fn listen_where_missing(&mut self, _lock: &NameLock) {
-        let how = self.config.listen.clone();
-        let backlog = app::backlog(&self.config);
-        let before = std::mem::take(&mut self.listeners.wrong_addresses);
-        for address in &how.addresses {
-            if self.listeners.has(address) {
-                continue;
-            }
-            match listen::listen(address, &how, backlog) {
-                Ok(sockets) => {
-                    for socket in sockets {
-                        self.add_listener(socket, of_listen(address.clone()));
-                    }
-                }
-                Err(cannot) => {
-                    let sentence = cannot.to_string();
-                    if !before.contains(&sentence) {
-                        ::log::error!("{sentence}");
-                    }
-                    self.listeners.wrong_addresses.push(sentence);
-                }
-            }
-        }
-    }
-
-    /// From time to time: what was lost, or could not be had, is tried again.
-    pub(crate) fn keep_listening(&mut self) {
-        for lost in self.listeners.take(&self.poll, Listener::is_lost) {
-            if let Origin::Listen { address, .. } = &lost.origin {
-                ::log::warn!("{address} is not ours any more");
-            }
-            self.end_listener(lost);
-        }
-        if self.is_missing_any()
-            && let Ok(Some(lock)) = NameLock::take(&self.place)
-        {
-            self.listen_where_missing(&lock);
-        }
-    }
-
-    /// The configuration may name other addresses by now, or other guests.
-    pub(crate) fn obey_listen(&mut self) {
-        if self.leaving.has_begun() {
-            // What was given up may be another daemon's by now.
-            return;
-        }
-        let how = self.config.listen.clone();
-        let (guests, unknown) = Guests::new(&how.allow, process::uid());
-        let said = std::mem::replace(&mut self.listeners.wrong_names, unknown);
-        let unsaid = self.listeners.wrong_names.iter();
-        for sentence in unsaid.filter(|sentence| !said.contains(sentence)) {
-            ::log::error!("{sentence}");
-        }
-        self.listeners.guests = guests;
-        let is_unnamed = |origin: &Origin| match origin {
-            Origin::Listen { address, .. } => !how.addresses.contains(address),
-            Origin::Given | Origin::Own => false,
-        };
-        for unnamed in self.listeners.take(&self.poll, is_unnamed) {
-            if let Origin::Listen { address, .. } = &unnamed.origin {
-                ::log::info!("no longer listening: address={address}");
-            }
-            self.end_listener(unnamed);
-        }
-        self.listeners.wrong_addresses.clear();
-        self.keep_listening();
-        let backlog = app::backlog(&self.config);
-        for listener in self.listeners.by_number.values() {
-            // The backlog that was is not wrong either.
-            let _ = socket::take_over(listener.socket.as_fd(), backlog);
-            if let Origin::Listen {
-                address: Address::Path(path),
-                ..
-            } = &listener.origin
-                && let Err(cannot) = listen::permit(path, &how)
-            {
-                ::log::error!("{cannot}");
-                self.listeners.wrong_addresses.push(cannot.to_string());
-            }
-        }
-        self.stays = limits::stays(&self.config, self.is_given_any());
-        self.shares
-            .obey(door::shares_of(&self.config, self.most_fds));
-    }
-
-    fn is_given_any(&self) -> bool {
-        let mut listeners = self.listeners.iter();
-        listeners.any(|listener| listener.origin == Origin::Given)
-    }
-
-    fn end_listener(&mut self, listener: Listener) {
-        let is_own = listener.origin == Origin::Own;
-        for connection in listener.end() {
-            self.come_in(connection, is_own);
-        }
-    }
-
-    /// Gives all of them up. Whoever had connected to one is to be let in: `true` means to our own.
-    pub(crate) fn end_listeners(&mut self) -> Vec<(OwnedFd, bool)> {
-        let mut connected = Vec::new();
-        for listener in self.listeners.take(&self.poll, |_| true) {
-            let is_own = listener.origin == Origin::Own;
-            let last = listener.end().into_iter();
-            connected.extend(last.map(|connection| (connection, is_own)));
-        }
-        connected
-    }
-}
-
-fn of_listen(address: Address) -> Origin {
+pub(super) fn of_listen(address: Address) -> Origin {
     let file = match &address {
         Address::Path(path) => files::identity(path).ok(),
         Address::Tcp { .. } => None,

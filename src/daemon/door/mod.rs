@@ -1,37 +1,51 @@
-//! Who may come in: accepts connections while there are descriptors for them, from whom each listener serves. Knows
-//! counts and peers, not clients.
+//! The daemon's door: accepts connections while there are descriptors for them, from the clients that each listener
+//! serves. Knows counts and peers, not requests.
 //!
 //! Our own user's connections, and root's commands, are limited by the descriptors that there are. All others are
 //! guests: they share a part of the descriptors, and what they do with it is bounded ([`crate::policy::shares`]).
 
-pub(crate) mod guests;
-pub(crate) mod listeners;
+mod guests;
+mod listeners;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use log::Level;
 
-use self::guests::Guest;
-use self::listeners::Origin;
+use self::guests::Guests;
+pub(super) use self::listeners::{Handed, Origin, end_of_given};
+use self::listeners::{Listener, Listeners, Open, of_listen};
+use super::clients::Clients;
+use super::ground::Ground;
+use super::guest::{Caller, Guest};
+use crate::app;
 use crate::cgi::meta::Peer;
-use crate::config::Config;
-use crate::daemon::Daemon;
-use crate::daemon::clients::client::Phase;
-use crate::policy::queue::Ticket;
+use crate::config::{Address, Config};
 use crate::policy::shares::Limits;
-use crate::sys::{Errno, clock, is, listen, socket};
+use crate::start::NameLock;
+use crate::sys::{Errno, clock, fdpass, is, listen as tcp, process, socket};
+use crate::{listen, sys};
 
-/// That descriptors run out is said no more often: each who goes makes room for one more.
-const WORD_PAUSE: Duration = Duration::from_secs(60);
+/// Minimum interval between 'out of descriptors' warnings; otherwise each disconnect would log one.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// After an accept that failed; well below what a front waits for the daemon's first word.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Descriptors that are not clients': our own, and some to spare.
 const OURS: usize = 32;
 const SPARE: usize = 16;
 
+/// The listeners, and which of them accept now.
+pub(super) struct Door {
+    listeners: Listeners,
+    guests: Guests,
+    /// When to accept again, after a time when the host had no room.
+    accept_at: Option<Duration>,
+    /// Our own user.
+    uid: u32,
+}
+
 /// How much there is for guests, of this many descriptors in all.
-pub(crate) fn shares_of(config: &Config, most_fds: u64) -> Limits {
+pub(super) fn shares_of(config: &Config, most_fds: u64) -> Limits {
     let workers = config.pool.max_procs as usize;
     let listeners = config.listen.addresses.len() + 1;
     let others = OURS + SPARE + 4 * workers + listeners;
@@ -39,8 +53,26 @@ pub(crate) fn shares_of(config: &Config, most_fds: u64) -> Limits {
     Limits::new(fds.saturating_sub(others), config.queue.size as usize)
 }
 
-impl Daemon {
-    pub(crate) fn accept(&mut self, number: u32) {
+impl Door {
+    /// Begins to accept at our own socket.
+    pub(super) fn open(own: OwnedFd, ground: &Ground) -> std::io::Result<Door> {
+        let uid = process::uid();
+        let (guests, wrong_names) = Guests::new(&ground.config.listen.allow, uid);
+        let mut listeners = Listeners::new(own, wrong_names);
+        let open = Open {
+            own: true,
+            guests: true,
+        };
+        listeners.watch(&ground.poll, open)?;
+        Ok(Door {
+            listeners,
+            guests,
+            accept_at: None,
+            uid,
+        })
+    }
+
+    pub(super) fn accept(&mut self, number: u32, clients: &mut Clients, ground: &mut Ground) {
         let Some(listener) = self.listeners.get(number) else {
             return;
         };
@@ -48,109 +80,84 @@ impl Daemon {
         if !self.listeners.open.accepts(is_own) {
             return;
         }
-        let connection = match socket::accept(listener.socket.as_fd()) {
-            Ok(connection) => connection,
-            // Epoll says whether anybody else waits; it costs no more than to be told here that nobody does.
+        match socket::accept(listener.socket.as_fd()) {
+            Ok(connection) => self.come_in(connection, is_own, clients, ground),
+            // Epoll says whether there are more; it costs no more than to be told here that there are none.
             Err(error)
                 if [Errno::EAGAIN, Errno::ECONNABORTED, Errno::EINTR]
                     .iter()
-                    .any(|&errno| is(&error, errno)) =>
-            {
-                return;
-            }
+                    .any(|&errno| is(&error, errno)) => {}
             Err(error) => {
-                // Whoever waits still waits: without a pause this would be tried again at once, and for ever.
+                // The connection stays in the backlog: without a pause this would be tried again at once, and for ever.
                 let now = clock::now();
                 let sentence = format!("cannot accept: {error}");
-                let nobody = Guest::Nobody;
-                self.told.note(Level::Error, &sentence, "", nobody, now);
+                let notices = clients.notices();
+                notices.note(Level::Error, &sentence, "", Guest::Unknown, now);
                 self.accept_at = Some(now + ACCEPT_PAUSE);
-                self.watch_limit();
-                return;
             }
-        };
-        self.come_in(connection, is_own);
-        self.watch_limit();
+        }
     }
 
-    /// A connection is accepted: to our own socket, or where `listen-allow` says who may.
-    pub(crate) fn come_in(&mut self, connection: OwnedFd, is_own: bool) {
+    /// A connection is accepted: to our own socket, or where `listen-allow` says which clients may.
+    pub(super) fn come_in(
+        &mut self,
+        connection: OwnedFd,
+        is_own: bool,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let guest = match socket::peer(connection.as_fd()) {
             Some(peer) if peer.uid == self.uid => {
-                return self.take_in(connection, Peer::Own, peer.pid, None, is_own);
+                let caller = Caller {
+                    peer: Peer::Own,
+                    pid: peer.pid,
+                    guest: None,
+                    is_at_place: is_own,
+                };
+                return clients.take_in(connection, caller, ground);
             }
             Some(peer) => Guest::User(peer.uid),
             None => {
                 // Without this, answers are only slower.
-                let _ = listen::send_at_once(connection.as_fd());
-                listen::peer_address(connection.as_fd()).map_or(Guest::Nobody, Guest::Address)
+                let _ = tcp::send_at_once(connection.as_fd());
+                tcp::peer_address(connection.as_fd()).map_or(Guest::Unknown, Guest::Address)
             }
         };
         // The place's directory has let it in.
         let unnamed = is_own.then_some(false);
-        match unnamed.or_else(|| self.listeners.guests.admit(guest)) {
+        match unnamed.or_else(|| self.guests.admit(guest)) {
             Some(trusted) => {
-                let peer = Peer::Foreign { trusted };
-                // Root's commands are never kept waiting.
-                let guest = (!is_own || guest != Guest::User(0)).then_some(guest);
-                self.take_in(connection, peer, 0, guest, is_own);
+                let caller = Caller {
+                    peer: Peer::Foreign { trusted },
+                    pid: 0,
+                    // Root's commands never wait for a place.
+                    guest: (!is_own || guest != Guest::User(0)).then_some(guest),
+                    is_at_place: is_own,
+                };
+                clients.take_in(connection, caller, ground);
             }
-            None if self.listeners.guests.turn_away(guest) => {
+            None if self.guests.turn_away(guest) => {
                 ::log::warn!("closed: {guest} may not connect: see 'listen-allow'");
             }
             None => {
                 let reason = "closed: may not connect: see 'listen-allow'";
-                self.told.count(reason, clock::now());
+                clients.notices().count(reason, clock::now());
             }
         }
     }
 
-    /// A guest has a place from now on; another may have to go for it.
-    pub(crate) fn enter(&mut self, ticket: Ticket, guest: Guest, peer: Peer) {
-        let is_stranger = peer == Peer::Foreign { trusted: false };
-        if let Some(other) = self.shares.enter(ticket, guest.origin(), is_stranger) {
-            self.give_way(other);
-        }
-    }
-
-    /// So much is kept of what a guest has sent; others may have to go for it.
-    pub(crate) fn keep(&mut self, ticket: Ticket, bytes: usize) {
-        while let Some(other) = self.shares.keep(ticket, bytes) {
-            self.give_way(other);
-        }
-    }
-
-    /// A guest is closed for want of room.
-    fn give_way(&mut self, ticket: Ticket) {
-        let client = self.clients.get(&ticket);
-        if let Some(guest) = client.and_then(|client| client.guest) {
-            let reason = "closed: an idle or slow connection, for want of room";
-            self.told.note(Level::Warn, reason, "", guest, clock::now());
-        }
-        match client.map(|client| &client.phase) {
-            Some(Phase::Receiving { .. }) => self.hang_up(ticket),
-            _ => self.drop_client(ticket),
-        }
-        // One that has not begun is no client yet.
-        self.shares.leave(ticket);
-    }
-
     /// Stops accepting 16 descriptors below the limit, or when the host has no room; and begins again. Guests wait
     /// already when all their places are taken.
-    pub(crate) fn watch_limit(&mut self) {
-        let guests = self.shares.count();
-        let own = self.clients.len().saturating_sub(guests);
-        let used = fds_of(
-            own,
-            self.pool.workers().count(),
-            guests + self.spool_files + self.listeners.iter().count(),
-        );
-        let has_descriptors = used + (SPARE as u64) < self.most_fds;
+    pub(super) fn watch_limit(&mut self, workers: usize, clients: &Clients, ground: &Ground) {
+        let guests = clients.guests();
+        let own = clients.len().saturating_sub(guests);
+        let files = guests + clients.spool_files() + self.listeners.iter().count();
+        let has_descriptors = fds_of(own, workers, files) + (SPARE as u64) < ground.most_fds();
         let has_time = self.accept_at.is_none();
         // One client of each kind is always served, however low the limit.
         let own_place = own == 0 || has_descriptors;
-        let guest_place = guests == 0 || has_descriptors && !self.shares.is_full();
-        let open = self::listeners::Open {
+        let guest_place = guests == 0 || has_descriptors && !clients.has_all_guests();
+        let open = Open {
             own: has_time && own_place,
             guests: has_time && guest_place,
         };
@@ -159,24 +166,206 @@ impl Daemon {
         }
         let now = clock::now();
         if !(own_place && guest_place) && self.listeners.silent_until <= now {
-            self.listeners.silent_until = now + WORD_PAUSE;
+            self.listeners.silent_until = now + WARN_INTERVAL;
             if own_place {
                 ::log::warn!("no room for more guests: they wait outside: guests={guests}");
             } else {
-                ::log::warn!(
-                    "descriptors run out: clients={} limit={}",
-                    self.clients.len(),
-                    self.most_fds
-                );
+                let (clients, limit) = (clients.len(), ground.most_fds());
+                ::log::warn!("descriptors run out: clients={clients} limit={limit}");
             }
         }
-        if self.listeners.watch(&self.poll, open).is_err() {
-            // Nobody may be accepted now: tried again, as after an accept that failed.
-            let _ = self
-                .listeners
-                .watch(&self.poll, self::listeners::Open::default());
+        if self.listeners.watch(&ground.poll, open).is_err() {
+            // Tried again, as after an accept that failed.
+            let _ = self.listeners.watch(&ground.poll, Open::default());
             self.accept_at = Some(now + ACCEPT_PAUSE);
         }
+    }
+
+    /// Accepts nothing until then.
+    pub(super) fn pause(&mut self, until: Duration) {
+        self.accept_at = Some(until);
+    }
+
+    pub(super) fn pass_time(&mut self, now: Duration) {
+        if self.accept_at.is_some_and(|at| at <= now) {
+            self.accept_at = None;
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.accept_at
+    }
+
+    /// What `status` is to say, if anything is wrong.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.listeners.trouble()
+    }
+
+    /// Where each listener came from, and its socket.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter()
+    }
+
+    /// A listener was open when we began: what has it open can't start us again.
+    pub(super) fn is_given_any(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        listeners.any(|listener| listener.origin == Origin::Given)
+    }
+}
+
+/// `listen`.
+impl Door {
+    /// Begins to listen wherever that is said, beside our own socket. An address that can't be had keeps us from no
+    /// other.
+    pub(super) fn listen_everywhere(&mut self, handed: Handed, ground: &Ground) {
+        for socket in handed.given {
+            self.add(socket, Origin::Given, ground);
+        }
+        for socket in handed.listen {
+            let addresses = ground.config.listen.addresses.iter();
+            let mut serving = addresses.filter(|a| listen::serves(socket.as_fd(), a));
+            // The version before us may have read other addresses than we did.
+            if let Some(address) = serving.next().cloned() {
+                self.add(socket, of_listen(address), ground);
+            }
+        }
+        for sentence in &self.listeners.wrong_names {
+            ::log::error!("{sentence}");
+        }
+        if self.is_missing_any(&ground.config) {
+            match NameLock::wait(&ground.place) {
+                Ok(lock) => self.listen_where_missing(&lock, ground),
+                Err(error) => ::log::warn!("{error}"),
+            }
+        }
+    }
+
+    fn add(&mut self, socket: OwnedFd, origin: Origin, ground: &Ground) {
+        let fd = socket.as_raw_fd();
+        if !sys::listen::is_listening(socket.as_fd()) {
+            ::log::error!("descriptor {fd} is not a listening stream socket: it is closed");
+            return;
+        }
+        let backlog = app::backlog(&ground.config);
+        let ours = socket::set_nonblocking(socket.as_fd())
+            .and_then(|()| socket::take_over(socket.as_fd(), backlog));
+        if let Err(error) = ours {
+            ::log::error!("cannot listen on descriptor {fd}: {error}");
+            return;
+        }
+        // No front comes there. A socket of TCP, or an older kernel, knows nothing of that.
+        let _ = fdpass::refuse(socket.as_fd());
+        match &origin {
+            Origin::Given => ::log::info!("listening: descriptor={fd}"),
+            Origin::Listen { address, .. } => ::log::info!("listening: address={address}"),
+            Origin::Own => {}
+        }
+        self.listeners.add(&ground.poll, socket, origin);
+    }
+
+    fn is_missing_any(&self, config: &Config) -> bool {
+        let mut addresses = config.listen.addresses.iter();
+        addresses.any(|address| !self.listeners.has(address))
+    }
+
+    /// The lock: a daemon of this app that is leaving has done with its addresses, and none begins beside us.
+    fn listen_where_missing(&mut self, _lock: &NameLock, ground: &Ground) {
+        let how = &ground.config.listen;
+        let backlog = app::backlog(&ground.config);
+        let before = std::mem::take(&mut self.listeners.wrong_addresses);
+        for address in &how.addresses {
+            if self.listeners.has(address) {
+                continue;
+            }
+            match listen::listen(address, how, backlog) {
+                Ok(sockets) => {
+                    for socket in sockets {
+                        self.add(socket, of_listen(address.clone()), ground);
+                    }
+                }
+                Err(cannot) => {
+                    let sentence = cannot.to_string();
+                    if !before.contains(&sentence) {
+                        ::log::error!("{sentence}");
+                    }
+                    self.listeners.wrong_addresses.push(sentence);
+                }
+            }
+        }
+    }
+
+    /// From time to time: what was lost, or could not be had, is tried again.
+    pub(super) fn keep_listening(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        for lost in self.listeners.take(&ground.poll, Listener::is_lost) {
+            if let Origin::Listen { address, .. } = &lost.origin {
+                ::log::warn!("{address} is not ours any more");
+            }
+            self.end(lost, clients, ground);
+        }
+        if self.is_missing_any(&ground.config)
+            && let Ok(Some(lock)) = NameLock::take(&ground.place)
+        {
+            self.listen_where_missing(&lock, ground);
+        }
+    }
+
+    /// The configuration may name other addresses by now, or other guests.
+    pub(super) fn obey(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        let how = ground.config.listen.clone();
+        let (guests, unknown) = Guests::new(&how.allow, self.uid);
+        let said = std::mem::replace(&mut self.listeners.wrong_names, unknown);
+        let unsaid = self.listeners.wrong_names.iter();
+        for sentence in unsaid.filter(|sentence| !said.contains(sentence)) {
+            ::log::error!("{sentence}");
+        }
+        self.guests = guests;
+        let is_unnamed = |origin: &Origin| match origin {
+            Origin::Listen { address, .. } => !how.addresses.contains(address),
+            Origin::Given | Origin::Own => false,
+        };
+        for unnamed in self.listeners.take(&ground.poll, is_unnamed) {
+            if let Origin::Listen { address, .. } = &unnamed.origin {
+                ::log::info!("no longer listening: address={address}");
+            }
+            self.end(unnamed, clients, ground);
+        }
+        self.listeners.wrong_addresses.clear();
+        self.keep_listening(clients, ground);
+        let backlog = app::backlog(&ground.config);
+        for listener in self.listeners.iter() {
+            // The backlog that was is not wrong either.
+            let _ = socket::take_over(listener.socket.as_fd(), backlog);
+        }
+        let permitted = self.listeners.iter().filter_map(|l| match &l.origin {
+            Origin::Listen {
+                address: Address::Path(path),
+                ..
+            } => listen::permit(path, &how).err(),
+            _ => None,
+        });
+        for cannot in permitted.collect::<Vec<_>>() {
+            ::log::error!("{cannot}");
+            self.listeners.wrong_addresses.push(cannot.to_string());
+        }
+        clients.limit_guests(shares_of(&ground.config, ground.most_fds()));
+    }
+
+    fn end(&mut self, listener: Listener, clients: &mut Clients, ground: &mut Ground) {
+        let is_own = listener.origin == Origin::Own;
+        for connection in listener.end() {
+            self.come_in(connection, is_own, clients, ground);
+        }
+    }
+
+    /// Gives all of them up. The connections that were in their backlogs are to be let in: `true` means to our own.
+    pub(super) fn end_all(&mut self, ground: &Ground) -> Vec<(OwnedFd, bool)> {
+        let mut connected = Vec::new();
+        for listener in self.listeners.take(&ground.poll, |_| true) {
+            let is_own = listener.origin == Origin::Own;
+            let last = listener.end().into_iter();
+            connected.extend(last.map(|connection| (connection, is_own)));
+        }
+        connected
     }
 }
 

@@ -12,27 +12,30 @@
 //! | all there, in a pipe or a file that a front passed | that: what is left of it keeps nobody waiting |
 //! | anything else | a pipe that the loop fills |
 //!
-//! A socket is no input: nobody would end a plain client's, and a web server's (mod_cgid: the response's as well) is to
-//! end with the request, whoever else holds what the program had.
+//! A socket is no input: a plain client's would not end with its body, and a web server's (mod_cgid: the response's as
+//! well) has to end with the request, even if what the program left behind holds it.
 //!
-//! The response ends when the child has ended and what it left in its pipe is read, whoever else holds that pipe. So a
-//! job that it left behind goes on and holds up nobody; but a child that has taken too long is ended with its group.
+//! The response ends when the child has ended and what it left in its pipe is read, even if other processes hold that
+//! pipe. So a job that it left behind goes on and delays no request; but a child that has taken too long is ended with
+//! its group.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::Foreign;
 use super::exchange::Exchange;
 use super::feed::{Feed, Rest};
 use super::runs::{Child, Run};
 use crate::app::{self, CannotRun};
 use crate::config::App;
-use crate::daemon::Daemon;
-use crate::daemon::clients::body::Ahead;
-use crate::daemon::clients::client::Client;
-use crate::daemon::token::{Source, Token};
+use crate::daemon::clients::{Client, Clients, has_whole_body};
+use crate::daemon::ground::Ground;
+use crate::daemon::outcome::RETRY_AFTER;
+use crate::daemon::token::{RunId, Source, Token};
 use crate::page::Failure;
-use crate::policy::pool::{Event, Refusal, WorkerId};
+use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
+use crate::spool::Ahead;
 use crate::sys::files::Kind;
 use crate::sys::poll::Interest;
 use crate::sys::process::{self, End};
@@ -55,12 +58,12 @@ impl Stdin {
         let is_socket = |input| files::kind(input) == Kind::Socket;
         let is_there = |length| {
             let input = client.input().filter(|&input| !is_socket(input));
-            input.is_some_and(|input| Daemon::has_whole_body(input, length))
+            input.is_some_and(|input| has_whole_body(input, length))
         };
         let Some(request) = &client.request else {
             return Ok(Stdin::Nothing);
         };
-        let (length, ahead) = (request.length, request.ahead.len());
+        let (length, ahead) = (request.length(), request.ahead.len());
         if length == 0 {
             return Ok(Stdin::Nothing);
         }
@@ -84,7 +87,7 @@ impl Stdin {
             Ahead::Memory(bytes) => std::mem::take(bytes),
             Ahead::Nothing | Ahead::Spool { .. } => Vec::new(),
         };
-        request.length -= bytes.len() as u64;
+        request.shorten(bytes.len() as u64);
         let file = file.map(|file| (file, ahead));
         Ok(Stdin::Pipe(
             theirs,
@@ -109,22 +112,28 @@ fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok((theirs, ours))
 }
 
-impl Daemon {
+impl Foreign {
     /// Starts the command for a request. `rest`: the body, if it is not as it came.
-    pub(crate) fn run_cgi(&mut self, ticket: Ticket, place: WorkerId, rest: Option<Rest>) {
-        match self.start_child(ticket, place, rest) {
-            Ok(run) => self.begin(ticket, place, run),
+    pub(super) fn run_cgi(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        rest: Option<Rest>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        match self.start_child(ticket, run_id, rest, clients, ground) {
+            Ok(run) => self.begin(ticket, run_id, run, clients, ground),
             Err(cannot) => {
                 let sentence = crate::report::plain(&cannot.to_string());
                 ::log::error!("{sentence}");
-                self.events.push_front(Event::NotTaken(place));
-                self.tell_web_server(ticket, &sentence);
+                ground.tell_pool_next(Event::NotTaken(run_id));
+                clients.tell_web_server(ticket, &sentence, ground);
                 if cannot.is_shortage() {
-                    let retry_after = std::time::Duration::from_secs(2);
-                    self.refuse_waiting(ticket, Refusal::Overloaded { retry_after });
+                    clients.refuse_overloaded(ticket, RETRY_AFTER, ground);
                 } else {
-                    self.fail(sentence.clone());
-                    self.answer(ticket, Failure::Misconfigured, &sentence);
+                    ground.failures.fail(sentence.clone());
+                    clients.answer(ticket, Failure::Misconfigured, &sentence, ground);
                 }
             }
         }
@@ -133,18 +142,21 @@ impl Daemon {
     fn start_child(
         &mut self,
         ticket: Ticket,
-        place: WorkerId,
+        run_id: RunId,
         rest: Option<Rest>,
+        clients: &mut Clients,
+        ground: &mut Ground,
     ) -> Result<Run, CannotRun> {
-        let cannot = |error| CannotRun::new("start", &self.app.path, error);
+        let path = &ground.app.path;
+        let cannot = |error| CannotRun::new("start", path, error);
         let gone = || cannot(std::io::ErrorKind::NotFound.into());
         let App::Commands {
             cgi: Some(command), ..
-        } = &self.config.app
+        } = &ground.config.app
         else {
             return Err(gone());
         };
-        let client = self.clients.get_mut(&ticket).ok_or_else(gone)?;
+        let client = clients.get_mut(ticket).ok_or_else(gone)?;
         let stdin = match rest {
             Some(rest) => Stdin::of(rest),
             None => Stdin::new(client),
@@ -154,7 +166,7 @@ impl Daemon {
         socket::set_nonblocking(output.as_fd()).map_err(cannot)?;
         let (errors, stderr) = files::pipe().map_err(cannot)?;
         socket::set_nonblocking(errors.as_fd()).map_err(cannot)?;
-        let null = self.scratch.null();
+        let null = ground.scratch.null();
         let (Some(request), Some(input)) = (&client.request, client.input()) else {
             return Err(gone());
         };
@@ -166,18 +178,18 @@ impl Daemon {
         };
         let fds = [fd, stdout.as_fd(), stderr.as_fd()];
         let reader = request.reader;
-        let nofile = self.workers.nofile();
+        let nofile = ground.nofile;
         let pid = app::cgi::spawn(
-            &self.app,
-            &self.config,
+            &ground.app,
+            &ground.config,
             command,
             &request.header,
             fds,
             nofile,
         )?;
-        ::log::debug!("child: ticket={ticket} worker={place} pid={pid}");
-        let token = Token::Stderr(Source::Worker(place)).into();
-        if let Err(error) = self.poll.add(&errors, token, Interest::Read) {
+        ::log::debug!("child: ticket={ticket} worker={run_id} pid={pid}");
+        let token = Token::Stderr(Source::Worker(run_id)).into();
+        if let Err(error) = ground.poll.add(&errors, token, Interest::Read) {
             ::log::warn!("cannot watch a child's standard error: {error}");
         }
         let has_input = matches!(stdin, Stdin::Own);
@@ -186,7 +198,7 @@ impl Daemon {
             Stdin::File(_) | Stdin::Own | Stdin::Nothing => Feed::nothing(),
         };
         if let (Some(request), false) = (&mut client.request, has_input) {
-            request.length -= request.ahead.give_up_memory();
+            request.give_up_memory();
         }
         let child = Child {
             pid,
@@ -201,11 +213,27 @@ impl Daemon {
         Ok(run)
     }
 
+    /// What the child of a run has written to its standard error.
+    pub(super) fn overhear(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        let child = self.runs.get_mut(run_id).and_then(|run| run.child.as_mut());
+        let bytes = child.map(|child| child.overhear(&ground.poll));
+        if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
+            let ticket = clients.ticket_of(run_id);
+            clients.pass_on_errors(Source::Worker(run_id), ticket, &bytes, ground);
+        }
+    }
+
     /// A child has ended: it is buried, and its response ends with what it left.
-    pub(crate) fn child_died(&mut self, place: WorkerId, pid: i32) -> Option<End> {
-        self.overhear(Source::Worker(place));
-        self.end_errors(Source::Worker(place));
-        let run = self.runs.get_mut(place)?;
+    pub(super) fn child_died(
+        &mut self,
+        run_id: RunId,
+        pid: i32,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Option<End> {
+        self.overhear(run_id, clients, ground);
+        clients.end_errors(Source::Worker(run_id));
+        let run = self.runs.get_mut(run_id)?;
         if run.is_overdue {
             // While its pid still can't be anybody else's.
             process::signal_group(pid, Signal::SIGKILL);
@@ -217,41 +245,41 @@ impl Daemon {
         match end {
             Some(end @ End::Killed(_)) => {
                 ::log::error!("the app's program ended in a request: pid={pid} end={end}");
-                if let (Some(ticket), true) = (self.ticket_of(place), has_begun) {
+                if let (Some(ticket), true) = (clients.ticket_of(run_id), has_begun) {
                     let sentence =
                         format!("the app's program ended by {end} after it had begun to answer");
-                    self.tell_web_server(ticket, &sentence);
+                    clients.tell_web_server(ticket, &sentence, ground);
                 }
             }
-            Some(end) => ::log::debug!("child gone: worker={place} pid={pid} end={end}"),
+            Some(end) => ::log::debug!("child gone: worker={run_id} pid={pid} end={end}"),
             None => {}
         }
         if let Some(exchange) = self
             .runs
-            .get_mut(place)
+            .get_mut(run_id)
             .and_then(|run| run.exchange.as_mut())
         {
             exchange.app_is_gone();
-            self.send_on(place);
-            self.pass_on(place);
+            self.send_on(run_id, clients, ground);
+            self.pass_on(run_id, clients, ground);
         }
-        self.free(place);
+        self.release_run(run_id, clients, ground);
         end
     }
 
     /// Tells the child of a place, and what it has started, to end.
-    pub(crate) fn end_child(&self, place: WorkerId) {
-        self.signal_child(place, Signal::SIGTERM);
+    pub(super) fn end_child(&self, run_id: RunId) {
+        self.signal_child(run_id, Signal::SIGTERM);
     }
 
     /// Ends them at once.
-    pub(crate) fn kill_child(&self, place: WorkerId) {
-        self.signal_child(place, Signal::SIGKILL);
+    pub(crate) fn kill_child(&self, run_id: RunId) {
+        self.signal_child(run_id, Signal::SIGKILL);
     }
 
     /// It leads a group, and is not buried before that is noted.
-    fn signal_child(&self, place: WorkerId, signal: Signal) {
-        if let Some(pid) = self.runs.pid(place) {
+    fn signal_child(&self, run_id: RunId, signal: Signal) {
+        if let Some(pid) = self.runs.pid(run_id) {
             process::signal_group(pid, signal);
         }
     }

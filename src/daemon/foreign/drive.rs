@@ -1,90 +1,97 @@
-//! Drives the exchanges with an app that is not ours, from the first byte to the last, and says what becomes of their
-//! clients. Knows nothing of how such an app is reached: that is `children`, and whatever else begins one.
+//! Drives the exchanges with a foreign app, from the first byte to the last, and says what becomes of their clients.
+//! Knows nothing of how such an app is reached: that is in `children` and `link`.
 
 use std::io;
 use std::time::Duration;
 
+use super::Foreign;
 use super::exchange::{Passing, Waits, Way};
 use super::feed::Fed;
-use super::runs::{AppEnd, Link, Run};
+use super::runs::{AppStream, Link, Run};
 use crate::cgi::response::BadHead;
-use crate::daemon::Daemon;
-use crate::daemon::clients::client::Phase;
-use crate::daemon::watch::End;
+use crate::daemon::clients::Clients;
+use crate::daemon::ground::Ground;
+use crate::daemon::limits;
+use crate::daemon::token::RunId;
+use crate::daemon::watch::Stream;
 use crate::page::Failure;
-use crate::policy::pool::{Event, WorkerId};
+use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
 use crate::policy::server;
 use crate::report::{plain, visible};
-use crate::spool::Room;
 use crate::sys::clock;
-use crate::sys::poll::Interest;
+use crate::sys::poll::{Interest, Ready};
 
 /// A program whose response has ended is to end within this time, so that its last words, and how it ended, can be
 /// told of its request. After that its request is over and the program goes on, in its place.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// How an exchange goes.
-impl Daemon {
+impl Foreign {
     /// The app has the request: from here on everything comes by events. What was read ahead of the body, if the app
     /// is to have it from us, is the exchange's.
-    pub(crate) fn begin(&mut self, ticket: Ticket, place: WorkerId, run: Run) {
-        let Some(client) = self.clients.get_mut(&ticket) else {
+    pub(super) fn begin(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        mut run: Run,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if !clients.run(ticket, run_id) {
             return;
-        };
-        client.phase = Phase::Running {
-            worker: place,
-            outgoing: None,
-            unread: 0,
-        };
-        self.served_by.insert(place, ticket);
-        let mut run = run;
-        run.watch(&self.poll, place, AppEnd::Output, Some(Interest::Read));
-        self.runs.insert(place, run);
-        self.send_on(place);
+        }
+        run.watch(
+            &ground.poll,
+            run_id,
+            AppStream::Output,
+            Some(Interest::Read),
+        );
+        self.runs.insert(run_id, run);
+        self.send_on(run_id, clients, ground);
     }
 
     /// The app may take more of the request, or the client has sent more.
-    pub(crate) fn send_on(&mut self, place: WorkerId) {
-        if self.is_connecting(place) {
+    pub(crate) fn send_on(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        if self.advance_connection(run_id, clients, ground) {
             return;
         }
-        let ticket = self.ticket_of(place);
-        let client = ticket.and_then(|ticket| self.clients.get_mut(&ticket));
-        let (Some(ticket), Some(client), Some(run)) = (ticket, client, self.runs.get_mut(place))
+        let ticket = clients.ticket_of(run_id);
+        let client = ticket.and_then(|ticket| clients.get_mut(ticket));
+        let (Some(ticket), Some(client), Some(run)) = (ticket, client, self.runs.get_mut(run_id))
         else {
             return;
         };
         let Some(exchange) = &mut run.exchange else {
             return;
         };
-        let fed = exchange.send(client.input(), &mut self.scratch);
+        let fed = exchange.send(client.input(), &mut ground.scratch);
         let left = exchange.feed.left();
         if let Some(request) = &mut client.request
             && !run.has_input
         {
-            request.length = left + request.ahead.len();
+            request.set_length(left + request.ahead.len());
         }
         let for_app = (fed == Fed::ForApp).then_some(Interest::Write);
-        run.watch(&self.poll, place, AppEnd::Input, for_app);
+        run.watch(&ground.poll, run_id, AppStream::Input, for_app);
         let for_client = (fed == Fed::ForClient).then_some(Interest::Read);
-        client.watch(&self.poll, ticket, End::Input, for_client);
+        client.watch(&ground.poll, ticket, Stream::Input, for_client);
     }
 
     /// The app in this place waits for the rest of the message-body.
-    pub(crate) fn reads_body(&self, place: WorkerId) -> bool {
-        self.runs.get(place).is_some_and(Run::reads_body)
+    pub(super) fn reads_body(&self, run_id: RunId) -> bool {
+        self.runs.get(run_id).is_some_and(Run::reads_body)
     }
 
     /// The app may have said more, or the client may take more.
-    pub(crate) fn pass_on(&mut self, place: WorkerId) {
-        if self.is_connecting(place) {
+    pub(crate) fn pass_on(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        if self.advance_connection(run_id, clients, ground) {
             return;
         }
-        let ticket = self.ticket_of(place);
-        let is_wanted = self.pool.queued() > 0;
-        let client = ticket.and_then(|ticket| self.clients.get_mut(&ticket));
-        let (Some(ticket), Some(client), Some(run)) = (ticket, client, self.runs.get_mut(place))
+        let ticket = clients.ticket_of(run_id);
+        let room = clients.spool_room(&ground.config);
+        let client = ticket.and_then(|ticket| clients.get_mut(ticket));
+        let (Some(ticket), Some(client), Some(run)) = (ticket, client, self.runs.get_mut(run_id))
         else {
             return;
         };
@@ -94,90 +101,105 @@ impl Daemon {
         run.due = None;
         let (had_heard, had_moved) = (exchange.has_heard(), exchange.moved());
         let before = client.spooled();
-        let mut spool = client.take_outgoing();
-        let passing = match client.output() {
-            Some(output) => {
+        let passing = match client.way_out() {
+            Some((output, spool)) => {
                 let way = Way {
                     output,
-                    spool: &mut spool,
-                    room: Room {
-                        directory: &self.config.spool.dir,
-                        left: self.config.spool.limit.saturating_sub(self.spooled),
-                    },
-                    is_wanted,
+                    spool,
+                    room,
+                    is_wanted: ground.pool.queued > 0,
                 };
-                exchange.pass_on(way, &mut self.scratch, clock::now())
+                exchange.pass_on(way, &mut ground.scratch, clock::now())
             }
             None => Passing::Lost,
         };
-        client.set_outgoing(spool);
         let hears = !had_heard && exchange.has_heard();
         let moves = had_heard && exchange.moved() > had_moved;
-        self.account(ticket, before);
+        clients.account(ticket, before, ground);
         if hears || moves {
-            self.app_answers(place);
+            self.note_answer(run_id, clients, ground);
         }
         match passing {
-            Passing::Waits(waits) => self.wait_on(ticket, place, waits),
-            Passing::Ended => self.response_ended(ticket, place),
-            Passing::Lost => self.lose(ticket),
-            Passing::Bad(bad) => self.refuse_head(ticket, place, bad),
-            Passing::Short(error) => self.response_missing(ticket, place, error),
+            Passing::Waits(waits) => self.wait_on(ticket, run_id, waits, clients, ground),
+            Passing::Ended => self.response_ended(ticket, run_id, clients, ground),
+            Passing::Lost => self.abort_client(ticket, clients, ground),
+            Passing::Bad(bad) => self.refuse_head(ticket, run_id, bad, clients, ground),
+            Passing::Short(error) => self.response_missing(ticket, run_id, error, clients, ground),
             Passing::Cut(error) => {
                 let why = plain(&error.to_string());
                 let sentence = format!("the response is cut, its app's end broke: {why}");
-                self.tell_web_server(ticket, &sentence);
-                self.cut(ticket, place);
+                clients.tell_web_server(ticket, &sentence, ground);
+                self.cut_response(ticket, run_id, clients, ground);
             }
         }
     }
 
-    fn wait_on(&mut self, ticket: Ticket, place: WorkerId, waits: Waits) {
-        if let Some(run) = self.runs.get_mut(place) {
+    fn wait_on(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        waits: Waits,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if let Some(run) = self.runs.get_mut(run_id) {
             run.due = waits.until;
             let for_app = waits.for_app.then_some(Interest::Read);
-            run.watch(&self.poll, place, AppEnd::Output, for_app);
+            run.watch(&ground.poll, run_id, AppStream::Output, for_app);
         }
-        if let Some(client) = self.clients.get_mut(&ticket) {
+        if let Some(client) = clients.get_mut(ticket) {
             let for_client = waits.for_client.then_some(Interest::Write);
-            client.watch(&self.poll, ticket, End::Output, for_client);
+            client.watch(&ground.poll, ticket, Stream::Output, for_client);
         }
         if waits.for_client {
-            self.prolong(ticket, waits.has_taken, self.config.timeouts.request);
+            clients.prolong(ticket, waits.has_taken, ground.config.timeouts.request);
         } else {
-            self.limited.remove(ticket);
+            clients.unlimit(ticket);
         }
     }
 
     /// All of the response is sent or spooled.
-    fn response_ended(&mut self, ticket: Ticket, place: WorkerId) {
-        let Some(run) = self.runs.get_mut(place) else {
+    fn response_ended(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(run) = self.runs.get_mut(run_id) else {
             return;
         };
-        run.watch(&self.poll, place, AppEnd::Output, None);
+        run.watch(&ground.poll, run_id, AppStream::Output, None);
         let now = clock::now();
         let until = *run.lingers_until.get_or_insert(now + LINGER);
         if run.child.is_some() && now < until {
             // Its end comes a moment after that of its output.
-            if let Some(client) = self.clients.get_mut(&ticket) {
-                client.watch(&self.poll, ticket, End::Output, None);
+            if let Some(client) = clients.get_mut(ticket) {
+                client.watch(&ground.poll, ticket, Stream::Output, None);
             }
             return;
         }
-        self.complete(place);
+        self.complete_run(run_id, clients, ground);
     }
 
     /// The output has ended without a head.
-    fn response_missing(&mut self, ticket: Ticket, place: WorkerId, error: Option<io::Error>) {
-        let Some(run) = self.runs.get_mut(place) else {
+    fn response_missing(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        error: Option<io::Error>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(run) = self.runs.get_mut(run_id) else {
             return;
         };
-        run.watch(&self.poll, place, AppEnd::Output, None);
-        if run.child.is_some() || self.may_be_dying(place) {
+        run.watch(&ground.poll, run_id, AppStream::Output, None);
+        if run.child.is_some() || self.await_death(run_id) {
             // How its program, or the server, ends is part of the answer.
             return;
         }
-        let Some(run) = self.runs.get(place) else {
+        let Some(run) = self.runs.get(run_id) else {
             return;
         };
         let said = run.exchange.as_ref().map_or(&[][..], |e| e.beginning());
@@ -194,11 +216,25 @@ impl Daemon {
             let said = visible(said);
             format!("the app ended before the head of its response was whole{why}; it said: {said}")
         };
-        self.fail_exchange(ticket, place, Failure::BadGateway, &sentence);
+        self.fail_exchange(
+            ticket,
+            run_id,
+            Failure::BadGateway,
+            &sentence,
+            clients,
+            ground,
+        );
     }
 
-    fn refuse_head(&mut self, ticket: Ticket, place: WorkerId, bad: BadHead) {
-        let run = self.runs.get(place);
+    fn refuse_head(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        bad: BadHead,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let run = self.runs.get(run_id);
         let exchange = run.and_then(|run| run.exchange.as_ref());
         let said = exchange.map_or(&[][..], |exchange| exchange.beginning());
         let hint = if said.starts_with(b"HTTP/") {
@@ -209,63 +245,83 @@ impl Daemon {
         let said = visible(said);
         let sentence =
             format!("the app's response has no valid head: {bad}{hint}; it began: {said}");
-        self.fail_exchange(ticket, place, Failure::BadGateway, &sentence);
+        self.fail_exchange(
+            ticket,
+            run_id,
+            Failure::BadGateway,
+            &sentence,
+            clients,
+            ground,
+        );
     }
 
-    /// The client is answered by a page of ours, and the exchange is over. For one who has had nothing yet.
-    pub(crate) fn fail_exchange(
+    /// The client, which has had nothing yet, is answered by a page of ours, and the exchange is over.
+    pub(super) fn fail_exchange(
         &mut self,
         ticket: Ticket,
-        place: WorkerId,
+        run_id: RunId,
         failure: Failure,
         sentence: &str,
+        clients: &mut Clients,
+        ground: &mut Ground,
     ) {
         ::log::error!("{sentence}");
-        self.end_exchange(place);
-        self.tell_web_server(ticket, sentence);
-        self.answer(ticket, failure, sentence);
-        self.free(place);
+        self.end_exchange(run_id, clients, ground);
+        clients.tell_web_server(ticket, sentence, ground);
+        clients.answer(ticket, failure, sentence, ground);
+        self.release_run(run_id, clients, ground);
     }
 
     /// Nothing more is added to what the client has had of the response.
-    pub(crate) fn cut(&mut self, ticket: Ticket, place: WorkerId) {
-        ::log::error!("the response is cut: ticket={ticket} worker={place}");
-        self.end_exchange(place);
-        self.finish(ticket);
-        self.free(place);
+    pub(super) fn cut_response(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        ::log::error!("the response is cut: ticket={ticket} worker={run_id}");
+        self.end_exchange(run_id, clients, ground);
+        clients.end_request(ticket, ground);
+        self.release_run(run_id, clients, ground);
     }
 
     /// The response is complete: what is left of the request is done beside whatever its place does next.
-    fn complete(&mut self, place: WorkerId) {
-        let unread = self.end_exchange(place);
-        self.on_unread(place, unread);
-        self.worker_done(place);
-        self.free(place);
+    fn complete_run(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        let unread = self.end_exchange(run_id, clients, ground);
+        clients.leave_unread(run_id, unread);
+        clients.take_over(run_id, ground);
+        self.release_run(run_id, clients, ground);
     }
 
-    /// Closes our ends. How many bytes of the message-body nobody has read.
-    fn end_exchange(&mut self, place: WorkerId) -> u64 {
-        let Some(run) = self.runs.get_mut(place) else {
+    /// Closes our ends. How many bytes of the message-body were not read.
+    pub(super) fn end_exchange(
+        &mut self,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> u64 {
+        let Some(run) = self.runs.get_mut(run_id) else {
             return 0;
         };
         let has_input = run.has_input;
         let link = run.link.take();
-        let exchange = run.end_exchange(&self.poll, place);
+        let exchange = run.end_exchange(&ground.poll, run_id);
         if let Some(link) = link {
             let server = link.server().map(|(server, _)| server);
             if let Some(server) = server.filter(|_| exchange.is_some_and(|e| e.was_taken())) {
                 // A client that does not wait for its first answer says nothing against it.
-                self.tell_server(server, server::Event::Accepts);
+                self.tell_server(server, server::Event::Accepts, clients, ground);
             }
-            self.unlink(&link);
+            self.note_unlinked(&link, clients, ground);
         }
-        let ticket = self.ticket_of(place);
-        let Some(client) = ticket.and_then(|ticket| self.clients.get_mut(&ticket)) else {
+        let ticket = clients.ticket_of(run_id);
+        let Some(client) = ticket.and_then(|ticket| clients.get_mut(ticket)) else {
             return 0;
         };
         if let Some(ticket) = ticket {
-            client.watch(&self.poll, ticket, End::Input, None);
-            client.watch(&self.poll, ticket, End::Output, None);
+            client.watch(&ground.poll, ticket, Stream::Input, None);
+            client.watch(&ground.poll, ticket, Stream::Output, None);
         }
         let Some(request) = &mut client.request else {
             return 0;
@@ -275,106 +331,159 @@ impl Daemon {
         let unread = if has_input {
             0
         } else {
-            request.length.saturating_sub(ahead)
+            request.length().saturating_sub(ahead)
         };
-        request.length = unread + ahead;
+        request.set_length(unread + ahead);
         unread
     }
 
-    /// Closes our ends, whatever there is of the body.
-    pub(crate) fn drop_exchange(&mut self, place: WorkerId) {
-        self.end_exchange(place);
-    }
-
     /// The place is free, if nothing runs in it any more.
-    pub(crate) fn free(&mut self, place: WorkerId) {
-        if self.runs.remove_if_over(place) {
+    pub(super) fn release_run(
+        &mut self,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if self.runs.remove_if_over(run_id) {
             // One whose client was gone before.
-            self.worker_done(place);
-            self.events.push_back(Event::WorkerDone {
-                worker: place,
+            clients.take_over(run_id, ground);
+            ground.tell_pool(Event::WorkerDone {
+                worker: run_id,
                 last: false,
             });
         }
     }
 }
 
-/// What happens to one from elsewhere.
-impl Daemon {
+/// What happens to a run from elsewhere.
+impl Foreign {
+    /// What the connection of a running request's client is ready for.
+    pub(crate) fn on_connection(
+        &mut self,
+        ticket: Ticket,
+        ready: Ready,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let (Some(run_id), Some(client)) = (clients.worker_of(ticket), clients.get(ticket)) else {
+            return;
+        };
+        let is_plain = client.is_plain();
+        // The end of what a plain client sends is not its own.
+        if is_plain && self.reads_body(run_id) {
+            self.send_on(run_id, clients, ground);
+            self.pass_on(run_id, clients, ground);
+        } else if ready.gone {
+            self.abort_client(ticket, clients, ground);
+        } else if is_plain {
+            self.pass_on(run_id, clients, ground);
+        } else if ready.readable {
+            clients.watch_end(ticket, ground);
+        }
+    }
+
+    /// Whose time is over: `request-timeout` or `request-limit`.
+    fn exceeded_key(&self, run_id: RunId, ground: &Ground) -> &'static str {
+        let since = self.runs.get(run_id).map(|run| run.since);
+        limits::exceeded_key(since, &ground.config)
+    }
+
     /// The client of a running request is gone: a server sees its connection closed, and a program ends by itself at
     /// its next write, or when its time is over.
-    pub(crate) fn abandon(&mut self, place: WorkerId) {
-        self.end_exchange(place);
-        self.free(place);
+    pub(crate) fn abort_client(
+        &mut self,
+        ticket: Ticket,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if let Some(run_id) = clients.worker_of(ticket) {
+            clients.note_gone(ticket, ground);
+            self.abort_run(run_id, clients, ground);
+        }
+    }
+
+    fn abort_run(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        self.end_exchange(run_id, clients, ground);
+        self.release_run(run_id, clients, ground);
     }
 
     /// The request has taken too long. Its client is answered now; its program is told to end.
-    pub(crate) fn interrupt_run(&mut self, place: WorkerId) {
-        let key = self.exceeded_key(place);
-        let run = self.runs.get(place);
+    pub(crate) fn interrupt_run(
+        &mut self,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let key = self.exceeded_key(run_id, ground);
+        let run = self.runs.get(run_id);
         let server = run.and_then(|run| run.link.as_ref()?.server());
         let server = server.and_then(|(id, _)| self.servers.get(id)?.pid);
-        match self.runs.pid(place).or(server) {
+        match self.runs.pid(run_id).or(server) {
             Some(pid) => ::log::error!("{key}: the app is stuck in a request: pid={pid}"),
             None => ::log::error!("{key}: the app is stuck in a request"),
         }
         let mut link = None;
-        if let Some(run) = self.runs.get_mut(place) {
+        if let Some(run) = self.runs.get_mut(run_id) {
             run.is_overdue = true;
             link = run.link.as_ref().and_then(Link::server);
         }
-        self.end_child(place);
-        self.give_up(place, key);
+        self.end_child(run_id);
+        self.give_up(run_id, key, clients, ground);
         if let Some((server, since)) = link {
-            self.tell_server(server, server::Event::Overdue { since });
+            self.tell_server(server, server::Event::Overdue { since }, clients, ground);
         }
     }
 
     /// Ends the exchange of a request that has taken longer than `key` allows.
-    fn give_up(&mut self, place: WorkerId, key: &str) {
-        let run = self.runs.get(place);
+    fn give_up(&mut self, run_id: RunId, key: &str, clients: &mut Clients, ground: &mut Ground) {
+        let run = self.runs.get(run_id);
         let exchange = run.and_then(|run| run.exchange.as_ref());
         let has_begun = exchange.is_some_and(|exchange| exchange.has_begun());
         let waits = run.is_some_and(|run| run.waiting.is_some());
-        match self.ticket_of(place) {
-            Some(ticket) if has_begun => self.cut(ticket, place),
+        match clients.ticket_of(run_id) {
+            Some(ticket) if has_begun => self.cut_response(ticket, run_id, clients, ground),
             Some(ticket) if waits || exchange.is_some() => {
-                self.end_exchange(place);
+                self.end_exchange(run_id, clients, ground);
                 let sentence = format!("{key}: the app did not answer in time");
-                self.tell_web_server(ticket, &sentence);
-                self.answer(ticket, Failure::TimedOut, "");
-                self.free(place);
+                clients.tell_web_server(ticket, &sentence, ground);
+                clients.answer(ticket, Failure::TimedOut, "", ground);
+                self.release_run(run_id, clients, ground);
             }
             _ => {}
         }
     }
 
     /// Those that are to be looked at now.
-    pub(crate) fn look_at_runs(&mut self, now: Duration) {
-        for place in self.runs.due(now) {
-            let lingers = self.runs.get(place).and_then(|run| run.lingers_until);
+    pub(super) fn look_at_runs(
+        &mut self,
+        now: Duration,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        for run_id in self.runs.due(now) {
+            let lingers = self.runs.get(run_id).and_then(|run| run.lingers_until);
             if lingers.is_some_and(|until| until <= now) {
-                self.complete(place);
+                self.complete_run(run_id, clients, ground);
             } else {
-                self.pass_on(place);
+                self.pass_on(run_id, clients, ground);
             }
         }
     }
 
-    /// Ends every program, and says nothing to anybody.
-    pub(crate) fn kill_children(&self) {
-        for (place, _) in self.runs.iter() {
-            self.kill_child(place);
+    /// Ends every program, and answers no client.
+    pub(super) fn kill_children(&self) {
+        for (run_id, _) in self.runs.iter() {
+            self.kill_child(run_id);
         }
     }
 
     /// All of them end now: `graceful-timeout` is over.
-    pub(crate) fn end_runs(&mut self) {
-        let places: Vec<WorkerId> = self.runs.iter().map(|(place, _)| place).collect();
-        for place in places {
-            self.kill_child(place);
-            if self.runs.pid(place).is_none() {
-                self.give_up(place, "graceful-timeout");
+    pub(super) fn end_runs(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        let all: Vec<RunId> = self.runs.iter().map(|(run_id, _)| run_id).collect();
+        for run_id in all {
+            self.kill_child(run_id);
+            if self.runs.pid(run_id).is_none() {
+                self.give_up(run_id, "graceful-timeout", clients, ground);
             }
         }
     }

@@ -28,7 +28,7 @@ use std::time::Duration;
 use super::feed::{Fed, Feed};
 use crate::cgi::Reader;
 use crate::cgi::response::{BadHead, HEAD_LIMIT, Parsed, Scan};
-use crate::daemon::clients::outgoing::Outgoing;
+use crate::daemon::clients::Outgoing;
 use crate::daemon::turn::{Progress, TURN};
 use crate::spool::Room;
 use crate::sys::files::{self, Kind};
@@ -45,8 +45,8 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Both directions.
 #[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) feed: Feed,
+pub(super) struct Exchange {
+    pub(super) feed: Feed,
     /// Where the response comes from: ours, and it does not wait. Kept open to the end, since epoll knows it.
     from: OwnedFd,
     has_ended: bool,
@@ -75,7 +75,7 @@ struct Blocked {
 
 /// How far the response has come.
 #[derive(Debug)]
-pub(crate) enum Passing {
+pub(super) enum Passing {
     /// Its head is none. What there is of it can be asked for.
     Bad(BadHead),
     /// It is cut: the app's end broke behind a head.
@@ -92,26 +92,26 @@ pub(crate) enum Passing {
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waits {
+pub(super) struct Waits {
     /// The app, to say more.
-    pub(crate) for_app: bool,
+    pub(super) for_app: bool,
     /// The client, to take more.
-    pub(crate) for_client: bool,
+    pub(super) for_client: bool,
     /// And not longer than until then.
-    pub(crate) until: Option<Duration>,
+    pub(super) until: Option<Duration>,
     /// The client has taken something.
-    pub(crate) has_taken: bool,
+    pub(super) has_taken: bool,
 }
 
 /// Where a response goes to.
-pub(crate) struct Way<'a> {
+pub(super) struct Way<'a> {
     /// The client's output. Its flags are others' too.
-    pub(crate) output: BorrowedFd<'a>,
+    pub(super) output: BorrowedFd<'a>,
     /// What is spooled for it.
-    pub(crate) spool: &'a mut Option<Outgoing>,
-    pub(crate) room: Room<'a>,
+    pub(super) spool: &'a mut Option<Outgoing>,
+    pub(super) room: Room<'a>,
     /// Nobody is kept waiting for a slow client.
-    pub(crate) is_wanted: bool,
+    pub(super) is_wanted: bool,
 }
 
 /// What came of one step.
@@ -125,7 +125,7 @@ enum Step {
 
 impl Exchange {
     /// `reader`: of the response.
-    pub(crate) fn new(feed: Feed, from: OwnedFd, reader: Reader) -> Exchange {
+    pub(super) fn new(feed: Feed, from: OwnedFd, reader: Reader) -> Exchange {
         Exchange {
             feed,
             from,
@@ -144,34 +144,34 @@ impl Exchange {
     }
 
     /// Where the response comes from.
-    pub(crate) fn from(&self) -> BorrowedFd<'_> {
+    pub(super) fn from(&self) -> BorrowedFd<'_> {
         self.from.as_fd()
     }
 
     /// The client may have had something of the response.
-    pub(crate) fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
 
     /// The app has said something.
-    pub(crate) fn has_heard(&self) -> bool {
+    pub(super) fn has_heard(&self) -> bool {
         self.has_heard
     }
 
     /// The server at the other end of the connection has read something: what it has not read is counted with all that
     /// the kernel needs for it, so that is never less than the bytes.
-    pub(crate) fn was_taken(&self) -> bool {
+    pub(super) fn was_taken(&self) -> bool {
         let unread = socket::unread_by_peer(self.from());
         unread.is_ok_and(|unread| self.feed.sent() > unread as u64)
     }
 
     /// Blocks that have moved in either direction.
-    pub(crate) fn moved(&self) -> u64 {
+    pub(super) fn moved(&self) -> u64 {
         self.moved
     }
 
     /// What there is of a head that is not one.
-    pub(crate) fn beginning(&self) -> &[u8] {
+    pub(super) fn beginning(&self) -> &[u8] {
         &self.kept
     }
 
@@ -181,20 +181,20 @@ impl Exchange {
     }
 
     /// The program has ended. What it has written is in the pipe; others, which hold it too, may write on.
-    pub(crate) fn app_is_gone(&mut self) {
+    pub(super) fn app_is_gone(&mut self) {
         self.feed.stop();
         self.last = Some(files::waiting(self.from()).unwrap_or(0));
     }
 
     /// Sends the request on, as far as the app takes it.
-    pub(crate) fn send(&mut self, input: Option<BorrowedFd<'_>>, scratch: &mut Scratch) -> Fed {
+    pub(super) fn send(&mut self, input: Option<BorrowedFd<'_>>, scratch: &mut Scratch) -> Fed {
         let (fed, moved) = self.feed.advance(input, scratch);
         self.moved += moved;
         fed
     }
 
     /// Passes on what there is of the response.
-    pub(crate) fn pass_on(
+    pub(super) fn pass_on(
         &mut self,
         mut way: Way<'_>,
         scratch: &mut Scratch,

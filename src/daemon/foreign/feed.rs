@@ -23,7 +23,7 @@ const BLOCK: usize = 65_536;
 
 /// The request on its way to the app.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(super) struct Feed {
     /// Ours, and it does not wait; none where there is nothing to send, or a pipe is closed.
     to: Option<OwnedFd>,
     /// Nobody takes more.
@@ -41,15 +41,15 @@ pub(crate) struct Feed {
 
 /// A message-body on its way, or what is still to go of one: each part comes before the next.
 #[derive(Debug, Default)]
-pub(crate) struct Rest {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) file: Option<(File, std::ops::Range<u64>)>,
+pub(super) struct Rest {
+    pub(super) bytes: Vec<u8>,
+    pub(super) file: Option<(File, std::ops::Range<u64>)>,
     /// Bytes of the client's own input.
-    pub(crate) left: u64,
+    pub(super) left: u64,
 }
 
 impl Rest {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let in_file = self
             .file
             .as_ref()
@@ -60,7 +60,7 @@ impl Rest {
 
 /// What it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fed {
+pub(super) enum Fed {
     /// Nothing any more.
     Done,
     /// The app, to take more.
@@ -79,7 +79,7 @@ enum Step {
 
 impl Feed {
     /// `bytes`, then `file` (the beginning of the body, so many bytes), then `left` bytes of the client's input.
-    pub(crate) fn new(to: OwnedFd, bytes: Vec<u8>, file: Option<(File, u64)>, left: u64) -> Feed {
+    pub(super) fn new(to: OwnedFd, bytes: Vec<u8>, file: Option<(File, u64)>, left: u64) -> Feed {
         Feed {
             to: Some(to),
             is_over: false,
@@ -92,7 +92,7 @@ impl Feed {
     }
 
     /// `header`, then the body or what there still is of it.
-    pub(crate) fn of(to: OwnedFd, mut header: Vec<u8>, rest: Rest) -> Feed {
+    pub(super) fn of(to: OwnedFd, mut header: Vec<u8>, rest: Rest) -> Feed {
         header.extend_from_slice(&rest.bytes);
         Feed {
             to: Some(to),
@@ -107,7 +107,7 @@ impl Feed {
 
     /// Takes back what nobody has read: what was sent, `unread`, and what was not. The first `header` bytes of it are
     /// no part of the body.
-    pub(crate) fn take_back(&mut self, unread: Vec<u8>, header: usize) -> Rest {
+    pub(super) fn take_back(&mut self, unread: Vec<u8>, header: usize) -> Rest {
         let mut bytes = unread;
         bytes.extend_from_slice(&self.bytes[self.at..]);
         bytes.drain(..header.min(bytes.len()));
@@ -118,7 +118,7 @@ impl Feed {
     }
 
     /// The app has all of it already, or there is nothing to send.
-    pub(crate) fn nothing() -> Feed {
+    pub(super) fn nothing() -> Feed {
         Feed {
             to: None,
             is_over: true,
@@ -131,22 +131,22 @@ impl Feed {
     }
 
     /// Where the app takes it.
-    pub(crate) fn to(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn to(&self) -> Option<BorrowedFd<'_>> {
         self.to.as_ref().map(AsFd::as_fd)
     }
 
     /// Bytes of header and body that have gone out.
-    pub(crate) fn sent(&self) -> u64 {
+    pub(super) fn sent(&self) -> u64 {
         self.sent
     }
 
     /// Bytes of the body that are still in the client's input.
-    pub(crate) fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.left
     }
 
     /// The app takes no more.
-    pub(crate) fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.is_over = true;
         self.bytes.clear();
         self.at = 0;
@@ -155,7 +155,7 @@ impl Feed {
     }
 
     /// Sends what the app takes; how many blocks have moved.
-    pub(crate) fn advance(
+    pub(super) fn advance(
         &mut self,
         input: Option<BorrowedFd<'_>>,
         scratch: &mut Scratch,

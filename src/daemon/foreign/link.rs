@@ -1,75 +1,93 @@
-//! How a place's request gets to an SCGI server, ours or somebody else's: the connection is begun, kept waiting for,
-//! made again. What then goes over it is the exchange's, and what the server does is `supervise`'s.
+//! How a run's request gets to an SCGI server, the app's own or one that is run elsewhere: its connection is begun,
+//! waited for, made again. What then goes over it is the exchange's, and what the server does is `supervise`'s.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use super::Foreign;
 use super::exchange::Exchange;
 use super::feed::{Feed, Rest};
-use super::runs::{AppEnd, Link, Run};
+use super::runs::{AppStream, Link, Run};
 use crate::app::scgi::{self, Peer};
 use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
-use crate::daemon::Daemon;
-use crate::daemon::clients::body::Ahead;
-use crate::daemon::token::ServerId;
-use crate::page::{Failure, whole_seconds};
-use crate::policy::pool::{Refusal, WorkerId};
+use crate::daemon::clients::Clients;
+use crate::daemon::ground::Ground;
+use crate::daemon::outcome::RETRY_AFTER;
+use crate::daemon::token::{RunId, ServerId};
+use crate::policy::pool::Refusal;
 use crate::policy::queue::Ticket;
 use crate::policy::server::Event;
 use crate::report::plain;
 use crate::scgi::Decoded;
+use crate::spool::Ahead;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{clock, files, socket};
 
 /// A request that has waited longer than this for a server has waited.
 const INSTANT: Duration = Duration::from_millis(100);
-/// What a client is told to wait, whose server can't be reached.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// How a request gets to one of our own servers.
 #[derive(Debug)]
-pub(crate) enum Reached {
+pub(super) enum Reached {
     At(ServerId, OwnedFd),
     /// The system says no.
     Failed(io::Error),
-    /// A failed start is too short ago.
-    Nobody,
+    /// It has failed to start, and is not tried again yet.
+    Resting,
     NotYet,
 }
 
-impl Daemon {
+impl Foreign {
     /// Gives a request to the app's own server.
-    pub(crate) fn ask_server(&mut self, ticket: Ticket, place: WorkerId) {
-        if self.has_cgi() && self.are_servers_resting() {
-            self.run_cgi(ticket, place, None);
+    pub(super) fn ask_server(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if has_cgi(ground) && self.are_servers_resting() {
+            self.run_cgi(ticket, run_id, None, clients, ground);
             return;
         }
-        if self.hold(ticket, place) {
-            self.try_server(place);
+        if self.hold(ticket, run_id, clients, ground) {
+            self.try_server(run_id, clients, ground);
         }
     }
 
-    /// Gives a request to a server that somebody else runs.
-    pub(crate) fn ask_peer(&mut self, ticket: Ticket, place: WorkerId) {
-        if !self.hold(ticket, place) {
+    /// Gives a request to a server that is not ours to start (`connect`).
+    pub(super) fn ask_peer(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if !self.hold(ticket, run_id, clients, ground) {
             return;
         }
         match self.peer.clone() {
             Some(Peer::Path(path)) => match socket::begin_at_path(&path) {
-                Ok(connection) => _ = self.link(place, connection, None, None),
-                Err(error) => self.unreached(place, &error),
+                Ok(connection) => _ = self.link(run_id, connection, None, None, clients, ground),
+                Err(error) => self.unreached(run_id, &error, clients, ground),
             },
-            Some(Peer::Tcp(addresses)) => self.try_next(place, addresses),
-            None => self.unreached(place, &io::ErrorKind::NotFound.into()),
+            Some(Peer::Tcp(addresses)) => self.try_next(run_id, addresses, clients, ground),
+            None => self.unreached(run_id, &io::ErrorKind::NotFound.into(), clients, ground),
         }
     }
 
-    /// From here on the place has the request, whoever is going to get it. `false`: it can't.
-    fn hold(&mut self, ticket: Ticket, place: WorkerId) -> bool {
-        let Some(client) = self.clients.get_mut(&ticket) else {
+    /// From here on the run has the request, and waits for a server. `false`: it can't.
+    fn hold(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> bool {
+        let Some(client) = clients.get_mut(ticket) else {
             return false;
         };
         let rest = match &mut client.request {
@@ -78,94 +96,101 @@ impl Daemon {
                     Ahead::Spool { file, len, .. } => match file.try_clone() {
                         Ok(file) => Some((file, 0..*len)),
                         Err(error) => {
-                            self.cannot_give(ticket, place, &error);
+                            clients.cannot_give(ticket, run_id, &error, ground);
                             return false;
                         }
                     },
                     Ahead::Memory(_) | Ahead::Nothing => None,
                 };
-                let (length, ahead) = (request.length, request.ahead.len());
+                let (length, ahead) = (request.length(), request.ahead.len());
                 let bytes = match &mut request.ahead {
                     Ahead::Memory(bytes) => std::mem::take(bytes),
                     Ahead::Nothing | Ahead::Spool { .. } => Vec::new(),
                 };
-                request.length -= bytes.len() as u64;
+                request.shorten(bytes.len() as u64);
                 let left = length.saturating_sub(ahead);
                 Rest { bytes, file, left }
             }
             None => Rest::default(),
         };
-        client.phase = crate::daemon::clients::client::Phase::Running {
-            worker: place,
-            outgoing: None,
-            unread: 0,
-        };
-        self.served_by.insert(place, ticket);
-        self.runs.insert(place, Run::waiting(rest, clock::now()));
+        clients.run(ticket, run_id);
+        self.runs.insert(run_id, Run::waiting(rest, clock::now()));
         true
     }
 
-    /// Sends on what waits in a place, if a server takes it now.
-    pub(crate) fn try_server(&mut self, place: WorkerId) {
-        if self.runs.get(place).is_none_or(|run| run.waiting.is_none()) {
+    /// Sends the request of a run that waits, if a server takes it now.
+    pub(super) fn try_server(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        if self
+            .runs
+            .get(run_id)
+            .is_none_or(|run| run.waiting.is_none())
+        {
             return;
         }
-        match self.reach_server() {
+        match self.reach_server(clients, ground) {
             Reached::At(server, connection) => {
-                if self.link(place, connection, Some(server), None) {
-                    self.note_sent(server);
+                if self.link(run_id, connection, Some(server), None, clients, ground) {
+                    self.note_sent(server, clients, ground);
                 }
             }
-            Reached::NotYet => self.wait_for_server(place),
-            Reached::Nobody => self.fall_back(place),
-            Reached::Failed(error) => self.unreached(place, &error),
+            Reached::NotYet => self.wait_for_server(run_id),
+            Reached::Resting => self.fall_back(run_id, clients, ground),
+            Reached::Failed(error) => self.unreached(run_id, &error, clients, ground),
         }
     }
 
-    /// Nobody else: as a CGI, or not at all.
-    fn fall_back(&mut self, place: WorkerId) {
-        let Some(ticket) = self.ticket_of(place) else {
+    /// No server can be had: the request is run as a CGI, or refused.
+    fn fall_back(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
+        let Some(ticket) = clients.ticket_of(run_id) else {
             return;
         };
-        let rest = self.runs.get_mut(place).and_then(|run| run.waiting.take());
-        if self.has_cgi() {
-            self.runs.remove_if_over(place);
-            self.run_cgi(ticket, place, rest);
+        let rest = self.runs.get_mut(run_id).and_then(|run| run.waiting.take());
+        if has_cgi(ground) {
+            self.runs.remove_if_over(run_id);
+            self.run_cgi(ticket, run_id, rest, clients, ground);
         } else {
-            self.refuse_place(place, Refusal::Broken);
+            self.refuse_run(run_id, Refusal::Broken, clients, ground);
         }
     }
 
     /// Its client gets a page instead.
-    pub(crate) fn refuse_place(&mut self, place: WorkerId, refusal: Refusal) {
-        let Some(ticket) = self.ticket_of(place) else {
+    pub(super) fn refuse_run(
+        &mut self,
+        run_id: RunId,
+        refusal: Refusal,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(ticket) = clients.ticket_of(run_id) else {
             return;
         };
-        self.drop_exchange(place);
-        self.refuse_waiting(ticket, refusal);
-        self.free(place);
+        self.end_exchange(run_id, clients, ground);
+        clients.refuse(ticket, refusal, ground);
+        self.release_run(run_id, clients, ground);
     }
 
     /// Begins the exchange over a connection; `false`: it can't.
     fn link(
         &mut self,
-        place: WorkerId,
+        run_id: RunId,
         connection: OwnedFd,
         server: Option<ServerId>,
         connecting: Option<Vec<SocketAddr>>,
+        clients: &mut Clients,
+        ground: &mut Ground,
     ) -> bool {
-        let Some(ticket) = self.ticket_of(place) else {
+        let Some(ticket) = clients.ticket_of(run_id) else {
             return false;
         };
         let other = match files::duplicate(&connection) {
             Ok(other) => other,
             Err(error) => {
-                self.unreached(place, &error);
+                self.unreached(run_id, &error, clients, ground);
                 return false;
             }
         };
-        let request = self.clients.get(&ticket).and_then(|c| c.request.as_ref());
-        let (Some(request), Some(run)) = (request, self.runs.get_mut(place)) else {
+        let request = clients.get(ticket).and_then(|c| c.request.as_ref());
+        let (Some(request), Some(run)) = (request, self.runs.get_mut(run_id)) else {
             return false;
         };
         let Some(rest) = run.waiting.take() else {
@@ -186,31 +211,42 @@ impl Daemon {
         let is_loading = server.and_then(|id| self.servers.get(id));
         let is_loading = is_loading.is_some_and(|server| !server.life.is_proven());
         if is_loading || since.saturating_sub(asked_since) > INSTANT {
-            run.begins_late();
+            run.begin_late();
         }
-        self.begin(ticket, place, run);
+        self.begin(ticket, run_id, run, clients, ground);
         true
     }
 
     /// Begins a connection to the first of these that one can be begun to.
-    fn try_next(&mut self, place: WorkerId, mut addresses: Vec<SocketAddr>) {
+    fn try_next(
+        &mut self,
+        run_id: RunId,
+        mut addresses: Vec<SocketAddr>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let mut last = io::ErrorKind::NotFound.into();
         while !addresses.is_empty() {
             match socket::begin_at(addresses.remove(0)) {
                 Ok(connection) => {
-                    self.link(place, connection, None, Some(addresses));
+                    self.link(run_id, connection, None, Some(addresses), clients, ground);
                     return;
                 }
                 Err(error) => last = error,
             }
         }
-        self.unreached(place, &last);
+        self.unreached(run_id, &last, clients, ground);
     }
 
-    /// The connection of this place is still on its way: nothing can be sent or read. One that can't be made is made
-    /// again to the next address, or ends the exchange.
-    pub(crate) fn is_connecting(&mut self, place: WorkerId) -> bool {
-        let Some(run) = self.runs.get_mut(place) else {
+    /// `true`: the connection of this run is still on its way, and nothing can be sent or read. One that can't be made
+    /// is made again to the next address, or ends the exchange.
+    pub(super) fn advance_connection(
+        &mut self,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> bool {
+        let Some(run) = self.runs.get_mut(run_id) else {
             return false;
         };
         let link = run.link.as_mut();
@@ -221,73 +257,98 @@ impl Daemon {
             return false;
         }
         if !poll::is_ready(exchange.from(), Interest::Write) {
-            run.watch(&self.poll, place, AppEnd::Output, None);
-            run.watch(&self.poll, place, AppEnd::Input, Some(Interest::Write));
+            run.watch(&ground.poll, run_id, AppStream::Output, None);
+            run.watch(
+                &ground.poll,
+                run_id,
+                AppStream::Input,
+                Some(Interest::Write),
+            );
             return true;
         }
         let failed = socket::take_error(exchange.from()).err();
         let others = link.connecting.take().unwrap_or_default();
         let Some(error) = failed else {
-            run.watch(&self.poll, place, AppEnd::Output, Some(Interest::Read));
+            run.watch(
+                &ground.poll,
+                run_id,
+                AppStream::Output,
+                Some(Interest::Read),
+            );
             return false;
         };
-        self.take_back(place, Vec::new());
+        self.take_back(run_id, Vec::new(), clients, ground);
         if others.is_empty() {
-            self.unreached(place, &error);
+            self.unreached(run_id, &error, clients, ground);
         } else {
-            self.try_next(place, others);
+            self.try_next(run_id, others, clients, ground);
         }
         true
     }
 
     /// The exchange never was: what was to be sent waits again. `unread`: what a server was sent and has not read.
-    pub(crate) fn take_back(&mut self, place: WorkerId, unread: Vec<u8>) {
-        let Some(run) = self.runs.get_mut(place) else {
+    pub(super) fn take_back(
+        &mut self,
+        run_id: RunId,
+        unread: Vec<u8>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(run) = self.runs.get_mut(run_id) else {
             return;
         };
         let header = run.link.as_ref().map_or(0, |link| link.header);
         let link = run.link.take();
-        if let Some(mut exchange) = run.end_exchange(&self.poll, place) {
+        if let Some(mut exchange) = run.end_exchange(&ground.poll, run_id) {
             run.waiting = Some(exchange.feed.take_back(unread, header));
         }
         if let Some(link) = link {
-            self.unlink(&link);
+            self.note_unlinked(&link, clients, ground);
         }
     }
 
-    /// A connection is over, however that came.
-    pub(crate) fn unlink(&mut self, link: &Link) {
+    /// A connection is over.
+    pub(super) fn note_unlinked(
+        &mut self,
+        link: &Link,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         if let Some(server) = link.server {
-            self.tell_server(server, Event::Finished);
+            self.tell_server(server, Event::Finished, clients, ground);
         }
     }
 
-    /// Nobody can be asked now.
-    fn unreached(&mut self, place: WorkerId, error: &io::Error) {
-        let Some(ticket) = self.ticket_of(place) else {
+    /// No server can be reached now.
+    fn unreached(
+        &mut self,
+        run_id: RunId,
+        error: &io::Error,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(ticket) = clients.ticket_of(run_id) else {
             return;
         };
-        let object = match &self.config.app {
+        let object = match &ground.config.app {
             App::Connect(address) => address.to_string(),
             App::Commands { .. } | App::Wsgi(_) => "the app's server".to_owned(),
         };
         let sentence = plain(&format!("cannot connect to {object}: {error}"));
-        if self.is_new_reason(&sentence) {
+        if self.is_new_reason(&sentence, ground) {
             ::log::error!("{sentence}");
         }
-        self.tell_web_server(ticket, &sentence);
-        self.drop_exchange(place);
-        self.overloads += 1;
-        let retry_after = whole_seconds(RETRY_AFTER);
-        self.answer(ticket, Failure::Away { retry_after }, &sentence);
-        self.free(place);
+        clients.tell_web_server(ticket, &sentence, ground);
+        self.end_exchange(run_id, clients, ground);
+        clients.answer_away(ticket, RETRY_AFTER, &sentence, ground);
+        self.release_run(run_id, clients, ground);
     }
 
-    /// The server may have ended, and it is not known yet: that says more than the end of the connection.
-    pub(crate) fn may_be_dying(&mut self, place: WorkerId) -> bool {
+    /// `true`: the server may have ended, and its death is waited for, since it says more than the end of the connection.
+    pub(super) fn await_death(&mut self, run_id: RunId) -> bool {
         const PATIENCE: Duration = Duration::from_secs(1);
         let now = clock::now();
-        let Some(run) = self.runs.get_mut(place) else {
+        let Some(run) = self.runs.get_mut(run_id) else {
             return false;
         };
         let Some(link) = &mut run.link else {
@@ -303,33 +364,40 @@ impl Daemon {
         waits
     }
 
-    /// A server has said something.
-    pub(crate) fn app_answers(&mut self, place: WorkerId) {
-        let link = self.runs.get(place).and_then(|run| run.link.as_ref());
+    /// A server has sent something.
+    pub(super) fn note_answer(
+        &mut self,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let link = self.runs.get(run_id).and_then(|run| run.link.as_ref());
         match link.and_then(Link::server) {
-            Some((server, _)) => self.server_answers(server),
-            // A program that ran in a server's place says nothing of that.
-            None if !self.has_server() && self.is_in_doubt() => self.note_proven(),
+            Some((server, _)) => self.note_server_answer(server, clients, ground),
+            // A program that ran in a server's place does not show that the server can be started.
+            None if !has_server(ground) && self.is_in_doubt() => self.note_proven(ground),
             None => {}
         }
     }
 
     /// Finds where `connect` leads.
-    pub(crate) fn find_peer(&mut self, address: &Address) -> Result<(), CannotRun> {
+    pub(super) fn find_peer(&mut self, address: &Address) -> Result<(), CannotRun> {
         if self.peer_of.as_ref() != Some(address) {
             self.peer = Some(scgi::resolve(address)?);
             self.peer_of = Some(address.clone());
         }
         Ok(())
     }
+}
 
-    fn has_server(&self) -> bool {
-        matches!(self.config.app, App::Commands { scgi: Some(_), .. })
-    }
+/// The app has a server of its own.
+pub(super) fn has_server(ground: &Ground) -> bool {
+    matches!(ground.config.app, App::Commands { scgi: Some(_), .. })
+}
 
-    pub(crate) fn has_cgi(&self) -> bool {
-        matches!(self.config.app, App::Commands { cgi: Some(_), .. })
-    }
+/// The app can be run as a CGI.
+pub(super) fn has_cgi(ground: &Ground) -> bool {
+    matches!(ground.config.app, App::Commands { cgi: Some(_), .. })
 }
 
 /// What a front or a web server has sent, as a server is to have it.

@@ -1,5 +1,5 @@
 //! Apps that are not wsgi: carries out what the pool says of workers, of which there are none. To the pool a worker is
-//! a place for one request, and a generation is a configuration that can be run.
+//! a run: one request that the app has; and a generation is a configuration that can be run.
 //!
 //! | the pool says | and it is |
 //! | --- | --- |
@@ -9,53 +9,67 @@
 //! | `Retire` | `WorkerGone`, at once |
 //! | `RetireZygote` | nothing: a server goes when the next has answered |
 //! | `Look` | a look at the few files that are watched; `Looked` |
+//!
+//! A run is an `exchange` that `drive` carries on, with a program of `children`, or over a `link` with a server, which
+//! `servers` has and `supervise` looks after.
 
-pub(crate) mod children;
-pub(crate) mod drive;
-pub(crate) mod exchange;
-pub(crate) mod feed;
-pub(crate) mod link;
-pub(crate) mod runs;
-pub(crate) mod servers;
-pub(crate) mod supervise;
+mod children;
+mod drive;
+mod exchange;
+mod feed;
+mod link;
+mod runs;
+mod servers;
+mod supervise;
 
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use self::runs::Runs;
+use self::servers::Servers;
+use self::supervise::Supervision;
+use super::clients::Clients;
+use super::ground::Ground;
+use super::token::{RunId, Source};
+use crate::app::scgi::Peer;
 use crate::app::{self, CannotRun};
-use crate::config::App;
-use crate::daemon::Daemon;
-use crate::policy::pool::{Event, Generation, WorkerId};
+use crate::config::{Address, App};
+use crate::control::Server;
+use crate::policy::pool::Generation;
 use crate::policy::queue::Ticket;
+use crate::sys::poll::Poll;
+use crate::sys::process::End;
 
-impl Daemon {
-    /// The app is run by other means than our adaptor.
-    pub(crate) fn is_foreign(&self) -> bool {
-        !matches!(self.config.app, App::Wsgi(_))
-    }
+/// What an app has that is not run by our adaptor.
+#[derive(Default)]
+pub(super) struct Foreign {
+    runs: Runs,
+    /// The generation of each run.
+    generations: BTreeMap<RunId, Generation>,
+    servers: Servers,
+    supervision: Supervision,
+    /// Where `connect` leads, and the address for which that was found.
+    peer: Option<Peer>,
+    peer_of: Option<Address>,
+}
 
-    /// Begins a generation.
-    pub(crate) fn start_foreign(&mut self, generation: Generation) {
-        self.last_words.clear();
-        let watched = app::watched(&self.app, &self.config, self.upgrade.binary());
-        // The configuration was noted before it was read.
-        for path in watched.iter().filter(|path| **path != self.app.config) {
-            self.reload.stamp(path);
-        }
-        self.note_generation(generation, watched);
-        match self.prepare_foreign() {
-            Ok(()) => self.events.push_back(Event::ZygoteReady(generation)),
-            Err(cannot) => self.cannot_begin(generation, &cannot),
-        }
-    }
-
+/// What the pool wants.
+impl Foreign {
     /// Makes what a generation has beside its configuration.
-    fn prepare_foreign(&mut self) -> Result<(), CannotRun> {
-        app::can_run(&self.app, &self.config)?;
-        match self.config.app.clone() {
+    pub(super) fn prepare(
+        &mut self,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Result<(), CannotRun> {
+        app::can_run(&ground.app, &ground.config)?;
+        match ground.config.app.clone() {
             App::Commands {
                 cgi,
                 scgi: Some(command),
-            } => match self.add_server(&command) {
+            } => match self.add_server(&command, clients, ground) {
                 Err(cannot) if cgi.is_some() => {
-                    self.server_is_missing(&cannot);
+                    self.note_missing_server(&cannot, ground);
                     Ok(())
                 }
                 added => added,
@@ -66,9 +80,9 @@ impl Daemon {
     }
 
     /// A server can't be made; programs serve in its place, or the one before it.
-    fn server_is_missing(&mut self, cannot: &CannotRun) {
+    fn note_missing_server(&mut self, cannot: &CannotRun, ground: &mut Ground) {
         let sentence = crate::report::plain(&cannot.to_string());
-        if !self.is_new_reason(&sentence) {
+        if !self.is_new_reason(&sentence, ground) {
             return;
         }
         if self.servers.serving.is_some() {
@@ -78,27 +92,113 @@ impl Daemon {
         }
     }
 
-    /// Makes a place.
-    pub(crate) fn spawn_foreign(&mut self, place: WorkerId, generation: Generation) {
-        self.workers.note_generation(place, generation);
-        self.events.push_back(Event::WorkerReady(place));
+    /// A run may begin.
+    pub(super) fn spawn(&mut self, run_id: RunId, generation: Generation) {
+        self.generations.insert(run_id, generation);
     }
 
     /// Gives a request, whose front has been told, to the app.
-    pub(crate) fn dispatch_foreign(&mut self, ticket: Ticket, place: WorkerId) {
-        match &self.config.app {
-            App::Commands { scgi: Some(_), .. } => self.ask_server(ticket, place),
-            App::Commands { scgi: None, .. } => self.run_cgi(ticket, place, None),
-            App::Connect(_) => self.ask_peer(ticket, place),
+    pub(super) fn dispatch(
+        &mut self,
+        ticket: Ticket,
+        run_id: RunId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        match &ground.config.app {
+            App::Commands { scgi: Some(_), .. } => self.ask_server(ticket, run_id, clients, ground),
+            App::Commands { scgi: None, .. } => self.run_cgi(ticket, run_id, None, clients, ground),
+            App::Connect(_) => self.ask_peer(ticket, run_id, clients, ground),
             App::Wsgi(_) => {}
         }
     }
 
-    /// Looks at the files that are watched.
-    pub(crate) fn look_foreign(&mut self, generation: Generation) {
-        for change in self.reload.changed(generation) {
-            self.note_change(change);
+    /// Whether a block of the request has moved since this was asked last.
+    pub(super) fn take_progress(&mut self, run_id: RunId) -> bool {
+        let run = self.runs.get_mut(run_id);
+        run.is_some_and(|run| run.take_progress())
+    }
+}
+
+/// What happens, and time.
+impl Foreign {
+    /// What a process of the app has written to its standard error.
+    pub(super) fn on_stderr(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        match source {
+            Source::Server(id) => self.overhear_server(id, clients, ground),
+            Source::Worker(run_id) => self.overhear(run_id, clients, ground),
+            Source::Zygote(_) => {}
         }
-        self.looked(generation);
+    }
+
+    /// Buries one of our dead. `None`: it is none of ours; `Some(None)`: it can't be buried now.
+    pub(super) fn bury(
+        &mut self,
+        pid: i32,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Option<Option<End>> {
+        if let Some(server) = self.servers.with_pid(pid) {
+            return Some(self.server_died(server, pid, clients, ground));
+        }
+        let run_id = self.runs.with_pid(pid)?;
+        Some(self.child_died(run_id, pid, clients, ground))
+    }
+
+    pub(super) fn pass_time(&mut self, now: Duration, clients: &mut Clients, ground: &mut Ground) {
+        self.look_at_runs(now, clients, ground);
+        self.keep_servers(now, clients, ground);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let deadlines = [self.runs.next_deadline(), self.next_server_deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+}
+
+/// For `status`.
+impl Foreign {
+    /// The pid of the program that has this run.
+    pub(super) fn pid(&self, run_id: RunId) -> Option<i32> {
+        self.runs.pid(run_id)
+    }
+
+    pub(super) fn generation(&self, run_id: RunId) -> Generation {
+        self.generations.get(&run_id).copied().unwrap_or(0)
+    }
+
+    /// The server that gets the requests.
+    pub(super) fn server(&self) -> Option<Server> {
+        let server = self.servers.get(self.servers.newest_serving()?)?;
+        Some(Server {
+            pid: server.pid,
+            state: server.life.word().to_owned(),
+        })
+    }
+}
+
+/// The end.
+impl Foreign {
+    /// No server is left that must be waited for.
+    pub(super) fn are_gone(&self) -> bool {
+        self.servers.are_gone()
+    }
+
+    /// `graceful-timeout` is over.
+    pub(super) fn end_all(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        self.end_runs(clients, ground);
+        self.servers.kill_all();
+    }
+
+    /// Ends everything, and answers no client.
+    pub(super) fn kill_all(&mut self, poll: &Poll) {
+        self.servers.kill_all();
+        self.servers.clear(poll);
+        self.kill_children();
+    }
+
+    /// Ends the servers before the daemon becomes another version of itself.
+    pub(super) fn end_for_upgrade(&self, signals: &impl AsFd) {
+        self.servers.end_all(signals);
     }
 }

@@ -30,16 +30,16 @@ const MOST_NAMES: u32 = 64;
 
 /// One server: its socket, which is ours and stays, and its process, which comes and goes.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) life: Life,
+pub(super) struct Server {
+    pub(super) life: Life,
     command: Vec<String>,
     path: PathBuf,
     listener: OwnedFd,
     /// What we have bound at that path: another one there is the server's own.
     bound: Option<Identity>,
     /// The server has put a socket of its own in that place.
-    pub(crate) binds: bool,
-    pub(crate) pid: Option<i32>,
+    pub(super) binds: bool,
+    pub(super) pid: Option<i32>,
     /// When the process was made.
     started: Duration,
     /// Since when nobody can connect to it.
@@ -50,18 +50,18 @@ pub(crate) struct Server {
 
 /// All servers of the app: the one that serves, one that is to take its place, and those that finish.
 #[derive(Debug, Default)]
-pub(crate) struct Servers {
+pub(super) struct Servers {
     newest: ServerId,
     all: BTreeMap<ServerId, Server>,
     /// It gets the requests, unless there is one that is to take its place.
-    pub(crate) serving: Option<ServerId>,
+    pub(super) serving: Option<ServerId>,
     /// It gets them, and takes that place with its first answer.
-    pub(crate) coming: Option<ServerId>,
+    pub(super) coming: Option<ServerId>,
 }
 
 impl Servers {
     /// Makes a server that is down: a name in `place` and a socket there.
-    pub(crate) fn add(
+    pub(super) fn add(
         &mut self,
         place: &Path,
         command: &[String],
@@ -88,40 +88,40 @@ impl Servers {
         Ok(self.newest)
     }
 
-    pub(crate) fn get(&self, id: ServerId) -> Option<&Server> {
+    pub(super) fn get(&self, id: ServerId) -> Option<&Server> {
         self.all.get(&id)
     }
 
-    pub(crate) fn get_mut(&mut self, id: ServerId) -> Option<&mut Server> {
+    pub(super) fn get_mut(&mut self, id: ServerId) -> Option<&mut Server> {
         self.all.get_mut(&id)
     }
 
     /// The one that a request goes to.
-    pub(crate) fn newest_serving(&self) -> Option<ServerId> {
+    pub(super) fn newest_serving(&self) -> Option<ServerId> {
         self.coming.or(self.serving)
     }
 
-    pub(crate) fn ids(&self) -> Vec<ServerId> {
+    pub(super) fn ids(&self) -> Vec<ServerId> {
         self.all.keys().copied().collect()
     }
 
-    pub(crate) fn with_pid(&self, pid: i32) -> Option<ServerId> {
+    pub(super) fn with_pid(&self, pid: i32) -> Option<ServerId> {
         let mut all = self.all.iter();
         all.find(|(_, server)| server.pid == Some(pid))
             .map(|(&id, _)| id)
     }
 
     /// There is no process left that must be waited for.
-    pub(crate) fn are_gone(&self) -> bool {
+    pub(super) fn are_gone(&self) -> bool {
         self.all.values().all(|server| server.pid.is_none())
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
         let all = self.all.values();
         all.filter_map(|server| server.life.next_deadline()).min()
     }
 
-    pub(crate) fn kill_all(&self) {
+    pub(super) fn kill_all(&self) {
         for server in self.all.values() {
             server.signal(Signal::SIGKILL);
         }
@@ -129,7 +129,7 @@ impl Servers {
 
     /// Ends them now, with a moment to do it by themselves: none of them has a request, and whoever we become knows none
     /// of them. It buries them as orphans.
-    pub(crate) fn end_all(&self, signals: &impl AsFd) {
+    pub(super) fn end_all(&self, signals: &impl AsFd) {
         for server in self.all.values() {
             server.signal(Signal::SIGTERM);
         }
@@ -144,14 +144,14 @@ impl Servers {
     }
 
     /// Takes the sockets away: nobody is left to connect.
-    pub(crate) fn clear(&mut self, poll: &Poll) {
+    pub(super) fn clear(&mut self, poll: &Poll) {
         for id in self.ids() {
             self.forget(id, poll);
         }
     }
 
     /// It will never be started again.
-    pub(crate) fn forget(&mut self, id: ServerId, poll: &Poll) {
+    pub(super) fn forget(&mut self, id: ServerId, poll: &Poll) {
         if let Some(mut server) = self.all.remove(&id) {
             server.close_output(poll);
             // In our own place, whoever has bound it.
@@ -164,7 +164,7 @@ impl Servers {
 
 impl Server {
     /// Makes the process.
-    pub(crate) fn start(
+    pub(super) fn start(
         &mut self,
         id: ServerId,
         app: &AppFile,
@@ -204,7 +204,7 @@ impl Server {
     }
 
     /// Begins a connection. Nobody at the path, or nobody who listens: a server that binds it itself has not yet.
-    pub(crate) fn connect(&mut self, now: Duration) -> io::Result<Option<OwnedFd>> {
+    pub(super) fn connect(&mut self, now: Duration) -> io::Result<Option<OwnedFd>> {
         match socket::begin_at_path(&self.path) {
             Ok(connection) => {
                 self.lost_since = None;
@@ -219,7 +219,7 @@ impl Server {
     }
 
     /// That has gone on for too long: what is not there yet may take `start_timeout`, what was there is gone.
-    pub(crate) fn is_lost(&self, start_timeout: Duration, now: Duration) -> bool {
+    pub(super) fn is_lost(&self, start_timeout: Duration, now: Duration) -> bool {
         let patience = if self.life.is_proven() {
             LOST_TIME
         } else {
@@ -229,28 +229,28 @@ impl Server {
     }
 
     /// The command says where the socket is: the process may bind another in its place.
-    pub(crate) fn may_bind(&self) -> bool {
+    pub(super) fn may_bind(&self) -> bool {
         !self.binds && scgi::names_socket(&self.command)
     }
 
     /// It was started so short ago that it may still bind its path, if that is what it does: one that speaks another
     /// protocol on the socket that it was given had better find nobody there.
-    pub(crate) fn is_about_to_bind(&self, now: Duration) -> bool {
+    pub(super) fn is_about_to_bind(&self, now: Duration) -> bool {
         self.may_bind() && self.life.is_starting() && now < self.started + BIND_TIME
     }
 
     /// Another socket lies at the path by now.
-    pub(crate) fn has_bound(&self) -> bool {
+    pub(super) fn has_bound(&self) -> bool {
         files::identity(&self.path).is_ok_and(|found| Some(found) != self.bound)
     }
 
     /// Somebody has connected whom nobody has accepted.
-    pub(crate) fn has_backlog(&self) -> bool {
+    pub(super) fn has_backlog(&self) -> bool {
         is_ready(self.listener.as_fd(), Interest::Read)
     }
 
     /// Takes the connections that no server has accepted. None accepts at this moment, or each would be its.
-    pub(crate) fn unaccepted(&self) -> Vec<OwnedFd> {
+    pub(super) fn unaccepted(&self) -> Vec<OwnedFd> {
         let mut taken = Vec::new();
         if socket::set_nonblocking(self.listener.as_fd()).is_ok() {
             while let Ok(connection) = socket::accept(self.listener.as_fd()) {
@@ -263,14 +263,14 @@ impl Server {
     }
 
     /// To the process and all that it has started.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid {
             process::signal_group(pid, signal);
         }
     }
 
     /// What the process has written by now.
-    pub(crate) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
+    pub(super) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut block = [0; 16_384];
         while bytes.len() < PIPE
@@ -286,7 +286,7 @@ impl Server {
     }
 
     /// Buries the dead process: first its group is killed, while its pid still can't be anybody else's.
-    pub(crate) fn bury(&mut self, pid: i32, poll: &Poll) -> Option<End> {
+    pub(super) fn bury(&mut self, pid: i32, poll: &Poll) -> Option<End> {
         process::signal_group(pid, Signal::SIGKILL);
         self.pid = None;
         self.close_output(poll);
@@ -328,7 +328,7 @@ fn is_dead(path: &Path) -> bool {
 }
 
 /// How a failed start is said.
-pub(crate) fn reason(why: server::Why, end: Option<End>, cannot: Option<&CannotRun>) -> String {
+pub(super) fn reason(why: server::Why, end: Option<End>, cannot: Option<&CannotRun>) -> String {
     match (why, end, cannot) {
         (server::Why::CannotStart, _, Some(cannot)) => cannot.to_string(),
         (server::Why::TimedOut, _, _) => {

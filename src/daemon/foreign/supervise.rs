@@ -2,47 +2,49 @@
 //! one takes the place of the old. What a server does when is in [`policy::server`](crate::policy::server).
 //!
 //! # Theory of operation
-//! A request's connection lies in the backlog of a socket that is ours, so a server that is down loses nobody: it is
+//! A request's connection lies in the backlog of a socket that is ours, so a server that is down loses no request: it is
 //! started, and finds the connection there. Three things can go wrong with that, and each has its way back:
-//! - the server ends before its first byte. Whom it had accepted it may have served in part; the others nobody has
-//!   read: we accept them ourselves, and they go to whoever can serve them (an older server, a CGI);
-//! - the server binds the path by itself, as one that was told `{socket}` may. From then on our socket is nobody's, and
-//!   those in its backlog are sent again;
-//! - it is told to end, or has not bound its path yet. Then a place keeps its request until a server is there.
+//! - the server ends before its first byte. The connections that it had accepted may be served in part; the others were
+//!   read by no server: we accept them ourselves, and their requests go to an older server, or are run as CGIs;
+//! - the server binds the path by itself, as one that was told `{socket}` may. From then on no server accepts from our
+//!   socket, and the requests in its backlog are sent again;
+//! - it is told to end, or has not bound its path yet. Then a run keeps its request until a server is there.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use super::Foreign;
 use super::exchange::Exchange;
-use super::link::Reached;
+use super::link::{Reached, has_cgi};
 use super::runs::Link;
 use super::servers;
 use crate::app::{self, CannotRun};
 use crate::config::App;
-use crate::daemon::Daemon;
-use crate::daemon::token::{ServerId, Source};
+use crate::daemon::clients::Clients;
+use crate::daemon::ground::Ground;
+use crate::daemon::token::{RunId, ServerId, Source};
 use crate::page::Failure;
-use crate::policy::pool::{self, Refusal, WorkerId};
+use crate::policy::pool::{self, Refusal};
 use crate::policy::server::{Action, Event, TERM_TIME, Why};
 use crate::report::{plain, visible};
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
 use crate::sys::{clock, socket};
 
-/// How often it is looked whether a server has bound its path, or takes those who wait.
+/// Interval of the look whether a server has bound its path, or takes the connections that wait.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What is known of the servers beside their lives.
 #[derive(Debug, Default)]
-pub(crate) struct Supervision {
+pub(super) struct Supervision {
     /// When to look again.
     look_at: Option<Duration>,
-    /// Places whose requests wait until a server takes connections.
-    waiting: Vec<WorkerId>,
+    /// Runs that wait until a server takes connections.
+    waiting: Vec<RunId>,
     /// How the last process ended, or why there was none.
     end: Option<End>,
     cannot: Option<CannotRun>,
-    /// A server is being made: that it can't be started is said by whoever wants it.
+    /// A server is being made: the caller says it if it can't be started.
     is_adding: bool,
     /// The app has answered since we were started.
     is_proven: bool,
@@ -50,44 +52,61 @@ pub(crate) struct Supervision {
     said: Option<String>,
 }
 
-impl Daemon {
+impl Foreign {
     /// Makes a server that takes the place of the one that serves, and starts it.
-    pub(crate) fn add_server(&mut self, command: &[String]) -> Result<(), CannotRun> {
-        let backlog = app::backlog(&self.config);
-        let start_timeout = self.config.timeouts.start;
-        let nofile = self.workers.nofile();
-        let place = &self.place.dir;
+    pub(super) fn add_server(
+        &mut self,
+        command: &[String],
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Result<(), CannotRun> {
+        let backlog = app::backlog(&ground.config);
+        let start_timeout = ground.config.timeouts.start;
+        let nofile = ground.nofile;
+        let dir = &ground.place.dir;
         let id = self
             .servers
-            .add(place, command, start_timeout, backlog, nofile)?;
+            .add(dir, command, start_timeout, backlog, nofile)?;
         self.supervision.is_adding = true;
-        self.tell_server(id, Event::Wanted);
+        self.tell_server(id, Event::Wanted, clients, ground);
         self.supervision.is_adding = false;
         let cannot = self.supervision.cannot.take();
-        if cannot.is_some() && (self.servers.serving.is_some() || !self.has_cgi()) {
-            self.servers.forget(id, &self.poll);
+        if cannot.is_some() && (self.servers.serving.is_some() || !has_cgi(ground)) {
+            self.servers.forget(id, &ground.poll);
         } else if let Some(before) = self.servers.coming.replace(id) {
-            // It was to take that place too, and nobody knows whether it could have.
-            self.retire_server(before, self.config.timeouts.graceful);
+            // It was to take that place too, and whether it could have is not known.
+            self.retire_server(before, ground.config.timeouts.graceful, clients, ground);
         }
         // As long as programs serve in its place, it is tried again when its pause is over.
         cannot.map_or(Ok(()), Err)
     }
 
-    fn retire_server(&mut self, id: ServerId, patience: Duration) {
-        self.tell_server(id, Event::Retire(patience));
+    fn retire_server(
+        &mut self,
+        id: ServerId,
+        patience: Duration,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        self.tell_server(id, Event::Retire(patience), clients, ground);
     }
 
-    /// All of them end when their last requests are done: we leave, or nobody needs them.
-    pub(crate) fn retire_servers(&mut self) {
+    /// All of them end when their last requests are done.
+    pub(crate) fn retire_servers(&mut self, clients: &mut Clients, ground: &mut Ground) {
         self.servers.serving = None;
         self.servers.coming = None;
         for id in self.servers.ids() {
-            self.retire_server(id, TERM_TIME);
+            self.retire_server(id, TERM_TIME, clients, ground);
         }
     }
 
-    pub(crate) fn tell_server(&mut self, id: ServerId, event: Event) {
+    pub(super) fn tell_server(
+        &mut self,
+        id: ServerId,
+        event: Event,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let now = clock::now();
         let mut actions = Vec::new();
         if let Some(server) = self.servers.get_mut(id) {
@@ -96,20 +115,26 @@ impl Daemon {
         }
         for action in actions {
             ::log::trace!("server {id}: {action:?}");
-            self.carry_out_for_server(id, action);
+            self.carry_out_for_server(id, action, clients, ground);
         }
     }
 
-    fn carry_out_for_server(&mut self, id: ServerId, action: Action) {
+    fn carry_out_for_server(
+        &mut self,
+        id: ServerId,
+        action: Action,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let end = self.supervision.end.take();
         let shown = end.map_or(String::new(), |end| end.to_string());
         match action {
             Action::Crashed => ::log::warn!("the server has ended: {shown}"),
-            Action::Failed(why) => self.server_failed(id, why, end),
+            Action::Failed(why) => self.server_failed(id, why, end, clients, ground),
             Action::Gone => {
                 ::log::debug!("server {id} is no more");
-                self.put_back(id);
-                self.servers.forget(id, &self.poll);
+                self.put_back(id, clients, ground);
+                self.servers.forget(id, &ground.poll);
             }
             Action::Kill => self.signal_server(id, Signal::SIGKILL),
             Action::Left => ::log::info!("the server has left; the next request starts it"),
@@ -119,9 +144,9 @@ impl Daemon {
                 } else {
                     Event::Deaf
                 };
-                self.tell_server(id, event);
+                self.tell_server(id, event, clients, ground);
             }
-            Action::Start => self.start_server(id),
+            Action::Start => self.start_server(id, clients, ground),
             Action::Term => self.signal_server(id, Signal::SIGTERM),
         }
     }
@@ -133,13 +158,13 @@ impl Daemon {
         }
     }
 
-    fn start_server(&mut self, id: ServerId) {
-        let backlog = app::backlog(&self.config);
-        let (app, config, poll) = (&self.app, &self.config, &self.poll);
+    fn start_server(&mut self, id: ServerId, clients: &mut Clients, ground: &mut Ground) {
+        let backlog = app::backlog(&ground.config);
+        let (app, config, poll) = (&ground.app, &ground.config, &ground.poll);
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        self.last_words.clear();
+        ground.failures.words.clear();
         match server.start(id, app, config, backlog, poll) {
             Ok(()) => {
                 let pid = server.pid.unwrap_or(0);
@@ -147,19 +172,19 @@ impl Daemon {
             }
             Err(cannot) => {
                 self.supervision.cannot = Some(cannot);
-                self.tell_server(id, Event::CannotStart);
+                self.tell_server(id, Event::CannotStart, clients, ground);
             }
         }
     }
 
     /// A connection to the server that gets the requests now; it is started if it is down.
-    pub(crate) fn reach_server(&mut self) -> Reached {
+    pub(super) fn reach_server(&mut self, clients: &mut Clients, ground: &mut Ground) -> Reached {
         // A server that can't be started makes room for the one before it.
         for _ in 0..2 {
             let Some(id) = self.servers.newest_serving() else {
-                return Reached::Nobody;
+                return Reached::Resting;
             };
-            self.tell_server(id, Event::Wanted);
+            self.tell_server(id, Event::Wanted, clients, ground);
             let Some(server) = self.servers.get_mut(id) else {
                 continue;
             };
@@ -173,20 +198,20 @@ impl Daemon {
             return match server.connect(now) {
                 Ok(Some(connection)) => Reached::At(id, connection),
                 Ok(None) => {
-                    if server.is_lost(self.config.timeouts.start, now) {
-                        ::log::warn!("nobody can connect to the server any more: it is ended");
-                        self.tell_server(id, Event::Lost);
+                    if server.is_lost(ground.config.timeouts.start, now) {
+                        ::log::warn!("the server takes no connections any more: it is ended");
+                        self.tell_server(id, Event::Lost, clients, ground);
                     }
                     Reached::NotYet
                 }
                 Err(error) => Reached::Failed(error),
             };
         }
-        Reached::Nobody
+        Reached::Resting
     }
 
     /// All servers that could serve have failed to start a moment ago.
-    pub(crate) fn are_servers_resting(&self) -> bool {
+    pub(super) fn are_servers_resting(&self) -> bool {
         let newest = self.servers.newest_serving();
         let server = newest.and_then(|id| self.servers.get(id));
         server.is_none_or(|server| server.life.is_resting(clock::now()))
@@ -198,17 +223,17 @@ impl Daemon {
         self.servers.serving.is_none() || !is_old
     }
 
-    pub(crate) fn wait_for_server(&mut self, place: WorkerId) {
-        if !self.supervision.waiting.contains(&place) {
-            self.supervision.waiting.push(place);
+    pub(super) fn wait_for_server(&mut self, run_id: RunId) {
+        if !self.supervision.waiting.contains(&run_id) {
+            self.supervision.waiting.push(run_id);
         }
         let at = clock::now() + LOOK;
         self.supervision.look_at.get_or_insert(at);
     }
 
     /// One that may bind its path has a request in the backlog of our socket.
-    pub(crate) fn note_sent(&mut self, id: ServerId) {
-        self.tell_server(id, Event::Sent);
+    pub(super) fn note_sent(&mut self, id: ServerId, clients: &mut Clients, ground: &mut Ground) {
+        self.tell_server(id, Event::Sent, clients, ground);
         let is_to_bind = |server: &servers::Server| server.may_bind() && server.life.is_starting();
         if self.servers.get(id).is_some_and(is_to_bind) {
             let at = clock::now() + LOOK;
@@ -216,54 +241,58 @@ impl Daemon {
         }
     }
 
-    fn try_those_who_wait(&mut self) {
-        for place in std::mem::take(&mut self.supervision.waiting) {
-            self.try_server(place);
+    fn try_waiting(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        for run_id in std::mem::take(&mut self.supervision.waiting) {
+            self.try_server(run_id, clients, ground);
         }
     }
 
     /// The server has sent something.
-    pub(crate) fn server_answers(&mut self, id: ServerId) {
+    pub(super) fn note_server_answer(
+        &mut self,
+        id: ServerId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let was_starting = self
             .servers
             .get(id)
             .is_some_and(|server| server.life.is_starting());
-        self.tell_server(id, Event::Answered);
+        self.tell_server(id, Event::Answered, clients, ground);
         if !was_starting {
             return;
         }
-        self.last_words.clear();
-        self.note_proven();
+        ground.failures.words.clear();
+        self.note_proven(ground);
         if self.servers.coming == Some(id) {
             self.servers.coming = None;
             if let Some(old) = self.servers.serving.replace(id) {
                 ::log::info!("the new server serves");
-                self.retire_server(old, self.config.timeouts.graceful);
+                self.retire_server(old, ground.config.timeouts.graceful, clients, ground);
             }
         }
     }
 
     /// The app has not answered yet, or not since it could not be had.
-    pub(crate) fn is_in_doubt(&self) -> bool {
+    pub(super) fn is_in_doubt(&self) -> bool {
         !self.supervision.is_proven || self.supervision.said.is_some()
     }
 
     /// The app has answered: it can be started.
-    pub(crate) fn note_proven(&mut self) {
+    pub(super) fn note_proven(&mut self, ground: &mut Ground) {
         self.supervision.is_proven = true;
-        self.events.push_back(pool::Event::Proven);
+        ground.tell_pool(pool::Event::Proven);
         if self.supervision.said.take().is_some() {
-            self.last_failure = None;
-            self.write_state();
+            ground.failures.set(None);
         }
     }
 
     /// The app can't be had now, for this reason. `false`: that was said.
-    pub(crate) fn is_new_reason(&mut self, sentence: &str) -> bool {
+    pub(super) fn is_new_reason(&mut self, sentence: &str, ground: &mut Ground) -> bool {
         let is_news = self.supervision.said.as_deref() != Some(sentence);
-        if is_news || self.last_failure.is_none() {
+        if is_news || ground.failures.last().is_none() {
             self.supervision.said = Some(sentence.to_owned());
-            self.fail(sentence.to_owned());
+            ground.failures.fail(sentence.to_owned());
         }
         is_news
     }
@@ -273,13 +302,13 @@ impl Daemon {
         self.supervision.said.clone()
     }
 
-    /// It is known that the app can be started, as far as that can be known of its kind.
-    pub(crate) fn has_proved_itself(&self) -> bool {
-        let needs_server = matches!(self.config.app, App::Commands { cgi: None, .. });
-        self.pool.is_proven() && (!needs_server || self.supervision.is_proven)
+    /// The app can be started, as far as that is known of its kind.
+    pub(crate) fn is_proven(&self, ground: &Ground) -> bool {
+        let needs_server = matches!(ground.config.app, App::Commands { cgi: None, .. });
+        !needs_server || self.supervision.is_proven
     }
 
-    /// Whether it takes connections: nobody waits for that, or it has read something of what it was sent.
+    /// Whether it takes connections: its backlog is empty, or it has read something of what it was sent.
     fn has_taken_any(&self, id: ServerId) -> bool {
         let server = self.servers.get(id);
         if server.is_some_and(|server| server.binds || !server.has_backlog()) {
@@ -293,44 +322,57 @@ impl Daemon {
         })
     }
 
-    /// The places that this server has, or that are in its backlog.
-    fn places_of(&self, id: ServerId) -> Vec<WorkerId> {
+    /// The runs that this server has, or that are in its backlog.
+    fn runs_of(&self, id: ServerId) -> Vec<RunId> {
         let is_its = |link: &Link| link.server().is_some_and(|(server, _)| server == id);
         let runs = self.runs.iter();
         let its = runs.filter(|(_, run)| run.link.as_ref().is_some_and(is_its));
-        its.map(|(place, _)| place).collect()
+        its.map(|(run_id, _)| run_id).collect()
     }
 
     /// The process has ended: it is buried, and its life goes on with what that means.
-    pub(crate) fn server_died(&mut self, id: ServerId, pid: i32) -> Option<End> {
-        self.overhear_server(id);
-        self.end_errors(Source::Server(id));
+    pub(super) fn server_died(
+        &mut self,
+        id: ServerId,
+        pid: i32,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Option<End> {
+        self.overhear_server(id, clients, ground);
+        clients.end_errors(Source::Server(id));
         let server = self.servers.get_mut(id)?;
-        let end = server.bury(pid, &self.poll)?;
+        let end = server.bury(pid, &ground.poll)?;
         ::log::debug!("server {id} gone: pid={pid} end={end}");
-        for place in self.places_of(id) {
-            if let Some(run) = self.runs.get_mut(place) {
+        for run_id in self.runs_of(id) {
+            if let Some(run) = self.runs.get_mut(run_id) {
                 run.end = Some(end);
             }
         }
         self.supervision.end = Some(end);
         let well = end == End::Exited(0);
-        self.tell_server(id, Event::Ended { well });
+        self.tell_server(id, Event::Ended { well }, clients, ground);
         self.supervision.end = None;
-        // Those whom it had accepted find their connections ended. Others are still in the backlog.
-        for place in self.places_of(id) {
-            self.pass_on(place);
+        // Connections that it had accepted have ended. Others are still in the backlog.
+        for run_id in self.runs_of(id) {
+            self.pass_on(run_id, clients, ground);
         }
         let server = self.servers.get(id);
         if server.is_some_and(|server| server.has_backlog() && !server.life.is_retired()) {
-            self.tell_server(id, Event::Wanted);
+            self.tell_server(id, Event::Wanted, clients, ground);
         }
-        self.try_those_who_wait();
+        self.try_waiting(clients, ground);
         Some(end)
     }
 
-    /// It could not be started. Whoever it has not accepted goes elsewhere, if there is anybody.
-    fn server_failed(&mut self, id: ServerId, why: Why, end: Option<End>) {
+    /// It could not be started. Requests that it has not accepted go elsewhere, if that can be.
+    fn server_failed(
+        &mut self,
+        id: ServerId,
+        why: Why,
+        end: Option<End>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         if self.supervision.is_adding && why == Why::CannotStart {
             return;
         }
@@ -338,56 +380,63 @@ impl Daemon {
         let reason = servers::reason(why, end, cannot.as_ref());
         let is_next = self.servers.coming == Some(id) && self.servers.serving.is_some();
         let sentence = plain(&reason);
-        let is_news = self.is_new_reason(&sentence);
+        let is_news = self.is_new_reason(&sentence, ground);
         let shown = visible(reason.as_bytes());
         if is_next {
             if is_news {
                 ::log::error!("reload failed, the old server goes on: {shown}");
             }
             self.servers.coming = None;
-            self.put_back(id);
-            self.retire_server(id, TERM_TIME);
-            self.try_those_who_wait();
+            self.put_back(id, clients, ground);
+            self.retire_server(id, TERM_TIME, clients, ground);
+            self.try_waiting(clients, ground);
             return;
         }
-        if self.has_cgi() {
+        if has_cgi(ground) {
             if is_news {
                 ::log::error!("cannot start the server, the app runs as CGIs: {shown}");
             }
-            self.put_back(id);
-            self.try_those_who_wait();
+            self.put_back(id, clients, ground);
+            self.try_waiting(clients, ground);
             return;
         }
         ::log::error!("cannot start the app: {shown}");
-        self.is_untold = true;
+        ground.failures.is_untold = true;
         let waiting = std::mem::take(&mut self.supervision.waiting);
-        for place in self.places_of(id).into_iter().chain(waiting) {
+        for run_id in self.runs_of(id).into_iter().chain(waiting) {
             if why == Why::TimedOut {
-                let Some(ticket) = self.ticket_of(place) else {
+                let Some(ticket) = clients.ticket_of(run_id) else {
                     continue;
                 };
-                self.fail_exchange(ticket, place, Failure::TimedOut, &sentence);
+                self.fail_exchange(
+                    ticket,
+                    run_id,
+                    Failure::TimedOut,
+                    &sentence,
+                    clients,
+                    ground,
+                );
             } else {
-                self.refuse_place(place, Refusal::Broken);
+                self.refuse_run(run_id, Refusal::Broken, clients, ground);
             }
         }
-        // Whoever waits is refused for that, and we leave: then the fronts keep the pause.
-        self.events.push_back(pool::Event::Broken);
+        // Queued requests are refused for that, and we leave: then the fronts keep the pause.
+        ground.tell_pool(pool::Event::Broken);
     }
 
     /// Takes back those requests that no server has accepted.
-    fn put_back(&mut self, id: ServerId) {
-        for (place, unread) in self.unaccepted(id) {
-            self.take_back(place, unread);
-            if !self.supervision.waiting.contains(&place) {
-                self.supervision.waiting.push(place);
+    fn put_back(&mut self, id: ServerId, clients: &mut Clients, ground: &mut Ground) {
+        for (run_id, unread) in self.unaccepted(id) {
+            self.take_back(run_id, unread, clients, ground);
+            if !self.supervision.waiting.contains(&run_id) {
+                self.supervision.waiting.push(run_id);
             }
         }
     }
 
-    /// Accepts whom nobody has accepted, and tells by a word that comes out at our own end whose they are; with what
-    /// they were sent.
-    fn unaccepted(&mut self, id: ServerId) -> Vec<(WorkerId, Vec<u8>)> {
+    /// Accepts the connections that the server has not accepted. A word is sent over each, and is found again at our own
+    /// end of it: by that its run is known. With each what it was sent.
+    fn unaccepted(&mut self, id: ServerId) -> Vec<(RunId, Vec<u8>)> {
         let Some(server) = self.servers.get(id) else {
             return Vec::new();
         };
@@ -401,8 +450,8 @@ impl Daemon {
             }
         }
         let mut found = Vec::new();
-        for place in self.places_of(id) {
-            let run = self.runs.get(place);
+        for run_id in self.runs_of(id) {
+            let run = self.runs.get(run_id);
             let Some(exchange) = run.and_then(|run| run.exchange.as_ref()) else {
                 continue;
             };
@@ -413,21 +462,26 @@ impl Daemon {
                 && let Some(at) = connections.iter().position(|(sent, ..)| *sent == word)
             {
                 let (_, unread, _) = connections.swap_remove(at);
-                found.push((place, unread));
+                found.push((run_id, unread));
             }
         }
         found
     }
 
     /// Time has passed for the servers.
-    pub(crate) fn keep_servers(&mut self, now: Duration) {
+    pub(super) fn keep_servers(
+        &mut self,
+        now: Duration,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         for id in self.servers.ids() {
             let life = self.servers.get(id).map(|server| &server.life);
             if life
                 .and_then(|life| life.next_deadline())
                 .is_some_and(|at| at <= now)
             {
-                self.tell_server(id, Event::Tick);
+                self.tell_server(id, Event::Tick, clients, ground);
             }
         }
         if self.supervision.look_at.is_none_or(|at| at > now) {
@@ -435,18 +489,24 @@ impl Daemon {
         }
         self.supervision.look_at = None;
         for id in self.servers.ids() {
-            self.look_for_bound(id, now);
+            self.look_for_bound(id, now, clients, ground);
         }
-        self.try_those_who_wait();
+        self.try_waiting(clients, ground);
     }
 
-    pub(crate) fn next_server_deadline(&self) -> Option<Duration> {
+    pub(super) fn next_server_deadline(&self) -> Option<Duration> {
         let of_lives = self.servers.next_deadline();
         self.supervision.look_at.into_iter().chain(of_lives).min()
     }
 
     /// Whether the server has bound its path by itself.
-    fn look_for_bound(&mut self, id: ServerId, now: Duration) {
+    fn look_for_bound(
+        &mut self,
+        id: ServerId,
+        now: Duration,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
@@ -454,34 +514,39 @@ impl Daemon {
             return;
         }
         if !server.has_bound() {
-            // What matters is who waits in our own backlog meanwhile.
+            // What matters is what waits in our own backlog meanwhile.
             if server.is_about_to_bind(now) || server.has_backlog() {
                 self.supervision.look_at = Some(now + LOOK);
             }
             return;
         }
         server.binds = true;
-        self.tell_server(id, Event::Accepts);
-        self.put_back(id);
+        self.tell_server(id, Event::Accepts, clients, ground);
+        self.put_back(id, clients, ground);
     }
 
     /// What a server says: to the log, and while it starts it is kept too, since it may say why it can't.
-    pub(crate) fn overhear_server(&mut self, id: ServerId) {
+    pub(super) fn overhear_server(
+        &mut self,
+        id: ServerId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        let bytes = server.overhear(&self.poll);
+        let bytes = server.overhear(&ground.poll);
         let starts = server.life.is_starting();
         if !bytes.is_empty() {
             if starts {
-                self.keep_last_words(&bytes);
+                ground.failures.keep_words(&bytes);
             }
-            self.pass_on_errors(Source::Server(id), None, &bytes);
+            clients.pass_on_errors(Source::Server(id), None, &bytes, ground);
         }
     }
 }
 
-/// What was sent over a connection that nobody has read.
+/// What was sent over a connection and not read yet.
 fn read_all(connection: &OwnedFd) -> Vec<u8> {
     let mut all = Vec::new();
     let mut block = [0; 16_384];

@@ -1,18 +1,11 @@
-//! What the daemon says of itself: to `status`, and to whoever comes after it.
+//! What the daemon says of itself: to `status`, and to the daemon after it.
 
 use crate::app_file::AppFile;
-use crate::control::{Server, State, Status, Worker};
-use crate::daemon::Daemon;
+use crate::control::{State, Status, Worker};
+use crate::daemon::house::Daemon;
 use crate::place::Place;
 use crate::policy::pool;
 use crate::sys::{clock, files, process};
-
-/// What lies in the file `state`, as far as we have written it.
-#[derive(Debug, Default)]
-pub(crate) struct StateFile {
-    text: String,
-    is_failing: bool,
-}
 
 /// Why a daemon could not be set up, for `status`; what else lies in `state` stays.
 pub(crate) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
@@ -29,11 +22,7 @@ pub(crate) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
 impl Daemon {
     pub(crate) fn status(&self) -> Status {
         let workers = self.pool.workers().map(|(id, worker)| Worker {
-            pid: self
-                .workers
-                .pid(id)
-                .or_else(|| self.runs.pid(id))
-                .unwrap_or(0),
+            pid: self.carrier.pid(id).unwrap_or(0),
             state: match worker.state {
                 pool::State::Busy { .. } => "busy",
                 pool::State::Idle { .. } => "idle",
@@ -43,11 +32,11 @@ impl Daemon {
             }
             .to_owned(),
             requests: worker.requests.into(),
-            generation: self.workers.generation(id).into(),
+            generation: self.carrier.generation(id).into(),
         });
         Status {
             user: None,
-            app: self.app.path.display().to_string(),
+            app: self.ground.app.path.display().to_string(),
             state: if self.leaving.has_begun() {
                 State::Draining
             } else if self.pool.is_backing_off() {
@@ -59,32 +48,23 @@ impl Daemon {
             },
             pid: Some(process::pid()),
             workers: workers.collect(),
-            server: self.servers.newest_serving().and_then(|id| {
-                let server = self.servers.get(id)?;
-                Some(Server {
-                    pid: server.pid,
-                    state: server.life.word().to_owned(),
-                })
-            }),
+            server: self.carrier.server(),
             queue: self.pool.queued() as u64,
-            requests: self.requests,
-            overloads: self.overloads,
-            rate: self.slots.last_minute(clock::now()),
-            spooled: self.spooled,
+            requests: self.clients.requests(),
+            overloads: self.clients.overloads(),
+            rate: self.ground.slots.last_minute(clock::now()),
+            spooled: self.clients.spooled(),
             generation: self.pool.generation().into(),
-            cgis: self.slots.running(self.config.cgi_max).unwrap_or(0).into(),
-            last_failure: [self.last_failure.clone(), self.listeners.trouble()]
-                .into_iter()
-                .flatten()
-                .next()
+            cgis: self
+                .ground
+                .slots
+                .running(self.ground.config.cgi_max)
+                .unwrap_or(0)
+                .into(),
+            last_failure: (self.ground.failures.last().cloned())
+                .or_else(|| self.door.trouble())
                 .or_else(|| self.log.as_ref()?.trouble()),
         }
-    }
-
-    /// Something failed that concerns all: kept for `status`.
-    pub(crate) fn fail(&mut self, sentence: String) {
-        self.last_failure = Some(sentence);
-        self.write_state();
     }
 
     /// What outlives us, if it has changed. Nothing depends on it.
@@ -100,21 +80,24 @@ impl Daemon {
         if text == self.state.text {
             return;
         }
-        let written = files::replace_own(&self.place.state(), text.as_bytes());
+        let written = files::replace_own(&self.ground.place.state(), text.as_bytes());
         match written {
             Ok(()) => self.state.text = text,
             // A full disk stays full for a while.
             Err(_) if self.state.is_failing => {}
             Err(ref error) => {
-                ::log::warn!("cannot write {}: {error}", self.place.state().display());
+                ::log::warn!(
+                    "cannot write {}: {error}",
+                    self.ground.place.state().display()
+                );
             }
         }
         self.state.is_failing = written.is_err();
     }
 
-    /// At the end, unless somebody else has the name by now: then it is theirs to say how the app is.
+    /// At the end, unless another daemon has the name by now: then it says how the app is.
     pub(crate) fn write_last_state(&mut self) {
-        if !self.place.socket().exists() {
+        if !self.ground.place.socket().exists() {
             self.write_state();
         }
     }

@@ -1,76 +1,26 @@
 //! Becoming another version: when the program that we are was replaced, this process becomes the new one at a moment
-//! when nobody is served. The listeners stay open all the while; who connects meanwhile waits in a backlog.
+//! when no request is served. The listeners stay open all the while; connections made meanwhile wait in a backlog.
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::daemon::Daemon;
-use crate::daemon::NAME;
-use crate::daemon::door::listeners::Origin;
-
+use super::states::Wanted;
 use crate::app::environment;
+use crate::daemon::NAME;
+use crate::daemon::door::Origin;
+use crate::daemon::house::Daemon;
 use crate::policy::pool::State;
-use crate::policy::queue::Ticket;
 use crate::start;
-use crate::sys::files::{self, Identity};
-use crate::sys::process;
 use crate::sys::program::Program;
-use crate::sys::{clock, load, signal};
+use crate::sys::{clock, files, load, process, signal};
 
-/// How long nobody is accepted, at the most, so that a quiet moment comes.
+/// How long no connection is accepted, at the most, so that a quiet moment comes.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a quiet moment is waited for before that ...
 const FIRST: Duration = Duration::from_secs(1);
 /// ... and after it, before the next pause.
 const BETWEEN: Duration = Duration::from_secs(10);
-
-/// The program that we are, and whether it is still the one at its place.
-#[derive(Debug)]
-pub(crate) struct Upgrade {
-    binary: PathBuf,
-    /// What lies there, as far as we know or have tried.
-    known: Option<Identity>,
-    /// How this process was told to run.
-    words: Vec<CString>,
-    wanted: Option<Wanted>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    /// What lies there of the app has been seen since, and it is what serves: a new daemon can import it.
-    is_sure: bool,
-    is_pausing: bool,
-    until: Duration,
-}
-
-impl Upgrade {
-    /// `app` as it was named on the command line.
-    pub(crate) fn new(app: &str, is_background: bool) -> Upgrade {
-        let (binary, is_replaced) = process::own_path().unwrap_or_default();
-        let known = files::identity(&binary).ok().filter(|_| !is_replaced);
-        let in_foreground = (!is_background).then_some(start::FOREGROUND_SWITCH);
-        let words = in_foreground.into_iter().chain([app]);
-        Upgrade {
-            known,
-            binary,
-            words: words
-                .map(|word| process::c_string(word.as_bytes()))
-                .collect(),
-            wanted: None,
-        }
-    }
-
-    pub(crate) fn binary(&self) -> &Path {
-        &self.binary
-    }
-
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.wanted.map(|wanted| wanted.until)
-    }
-}
 
 impl Daemon {
     /// Whether the program at our place is another one by now.
@@ -113,7 +63,7 @@ impl Daemon {
                 ..wanted
             });
             if is_pausing {
-                self.accept_at = Some(until);
+                self.door.pause(until);
                 self.watch_limit();
             }
         }
@@ -126,15 +76,17 @@ impl Daemon {
             return true;
         }
         let is_sure = self.upgrade.wanted.is_some_and(|wanted| wanted.is_sure);
-        let is_proven = self.pool.is_proven() && self.is_server_settled();
+        let is_proven = self.pool.is_proven() && self.carrier.is_settled();
         is_sure && is_proven && !self.pool.is_reloading() && self.reload.is_settled()
     }
 
-    /// Nobody is served, and nobody waits.
+    /// No request is served, and none waits.
     fn is_quiet(&self) -> bool {
         let is_busy = |state| matches!(state, State::Busy { .. } | State::Stuck);
-        let nobody = self.clients.is_empty() && self.events.is_empty();
-        nobody && !self.pool.workers().any(|(_, worker)| is_busy(worker.state)) && self.can_start()
+        let is_empty = self.clients.is_empty() && self.events.is_empty();
+        is_empty
+            && !self.pool.workers().any(|(_, worker)| is_busy(worker.state))
+            && self.can_start()
     }
 
     /// At the end of a pause guests that have sent no request, or have their answer, are not waited for: they could
@@ -143,36 +95,35 @@ impl Daemon {
         if !self.upgrade.wanted.is_some_and(|wanted| wanted.is_pausing) {
             return false;
         }
-        let idle: Vec<Ticket> = self.shares.idle().collect();
+        let idle = self.clients.idle_guests();
         let all = idle.len() == self.clients.len();
         if all {
             for ticket in idle {
-                self.drop_client(ticket);
+                self.clients.remove_client(ticket, &self.ground);
             }
         }
         all && self.is_quiet()
     }
 
-    /// Zygote and workers find the ends of their channels, leave, and are buried by whoever we are then.
+    /// Zygote and workers find the ends of their channels, leave, and are buried by the version that we are then.
     fn become_new(&mut self) {
         self.upgrade.wanted = None;
         // Whatever comes of it: the same program is not tried again.
         self.upgrade.known = files::identity(&self.upgrade.binary).ok();
-        if let Err(wrong) = self.app.load() {
+        if let Err(wrong) = self.ground.app.load() {
             ::log::error!("cannot upgrade: {}", wrong.sentence());
             return;
         }
         let path = self.upgrade.binary.display();
         ::log::info!("upgrade: {path} was replaced");
         self.write_state();
-        self.told.say_rest();
-        self.servers.end_all(&self.signals);
-        self.workers.say_leave();
+        self.clients.notices().say_rest();
+        self.carrier.prepare_upgrade(&self.signals);
         let error = self.exec();
         let path = self.upgrade.binary.display();
         ::log::error!("cannot upgrade: cannot run {path}: {error}");
         load::raise_limits();
-        let mut listeners = self.listeners.iter();
+        let mut listeners = self.door.listeners();
         let closes = listeners.try_for_each(|l| process::close_at_exec(l.socket.as_fd()));
         if let Err(error) = closes.and_then(|()| self.signals.handle()) {
             ::log::error!("cannot go on as before: {error}");
@@ -183,7 +134,7 @@ impl Daemon {
     /// Comes back only to say why not.
     fn exec(&self) -> io::Error {
         let mut argv = vec![process::c_string(NAME.as_bytes())];
-        for listener in self.listeners.iter() {
+        for listener in self.door.listeners() {
             let option = match &listener.origin {
                 Origin::Given => start::GIVEN_OPTION,
                 Origin::Listen { .. } => start::LISTEN_OPTION,
@@ -196,7 +147,7 @@ impl Daemon {
             }
         }
         argv.extend_from_slice(&self.upgrade.words);
-        if let Some(nofile) = self.workers.nofile() {
+        if let Some(nofile) = self.ground.nofile {
             load::restore_descriptors(nofile);
         }
         Program {

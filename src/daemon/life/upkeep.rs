@@ -1,48 +1,22 @@
 //! What the daemon looks at from time to time, whether or not anything happens: is its name still its own, is its
-//! program still the same, how much processor time is left to it. Changes nothing by itself.
+//! program still the same, how much processor time is left to it.
 
 use std::io;
 use std::time::Duration;
 
-use crate::daemon::Daemon;
+use crate::daemon::house::Daemon;
 use crate::start::NameLock;
 use crate::sys::{clock, files, load};
 
 /// What this process may use of its processor time before it goes, in tenths.
 const TENTHS: u32 = 8;
-/// Whoever holds the lock holds it for a handful of system calls.
+/// The lock is held for a handful of system calls.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The state is written this often, if it has changed.
 const STATE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// When to look next.
-#[derive(Debug)]
-pub(crate) struct Upkeep {
-    due: Duration,
-    state_due: Duration,
-    processor_limit: Option<Duration>,
-}
-
-impl Upkeep {
-    pub(crate) fn new() -> Upkeep {
-        let now = clock::now();
-        Upkeep {
-            due: now,
-            state_due: now,
-            processor_limit: load::processor_limit(),
-        }
-    }
-
-    pub(crate) fn next_deadline(&self) -> Duration {
-        self.due
-    }
-}
-
 impl Daemon {
     pub(crate) fn keep_up(&mut self, now: Duration) {
-        if now < self.upkeep.due {
-            return;
-        }
         self.upkeep.due = now + self.upkeep_interval();
         if now >= self.upkeep.state_due {
             self.upkeep.state_due = now + STATE_INTERVAL;
@@ -58,11 +32,12 @@ impl Daemon {
             self.leave(None);
         } else {
             self.look_at_binary();
-            self.keep_listening();
+            self.door
+                .keep_listening(&mut self.clients, &mut self.ground);
         }
     }
 
-    /// Somebody has asked and gone before we answered: it may have taken our name, too.
+    /// A front has taken its request back before we answered: it may have set our name aside, too.
     pub(crate) fn note_late(&mut self) {
         if !self.leaving.has_begun() {
             self.keep_name();
@@ -78,9 +53,9 @@ impl Daemon {
         if self.has_name() {
             return true;
         }
-        match NameLock::take(&self.place) {
-            Ok(Some(lock)) if lock.take_back(&self.place, own) => {
-                self.slots.clear_silent();
+        match NameLock::take(&self.ground.place) {
+            Ok(Some(lock)) if lock.take_back(&self.ground.place, own) => {
+                self.ground.slots.clear_silent();
                 ::log::warn!("a front had no answer in time: this process was stopped, or slow");
                 return true;
             }
@@ -90,10 +65,10 @@ impl Daemon {
             }
             Ok(Some(_)) | Err(_) => {}
         }
-        // A cleaner of old files, an operator, or another daemon. Nobody new will find us.
+        // A cleaner of old files, an operator, or another daemon. No front will find us from now on.
         ::log::warn!(
             "leave: {} is not ours any more",
-            self.place.socket().display()
+            self.ground.place.socket().display()
         );
         self.leave(None);
         false
@@ -101,7 +76,7 @@ impl Daemon {
 
     /// The name leads to our socket, as far as can be seen.
     pub(crate) fn has_name(&self) -> bool {
-        let found = files::identity(&self.place.socket());
+        let found = files::identity(&self.ground.place.socket());
         let is_unseen = found.as_ref().is_err_and(|error| {
             !matches!(
                 error.kind(),
@@ -122,7 +97,7 @@ impl Daemon {
             // A busy loop uses as much of it as time passes, and what is left then must do for the hand-over.
             return LEAST.min(limit / 20);
         }
-        let tenth = self.config.lifetime.idle_timeout / 10;
+        let tenth = self.ground.config.lifetime.idle_timeout / 10;
         tenth.clamp(LEAST, Duration::from_secs(30))
     }
 }

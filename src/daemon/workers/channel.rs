@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use crate::daemon::outcome::Change;
 use crate::daemon::token::{Source, Token};
 use crate::daemon::turn::read_pipe;
 use crate::policy::pool::WorkerId;
@@ -18,19 +19,19 @@ const REFUSALS: u32 = 3;
 
 /// A process that talks over a channel of packets, and has a pipe for what else it says.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(super) struct Process {
     /// None before it said so; from then on it can be killed and buried by it.
-    pub(crate) pid: Option<i32>,
-    pub(crate) channel: Option<OwnedFd>,
+    pub(super) pid: Option<i32>,
+    pub(super) channel: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
-    pub(crate) kill_at: Option<Duration>,
+    pub(super) kill_at: Option<Duration>,
     /// The app's own code has been running since it said so: how it ends is the app's.
-    pub(crate) is_importing: bool,
+    pub(super) is_importing: bool,
 }
 
 /// What a process said over its channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(super) enum Said {
     Born,
     /// A file that the import depends on is not what it was: one of those that are always watched, by its number,
     /// or some module, by its name.
@@ -66,25 +67,18 @@ pub(crate) enum Said {
     Unsafe(String),
 }
 
-/// What a zygote finds changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Module(String),
-    Watched(usize),
-}
-
 /// What a channel had to tell: everything, or up to the end of a request, behind which nothing is to be expected. Epoll
 /// says whether there is.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(super) struct Heard {
     /// With a descriptor that came beside.
-    pub(crate) said: SmallVec<[(Said, Option<OwnedFd>); 2]>,
+    pub(super) said: SmallVec<[(Said, Option<OwnedFd>); 2]>,
     /// There will be no more.
-    pub(crate) ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Process {
-    pub(crate) fn new(pid: Option<i32>, channel: OwnedFd, stderr: OwnedFd) -> Process {
+    pub(super) fn new(pid: Option<i32>, channel: OwnedFd, stderr: OwnedFd) -> Process {
         Process {
             pid,
             channel: Some(channel),
@@ -94,7 +88,7 @@ impl Process {
         }
     }
 
-    pub(crate) fn watch(&self, poll: &Poll, source: Source) -> io::Result<()> {
+    pub(super) fn watch(&self, poll: &Poll, source: Source) -> io::Result<()> {
         for (fd, token) in [
             (&self.channel, Token::Channel(source)),
             (&self.stderr, Token::Stderr(source)),
@@ -107,7 +101,7 @@ impl Process {
     }
 
     /// Tells a zygote that it is not wanted any more. The end of its channel alone means that the daemon has died.
-    pub(crate) fn say_leave(&self) {
+    pub(super) fn say_leave(&self) {
         if let Some(channel) = &self.channel
             && let Err(error) = fdpass::send(channel.as_fd(), b"leave", &[])
         {
@@ -116,13 +110,13 @@ impl Process {
         }
     }
 
-    pub(crate) fn hang_up(&mut self, poll: &Poll) {
+    pub(super) fn hang_up(&mut self, poll: &Poll) {
         if let Some(channel) = self.channel.take() {
             poll.remove(&channel);
         }
     }
 
-    pub(crate) fn forget(&mut self, poll: &Poll) {
+    pub(super) fn forget(&mut self, poll: &Poll) {
         self.hang_up(poll);
         if let Some(stderr) = self.stderr.take() {
             poll.remove(&stderr);
@@ -130,7 +124,7 @@ impl Process {
     }
 
     /// packet: room for what it says.
-    pub(crate) fn hear(&mut self, packet: &mut [u8]) -> Heard {
+    pub(super) fn hear(&mut self, packet: &mut [u8]) -> Heard {
         let mut heard = Heard::default();
         let Some(channel) = &self.channel else {
             return heard;
@@ -180,7 +174,7 @@ impl Process {
         }
     }
 
-    pub(crate) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
+    pub(super) fn overhear(&mut self, poll: &Poll) -> Vec<u8> {
         read_pipe(&mut self.stderr, poll)
     }
 }

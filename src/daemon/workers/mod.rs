@@ -1,432 +1,599 @@
-//! What zygotes and workers say and do, and what is done to them: started, ready, looking, done, stuck, a line on
-//! their pipe, death.
+//! Zygotes and workers: started, listened to, given requests, interrupted, buried. What they say of a request is done
+//! here, to its client; what they say of their import goes to the loop as an outcome.
 
-pub(crate) mod channel;
-pub(crate) mod roster;
+mod channel;
+mod roster;
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use self::channel::Said;
-use self::roster::Who;
-use crate::daemon::Daemon;
-use crate::daemon::NAME;
-use crate::daemon::token::Source;
-
-use crate::app::{self, CannotRun};
-use crate::config::App;
+use self::roster::{Roster, Who};
+use super::clients::{Clients, Sent, Taken};
+use super::ground::Ground;
+use super::limits;
+use super::outcome::Outcome;
+use super::token::Source;
+use crate::app::CannotRun;
+use crate::config::Target;
 use crate::page::Failure;
-use crate::policy::pool::{Event, Generation, State, WorkerId};
+use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::report::{plain, visible, visible_up_to};
+use crate::report::{plain, visible};
 use crate::sys::clock;
-use crate::sys::process::{self, End};
+use crate::sys::memory::Told;
+use crate::sys::poll::Ready;
+use crate::sys::process::End;
 
-/// What the next generation says before it serves is kept up to this size, in bytes.
-const LAST_WORDS: usize = 65_536;
-/// As long as a path and what was wrong with it: why the app can't be started is cut behind so many bytes.
-const REASON: usize = 300;
+/// What a worker is told when all that it has spooled was sent.
+const EMPTY: &[u8] = b"empty";
 
-impl Daemon {
-    pub(crate) fn start_zygote(&mut self, generation: Generation) {
-        if !self.pool.has_code() && self.reload.has_changed(&self.app.config) {
-            // Nobody has looked while there was nothing to look at. If it is wrong now, that was said.
-            let _ = self.read_configuration();
-        }
-        let App::Wsgi(target) = &self.config.app else {
-            self.start_foreign(generation);
-            return;
-        };
-        self.last_words.clear();
-        let (app, config) = (&self.app, &self.config);
-        let watched = app::watched(app, config, self.upgrade.binary());
-        if let Some(path) = app::env_file(app, config) {
-            self.reload.stamp(&path);
-        }
-        let poll = &self.poll;
-        let started = self
-            .workers
-            .start_zygote(generation, app, config, target, &watched, poll);
-        self.note_generation(generation, watched);
-        if let Err(cannot) = started {
-            self.cannot_begin(generation, &cannot);
-        }
+/// The processes of a wsgi app.
+pub(super) struct Workers {
+    roster: Roster,
+}
+
+/// What the pool wants.
+impl Workers {
+    pub(super) fn new() -> io::Result<Workers> {
+        Ok(Workers {
+            roster: Roster::new()?,
+        })
     }
 
-    /// A generation ends before it has begun.
-    pub(crate) fn cannot_begin(&mut self, generation: Generation, cannot: &CannotRun) {
-        if cannot.is_refusal() {
-            self.events.push_back(Event::HostRefused(generation));
-        }
-        self.start_failed(Source::Zygote(generation), &cannot.to_string());
-        self.events.push_back(Event::ZygoteGone(generation));
+    /// Starts the process that imports the application.
+    pub(super) fn start_zygote(
+        &mut self,
+        generation: Generation,
+        target: &Target,
+        watched: &[PathBuf],
+        ground: &Ground,
+    ) -> Result<(), CannotRun> {
+        self.roster
+            .start_zygote(generation, target, watched, ground)
     }
 
-    pub(crate) fn spawn(&mut self, worker: WorkerId, generation: Generation) {
-        if self.is_foreign() {
-            self.spawn_foreign(worker, generation);
-        } else if let Err(error) = self.workers.spawn(worker, generation, &self.poll) {
+    /// Asks a zygote for a worker.
+    pub(super) fn spawn(&mut self, worker: WorkerId, generation: Generation, ground: &mut Ground) {
+        if let Err(error) = self.roster.spawn(worker, generation, &ground.poll) {
             let sentence = plain(&format!("cannot ask for a worker: {error}"));
             ::log::warn!("{sentence}");
-            self.is_untold |= self.last_failure.as_ref() != Some(&sentence);
-            self.fail(sentence);
-            self.events.push_back(Event::ForkFailed(worker));
+            ground.failures.fail_to_fork(sentence);
+            ground.tell_pool(Event::ForkFailed(worker));
+        }
+    }
+
+    /// Gives a request to an idle worker. What comes of it is the pool's next event, before those that wait already:
+    /// one of them may be this worker's death, and a request that a dead worker still has is lost.
+    pub(super) fn dispatch(
+        &mut self,
+        ticket: Ticket,
+        worker: WorkerId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(client) = clients.get_mut(ticket) else {
+            return;
+        };
+        let sent = match (&client.request, client.input(), client.output()) {
+            (Some(request), Some(input), Some(output)) => {
+                request.ahead.to_file().and_then(|ahead| {
+                    let fds = descriptors(request, input, output, ahead.as_ref());
+                    let (header, board) = (&request.header, &ground.board);
+                    self.roster
+                        .dispatch(worker, header, &fds, board, clock::now())
+                })
+            }
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        match sent {
+            Ok(()) => {
+                if let Some(request) = &mut client.request {
+                    request.give_up_memory();
+                }
+                clients.run(ticket, worker);
+            }
+            Err(error) if is_end(&error) => {
+                ::log::warn!("cannot give a request to worker {worker}: {error}");
+                self.roster.kill(worker);
+                ground.tell_pool_next(Event::Returned(worker));
+            }
+            Err(error) => clients.cannot_give(ticket, worker, &error, ground),
         }
     }
 
     /// Ends a worker. One that has not said its pid is still in the hands of its zygote, which then forks nothing more:
     /// it hangs, and another is to take its place.
-    pub(crate) fn kill(&mut self, worker: WorkerId) {
-        if self.runs.has(worker) {
-            self.kill_child(worker);
+    pub(super) fn kill(&mut self, worker: WorkerId, ground: &mut Ground) {
+        if !self.roster.was_never_born(worker) {
+            self.roster.kill(worker);
             return;
         }
-        if !self.workers.was_never_born(worker) {
-            self.workers.kill(worker);
-            return;
-        }
-        let generation = self.workers.generation(worker);
+        let generation = self.roster.generation(worker);
         ::log::error!("the zygote hangs: it has not forked a worker within start-timeout");
-        self.workers.kill_zygote(generation);
-        self.workers.forget(worker, &self.poll);
-        self.events.push_back(Event::ForkFailed(worker));
+        self.roster.kill_zygote(generation);
+        self.roster.forget(worker, &ground.poll);
+        ground.tell_pool(Event::ForkFailed(worker));
     }
 
-    pub(crate) fn look(&mut self, generation: Generation) {
-        if self.is_foreign() {
-            self.look_foreign(generation);
-        } else if let Err(error) = self.workers.look(generation) {
-            // It is dead or stuck; that is somebody else's to find out.
+    /// Asks a zygote whether what it imported is still what lies there.
+    pub(super) fn look(&self, generation: Generation, ground: &mut Ground) {
+        if let Err(error) = self.roster.look(generation) {
+            // It is dead or stuck, which is found out elsewhere.
             ::log::debug!("cannot ask the zygote: {error}");
-            self.events.push_back(Event::Looked { changed: false });
+            ground.tell_pool(Event::Looked { changed: false });
         }
     }
 
     /// A request has taken too long.
-    pub(crate) fn interrupt(&mut self, worker: WorkerId) {
-        if self.runs.has(worker) {
-            self.interrupt_run(worker);
-            return;
-        }
-        let pid = self.workers.pid(worker).unwrap_or(0);
-        let key = self.exceeded_key(worker);
+    pub(super) fn interrupt(&mut self, worker: WorkerId, ground: &Ground) {
+        let pid = self.roster.pid(worker).unwrap_or(0);
+        let key = self.exceeded_key(worker, ground);
         ::log::error!("{key}: the app is stuck in a request: pid={pid}");
-        self.workers.interrupt(worker);
+        self.roster.interrupt(worker, &ground.board);
     }
 
-    pub(crate) fn exceeded_key(&self, worker: WorkerId) -> &'static str {
-        let limit = self.config.timeouts.request_limit;
-        let run = self.runs.get(worker).map(|run| run.since);
-        let since = run.or_else(|| self.workers.busy_since(worker));
-        let is_over = |(since, limit)| clock::now() >= since + limit;
-        if since.zip(limit).is_some_and(is_over) {
-            "request-limit"
-        } else {
-            "request-timeout"
-        }
+    fn exceeded_key(&self, worker: WorkerId, ground: &Ground) -> &'static str {
+        limits::exceeded_key(self.roster.busy_since(worker), &ground.config)
     }
 
-    pub(crate) fn hear(&mut self, source: Source) {
-        let heard = self.workers.hear(source, &self.poll);
+    /// Whether a block of the request has moved since this was asked last.
+    pub(super) fn take_progress(
+        &mut self,
+        worker: WorkerId,
+        clients: &Clients,
+        ground: &Ground,
+    ) -> bool {
+        let ours = clients.moved_for(worker);
+        self.roster.take_progress(worker, ours, &ground.board)
+    }
+
+    /// Lets an idle worker go.
+    pub(super) fn retire(&mut self, worker: WorkerId, now: Duration, ground: &Ground) {
+        self.roster.retire(worker, now, &ground.poll);
+    }
+
+    /// Lets a zygote go, once its workers are gone.
+    pub(super) fn retire_zygote(&mut self, generation: Generation, now: Duration, ground: &Ground) {
+        self.roster.retire_zygote(generation, now, &ground.poll);
+    }
+
+    /// Lets all zygotes go.
+    pub(super) fn retire_zygotes(&mut self, now: Duration, ground: &Ground) {
+        self.roster.retire_zygotes(now, &ground.poll);
+    }
+}
+
+/// What they say over their channels.
+impl Workers {
+    pub(super) fn hear(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        let heard = self.roster.hear(source, &ground.poll);
         for (said, file) in heard.said {
-            self.on_said(source, said, file);
+            match source {
+                Source::Worker(worker) => self.on_worker(worker, said, file, clients, ground),
+                Source::Zygote(generation) => self.on_zygote(generation, said, clients, ground),
+                Source::Server(_) => {}
+            }
         }
-        if let (Source::Worker(id), true) = (source, heard.ended)
-            && self.workers.was_never_born(id)
+        if let (Source::Worker(worker), true) = (source, heard.ended)
+            && self.roster.was_never_born(worker)
         {
             // That it could not be forked was said before, if that is why.
-            self.hear(Source::Zygote(self.workers.generation(id)));
-            if self.workers.was_never_born(id) {
+            let zygote = Source::Zygote(self.roster.generation(worker));
+            self.hear(zygote, clients, ground);
+            if self.roster.was_never_born(worker) {
                 // The zygote died, or this one in its hands: no fault of the app, which is imported.
-                ::log::warn!("a worker has ended before it was ready: worker={id}");
-                self.workers.forget(id, &self.poll);
-                self.events.push_back(Event::ForkFailed(id));
+                ::log::warn!("a worker has ended before it was ready: worker={worker}");
+                self.roster.forget(worker, &ground.poll);
+                ground.tell_pool(Event::ForkFailed(worker));
             }
         }
     }
 
-    fn on_said(&mut self, source: Source, said: Said, file: Option<OwnedFd>) {
-        match (source, said) {
-            (Source::Worker(_), Said::Born) | (_, Said::Imported | Said::Importing) => {}
-            (Source::Zygote(generation), Said::Ready) => {
-                self.compare_with_zygote(generation);
-                self.events.push_back(Event::ZygoteReady(generation));
+    fn on_zygote(
+        &mut self,
+        generation: Generation,
+        said: Said,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        match said {
+            Said::Changed(change) => ground.tell(Outcome::Changed(change)),
+            Said::Failed(reason) => {
+                self.start_failed(Source::Zygote(generation), reason, false, clients, ground);
             }
-            (Source::Zygote(_), Said::Changed(change)) => self.note_change(change),
-            (Source::Zygote(generation), Said::Looked) => self.looked(generation),
-            (Source::Zygote(_), Said::Unsafe(reason)) => {
+            Said::ForkFailed { worker, errno } => {
+                let error = io::Error::from_raw_os_error(errno);
+                let sentence = plain(&format!("cannot fork a worker: {error}"));
+                ::log::warn!("{sentence}");
+                ground.failures.fail_to_fork(sentence);
+                self.roster.forget(worker, &ground.poll);
+                ground.tell_pool(Event::ForkFailed(worker));
+            }
+            Said::Imported | Said::Importing => {}
+            Said::Looked => ground.tell(Outcome::Looked(generation)),
+            Said::Ready => ground.tell(Outcome::ZygoteReady(generation)),
+            Said::Refused(reason) => {
+                self.start_failed(Source::Zygote(generation), reason, true, clients, ground);
+            }
+            Said::Unsafe(reason) => {
                 ::log::warn!(
                     "preload is off: the app cannot be forked after its import: {}",
                     visible(reason.as_bytes())
                 );
             }
-            (Source::Zygote(_), Said::ForkFailed { worker, errno }) => {
-                let error = std::io::Error::from_raw_os_error(errno);
-                let sentence = plain(&format!("cannot fork a worker: {error}"));
-                ::log::warn!("{sentence}");
-                self.is_untold |= self.last_failure.as_ref() != Some(&sentence);
-                self.fail(sentence);
-                self.workers.forget(worker, &self.poll);
-                self.events.push_back(Event::ForkFailed(worker));
-            }
-            (source, Said::Failed(reason)) => self.start_failed(source, &reason),
-            (source, Said::Refused(reason)) => self.start_refused(source, &reason),
-            (Source::Worker(id), Said::Ready) => {
-                if let Some(pid) = self.workers.pid(id) {
-                    // The kernel, short of memory, is to take a worker and not the web server.
-                    let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
-                    ::log::debug!("worker ready: worker={id} pid={pid}");
-                }
-                if self.pool.has_code() || self.reload.keeps_words {
-                    self.overhear(source);
-                    let words = std::mem::take(&mut self.last_words);
-                    self.log_words(source, &words);
-                }
-                self.events.push_back(Event::WorkerReady(id));
-            }
-            (Source::Worker(worker), Said::Done { last }) => {
-                // What it wrote to its pipe until now belongs to this request.
-                self.overhear(Source::Worker(worker));
-                match self.ticket_of(worker) {
-                    Some(ticket) if self.has_run_out(worker) => self.time_out(ticket, worker),
-                    _ => self.worker_done(worker),
-                }
-                self.workers.is_done(worker);
-                self.events.push_back(Event::WorkerDone { worker, last });
-            }
-            (Source::Worker(worker), Said::Full) => self.on_full(worker),
-            (Source::Worker(worker), Said::More { tail }) => self.on_more(worker, tail),
-            (Source::Worker(worker), Said::Spooled { tail }) => {
-                self.on_spooled(worker, file, tail);
-            }
-            (Source::Worker(worker), Said::Unread(bytes)) => self.on_unread(worker, bytes),
-            (source, said) => ::log::warn!("unexpected words of {source:?}: {said:?}"),
+            said => ::log::warn!("unexpected words of zygote {generation}: {said:?}"),
         }
     }
 
+    fn on_worker(
+        &mut self,
+        worker: WorkerId,
+        said: Said,
+        file: Option<OwnedFd>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        match said {
+            Said::Born | Said::Imported | Said::Importing => {}
+            Said::Done { last } => {
+                // What it wrote to its pipe until now belongs to this request.
+                self.overhear(Source::Worker(worker), clients, ground);
+                match clients.ticket_of(worker) {
+                    Some(ticket) if self.has_run_out(worker, ground) => {
+                        self.time_out(ticket, worker, clients, ground);
+                    }
+                    _ => clients.take_over(worker, ground),
+                }
+                self.roster.release(worker);
+                ground.tell_pool(Event::WorkerDone { worker, last });
+            }
+            Said::Failed(reason) => {
+                self.start_failed(Source::Worker(worker), reason, false, clients, ground);
+            }
+            Said::Full => self.on_full(worker, clients, ground),
+            Said::More { tail } => {
+                if let Some(ticket) = clients.ticket_of(worker) {
+                    clients.grow_outgoing(ticket, tail, ground);
+                    self.send(ticket, clients, ground);
+                }
+            }
+            Said::Ready => self.on_ready(worker, clients, ground),
+            Said::Refused(reason) => {
+                self.start_failed(Source::Worker(worker), reason, true, clients, ground);
+            }
+            Said::Spooled { tail } => self.on_spooled(worker, file, tail, clients, ground),
+            Said::Unread(bytes) => clients.leave_unread(worker, bytes),
+            said => ::log::warn!("unexpected words of worker {worker}: {said:?}"),
+        }
+    }
+
+    fn on_ready(&mut self, worker: WorkerId, clients: &mut Clients, ground: &mut Ground) {
+        if let Some(pid) = self.roster.pid(worker) {
+            // The kernel, short of memory, is to take a worker and not the web server.
+            let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
+            ::log::debug!("worker ready: worker={worker} pid={pid}");
+        }
+        if ground.pool.has_code || ground.failures.keeps_words {
+            let source = Source::Worker(worker);
+            self.overhear(source, clients, ground);
+            let words = std::mem::take(&mut ground.failures.words);
+            clients.log_words(source, &words, ground);
+        }
+        self.roster.note_ready(worker);
+        ground.tell_pool(Event::WorkerReady(worker));
+    }
+
+    /// What the process has written may say why; then the loop is told.
+    fn start_failed(
+        &mut self,
+        source: Source,
+        reason: String,
+        is_refusal: bool,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        self.overhear(source, clients, ground);
+        ground.tell(Outcome::StartFailed {
+            source,
+            generation: self.generation_of(source, ground),
+            reason,
+            is_refusal,
+        });
+    }
+
     /// Which import this process is of.
-    fn generation_of(&self, source: Source) -> Generation {
+    fn generation_of(&self, source: Source, ground: &Ground) -> Generation {
         match source {
-            Source::Server(_) => self.pool.generation(),
-            Source::Worker(id) => self.workers.generation(id),
+            Source::Server(_) => ground.pool.generation,
+            Source::Worker(worker) => self.roster.generation(worker),
             Source::Zygote(generation) => generation,
         }
     }
 
-    /// The app can't be started: said once here, once to the web server of the oldest request, and kept.
-    pub(crate) fn start_failed(&mut self, source: Source, reason: &str) {
-        self.overhear(source);
-        let generation = self.generation_of(source);
-        if self.pool.has_code() {
-            self.generation_failed(generation, reason);
-            return;
-        }
-        self.note_failed(generation);
-        let sentence = plain(reason);
-        if self.is_news(&sentence) {
-            ::log::error!(
-                "cannot start the app: {}",
-                visible_up_to(REASON, reason.as_bytes())
-            );
-            if self.reload.keeps_words {
-                let words = self.last_words.clone();
-                self.log_words(source, &words);
-            }
-        } else {
-            ::log::error!("cannot start the app, as before: generation={generation}");
-        }
-        self.is_untold = true;
-        // If nobody waits yet, the first to be refused is told.
-        if let Some(ticket) = self.oldest_waiting() {
-            self.tell_last_words(ticket);
-        }
-    }
-
-    /// The same, where the host is the trouble: fronts run the app themselves.
-    fn start_refused(&mut self, source: Source, reason: &str) {
-        let generation = self.generation_of(source);
-        self.events.push_back(Event::HostRefused(generation));
-        self.start_failed(source, reason);
-    }
-
-    /// Tells one web server, and nobody after it, why the app could not be started.
-    pub(crate) fn tell_last_words(&mut self, ticket: Ticket) {
-        if !self.is_untold {
-            return;
-        }
-        let client = self.clients.get(&ticket);
-        if client.is_some_and(|client| client.errors().is_some()) {
-            self.is_untold = false;
-            let words = std::mem::take(&mut self.last_words);
-            // A traceback says why by itself; a server's last words may have nothing to do with its end.
-            let is_ours = matches!(self.config.app, App::Wsgi(_));
-            let why = match &self.last_failure {
-                Some(reason) if words.is_empty() => visible_up_to(REASON, reason.as_bytes()),
-                Some(reason) if !is_ours => {
-                    format!("{}; it said:", visible_up_to(REASON, reason.as_bytes()))
-                }
-                _ => "it said:".to_owned(),
-            };
-            let app = self.app.path.display();
-            let line = format!("polycgi: {NAME}: cannot start {app}: {why}\n");
-            let told = [line.as_bytes(), &words].concat();
-            self.write_errors(ticket, &told);
-        }
-    }
-
     /// Passes on what a process wrote to its pipe: during a request to that request's web server, else to the log.
-    /// All that was there when this began, and then the others' turn comes: what the app left running may never stop
+    /// All that was there when this began, and then it is the others' turn: what the app left running may never stop
     /// writing.
-    pub(crate) fn overhear(&mut self, source: Source) {
-        let run = match source {
-            Source::Server(id) => return self.overhear_server(id),
-            Source::Worker(place) => self.runs.get_mut(place),
-            Source::Zygote(_) => None,
-        };
-        let bytes = match run.and_then(|run| run.child.as_mut()) {
-            Some(child) => child.overhear(&self.poll),
-            None => self.workers.overhear(source, &self.poll),
-        };
-        if !bytes.is_empty() {
-            self.pass_words(source, &bytes);
+    pub(super) fn overhear(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        let bytes = self.roster.overhear(source, &ground.poll);
+        if bytes.is_empty() {
+            return;
         }
-    }
-
-    fn pass_words(&mut self, source: Source, bytes: &[u8]) {
-        if self.is_importing(source) {
-            self.keep_last_words(bytes);
-            if self.pool.has_code() || self.reload.keeps_words {
-                // Whether it is worth a word is known when the import has ended.
+        if self.is_importing(source, ground) {
+            ground.failures.keep_words(&bytes);
+            if ground.pool.has_code || ground.failures.keeps_words {
+                // Whether it is worth a line is known when the import has ended.
                 return;
             }
         }
         let ticket = match source {
-            Source::Worker(id) => self.ticket_of(id),
+            Source::Worker(worker) => clients.ticket_of(worker),
             Source::Server(_) | Source::Zygote(_) => None,
         };
-        self.pass_on_errors(source, ticket, bytes);
+        clients.pass_on_errors(source, ticket, &bytes, ground);
     }
 
-    /// What it says may be why the app can't be imported. With preload off that shows in the workers.
-    fn is_importing(&self, source: Source) -> bool {
-        let is_starting = |id| {
-            let mut workers = self.pool.workers();
-            workers.any(|(other, worker)| other == id && worker.state == State::Starting)
-        };
+    /// What it writes may be why the app can't be imported. With preload off that shows in the workers.
+    fn is_importing(&self, source: Source, ground: &Ground) -> bool {
         match source {
             Source::Server(_) => false,
-            Source::Worker(id) => is_starting(id),
-            Source::Zygote(generation) => generation > self.pool.generation(),
+            Source::Worker(worker) => self.roster.is_starting(worker),
+            Source::Zygote(generation) => generation > ground.pool.generation,
         }
     }
+}
 
-    pub(crate) fn keep_last_words(&mut self, bytes: &[u8]) {
-        let room = LAST_WORDS.saturating_sub(self.last_words.len());
-        let kept = &bytes[..bytes.len().min(room)];
-        self.last_words.extend_from_slice(kept);
-    }
-
-    /// Everybody who has died since the last look.
-    pub(crate) fn bury_the_dead(&mut self) {
-        // One that said its pid and died at once: its words come before its death.
-        for id in self.workers.nameless() {
-            self.hear(Source::Worker(id));
-        }
-        while let Some(pid) = process::dead_child() {
-            if let Some(server) = self.servers.with_pid(pid) {
-                if self.server_died(server, pid).is_none() {
-                    return;
-                }
-                continue;
-            }
-            if let Some(place) = self.runs.place_of(pid) {
-                if self.child_died(place, pid).is_none() {
-                    return;
-                }
-                continue;
-            }
-            let who = self.workers.who(pid);
-            match who {
-                Who::Orphan => {}
-                Who::Worker(id) => self.hear_last(Source::Worker(id)),
-                Who::Zygote(generation) => self.hear_last(Source::Zygote(generation)),
-            }
-            let is_importing = match who {
-                Who::Orphan => false,
-                Who::Worker(id) => self.workers.is_importing(Source::Worker(id)),
-                Who::Zygote(number) => self.workers.is_importing(Source::Zygote(number)),
-            };
-            let end = self.workers.bury(pid, who, &self.poll);
-            match (who, end) {
-                (_, None) => return,
-                (Who::Orphan, Some(end)) => ::log::debug!("orphan gone: pid={pid} end={end}"),
-                (Who::Worker(id), Some(end)) => self.worker_died(id, pid, end, is_importing),
-                (Who::Zygote(generation), Some(end)) => {
-                    ::log::debug!("zygote gone: pid={pid} end={end}");
-                    self.may_have_failed(Source::Zygote(generation), end, is_importing);
-                    self.events.push_back(Event::ZygoteGone(generation));
-                }
-            }
-        }
-    }
-
-    /// A process of a generation that does not serve has ended: if it has not said why, that is all there is to say.
-    /// `is_importing`: the app's own code has run in it. What ends by a signal is ended by the host (out of memory, most
-    /// often), or has done what no import does on purpose: as a plain CGI it may come further.
-    fn may_have_failed(&mut self, source: Source, end: End, is_importing: bool) {
-        let generation = self.generation_of(source);
-        let is_next = generation > self.pool.generation() && !self.leaving.has_begun();
-        let was_ready = |event: &Event| match *event {
-            Event::WorkerReady(id) => self.workers.generation(id) == generation,
-            _ => false,
+/// Their responses.
+impl Workers {
+    /// The worker has put the next bytes of its response into this file. `None`: the descriptor was cut on its way.
+    fn on_spooled(
+        &mut self,
+        worker: WorkerId,
+        file: Option<OwnedFd>,
+        tail: Option<u64>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let Some(ticket) = clients.ticket_of(worker) else {
+            return;
         };
-        if is_next && !self.reload.has_failed(generation) && !self.events.iter().any(was_ready) {
-            let reason = format!("the interpreter ended before the app was imported: {end}");
-            if is_importing && matches!(end, End::Exited(_)) {
-                self.start_failed(source, &reason);
-            } else {
-                self.start_refused(source, &reason);
-            }
+        let Some(file) = file else {
+            ::log::error!("a response is cut: its spool could not be received: ticket={ticket}");
+            self.abort_client(ticket, clients, ground);
+            return;
+        };
+        if clients.set_outgoing(ticket, file, tail, ground) {
+            self.send(ticket, clients, ground);
         }
     }
 
-    /// Its channel and its pipe may hold words from before its end.
-    fn hear_last(&mut self, source: Source) {
-        self.hear(source);
-        self.overhear(source);
-        self.end_errors(source);
+    /// The worker waits until its file is sent.
+    fn on_full(&mut self, worker: WorkerId, clients: &mut Clients, ground: &mut Ground) {
+        match clients.ticket_of(worker) {
+            Some(ticket) if clients.await_outgoing(ticket) => self.send(ticket, clients, ground),
+            // The response has no reader any more, as the worker will find.
+            _ => self.roster.tell(worker, EMPTY),
+        }
     }
 
-    /// The worker is dead, its group killed: only now does its byte tell what its client can still have.
-    fn worker_died(&mut self, id: WorkerId, pid: i32, end: End, is_importing: bool) {
-        if let Some(ticket) = self.ticket_of(id) {
-            let has_written = self.workers.has_written(id);
-            ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
-            if has_written {
-                self.finish(ticket);
-            } else if self.has_run_out(id) {
-                self.time_out(ticket, id);
-            } else {
-                let sentence = format!("the app's worker ended without an answer: {end}");
-                self.tell_web_server(ticket, &sentence);
-                self.answer(ticket, Failure::BadGateway, "");
-            }
-        } else {
-            ::log::debug!("worker gone: worker={id} pid={pid} end={end}");
-            self.may_have_failed(Source::Worker(id), end, is_importing);
+    /// There is room in the output of a running request whose response was spooled, or there may be.
+    pub(super) fn send(&self, ticket: Ticket, clients: &mut Clients, ground: &mut Ground) {
+        let worker = clients.worker_of(ticket);
+        match (clients.send_running(ticket, ground), worker) {
+            (Sent::All { is_awaited: true }, Some(worker)) => self.roster.tell(worker, EMPTY),
+            (Sent::Lost, _) => self.abort_client(ticket, clients, ground),
+            _ => {}
         }
-        self.workers.is_done(id);
-        self.events.push_back(Event::WorkerGone(id));
+    }
+
+    /// What the connection of a running request's client is ready for.
+    pub(super) fn on_connection(
+        &self,
+        ticket: Ticket,
+        ready: Ready,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let is_plain = clients.get(ticket).is_some_and(|client| client.is_plain());
+        if ready.gone {
+            self.abort_client(ticket, clients, ground);
+        } else if is_plain {
+            self.send(ticket, clients, ground);
+        } else if ready.readable {
+            // A front has nothing to send while its request runs: from now on only its end is noticed.
+            clients.watch_end(ticket, ground);
+        }
+    }
+
+    /// The client of a running request is gone, or is cut since it takes nothing. The worker is told, and goes on:
+    /// what it has begun it ends by itself.
+    pub(super) fn abort_client(&self, ticket: Ticket, clients: &mut Clients, ground: &mut Ground) {
+        let worker = clients.worker_of(ticket);
+        let is_awaited = clients.note_gone(ticket, ground);
+        if let Some(worker) = worker {
+            ground.board.tell(worker, Told::Gone);
+            if is_awaited {
+                self.roster.tell(worker, EMPTY);
+            }
+        }
     }
 
     /// The worker's request has taken too long, and the client has had nothing of the response.
-    fn has_run_out(&self, worker: WorkerId) -> bool {
-        self.workers.is_overdue(worker) && !self.workers.has_written(worker)
+    fn has_run_out(&self, worker: WorkerId, ground: &Ground) -> bool {
+        self.roster.is_overdue(worker) && !ground.board.has_written(worker)
     }
 
     /// The worker was told that its request has taken too long, and has ended it before its first byte.
-    fn time_out(&mut self, ticket: Ticket, worker: WorkerId) {
-        let key = self.exceeded_key(worker);
-        self.tell_web_server(ticket, &format!("{key}: the app did not answer in time"));
-        self.answer(ticket, Failure::TimedOut, "");
+    fn time_out(
+        &self,
+        ticket: Ticket,
+        worker: WorkerId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let key = self.exceeded_key(worker, ground);
+        let sentence = format!("{key}: the app did not answer in time");
+        clients.tell_web_server(ticket, &sentence, ground);
+        clients.answer(ticket, Failure::TimedOut, "", ground);
     }
+}
+
+/// Their deaths.
+impl Workers {
+    /// Workers that have not said their pid yet may have said it by now, before they died.
+    pub(super) fn hear_nameless(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        for worker in self.roster.nameless() {
+            self.hear(Source::Worker(worker), clients, ground);
+        }
+    }
+
+    /// Buries the dead. `None`: it can't be buried now.
+    pub(super) fn bury(
+        &mut self,
+        pid: i32,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Option<End> {
+        let who = self.roster.who(pid);
+        let source = match who {
+            Who::Orphan => None,
+            Who::Worker(worker) => Some(Source::Worker(worker)),
+            Who::Zygote(generation) => Some(Source::Zygote(generation)),
+        };
+        let is_importing = source.is_some_and(|source| {
+            self.hear_last(source, clients, ground);
+            self.roster.is_importing(source)
+        });
+        let end = self.roster.bury(pid, who, &ground.poll)?;
+        match who {
+            Who::Orphan => ::log::debug!("orphan gone: pid={pid} end={end}"),
+            Who::Worker(worker) => {
+                self.worker_died(worker, pid, end, is_importing, clients, ground)
+            }
+            Who::Zygote(generation) => {
+                ::log::debug!("zygote gone: pid={pid} end={end}");
+                let source = Source::Zygote(generation);
+                ground.tell(Outcome::Ended {
+                    source,
+                    generation,
+                    end,
+                    is_importing,
+                });
+                ground.tell_pool(Event::ZygoteGone(generation));
+            }
+        }
+        Some(end)
+    }
+
+    /// Its channel and its pipe may hold words from before its end.
+    fn hear_last(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        self.hear(source, clients, ground);
+        self.overhear(source, clients, ground);
+        clients.end_errors(source);
+    }
+
+    /// The worker is dead, its group killed: only now does its byte tell what its client can still have.
+    fn worker_died(
+        &mut self,
+        worker: WorkerId,
+        pid: i32,
+        end: End,
+        is_importing: bool,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if let Some(ticket) = clients.ticket_of(worker) {
+            let has_written = ground.board.has_written(worker);
+            ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
+            if has_written {
+                clients.end_request(ticket, ground);
+            } else if self.has_run_out(worker, ground) {
+                self.time_out(ticket, worker, clients, ground);
+            } else {
+                let sentence = format!("the app's worker ended without an answer: {end}");
+                clients.tell_web_server(ticket, &sentence, ground);
+                clients.answer(ticket, Failure::BadGateway, "", ground);
+            }
+        } else {
+            ::log::debug!("worker gone: worker={worker} pid={pid} end={end}");
+            ground.tell(Outcome::Ended {
+                source: Source::Worker(worker),
+                generation: self.roster.generation(worker),
+                end,
+                is_importing,
+            });
+        }
+        self.roster.release(worker);
+        ground.tell_pool(Event::WorkerGone(worker));
+    }
+}
+
+/// Time, and the end.
+impl Workers {
+    /// Retired zygotes whose last worker has gone are told to leave.
+    pub(super) fn release_zygotes(&mut self, now: Duration, ground: &Ground) {
+        self.roster.release_zygotes(now, &ground.poll);
+    }
+
+    pub(super) fn pass_time(&mut self, now: Duration) {
+        self.roster.kill_overdue(now);
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.roster.next_deadline()
+    }
+
+    /// The pid of a worker that has said it.
+    pub(super) fn pid(&self, worker: WorkerId) -> Option<i32> {
+        self.roster.pid(worker)
+    }
+
+    /// Which zygote a worker is from.
+    pub(super) fn generation(&self, worker: WorkerId) -> Generation {
+        self.roster.generation(worker)
+    }
+
+    /// No process is left that must be waited for.
+    pub(super) fn are_gone(&self) -> bool {
+        self.roster.are_gone()
+    }
+
+    pub(super) fn kill_all(&self) {
+        self.roster.kill_all();
+    }
+
+    /// Tells zygotes that the end of their channels is not our end: the next version of this program has our pid.
+    pub(super) fn say_leave(&self) {
+        self.roster.say_leave();
+    }
+}
+
+/// What a worker is sent with a request: where there is no message-body, nothing to read it from.
+fn descriptors<'a>(
+    request: &Taken,
+    input: BorrowedFd<'a>,
+    output: BorrowedFd<'a>,
+    ahead: Option<&'a File>,
+) -> SmallVec<[BorrowedFd<'a>; 3]> {
+    let mut fds = SmallVec::new();
+    if request.length() > 0 {
+        fds.push(input);
+    }
+    fds.push(output);
+    fds.extend(ahead.map(AsFd::as_fd));
+    fds
+}
+
+/// Whether a worker that a packet could not be sent to is gone, or takes no more.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionReset | NotConnected | WouldBlock
+    )
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::channel::{Heard, Process};
 use crate::app::{CannotRun, wsgi};
-use crate::app_file::AppFile;
-use crate::config::{Config, Target};
+use crate::config::Target;
+use crate::daemon::ground::Ground;
 use crate::daemon::token::Source;
 use crate::policy::pool::{Generation, WorkerId};
 use crate::sys::memory::{Board, Told};
@@ -25,7 +25,7 @@ const RETIRE_TIME: Duration = Duration::from_secs(5);
 
 /// Who has died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(super) enum Who {
     Orphan,
     Worker(WorkerId),
     Zygote(Generation),
@@ -42,8 +42,7 @@ struct Given {
 }
 
 #[derive(Debug)]
-pub(crate) struct Workers {
-    board: Board,
+pub(super) struct Roster {
     /// What was imported, in the zygotes' own words: one file for all of them.
     loaded: File,
     zygotes: BTreeMap<Generation, Process>,
@@ -53,63 +52,61 @@ pub(crate) struct Workers {
     /// Which zygote each worker is from. This and the next outlive it: its death is told with them.
     generations: BTreeMap<WorkerId, Generation>,
     given: BTreeMap<WorkerId, Given>,
-    nofile: Option<(u64, u64)>,
+    /// Workers that have not said that they are ready.
+    starting: BTreeSet<WorkerId>,
     /// Room for what one of them says, as long as a traceback's last line.
     packet: Vec<u8>,
 }
 
-impl Workers {
-    pub(crate) fn new(nofile: Option<(u64, u64)>) -> io::Result<Workers> {
-        Ok(Workers {
-            board: Board::new()?,
+impl Roster {
+    pub(super) fn new() -> io::Result<Roster> {
+        Ok(Roster {
             loaded: files::in_memory(c"polycgi-loaded", false)?,
             zygotes: BTreeMap::new(),
             retired: BTreeSet::new(),
             workers: BTreeMap::new(),
             generations: BTreeMap::new(),
             given: BTreeMap::new(),
-            nofile,
+            starting: BTreeSet::new(),
             packet: vec![0; 4096],
         })
     }
 
     /// Starts the process that imports the application.
-    pub(crate) fn start_zygote(
+    pub(super) fn start_zygote(
         &mut self,
         generation: Generation,
-        app: &AppFile,
-        config: &Config,
         target: &Target,
         watched: &[PathBuf],
-        poll: &Poll,
+        ground: &Ground,
     ) -> Result<(), CannotRun> {
+        let (app, config) = (&ground.app, &ground.config);
         let cannot =
             |call| move |error| CannotRun::refused("start the zygote of", &app.path, call, error);
         let (ours, theirs) = socket::packet_pair().map_err(cannot("socketpair"))?;
         let (stderr, write) = files::pipe().map_err(cannot("pipe2"))?;
         socket::set_nonblocking(stderr.as_fd()).map_err(cannot("fcntl"))?;
-        let (theirs, board) = (theirs.as_fd(), self.board.as_fd());
         let pid = wsgi::spawn_zygote(
             app,
             config,
             target,
             watched,
-            theirs,
-            board,
+            theirs.as_fd(),
+            ground.board.as_fd(),
             self.loaded.as_fd(),
             write.as_fd(),
-            self.nofile,
+            ground.nofile,
         )?;
         let zygote = Process::new(Some(pid), ours, stderr);
         zygote
-            .watch(poll, Source::Zygote(generation))
+            .watch(&ground.poll, Source::Zygote(generation))
             .map_err(cannot("epoll_ctl"))?;
         self.zygotes.insert(generation, zygote);
         Ok(())
     }
 
     /// Asks a zygote for a worker.
-    pub(crate) fn spawn(
+    pub(super) fn spawn(
         &mut self,
         id: WorkerId,
         generation: Generation,
@@ -130,11 +127,12 @@ impl Workers {
         self.workers.insert(id, worker);
         self.generations.insert(id, generation);
         self.given.remove(&id);
+        self.starting.insert(id);
         Ok(())
     }
 
     /// Asks a zygote whether what it imported is still what lies there.
-    pub(crate) fn look(&self, generation: Generation) -> io::Result<()> {
+    pub(super) fn look(&self, generation: Generation) -> io::Result<()> {
         fdpass::send(self.zygote_channel(generation)?.as_fd(), b"look", &[]).map(drop)
     }
 
@@ -145,11 +143,12 @@ impl Workers {
     }
 
     /// Gives a request to an idle worker: its header, and where to read and write.
-    pub(crate) fn dispatch(
+    pub(super) fn dispatch(
         &mut self,
         id: WorkerId,
         header: &[u8],
-        fds: &[std::os::fd::BorrowedFd<'_>],
+        fds: &[BorrowedFd<'_>],
+        board: &Board,
         now: Duration,
     ) -> io::Result<()> {
         let channel = self
@@ -157,7 +156,7 @@ impl Workers {
             .get(&id)
             .and_then(|worker| worker.channel.as_ref());
         let channel = channel.ok_or(io::ErrorKind::NotConnected)?;
-        self.board.clear(id);
+        board.clear(id);
         let send = || fdpass::send(channel.as_fd(), header, fds);
         // The front can't take it back any more: what was refused once may be granted the next time.
         send().or_else(|error| match error.kind() {
@@ -166,7 +165,7 @@ impl Workers {
         })?;
         let given = Given {
             since: now,
-            moved: (self.board.moved(id), 0),
+            moved: (board.moved(id), 0),
             is_overdue: false,
         };
         self.given.insert(id, given);
@@ -174,19 +173,19 @@ impl Workers {
     }
 
     /// Whether a block of the request has moved since this was asked last. `ours`: how many we have moved so far.
-    pub(crate) fn has_moved(&mut self, id: WorkerId, ours: u64) -> bool {
-        let moved = (self.board.moved(id), ours);
+    pub(super) fn take_progress(&mut self, id: WorkerId, ours: u64, board: &Board) -> bool {
+        let moved = (board.moved(id), ours);
         let given = self.given.get_mut(&id);
         given.is_some_and(|given| std::mem::replace(&mut given.moved, moved) != moved)
     }
 
     /// Ends a request that has taken too long: the worker writes nothing more, says where it is stuck, and then gives
     /// up, with all that it has started.
-    pub(crate) fn interrupt(&mut self, id: WorkerId) {
+    pub(super) fn interrupt(&mut self, id: WorkerId, board: &Board) {
         if let Some(given) = self.given.get_mut(&id) {
             given.is_overdue = true;
         }
-        self.board.tell(id, Told::Overdue);
+        board.tell(id, Told::Overdue);
         if let Some(pid) = self.pid(id) {
             process::ask_where(pid);
             process::signal_group(pid, Signal::SIGTERM);
@@ -194,27 +193,22 @@ impl Workers {
     }
 
     /// The worker's request has taken too long.
-    pub(crate) fn is_overdue(&self, id: WorkerId) -> bool {
+    pub(super) fn is_overdue(&self, id: WorkerId) -> bool {
         self.given.get(&id).is_some_and(|given| given.is_overdue)
     }
 
     /// Since when the worker has its request.
-    pub(crate) fn busy_since(&self, id: WorkerId) -> Option<Duration> {
+    pub(super) fn busy_since(&self, id: WorkerId) -> Option<Duration> {
         self.given.get(&id).map(|given| given.since)
     }
 
     /// The worker has no request any more.
-    pub(crate) fn is_done(&mut self, id: WorkerId) {
+    pub(super) fn release(&mut self, id: WorkerId) {
         self.given.remove(&id);
     }
 
-    /// What workers and we tell one another without a packet.
-    pub(crate) fn board(&self) -> &Board {
-        &self.board
-    }
-
     /// Says something to a worker.
-    pub(crate) fn tell(&self, id: WorkerId, words: &[u8]) {
+    pub(super) fn tell(&self, id: WorkerId, words: &[u8]) {
         let worker = self.workers.get(&id);
         if let Some(channel) = worker.and_then(|worker| worker.channel.as_ref())
             && let Err(error) = fdpass::send(channel.as_fd(), words, &[])
@@ -224,13 +218,8 @@ impl Workers {
         }
     }
 
-    /// The worker may have written to its client. Asked when it is dead.
-    pub(crate) fn has_written(&self, id: WorkerId) -> bool {
-        self.board.has_written(id)
-    }
-
     /// Lets an idle worker go: the end of its channel tells it.
-    pub(crate) fn retire(&mut self, id: WorkerId, now: Duration, poll: &Poll) {
+    pub(super) fn retire(&mut self, id: WorkerId, now: Duration, poll: &Poll) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.hang_up(poll);
             worker.kill_at = Some(now + RETIRE_TIME);
@@ -238,13 +227,13 @@ impl Workers {
     }
 
     /// Lets a zygote go, once its workers are gone.
-    pub(crate) fn retire_zygote(&mut self, generation: Generation, now: Duration, poll: &Poll) {
+    pub(super) fn retire_zygote(&mut self, generation: Generation, now: Duration, poll: &Poll) {
         self.retired.insert(generation);
         self.release_zygotes(now, poll);
     }
 
     /// Tells retired zygotes to leave whose last worker has gone.
-    pub(crate) fn release_zygotes(&mut self, now: Duration, poll: &Poll) {
+    pub(super) fn release_zygotes(&mut self, now: Duration, poll: &Poll) {
         for generation in std::mem::take(&mut self.retired) {
             let mut workers = self.workers.keys();
             if workers.any(|id| self.generations.get(id) == Some(&generation)) {
@@ -258,14 +247,14 @@ impl Workers {
     }
 
     /// Tells all of them that the end of their channels is not our end: the next version of this program has our pid.
-    pub(crate) fn say_leave(&self) {
+    pub(super) fn say_leave(&self) {
         for zygote in self.zygotes.values() {
             zygote.say_leave();
         }
     }
 
     /// Lets all of them go.
-    pub(crate) fn retire_zygotes(&mut self, now: Duration, poll: &Poll) {
+    pub(super) fn retire_zygotes(&mut self, now: Duration, poll: &Poll) {
         let all: Vec<Generation> = self.zygotes.keys().copied().collect();
         for generation in all {
             self.retire_zygote(generation, now, poll);
@@ -273,21 +262,21 @@ impl Workers {
     }
 
     /// Ends a worker and everything that it started.
-    pub(crate) fn kill(&self, id: WorkerId) {
+    pub(super) fn kill(&self, id: WorkerId) {
         if let Some(pid) = self.workers.get(&id).and_then(|worker| worker.pid) {
             process::signal_group(pid, Signal::SIGKILL);
         }
     }
 
     /// Ends a zygote. What its application has started is ended at its burial.
-    pub(crate) fn kill_zygote(&self, generation: Generation) {
+    pub(super) fn kill_zygote(&self, generation: Generation) {
         if let Some(pid) = self.zygotes.get(&generation).and_then(|zygote| zygote.pid) {
             process::signal(pid, Signal::SIGKILL);
         }
     }
 
     /// Ends all of them.
-    pub(crate) fn kill_all(&self) {
+    pub(super) fn kill_all(&self) {
         for &id in self.workers.keys() {
             self.kill(id);
         }
@@ -297,7 +286,7 @@ impl Workers {
     }
 
     /// Ends those whose time to leave is over.
-    pub(crate) fn kill_overdue(&mut self, now: Duration) {
+    pub(super) fn kill_overdue(&mut self, now: Duration) {
         for process in self.workers.values_mut().chain(self.zygotes.values_mut()) {
             if process.kill_at.is_some_and(|at| at <= now) {
                 process.kill_at = None;
@@ -310,13 +299,13 @@ impl Workers {
     }
 
     /// When the next of them is overdue.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
         let all = self.workers.values().chain(self.zygotes.values());
         all.filter_map(|process| process.kill_at).min()
     }
 
     /// What this process says over its channel by now: everything, or up to the end of its request.
-    pub(crate) fn hear(&mut self, source: Source, poll: &Poll) -> Heard {
+    pub(super) fn hear(&mut self, source: Source, poll: &Poll) -> Heard {
         let mut packet = std::mem::take(&mut self.packet);
         let heard = self
             .process(source)
@@ -333,51 +322,51 @@ impl Workers {
 
     /// What the process has written to its pipe by now: at least what the pipe held before the call, and not much
     /// more than it can hold.
-    pub(crate) fn overhear(&mut self, source: Source, poll: &Poll) -> Vec<u8> {
+    pub(super) fn overhear(&mut self, source: Source, poll: &Poll) -> Vec<u8> {
         let process = self.process(source);
         process.map_or_else(Vec::new, |process| process.overhear(poll))
     }
 
     /// The pid of a worker that has said it.
-    pub(crate) fn pid(&self, id: WorkerId) -> Option<i32> {
+    pub(super) fn pid(&self, id: WorkerId) -> Option<i32> {
         self.workers.get(&id).and_then(|worker| worker.pid)
     }
 
-    /// A worker that is no process of ours belongs to this generation.
-    pub(crate) fn note_generation(&mut self, id: WorkerId, generation: Generation) {
-        self.generations.insert(id, generation);
-    }
-
     /// Which zygote a worker is from.
-    pub(crate) fn generation(&self, id: WorkerId) -> Generation {
+    pub(super) fn generation(&self, id: WorkerId) -> Generation {
         self.generations.get(&id).copied().unwrap_or(0)
     }
 
-    /// The soft and the hard limit of descriptors that were ours at the start.
-    pub(crate) fn nofile(&self) -> Option<(u64, u64)> {
-        self.nofile
-    }
-
     /// There is no process left that must be waited for.
-    pub(crate) fn are_gone(&self) -> bool {
+    pub(super) fn are_gone(&self) -> bool {
         self.workers.is_empty() && self.zygotes.is_empty()
     }
 
     /// A worker whose channel ended before it said its pid was never forked, or died in the zygote's hands.
-    pub(crate) fn was_never_born(&self, id: WorkerId) -> bool {
+    pub(super) fn was_never_born(&self, id: WorkerId) -> bool {
         self.workers
             .get(&id)
             .is_some_and(|worker| worker.pid.is_none())
     }
 
     /// The app's own code runs there: how the process ends is the app's.
-    pub(crate) fn is_importing(&mut self, source: Source) -> bool {
+    pub(super) fn is_importing(&mut self, source: Source) -> bool {
         self.process(source)
             .is_some_and(|process| process.is_importing)
     }
 
+    /// The worker imports the app, or is about to: it has not said that it is ready.
+    pub(super) fn is_starting(&self, id: WorkerId) -> bool {
+        self.starting.contains(&id)
+    }
+
+    /// The worker is ready.
+    pub(super) fn note_ready(&mut self, id: WorkerId) {
+        self.starting.remove(&id);
+    }
+
     /// Workers that have not said their pid yet.
-    pub(crate) fn nameless(&self) -> Vec<WorkerId> {
+    pub(super) fn nameless(&self) -> Vec<WorkerId> {
         let nameless = self
             .workers
             .iter()
@@ -386,7 +375,7 @@ impl Workers {
     }
 
     /// Whose pid this is.
-    pub(crate) fn who(&self, pid: i32) -> Who {
+    pub(super) fn who(&self, pid: i32) -> Who {
         let mut zygotes = self.zygotes.iter();
         if let Some((&generation, _)) = zygotes.find(|(_, zygote)| zygote.pid == Some(pid)) {
             return Who::Zygote(generation);
@@ -400,7 +389,7 @@ impl Workers {
 
     /// Buries the dead. First the group of a worker or zygote is killed, while its pid still can't be another's, and
     /// what else its application has started, if it did not come to that itself.
-    pub(crate) fn bury(&mut self, pid: i32, who: Who, poll: &Poll) -> Option<End> {
+    pub(super) fn bury(&mut self, pid: i32, who: Who, poll: &Poll) -> Option<End> {
         match who {
             Who::Orphan => {}
             Who::Worker(id) => {
@@ -420,7 +409,8 @@ impl Workers {
     }
 
     /// Forgets a worker that is no more, or never was.
-    pub(crate) fn forget(&mut self, id: WorkerId, poll: &Poll) {
+    pub(super) fn forget(&mut self, id: WorkerId, poll: &Poll) {
+        self.starting.remove(&id);
         if let Some(mut worker) = self.workers.remove(&id) {
             worker.forget(poll);
         }

@@ -6,6 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use super::*;
+use crate::sys::files;
+use std::fs::File;
+use std::os::fd::AsFd;
 
 const LATE: Duration = Duration::from_secs(9);
 

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use std::os::fd::AsFd;
+
 use super::*;
 use crate::sys::files;
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::Daemon;
-use crate::daemon::door::guests::Guest;
-use crate::policy::queue::Ticket;
+use super::guest::Guest;
 use crate::policy::tally::Tally;
 use crate::report::visible;
 
@@ -17,7 +15,7 @@ const MOST_NAMES: usize = 64;
 
 /// What was said, and is not said again.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Notices {
     overridden: BTreeSet<String>,
     refusal: bool,
     unbelieved: bool,
@@ -25,7 +23,7 @@ pub(super) struct Told {
     guests: Tally<Guest>,
 }
 
-impl Told {
+impl Notices {
     /// When a number is to be said.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.guests.next_deadline()
@@ -45,7 +43,7 @@ impl Told {
         }
         match guest {
             // Of which it is not known.
-            Guest::Nobody => ::log::log!(level, "{reason}{detail}"),
+            Guest::Unknown => ::log::log!(level, "{reason}{detail}"),
             guest => ::log::log!(level, "{reason}{detail} (from {guest})"),
         }
     }
@@ -68,29 +66,10 @@ impl Told {
             ::log::warn!("{reason}: {count} more");
         }
     }
-}
 
-impl Daemon {
-    /// A request is refused for a reason that its web server can't be told, or not only that.
-    pub(super) fn note_refused(
-        &mut self,
-        ticket: Ticket,
-        level: Level,
-        reason: &str,
-        detail: &str,
-        now: Duration,
-    ) {
-        let guest = self.clients.get(&ticket).and_then(|client| client.guest);
-        let reason = format!("refused: {reason}");
-        match guest {
-            Some(guest) => self.told.note(level, &reason, detail, guest, now),
-            None => ::log::log!(level, "{reason}{detail}: ticket={ticket}"),
-        }
-    }
-
-    /// Somebody who may not has said who the user is.
+    /// A client that may not say who the user is has said so.
     pub(super) fn note_unbelieved(&mut self, name: &[u8]) {
-        if !std::mem::replace(&mut self.told.unbelieved, true) {
+        if !std::mem::replace(&mut self.unbelieved, true) {
             ::log::warn!(
                 "{} is dropped: its client may say who the user is only if 'listen-allow' names it",
                 visible(name)
@@ -100,19 +79,16 @@ impl Daemon {
 
     /// A web server gives this name several values.
     pub(super) fn note_overridden(&mut self, name: String) {
-        let told = &mut self.told.overridden;
-        if told.len() < MOST_NAMES && !told.contains(&name) {
+        if self.overridden.len() < MOST_NAMES && !self.overridden.contains(&name) {
             ::log::warn!("{name} came twice with different values: the last one counts");
-            told.insert(name);
+            self.overridden.insert(name);
         }
     }
 
-    /// A plain client's web server can't be told: once is enough to find a mount that is wrong.
-    pub(super) fn note_refusal(&mut self, ticket: Ticket, sentence: &str) {
-        if self.tell_web_server(ticket, sentence) {
-            return;
-        }
-        let level = match std::mem::replace(&mut self.told.refusal, true) {
+    /// A request was refused by the configuration, and its web server can't be told: once is enough to find a mount
+    /// that is wrong.
+    pub(super) fn note_refusal(&mut self, sentence: &str) {
+        let level = match std::mem::replace(&mut self.refusal, true) {
             false => Level::Info,
             true => Level::Debug,
         };

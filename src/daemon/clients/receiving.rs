@@ -1,0 +1,203 @@
+//! Drives message-bodies: announced, read, complete, late, refused. How one is stored is `body`'s; which may never come
+//! is `doubt`'s.
+
+use std::time::Duration;
+
+use log::Level;
+
+use super::Clients;
+use super::body::{Body, Came, Unread};
+use super::client::Phase;
+use super::doubt;
+use crate::cgi::Doubt;
+use crate::cgi::meta::Peer;
+use crate::daemon::ground::Ground;
+use crate::daemon::watch::Stream;
+use crate::page::Failure;
+use crate::policy::pool::Event;
+use crate::policy::queue::Ticket;
+use crate::policy::shares::Stage;
+use crate::spool;
+use crate::sys::clock;
+use crate::sys::poll::{self, Interest};
+
+/// What a stranger has to send of a body within each `request-timeout`, in bytes.
+const PACE: u64 = 4096;
+
+impl Clients {
+    /// A request whose body is not all there begins to be read.
+    pub(super) fn announce(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        self.shares.go_to(ticket, Stage::Slow);
+        let Some(request) = client.request.as_deref_mut() else {
+            return;
+        };
+        let kept = request.header.len();
+        let due = clock::now() + doubt::patience(request, ground.config.timeouts.request);
+        let store = std::mem::take(&mut request.ahead);
+        let body = if request.goes_to_end() {
+            Body::to_end(spool::Limits::of(&ground.config), store)
+        } else {
+            Body::new(request.length(), store)
+        };
+        client.phase = Phase::Receiving { body };
+        client.watch(&ground.poll, ticket, Stream::Input, Interest::Read);
+        self.limited.insert(ticket, due);
+        // If nothing is there yet, its front is told at the end of this turn that we have it.
+        ground.tell_pool(Event::Announced(ticket));
+        self.keep(ticket, kept, ground);
+    }
+
+    /// The body of an announced request has come further.
+    pub(super) fn receive(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let now = clock::now();
+        let room = self.spool_room(&ground.config);
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        // What is read can't be put back, so from here on it is ours.
+        if !client.say_taken() {
+            ::log::debug!("taken back: ticket={ticket}");
+            self.abort_queued(ticket, ground);
+            return;
+        }
+        let before = client.spooled();
+        let Some(came) = client.receive(&mut ground.scratch, room, now) else {
+            return;
+        };
+        let kept = match &client.phase {
+            Phase::Receiving { body } => body.kept() + client.kept(),
+            _ => 0,
+        };
+        self.account(ticket, before, ground);
+        match came {
+            Ok(Came::Enough) if self.is_cut(ticket) => self.abort_queued(ticket, ground),
+            Ok(Came::Enough) => self.arrive_with_body(ticket, ground),
+            Ok(Came::Short) if self.do_without_body(ticket, true) => {
+                self.arrive_with_body(ticket, ground);
+            }
+            Ok(Came::Short) => self.refuse_body(ticket, "the message-body ended early", ground),
+            Ok(Came::Waits { moved }) => {
+                self.keep(ticket, kept, ground);
+                let has_begun = moved && self.clear_doubt(ticket);
+                if moved && self.keep_pace(ticket) || has_begun {
+                    let due = now + ground.config.timeouts.request;
+                    self.limited.insert(ticket, due);
+                }
+            }
+            Err(Unread::Io(_)) if self.is_cut(ticket) => self.abort_queued(ticket, ground),
+            Err(Unread::Io(error)) => {
+                self.refuse_body(ticket, &format!("cannot read the body: {error}"), ground);
+            }
+            Err(Unread::NoRoom(no)) => {
+                self.note_refused(ticket, Level::Info, &no.to_string(), "");
+                if no.is_news() {
+                    self.tell_web_server(ticket, &no.to_string(), ground);
+                }
+                self.answer(ticket, no.failure(), "", ground);
+            }
+        }
+    }
+
+    /// Whether a body that has come further gets more time; if so, the count of its next block begins. A stranger's
+    /// gets it only with each block, since a byte now and then would keep its place for ever.
+    fn keep_pace(&mut self, ticket: Ticket) -> bool {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return false;
+        };
+        let Phase::Receiving { body } = &client.phase else {
+            return true;
+        };
+        let is_stranger = client.caller.peer == Peer::Foreign { trusted: false };
+        if is_stranger && body.len() < client.paced + PACE {
+            return false;
+        }
+        client.paced = body.len();
+        true
+    }
+
+    /// Whether a body that goes to its end was ended by its client's, and not by its last chunk.
+    fn is_cut(&self, ticket: Ticket) -> bool {
+        self.by_ticket.get(&ticket).is_some_and(|client| {
+            client.request.as_ref().is_some_and(|r| r.goes_to_end())
+                && client
+                    .output()
+                    .is_some_and(|output| poll::is_ready(output, Interest::HangUp))
+        })
+    }
+
+    /// The request, with its body or what there is of it, waits for a worker.
+    fn arrive_with_body(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        let received = std::mem::replace(&mut client.phase, Phase::Waiting);
+        if let (Phase::Receiving { body }, Some(request)) = (received, &mut client.request) {
+            if request.goes_to_end() {
+                request.measure(body.len());
+            }
+            request.ahead = body.into_ahead();
+        }
+        client.watch(&ground.poll, ticket, Stream::Input, None);
+        self.limited.remove(ticket);
+        self.arrive(ticket, ground);
+    }
+
+    fn refuse_body(&mut self, ticket: Ticket, sentence: &str, ground: &mut Ground) {
+        self.note_refused(ticket, Level::Info, sentence, "");
+        self.tell_web_server(ticket, sentence, ground);
+        self.answer(ticket, Failure::BadRequest, "", ground);
+    }
+
+    /// A request whose message-body does not come goes on without one; `false`: it has to wait for its body.
+    /// `has_ended`: the end of its input was seen, and not only that nothing came.
+    pub(super) fn do_without_body(&mut self, ticket: Ticket, has_ended: bool) -> bool {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return false;
+        };
+        let lacks_body = client.lacks_body();
+        let Some(request) = client.request.as_mut().filter(|_| lacks_body) else {
+            return false;
+        };
+        let (doubt, length) = (request.doubt, request.length());
+        // The end of an SCGI client's connection is the client's.
+        if has_ended != (doubt == Some(Doubt::Cgi)) {
+            return false;
+        }
+        request.measure(0);
+        // It may come all the same. A connection that is closed before it is read is reset, and its response is lost.
+        request.may_exceed = true;
+        ::log::debug!("no message-body: ticket={ticket} announced={length} doubt={doubt:?}");
+        true
+    }
+
+    /// Bytes of a message-body have come. Whether it was in doubt until then: now it has all its time.
+    fn clear_doubt(&mut self, ticket: Ticket) -> bool {
+        let client = self.by_ticket.get_mut(&ticket);
+        let request = client.and_then(|client| client.request.as_mut());
+        request.is_some_and(|request| request.doubt.take().is_some())
+    }
+
+    /// The time of a message-body is over.
+    pub(super) fn body_is_late(&mut self, ticket: Ticket, ground: &mut Ground) {
+        if self.do_without_body(ticket, false) {
+            self.arrive_with_body(ticket, ground);
+            return;
+        }
+        let client = self.by_ticket.get(&ticket);
+        let request = client.and_then(|client| client.request.as_ref());
+        if request.is_some_and(|r| r.doubt.is_some_and(|doubt| doubt != Doubt::Cgi)) {
+            // Its first bytes came at this moment.
+            let due: Duration = clock::now() + ground.config.timeouts.request;
+            self.limited.insert(ticket, due);
+            self.receive(ticket, ground);
+            return;
+        }
+        let sentence = "the message-body did not come in time";
+        self.note_refused(ticket, Level::Info, sentence, "");
+        self.tell_web_server(ticket, sentence, ground);
+        self.answer(ticket, Failure::RequestTimeout, "", ground);
+    }
+}

@@ -1,0 +1,385 @@
+//! Drives what goes to a client: our own page, a spooled response, and the end of a message-body that is read and thrown
+//! away beside it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::Clients;
+use super::client::Phase;
+use super::outgoing::Outgoing;
+use crate::answer::{DRAIN_BYTES, DRAIN_TIME};
+use crate::app;
+use crate::daemon::ground::Ground;
+use crate::daemon::turn::Progress;
+use crate::daemon::watch::Stream;
+use crate::page::{self, Answer, Failure};
+use crate::policy::pool::{Event, Refusal, WorkerId};
+use crate::policy::queue::Ticket;
+use crate::policy::shares::Stage;
+use crate::sys::poll::Interest;
+use crate::sys::{clock, socket};
+
+/// What came of sending a response that a worker has spooled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All that was spooled; `is_awaited`: its worker waits for that.
+    All { is_awaited: bool },
+    /// The client is gone.
+    Lost,
+    /// There is more to send, or nothing is to be sent.
+    Waits,
+}
+
+impl Clients {
+    /// Answers for the app, which can't.
+    pub(crate) fn refuse(&mut self, ticket: Ticket, refusal: Refusal, ground: &mut Ground) {
+        if matches!(refusal, Refusal::Overloaded { .. }) {
+            self.overloads += 1;
+        }
+        let reason = match refusal {
+            Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {
+                self.tell_why(ticket, ground);
+                ground.failures.last().cloned().unwrap_or_default()
+            }
+            Refusal::Overloaded { .. } => String::new(),
+        };
+        self.answer(ticket, failure(refusal), &reason, ground);
+    }
+
+    /// Refuses for want of room.
+    pub(crate) fn refuse_overloaded(
+        &mut self,
+        ticket: Ticket,
+        retry_after: Duration,
+        ground: &mut Ground,
+    ) {
+        self.refuse(ticket, Refusal::Overloaded { retry_after }, ground);
+    }
+
+    /// Answers for a server that can't be reached now.
+    pub(crate) fn answer_away(
+        &mut self,
+        ticket: Ticket,
+        retry_after: Duration,
+        reason: &str,
+        ground: &mut Ground,
+    ) {
+        self.overloads += 1;
+        let retry_after = page::whole_seconds(retry_after);
+        self.answer(ticket, Failure::Away { retry_after }, reason, ground);
+    }
+
+    /// Answers with a page of ours; then reads what the client still sends.
+    pub(crate) fn answer(
+        &mut self,
+        ticket: Ticket,
+        failure: Failure,
+        reason: &str,
+        ground: &mut Ground,
+    ) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        let before = client.spooled();
+        if let (Phase::Receiving { body }, Some(request)) = (&client.phase, &mut client.request) {
+            // It will not arrive.
+            ground.tell_pool(Event::HungUp(ticket));
+            request.shorten(body.len());
+        }
+        if let Phase::Running { worker, .. } = client.phase {
+            self.running.remove(&worker);
+        }
+        if !client.say_taken() {
+            self.remove_client(ticket, ground);
+            return;
+        }
+        let own_page = app::own_page(&ground.app, &ground.config);
+        let Some(request) = &client.request else {
+            return;
+        };
+        let is_shown =
+            !reason.is_empty() && app::shows_errors(&ground.config, &request.client_address);
+        let page = Answer {
+            failure,
+            form: request.form,
+            head_only: request.head_only,
+            refreshes: request.refreshes,
+            reason: is_shown.then_some(reason),
+            html: own_page.as_deref(),
+        }
+        .to_cgi_response();
+        ::log::debug!("answered: ticket={ticket} status={}", failure.status());
+        self.shares.go_to(ticket, Stage::Answered);
+        self.shares.keep(ticket, 0);
+        client.phase = Phase::Answering { page, written: 0 };
+        client.watch(&ground.poll, ticket, Stream::Input, None);
+        self.account(ticket, before, ground);
+        let due = clock::now() + ground.config.timeouts.request;
+        self.limited.insert(ticket, due);
+        self.write_page(ticket, ground);
+    }
+
+    pub(super) fn write_page(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        match client.write_page(&mut ground.scratch) {
+            Progress::Finished => self.start_draining(ticket, ground),
+            Progress::Lost => self.end_request(ticket, ground),
+            Progress::Waits(_) => {
+                client.watch(&ground.poll, ticket, Stream::Output, Interest::Write);
+                if let Phase::Answering { page, .. } = &client.phase {
+                    let kept = page.len();
+                    self.keep(ticket, kept, ground);
+                }
+            }
+        }
+    }
+
+    fn start_draining(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        client.watch(&ground.poll, ticket, Stream::Output, None);
+        client.begin_draining();
+        if let (true, Some(connection)) = (client.is_plain(), &client.connection) {
+            // It reads the page's end here, and not in a reset for what it still sends.
+            let _ = socket::shut_writing(connection.as_fd());
+        }
+        self.shares.keep(ticket, 0);
+        self.limited.insert(ticket, clock::now() + DRAIN_TIME);
+        self.drain(ticket, ground);
+    }
+
+    pub(super) fn drain(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        match client.drain(&mut ground.scratch) {
+            Progress::Finished | Progress::Lost => self.end_request(ticket, ground),
+            Progress::Waits(_) => {
+                client.watch(&ground.poll, ticket, Stream::Input, Interest::Read);
+            }
+        }
+    }
+}
+
+/// Responses that a worker has spooled.
+impl Clients {
+    /// The worker has put the next bytes of its response into this file, up to `tail`. `false`: they have no reader.
+    pub(crate) fn set_outgoing(
+        &mut self,
+        ticket: Ticket,
+        file: OwnedFd,
+        tail: Option<u64>,
+        ground: &Ground,
+    ) -> bool {
+        let client = self.by_ticket.get_mut(&ticket);
+        let Some(client) = client.filter(|client| !client.is_gone) else {
+            return false;
+        };
+        let before = client.spooled();
+        if let Some(outgoing) = client.outgoing() {
+            *outgoing = Some(Outgoing::new(file, tail));
+        }
+        self.account(ticket, before, ground);
+        true
+    }
+
+    /// The worker has put more into its file.
+    pub(crate) fn grow_outgoing(&mut self, ticket: Ticket, tail: Option<u64>, ground: &Ground) {
+        if let Some(client) = self.by_ticket.get_mut(&ticket) {
+            let before = client.spooled();
+            if let Some(Some(outgoing)) = client.outgoing() {
+                outgoing.grow(tail);
+            }
+            self.account(ticket, before, ground);
+        }
+    }
+
+    /// The worker waits until its file is sent. `false`: there is none.
+    pub(crate) fn await_outgoing(&mut self, ticket: Ticket) -> bool {
+        let client = self.by_ticket.get_mut(&ticket);
+        match client.and_then(|client| client.outgoing()) {
+            Some(Some(outgoing)) => {
+                outgoing.is_awaited = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends what a running request's worker has spooled.
+    pub(crate) fn send_running(&mut self, ticket: Ticket, ground: &mut Ground) -> Sent {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return Sent::Waits;
+        };
+        if !matches!(client.phase, Phase::Running { .. }) {
+            return Sent::Waits;
+        }
+        match client.send(&mut ground.scratch) {
+            Progress::Finished => {
+                client.moved += 1;
+                client.watch(&ground.poll, ticket, Stream::Output, None);
+                self.limited.remove(ticket);
+                let outgoing = client.outgoing().and_then(Option::as_mut);
+                let is_awaited = outgoing.is_some_and(|o| std::mem::take(&mut o.is_awaited));
+                Sent::All { is_awaited }
+            }
+            Progress::Lost => Sent::Lost,
+            Progress::Waits(moved) => {
+                client.moved += u64::from(moved > 0);
+                client.watch(&ground.poll, ticket, Stream::Output, Interest::Write);
+                self.prolong(ticket, moved > 0, ground.config.timeouts.request);
+                Sent::Waits
+            }
+        }
+    }
+
+    /// Blocks of the response to this worker's request that have gone out from here: progress that the worker itself
+    /// does not see.
+    pub(crate) fn moved_for(&self, worker: WorkerId) -> u64 {
+        let ticket = self.ticket_of(worker);
+        let client = ticket.and_then(|ticket| self.by_ticket.get(&ticket));
+        client.map_or(0, |client| client.moved)
+    }
+
+    /// What serves the request leaves so many bytes of the message-body to us.
+    pub(crate) fn leave_unread(&mut self, worker: WorkerId, bytes: u64) {
+        let ticket = self.ticket_of(worker);
+        let client = ticket.and_then(|ticket| self.by_ticket.get_mut(&ticket));
+        if let Some(client) = client
+            && let Phase::Running { unread, .. } = &mut client.phase
+        {
+            *unread = bytes;
+        }
+    }
+
+    /// The worker is done with its request: what is left of it is done here.
+    pub(crate) fn take_over(&mut self, worker: WorkerId, ground: &mut Ground) {
+        let Some(ticket) = self.running.remove(&worker) else {
+            return;
+        };
+        ::log::debug!("done: ticket={ticket} worker={worker}");
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        let may_exceed = client.request.as_ref().is_some_and(|r| r.may_exceed);
+        if let Phase::Running {
+            outgoing, unread, ..
+        } = &mut client.phase
+        {
+            let behind = if may_exceed { DRAIN_BYTES } else { 0 };
+            client.phase = Phase::Finishing {
+                outgoing: outgoing.take(),
+                unread: unread.saturating_add(behind),
+            };
+        }
+        self.send_rest(ticket, ground);
+    }
+
+    /// Does what is left to do when the worker has done its part: sends the spool and reads the rest of the body, one
+    /// beside the other, since there are web servers that do nothing of the one before the other.
+    pub(super) fn send_rest(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        let Phase::Finishing { outgoing, unread } = &client.phase else {
+            return;
+        };
+        let (has_outgoing, has_unread) = (outgoing.is_some(), *unread > 0);
+        if client.is_gone || !(has_outgoing || has_unread) {
+            self.end_request(ticket, ground);
+            return;
+        }
+        let sent = client.send(&mut ground.scratch);
+        let read = if has_unread {
+            client.drain(&mut ground.scratch)
+        } else {
+            Progress::Finished
+        };
+        if sent == Progress::Lost {
+            self.end_request(ticket, ground);
+            return;
+        }
+        if sent == Progress::Finished && has_outgoing {
+            self.drop_outgoing(ticket, ground);
+        }
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        let waits = |progress| matches!(progress, Progress::Waits(_));
+        if !waits(read) {
+            if let Phase::Finishing { unread, .. } = &mut client.phase {
+                *unread = 0;
+            }
+            if !waits(sent) {
+                self.end_request(ticket, ground);
+                return;
+            }
+        }
+        if let (Progress::Finished, true, Some(connection)) =
+            (sent, client.is_plain(), &client.connection)
+        {
+            // As behind a page of ours: the client reads the response's end here, and then sends no more.
+            let _ = socket::shut_writing(connection.as_fd());
+        }
+        let stage = match waits(sent) {
+            true => Stage::Slow,
+            false => Stage::Answered,
+        };
+        self.shares.go_to(ticket, stage);
+        let writes = waits(sent).then_some(Interest::Write);
+        client.watch(&ground.poll, ticket, Stream::Output, writes);
+        let reads = waits(read).then_some(Interest::Read);
+        client.watch(&ground.poll, ticket, Stream::Input, reads);
+        let has_moved = [sent, read]
+            .iter()
+            .any(|progress| matches!(progress, Progress::Waits(moved) if *moved > 0));
+        let has_moved = has_moved || sent == Progress::Finished && has_outgoing;
+        let patience = match waits(sent) {
+            true => ground.config.timeouts.request,
+            false => DRAIN_TIME,
+        };
+        self.prolong(ticket, has_moved, patience);
+    }
+
+    /// What was spooled of its response is not wanted any more.
+    pub(crate) fn drop_outgoing(&mut self, ticket: Ticket, ground: &Ground) {
+        if let Some(client) = self.by_ticket.get_mut(&ticket) {
+            let before = client.spooled();
+            if let Some(outgoing) = client.outgoing() {
+                *outgoing = None;
+            }
+            self.account(ticket, before, ground);
+        }
+    }
+
+    /// A client has so long from now on, if it has moved; else from when this was first asked.
+    pub(crate) fn prolong(&mut self, ticket: Ticket, has_moved: bool, patience: Duration) {
+        let due = clock::now() + patience;
+        if has_moved {
+            self.limited.insert(ticket, due);
+        } else {
+            self.limited.limit(ticket, due);
+        }
+    }
+
+    /// A client has all the time that it wants.
+    pub(crate) fn unlimit(&mut self, ticket: Ticket) {
+        self.limited.remove(ticket);
+    }
+}
+
+/// For a refusal: what the client gets, and whether it counts as an overload.
+fn failure(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::Broken => Failure::AppBroken,
+        Refusal::HostRefused { retry_after } | Refusal::Overloaded { retry_after } => {
+            Failure::Overloaded {
+                retry_after: page::whole_seconds(retry_after),
+            }
+        }
+        Refusal::StartTimedOut => Failure::TimedOut,
+    }
+}

@@ -1,0 +1,153 @@
+//! What is said about a request, and by the app while it runs: to its web server's error log where there is a way to it,
+//! else to the daemon's own log.
+
+use log::Level;
+
+use super::Clients;
+use super::client::Phase;
+use crate::config::App;
+use crate::daemon::NAME;
+use crate::daemon::ground::Ground;
+use crate::daemon::token::Source;
+use crate::daemon::watch::Stream;
+use crate::policy::queue::Ticket;
+use crate::report::{printable, visible_up_to};
+use crate::sys::clock;
+use crate::sys::poll::Interest;
+
+/// Why the app can't be started is cut behind so many bytes: as long as a path and what was wrong with it.
+pub(crate) const REASON: usize = 300;
+
+fn log_line(line: &[u8]) {
+    ::log::warn!("app: {}", printable(line));
+}
+
+impl Clients {
+    /// To the log of this request's web server; `false` where there is no way to it.
+    pub(crate) fn write_errors(
+        &mut self,
+        ticket: Ticket,
+        bytes: &[u8],
+        ground: &mut Ground,
+    ) -> bool {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return false;
+        };
+        let mut to_log = std::mem::take(&mut client.to_log);
+        let log = client.errors();
+        if let Some(log) = log {
+            to_log.put(log, bytes, &mut ground.scratch);
+        }
+        let has_log = log.is_some();
+        let waits = !to_log.is_empty();
+        client.to_log = to_log;
+        if waits {
+            client.watch(&ground.poll, ticket, Stream::Errors, Interest::Write);
+        }
+        has_log
+    }
+
+    /// There is room in the log of this request's web server.
+    pub(crate) fn flush_errors(&mut self, ticket: Ticket, ground: &mut Ground) {
+        self.write_errors(ticket, b"", ground);
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        if client.to_log.is_empty() {
+            client.watch(&ground.poll, ticket, Stream::Errors, None);
+            if matches!(client.phase, Phase::Logging { .. }) {
+                self.release_front(ticket, ground);
+            }
+        }
+    }
+
+    /// A sentence of ours about a request, to its web server's log; `false` where there is no way to it.
+    pub(crate) fn tell_web_server(
+        &mut self,
+        ticket: Ticket,
+        sentence: &str,
+        ground: &mut Ground,
+    ) -> bool {
+        let line = format!("polycgi: {NAME}: {sentence}\n");
+        self.write_errors(ticket, line.as_bytes(), ground)
+    }
+
+    /// Tells one web server, once, why the app could not be started.
+    pub(crate) fn tell_why(&mut self, ticket: Ticket, ground: &mut Ground) {
+        let client = self.by_ticket.get(&ticket);
+        let has_log = client.is_some_and(|client| client.errors().is_some());
+        if !ground.failures.is_untold || !has_log {
+            return;
+        }
+        ground.failures.is_untold = false;
+        let words = std::mem::take(&mut ground.failures.words);
+        // A traceback says why by itself; a server's last words may have nothing to do with its end.
+        let is_ours = matches!(ground.config.app, App::Wsgi(_));
+        let why = match ground.failures.last() {
+            Some(reason) if words.is_empty() => visible_up_to(REASON, reason.as_bytes()),
+            Some(reason) if !is_ours => {
+                format!("{}; it said:", visible_up_to(REASON, reason.as_bytes()))
+            }
+            _ => "it said:".to_owned(),
+        };
+        let app = ground.app.path.display();
+        let line = format!("polycgi: {NAME}: cannot start {app}: {why}\n");
+        let told = [line.as_bytes(), &words].concat();
+        self.write_errors(ticket, &told, ground);
+    }
+
+    /// What a process of the app wrote goes to its request's web server, or, where there is none, to the daemon's log.
+    pub(crate) fn pass_on_errors(
+        &mut self,
+        source: Source,
+        ticket: Option<Ticket>,
+        bytes: &[u8],
+        ground: &mut Ground,
+    ) {
+        if let Some(ticket) = ticket
+            && self.write_errors(ticket, bytes, ground)
+        {
+            // What it had begun to write before belongs to no request.
+            self.app_lines.end(source, log_line);
+        } else {
+            self.app_lines.push(source, bytes, log_line);
+        }
+    }
+
+    /// What was written at an import: to the daemon's log.
+    pub(crate) fn log_words(&mut self, source: Source, words: &[u8], ground: &mut Ground) {
+        self.pass_on_errors(source, None, words, ground);
+        self.end_errors(source);
+    }
+
+    /// This process writes no more.
+    pub(crate) fn end_errors(&mut self, source: Source) {
+        self.app_lines.end(source, log_line);
+    }
+
+    /// A request is refused for a reason that its web server can't be told, or not only that.
+    pub(super) fn note_refused(
+        &mut self,
+        ticket: Ticket,
+        level: Level,
+        reason: &str,
+        detail: &str,
+    ) {
+        let client = self.by_ticket.get(&ticket);
+        let guest = client.and_then(|client| client.caller.guest);
+        let reason = format!("refused: {reason}");
+        match guest {
+            Some(guest) => self
+                .notices
+                .note(level, &reason, detail, guest, clock::now()),
+            None => ::log::log!(level, "{reason}{detail}: ticket={ticket}"),
+        }
+    }
+
+    /// A request is refused by the configuration. The web server of a plain client can't be told.
+    pub(super) fn note_refusal(&mut self, ticket: Ticket, sentence: &str, ground: &mut Ground) {
+        if !self.tell_web_server(ticket, sentence, ground) {
+            self.notices.note_refusal(sentence);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! A client that is not of our own user, as far as the system tells: a user by a path, or an address by TCP.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::cgi::meta::Peer;
+
+/// Who has connected, and where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// Whether it may say who the user is.
+    pub(super) peer: Peer,
+    /// The process that connected, where that is one of our own user; else 0.
+    pub(super) pid: i32,
+    /// It shares places with others like it: another user, or an address.
+    pub(super) guest: Option<Guest>,
+    /// It came to the socket in the app's place.
+    pub(super) is_at_place: bool,
+}
+
+/// Another user, or another host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Guest {
+    /// By TCP.
+    Address(IpAddr),
+    /// By TCP, and gone before its address was asked.
+    Unknown,
+    /// By a path.
+    User(u32),
+}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Guest::Address(address) => address.fmt(f),
+            Guest::Unknown => f.write_str("an unknown address"),
+            Guest::User(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+impl Guest {
+    /// What its share is counted by: a host with IPv6 has all the addresses of its /64.
+    pub(super) fn origin(self) -> Guest {
+        match self {
+            Guest::Address(IpAddr::V6(address)) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Guest::Address(Ipv6Addr::from_bits(network).into())
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The daemon: its rooms, and what it remembers of itself. `mod` and `life` conduct them, `setup` makes them.
+
+use std::collections::VecDeque;
+
+use super::carrier::Carrier;
+use super::clients::Clients;
+use super::door::Door;
+use super::ground::Ground;
+use super::life::leaving::Leaving;
+use super::life::reloads::Reload;
+use super::life::states::{StateFile, Upgrade, Upkeep, Wish};
+use super::log::Log;
+use crate::policy::pool::{Event, Pool};
+use crate::policy::queue::Ticket;
+use crate::sys::files::Identity;
+use crate::sys::lock::Shared;
+use crate::sys::signal::SignalPipe;
+
+pub(super) struct Daemon {
+    pub(super) ground: Ground,
+    pub(super) door: Door,
+    pub(super) clients: Clients,
+    pub(super) carrier: Carrier,
+    pub(super) pool: Pool,
+    /// What the pool has still to hear.
+    pub(super) events: VecDeque<Event>,
+    pub(super) signals: SignalPipe,
+    /// `None`: standard error.
+    pub(super) log: Option<Log>,
+    /// Our socket as we found it: we unlink no other.
+    pub(super) socket: Option<Identity>,
+    /// No front could start us again, or would: see the pool.
+    pub(super) stays: bool,
+    /// The count of failed starts was cleared.
+    pub(super) is_cleared: bool,
+    pub(super) leaving: Leaving,
+    pub(super) reload: Reload,
+    pub(super) upgrade: Upgrade,
+    pub(super) upkeep: Upkeep,
+    pub(super) state: StateFile,
+    /// Commands that wait for the end of a start or a reload.
+    pub(super) curious: Vec<(Ticket, Wish)>,
+    /// Held as long as we live: cleaners of old files leave a locked directory alone.
+    pub(super) _directory: Option<Shared>,
+}

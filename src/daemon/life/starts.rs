@@ -1,0 +1,173 @@
+//! How a generation begins, and what is said when it can't: here, to one web server, and to fronts that can run the app
+//! themselves.
+
+use crate::app::{self, CannotRun};
+use crate::daemon::clients::REASON;
+use crate::daemon::house::Daemon;
+use crate::daemon::token::Source;
+use crate::policy::pool::{Event, Generation, Reason, Refusal};
+use crate::policy::queue::Ticket;
+use crate::report::{plain, visible_up_to};
+use crate::sys::clock;
+use crate::sys::process::End;
+
+impl Daemon {
+    pub(crate) fn start_generation(&mut self, generation: Generation) {
+        if !self.pool.has_code() && self.reload.has_changed(&self.ground.app.config) {
+            // It was not looked at while there was nothing to look at it. If it is wrong now, that was said.
+            let _ = self.read_configuration();
+        }
+        self.ground.failures.words.clear();
+        let (app, config) = (&self.ground.app, &self.ground.config);
+        let watched = app::watched(app, config, self.upgrade.binary());
+        for path in self.carrier.files_to_stamp(&watched, app, config) {
+            self.reload.stamp(&path);
+        }
+        self.note_generation(generation, watched.clone());
+        let (clients, ground) = (&mut self.clients, &mut self.ground);
+        let started = self.carrier.start(generation, &watched, clients, ground);
+        if let Err(cannot) = started {
+            self.cannot_begin(generation, &cannot);
+        }
+    }
+
+    /// A generation ends before it has begun.
+    fn cannot_begin(&mut self, generation: Generation, cannot: &CannotRun) {
+        if cannot.is_refusal() {
+            self.events.push_back(Event::HostRefused(generation));
+        }
+        let source = Source::Zygote(generation);
+        self.start_failed(source, generation, &cannot.to_string());
+        self.events.push_back(Event::ZygoteGone(generation));
+    }
+
+    /// A process of a generation that does not serve has ended: if it has not said why, that is all there is to say.
+    /// `is_importing`: the app's own code has run in it. What ends by a signal is ended by the host (out of memory, most
+    /// often), or has done what no import does on purpose: as a plain CGI it may come further.
+    pub(crate) fn import_ended(
+        &mut self,
+        source: Source,
+        generation: Generation,
+        end: End,
+        is_importing: bool,
+    ) {
+        let is_next = generation > self.pool.generation() && !self.leaving.has_begun();
+        let was_ready = |event: &Event| match *event {
+            Event::WorkerReady(worker) => self.carrier.generation(worker) == generation,
+            _ => false,
+        };
+        if is_next && !self.reload.has_failed(generation) && !self.events.iter().any(was_ready) {
+            let reason = format!("the interpreter ended before the app was imported: {end}");
+            if !is_importing || !matches!(end, End::Exited(_)) {
+                self.events.push_back(Event::HostRefused(generation));
+            }
+            self.start_failed(source, generation, &reason);
+        }
+    }
+
+    /// The app can't be started: said once here, once to the web server of the oldest request, and kept.
+    pub(crate) fn start_failed(&mut self, source: Source, generation: Generation, reason: &str) {
+        if self.pool.has_code() {
+            self.generation_failed(generation, reason);
+            return;
+        }
+        self.note_failed(generation);
+        let sentence = plain(reason);
+        if self.is_news(&sentence) {
+            let shown = visible_up_to(REASON, reason.as_bytes());
+            ::log::error!("cannot start the app: {shown}");
+            if self.ground.failures.keeps_words {
+                let words = self.ground.failures.words.clone();
+                self.clients.log_words(source, &words, &mut self.ground);
+            }
+        } else {
+            ::log::error!("cannot start the app, as before: generation={generation}");
+        }
+        self.ground.failures.is_untold = true;
+        // If no request waits yet, the first to be refused is told.
+        let oldest = self.clients.waiting().next();
+        if let Some(ticket) = oldest {
+            self.clients.tell_why(ticket, &mut self.ground);
+        }
+    }
+
+    pub(crate) fn leave_because(&mut self, reason: Reason) {
+        match reason {
+            Reason::Broken => self.ground.slots.note_broken(),
+            Reason::HostRefused => self.ground.slots.note_refused(),
+            Reason::Idle | Reason::Quiet => {
+                let why = if reason == Reason::Idle {
+                    "idle"
+                } else {
+                    "quiet"
+                };
+                ::log::info!("leave: {why}");
+                self.ground.slots.note_left(clock::now());
+            }
+            Reason::StartTimedOut => self.start_timed_out(),
+        }
+        self.leave(Some(reason));
+    }
+
+    /// What [`Daemon::leave_because`] is for a daemon that stays.
+    pub(crate) fn rest_because(&mut self, reason: Reason) {
+        match reason {
+            Reason::Broken | Reason::HostRefused => {}
+            Reason::Idle | Reason::Quiet => {
+                ::log::info!("asleep: the next request starts the app again");
+                self.reload.note_asleep();
+            }
+            Reason::StartTimedOut => self.start_timed_out(),
+        }
+        self.write_state();
+    }
+
+    fn start_timed_out(&mut self) {
+        let sentence = "the app was not ready within start-timeout";
+        ::log::error!("{sentence}");
+        self.ground.failures.fail(sentence.to_owned());
+        self.note_failed(self.reload.newest());
+    }
+
+    /// The app can be started, as far as that is known of its kind.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.pool.is_proven() && self.carrier.is_proven(&self.ground)
+    }
+}
+
+/// Requests that the pool refuses.
+impl Daemon {
+    pub(crate) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
+        if matches!(refusal, Refusal::HostRefused { .. }) && self.can_go(ticket) {
+            self.send_off(ticket);
+        } else {
+            self.clients.refuse(ticket, refusal, &mut self.ground);
+        }
+    }
+
+    /// No worker can be had: fronts whose requests wait run the app themselves.
+    pub(crate) fn let_go(&mut self) {
+        for ticket in self.clients.waiting().collect::<Vec<_>>() {
+            if self.can_go(ticket) {
+                self.send_off(ticket);
+            }
+        }
+    }
+
+    /// A front that can run the app itself, and has a request that is untouched.
+    fn can_go(&self, ticket: Ticket) -> bool {
+        let client = self.clients.get(ticket);
+        let request = client.and_then(|client| client.request.as_ref());
+        let is_untouched = request.is_some_and(|request| request.can_go_elsewhere());
+        self.ground.config.app.runs_as_cgi() && is_untouched
+    }
+
+    /// Lets a front go on by itself; its web server is told why, if it is the first.
+    fn send_off(&mut self, ticket: Ticket) {
+        if !self.is_proven() {
+            self.ground.slots.note_refused();
+        }
+        self.clients.tell_why(ticket, &mut self.ground);
+        self.clients.abort_queued(ticket, &mut self.ground);
+    }
+}

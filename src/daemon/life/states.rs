@@ -1,0 +1,94 @@
+//! What the daemon remembers for the files of this room: upgrade, upkeep, state file, commands.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::policy::pool::Generation;
+use crate::start;
+use crate::sys::files::{self, Identity};
+use crate::sys::{clock, load, process};
+
+/// The program that we are, and whether it is still the one at its place.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    pub(super) binary: PathBuf,
+    /// What lies there, as far as we know or have tried.
+    pub(super) known: Option<Identity>,
+    /// How this process was told to run.
+    pub(super) words: Vec<CString>,
+    pub(super) wanted: Option<Wanted>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// What lies there of the app has been seen since, and it is what serves: a new daemon can import it.
+    pub(super) is_sure: bool,
+    pub(super) is_pausing: bool,
+    pub(super) until: Duration,
+}
+
+impl Upgrade {
+    /// `app` as it was named on the command line.
+    pub(crate) fn new(app: &str, is_background: bool) -> Upgrade {
+        let (binary, is_replaced) = process::own_path().unwrap_or_default();
+        let known = files::identity(&binary).ok().filter(|_| !is_replaced);
+        let in_foreground = (!is_background).then_some(start::FOREGROUND_SWITCH);
+        let words = in_foreground.into_iter().chain([app]);
+        Upgrade {
+            known,
+            binary,
+            words: words
+                .map(|word| process::c_string(word.as_bytes()))
+                .collect(),
+            wanted: None,
+        }
+    }
+
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.wanted.map(|wanted| wanted.until)
+    }
+}
+
+/// When to look next.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    pub(super) due: Duration,
+    pub(super) state_due: Duration,
+    pub(super) processor_limit: Option<Duration>,
+}
+
+impl Upkeep {
+    pub(crate) fn new() -> Upkeep {
+        let now = clock::now();
+        Upkeep {
+            due: now,
+            state_due: now,
+            processor_limit: load::processor_limit(),
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Duration {
+        self.due
+    }
+}
+
+/// What lies in the file `state`, as far as we have written it.
+#[derive(Debug, Default)]
+pub(crate) struct StateFile {
+    pub(super) text: String,
+    pub(super) is_failing: bool,
+}
+
+/// What a person's command waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish {
+    /// A generation after this one serves, or can't be had.
+    Reload { after: Generation },
+    /// The app is ready, or is known not to become so.
+    Start,
+}

@@ -1,0 +1,72 @@
+//! What a room has to tell a room above it or beside it. Knows what happened, and not what is made of it.
+
+use std::time::Duration;
+
+use super::token::Source;
+use crate::control::Command;
+use crate::policy::pool::{Event, Generation};
+use crate::policy::queue::Ticket;
+use crate::sys::process::End;
+
+/// In the order in which it happened: see [`Ground::tell`](super::ground::Ground::tell).
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A zygote found a file or a module changed since it was imported.
+    Changed(Change),
+    /// A person's command has come.
+    Command { ticket: Ticket, command: Command },
+    /// A process of the app has ended that was importing, or was about to.
+    Ended {
+        source: Source,
+        generation: Generation,
+        end: End,
+        /// The app's own code was running.
+        is_importing: bool,
+    },
+    /// The front had no word from us in time, and has taken its request back: the name may have been set aside.
+    FrontGone(Ticket),
+    /// A request was refused because of the configuration, which may have been corrected since.
+    Misconfigured,
+    /// The zygote has looked at everything that its generation imported.
+    Looked(Generation),
+    /// For the pool: what happened.
+    Pool(Event),
+    /// For the pool, before everything that it has not heard yet.
+    PoolNext(Event),
+    /// The client of a running request did not move in time.
+    RunningLate(Ticket),
+    /// The app can't be started.
+    StartFailed {
+        source: Source,
+        generation: Generation,
+        reason: String,
+        /// The host refuses something: no fault of the app's.
+        is_refusal: bool,
+    },
+    /// A zygote has imported the app.
+    ZygoteReady(Generation),
+}
+
+/// What was found changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Module(String),
+    /// One of the files that are always watched, by its number.
+    Watched(usize),
+}
+
+/// What the rooms may know of the pool, as of its last event.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PoolFacts {
+    /// The generation that serves, or is about to.
+    pub(super) generation: Generation,
+    /// There is imported code that serves.
+    pub(super) has_code: bool,
+    /// One more request would be refused.
+    pub(super) is_full: bool,
+    /// Requests that wait for a worker.
+    pub(super) queued: usize,
+}
+
+/// A front that is told to run the app itself comes back no sooner than this.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);

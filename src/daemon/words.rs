@@ -1,0 +1,32 @@
+//! The daemon's command line.
+
+use argh::FromArgs;
+
+/// Serve an app's requests from a pool of workers until it is idle. Fronts start this by themselves; by hand it stays
+/// in the foreground and says on standard error what it does.
+#[derive(FromArgs)]
+pub(super) struct Words {
+    /// the listening socket, as a descriptor: for the front that starts us
+    #[argh(option, arg_name = "N")]
+    pub(super) socket_fd: Option<i32>,
+
+    /// stay in the foreground with such a socket, too: for the daemon that becomes us
+    #[argh(switch)]
+    pub(super) foreground: bool,
+
+    /// one more, of `listen`: from the daemon that becomes us; may be repeated
+    #[argh(option, arg_name = "N")]
+    pub(super) listen_fd: Vec<i32>,
+
+    /// one more, that was given by LISTEN_FDS: likewise
+    #[argh(option, arg_name = "N")]
+    pub(super) given_fd: Vec<i32>,
+
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    pub(super) user: Option<String>,
+
+    /// the app file, or the NAME of NAME.conf
+    #[argh(positional)]
+    pub(super) app: String,
+}
