@@ -71,9 +71,8 @@ use clients::Start;
 use house::Daemon;
 use outcome::{Outcome, PoolFacts};
 use token::Token;
-use words::Words;
+use words::{NAME, Words};
 
-const NAME: &str = "scgi-daemon";
 /// The loop can't go on without epoll_wait: after a failure it is tried so many times more.
 const WAITS: u32 = 8;
 

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::NAME;
 use super::carrier::Carrier;
 use super::clients::Clients;
 use super::door::{self, Door, Handed};
@@ -21,7 +20,7 @@ use super::limits::{limits, stays};
 use super::log::{Log, Spare};
 use super::outcome::PoolFacts;
 use super::token::Token;
-use super::words::Words;
+use super::words::{NAME, Words};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::Config;

@@ -1,6 +1,9 @@
-//! The daemon's command line.
+//! The daemon's name and its command line.
 
 use argh::FromArgs;
+
+/// As the log and its command line have it.
+pub(super) const NAME: &str = "scgi-daemon";
 
 /// Serve an app's requests from a pool of workers until it is idle. Fronts start this by themselves; by hand it stays
 /// in the foreground and says on standard error what it does.

@@ -2,6 +2,7 @@
 
 use super::circles::circles;
 use super::complaints;
+use super::storeys::storeys;
 
 #[track_caller]
 fn refused(file: &str, text: &str, complaint: &str) {
@@ -20,8 +21,7 @@ fn fine(file: &str, text: &str) {
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let file = |(file, text): &(&str, &str)| (format!("app/{file}.rs"), (*text).to_owned());
     let files: Vec<(String, String)> = files.iter().map(file).collect();
-    assert_eq!(circles(&files, &["app"]), [""; 0], "exempt");
-    circles(&files, &[])
+    circles(&files)
 }
 
 #[track_caller]
@@ -368,4 +368,91 @@ fn comments_and_strings_name_nothing() {
         "daemon/mod.rs",
         "mod a { mod b { use super::super::client; } } use self::client::Client;",
     );
+}
+
+/// What `storeys` says of a file of the daemon, beside one of each other storey.
+#[track_caller]
+fn storeys_of(file: &str, text: &str) -> Vec<String> {
+    let others = [
+        "carrier",
+        "clients/mod",
+        "door/mod",
+        "foreign/mod",
+        "foreign/runs",
+        "ground",
+        "house",
+        "life/leave",
+        "life/leaving",
+        "mod",
+        "setup",
+        "token",
+        "workers/mod",
+    ];
+    let others = others.iter().filter(|other| **other != file);
+    let mut files: Vec<(String, String)> = others
+        .map(|other| (format!("daemon/{other}.rs"), String::new()))
+        .collect();
+    files.push((format!("daemon/{file}.rs"), text.to_owned()));
+    storeys(&files)
+}
+
+#[test]
+fn the_storeys_of_the_daemon() {
+    for (file, text, above) in [
+        ("token", "use super::clients::Clients;", "clients/mod"),
+        ("ground", "use super::house::Daemon;", "house"),
+        (
+            "clients/mod",
+            "use crate::daemon::workers::Workers;",
+            "workers/mod",
+        ),
+        ("clients/mod", "use crate::daemon::NAME;", "mod"),
+        ("workers/mod", "use super::foreign::Foreign;", "foreign/mod"),
+        ("foreign/mod", "use super::door::Door;", "door/mod"),
+        (
+            "door/mod",
+            "fn f(carrier: super::carrier::Carrier) {}",
+            "carrier",
+        ),
+        ("carrier", "use super::house::Daemon;", "house"),
+        ("life/leaving", "use crate::daemon::house::Daemon;", "house"),
+        ("life/leave", "use crate::daemon::NAME;", "mod"),
+        ("house", "use super::life::leave::f;", "life/leave"),
+    ] {
+        let expected = format!("daemon/{file}.rs:1: daemon/{above}.rs is not below it");
+        assert_eq!(storeys_of(file, text), [expected], "{file}: {text}");
+    }
+    for (file, text) in [
+        ("token", "use super::ground::Ground;"),
+        (
+            "foreign/mod",
+            "use crate::daemon::foreign::runs::Runs; use super::clients::Clients;",
+        ),
+        (
+            "carrier",
+            "use super::foreign::Foreign; use super::workers::Workers;",
+        ),
+        (
+            "life/leave",
+            "use super::leaving::Leaving; use crate::daemon::house::Daemon; impl Daemon {}",
+        ),
+        ("setup", "use super::NAME; impl Daemon {}"),
+        ("mod", "impl Daemon {}"),
+    ] {
+        assert_eq!(storeys_of(file, text), [""; 0], "{file}: {text}");
+    }
+    for file in [
+        "token",
+        "clients/mod",
+        "workers/mod",
+        "carrier",
+        "house",
+        "life/leaving",
+    ] {
+        let found = storeys_of(file, "impl Daemon {}");
+        assert_eq!(found.len(), 1, "{file}");
+        assert!(found[0].contains("impl of Daemon"), "{found:?}");
+    }
+    let found = storeys_of("attic", "");
+    assert!(found[0].contains("on no storey"), "{found:?}");
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::states::Wanted;
 use crate::app::environment;
-use crate::daemon::NAME;
 use crate::daemon::door::Origin;
 use crate::daemon::house::Daemon;
+use crate::daemon::words::NAME;
 use crate::policy::pool::State;
 use crate::start;
 use crate::sys::program::Program;
