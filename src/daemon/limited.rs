@@ -1,4 +1,4 @@
-//! Whose time is limited, and whose is over next. Knows tickets and times, not what becomes of whom.
+//! Time limits of clients, and which is over next. Knows tickets and times, not what follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(super) struct Limited {
 }
 
 impl Limited {
-    /// The time of this one is over then, and no longer when it was.
+    /// Sets the limit of a client; it replaces the one before.
     pub(super) fn insert(&mut self, ticket: Ticket, due: Duration) {
         if let Some(before) = self.by_ticket.insert(ticket, due) {
             self.by_time.remove(&(before, ticket));
@@ -21,28 +21,28 @@ impl Limited {
         self.by_time.insert((due, ticket));
     }
 
-    /// The same, if it was not limited yet.
+    /// Sets the limit of a client that has none.
     pub(super) fn limit(&mut self, ticket: Ticket, due: Duration) {
         if !self.by_ticket.contains_key(&ticket) {
             self.insert(ticket, due);
         }
     }
 
-    /// It has all the time that it wants.
+    /// Takes the limit away.
     pub(super) fn remove(&mut self, ticket: Ticket) {
         if let Some(before) = self.by_ticket.remove(&ticket) {
             self.by_time.remove(&(before, ticket));
         }
     }
 
-    /// Takes out one whose time is over.
+    /// Takes out a client whose time is over.
     pub(super) fn pop(&mut self, now: Duration) -> Option<Ticket> {
         let &(_, ticket) = self.by_time.first().filter(|&&(due, _)| due <= now)?;
         self.remove(ticket);
         Some(ticket)
     }
 
-    /// When the next one is over.
+    /// When the next limit is over.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.by_time.first().map(|&(due, _)| due)
     }

@@ -48,7 +48,7 @@ impl Notices {
         }
     }
 
-    /// One more of those who were named before.
+    /// Counts one more, from a guest that the log names no longer.
     pub(super) fn count(&mut self, reason: &str, now: Duration) {
         self.guests.count(reason, now);
     }

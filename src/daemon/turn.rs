@@ -8,7 +8,7 @@ use crate::sys::{Errno, is, splice};
 /// The most that is moved for one client before the others have their turn, in blocks of at most 1 MiB.
 pub(super) const TURN: usize = 16;
 
-/// What a pipe holds, in bytes, unless somebody made it larger.
+/// Capacity of a pipe in bytes, unless it was made larger (pipe(7)).
 pub(super) const PIPE: usize = 65_536;
 
 /// How far a page, or the rest of a body, has come.

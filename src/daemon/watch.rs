@@ -5,7 +5,7 @@
 //! is wanted of the three is waited for together, under the connection's token. The descriptors that a front passed
 //! are each their own, even where they lead to one socket (mod_cgid) or one pipe (thttpd), since epoll tells
 //! descriptors apart and not only what they lead to. A descriptor that epoll refuses (EPERM: a file, /dev/null) is
-//! always ready, so whoever uses it is never told to wait and never needs to be woken.
+//! always ready, so its user is never told to wait, and need not be woken.
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -187,7 +187,7 @@ impl Body {
     ) -> Result<Option<Came>, Unread> {
         let count = scratch.read_now(input, block)?;
         if count == 0 {
-            // What came with the header, and nothing behind it, was measured by nobody.
+            // What came with the header was not checked yet, if nothing came behind it.
             limits.check(self.len).map_err(Unread::NoRoom)?;
             self.store.end();
             return Ok(Some(Came::Enough));

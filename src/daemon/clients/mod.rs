@@ -1,14 +1,16 @@
 //! Connections and their requests: accepted, read, queued, given to whatever serves them, answered, released. Knows
 //! nothing of processes; what becomes of a running request is told by its carrier.
 //!
-//! The state is here. What drives it stands in `receiving` (headers are here, bodies there), `sending` and `ending`;
-//! what goes to a log in `telling`.
+//! The state is here. A request is driven by `arriving` (its header), `receiving` (its body), `sending` and `ending`; what
+//! goes to a log is in `telling`.
 
+mod arriving;
 mod body;
 mod client;
 mod doubt;
 mod ending;
 mod errors;
+mod front;
 mod header;
 mod outgoing;
 mod receiving;
@@ -21,12 +23,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use log::Level;
-
 pub(super) use self::client::Client;
-use self::client::{HEADER_TIME, Phase};
+use self::client::Phase;
 use self::errors::Lines;
-use self::header::{Asked, MOST_READ, Refused, Rules};
+use self::header::MOST_READ;
 pub(super) use self::outgoing::Outgoing;
 pub(super) use self::sending::Sent;
 pub(super) use self::taken::Taken;
@@ -38,16 +38,13 @@ use super::notices::Notices;
 use super::outcome::{Outcome, RETRY_AFTER};
 use super::watch::Stream;
 use crate::cgi::meta::Peer;
-use crate::config::{Config, Handoff};
-use crate::page::Failure;
+use crate::config::Config;
 use crate::policy::pool::{Event, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::policy::shares::{Limits, Shares, Stage};
-use crate::scgi::BadHeader;
+use crate::policy::shares::{Limits, Shares};
 use crate::spool::Room;
-use crate::sys::clock;
 use crate::sys::files::{self, Kind};
-use crate::sys::poll::{Interest, Ready};
+use crate::sys::poll::Ready;
 
 /// A request that takes no longer is not watched for its client's end.
 const SHORT: Duration = Duration::from_millis(20);
@@ -269,172 +266,6 @@ impl Clients {
             // Its front has left, so this is where a client is seen to go.
             Some(Phase::Receiving { .. } | Phase::Waiting) => self.abort_queued(ticket, ground),
             _ => self.send_rest(ticket, ground),
-        }
-    }
-
-    fn read_header(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
-            return;
-        };
-        let config = &ground.config;
-        let rules = Rules {
-            header_limit: config.limits.header,
-            mount: config.mount.as_ref(),
-            peer: client.caller.peer,
-            is_at_place: client.caller.is_at_place,
-            priority_cookie: config.queue.priority_cookie.as_deref(),
-            handoff: config.handoff,
-        };
-        let (Phase::Header { reader, .. }, Some(connection)) =
-            (&mut client.phase, &client.connection)
-        else {
-            return;
-        };
-        match reader.read(connection.as_fd(), rules, &mut self.block) {
-            Ok(None) => {
-                let kept = reader.kept();
-                client.watch(&ground.poll, ticket, Stream::Connection, Interest::Read);
-                self.limited.limit(ticket, clock::now() + HEADER_TIME);
-                self.keep(ticket, kept, ground);
-            }
-            Ok(Some(Ok(Asked::Control(command)))) => {
-                ground.tell(Outcome::Command { ticket, command });
-            }
-            Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request, ground),
-            Ok(Some(Err(refused))) => self.refuse_header(ticket, refused, ground),
-            Err(error) => {
-                ::log::debug!("connection lost in the header: ticket={ticket} error={error}");
-                ground.tell(Outcome::FrontGone(ticket));
-            }
-        }
-    }
-
-    fn queue(&mut self, ticket: Ticket, mut request: Box<Taken>, ground: &mut Ground) {
-        if self.sends_away && request.can_go_elsewhere() {
-            // Its front finds the name gone, and runs the app itself.
-            self.remove_client(ticket, ground);
-            return;
-        }
-        ::log::debug!("asked: ticket={ticket} own={}", request.is_own);
-        if let Some(name) = request.unbelieved.take() {
-            self.notices.note_unbelieved(&name);
-        }
-        for name in std::mem::take(&mut request.overridden) {
-            self.notices.note_overridden(name);
-        }
-        let refusal = request.refusal.take();
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
-            return;
-        };
-        self.limited.remove(ticket);
-        self.shares.go_to(ticket, Stage::Served);
-        let length = request.length();
-        let goes_to_end = request.goes_to_end();
-        let missing = length - request.ahead.len();
-        client.request = Some(request);
-        client.phase = Phase::Waiting;
-        if client.is_plain() && client.is_watched() {
-            // Its header came in pieces. It may have more to send, or nothing, which is not its end.
-            client.watch_end(&ground.poll, ticket);
-        }
-        self.arrived.push(ticket);
-        self.requests += 1;
-        // For the rate: with a daemon no front notes it.
-        ground.slots.arrive(clock::now());
-        let is_whole = client
-            .input()
-            .is_none_or(|input| has_whole_body(input, missing));
-        let never_has_body = !is_whole && client.never_has_body();
-        let limit = ground.config.limits.body;
-        if let Some((failure, sentence)) = refusal {
-            self.note_refusal(ticket, &sentence, ground);
-            ground.tell(Outcome::Misconfigured);
-            self.answer(ticket, failure, &sentence, ground);
-        } else if goes_to_end {
-            self.announce(ticket, ground);
-        } else if never_has_body {
-            self.do_without_body(ticket, false);
-            self.arrive(ticket, ground);
-        } else if limit.is_some_and(|limit| length > limit) {
-            self.answer(ticket, Failure::BodyTooLarge, "", ground);
-        } else if is_whole || ground.pool.is_full {
-            // No body is read for a request that will be refused.
-            self.arrive(ticket, ground);
-        } else {
-            self.announce(ticket, ground);
-        }
-    }
-
-    /// From now on the request waits for a worker.
-    fn arrive(&mut self, ticket: Ticket, ground: &mut Ground) {
-        self.shares.go_to(ticket, Stage::Served);
-        let request = self.by_ticket.get(&ticket).and_then(|c| c.request.as_ref());
-        let is_known = request.is_some_and(|request| request.is_known);
-        ground.tell_pool(Event::Arrived { ticket, is_known });
-    }
-
-    fn refuse_header(&mut self, ticket: Ticket, refused: Refused, ground: &mut Ground) {
-        let mut detail = String::new();
-        let (failure, sentence) = match refused {
-            Refused::Header(BadHeader::TooLarge) => (
-                Failure::HeaderTooLarge,
-                "the header is larger than header-limit".to_owned(),
-            ),
-            Refused::Header(bad) => (Failure::BadRequest, format!("not an SCGI header: {bad}")),
-            Refused::Request(bad, twice) => {
-                detail = twice.map_or(detail, |name| format!(": {name}"));
-                (
-                    Failure::BadRequest,
-                    format!("cannot take the request: {bad}"),
-                )
-            }
-            Refused::Lost | Refused::Protocol => {
-                ::log::warn!("closed: ticket={ticket} reason={refused:?}");
-                self.remove_client(ticket, ground);
-                return;
-            }
-            Refused::Command => (
-                Failure::BadRequest,
-                "a command that this client may not give".to_owned(),
-            ),
-        };
-        self.note_refused(ticket, Level::Error, &sentence, &detail);
-        let sentence = format!("{sentence}{detail}");
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
-            return;
-        };
-        if let Some(request) = client.give_up_header() {
-            client.request = Some(request);
-            client.phase = Phase::Waiting;
-            client.watch(&ground.poll, ticket, Stream::Connection, Interest::HangUp);
-            self.tell_web_server(ticket, &sentence, ground);
-            self.answer(ticket, failure, "", ground);
-        }
-    }
-
-    /// At the end of a turn: requests that are still queued are told so, and the end of their client is watched for. A
-    /// front that may leave where that is safe stays until its request is taken, so that it can go elsewhere if we die;
-    /// one that must leave leaves now. A request that runs already is most often over before the end of its client
-    /// would matter.
-    pub(super) fn tell_the_queued(&mut self, ground: &mut Ground) {
-        let lets_go = ground.config.handoff == Handoff::Exit;
-        while let Some(ticket) = self.arrived.pop() {
-            let Some(client) = self.by_ticket.get_mut(&ticket) else {
-                continue;
-            };
-            if matches!(client.phase, Phase::Running { .. }) && client.connection.is_some() {
-                self.unwatched.push_back((clock::now() + SHORT, ticket));
-                continue;
-            }
-            let waits = client.is_queued();
-            if waits && !client.say_queued(lets_go) {
-                ground.tell(Outcome::FrontGone(ticket));
-                continue;
-            }
-            client.watch_end(&ground.poll, ticket);
-            if waits && client.connection.is_none() {
-                client.watch(&ground.poll, ticket, Stream::Output, Interest::HangUp);
-            }
         }
     }
 

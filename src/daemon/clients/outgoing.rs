@@ -79,7 +79,7 @@ impl Outgoing {
 
     /// Sends what there is room for.
     ///
-    /// As long as something is left of what was said, the position is moved by nobody else. As soon as nothing is, the
+    /// As long as something is left of what was said, only we move the position. As soon as nothing is, the
     /// worker may cut the file off and set it back, so it is not looked at again before the worker has said more.
     pub(crate) fn send(&mut self, output: BorrowedFd<'_>, scratch: &mut Scratch) -> Progress {
         let Ok(at) = (&self.file).stream_position() else {

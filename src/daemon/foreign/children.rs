@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | none | /dev/null |
 //! | all read ahead, in memory or in the spool | a file |
-//! | all there, in a pipe or a file that a front passed | that: what is left of it keeps nobody waiting |
+//! | all there, in a pipe or a file that a front passed | that: no sender waits for what is left of it |
 //! | anything else | a pipe that the loop fills |
 //!
 //! A socket is no input: a plain client's would not end with its body, and a web server's (mod_cgid: the response's as
@@ -235,7 +235,7 @@ impl Foreign {
         clients.end_errors(Source::Worker(run_id));
         let run = self.runs.get_mut(run_id)?;
         if run.is_overdue {
-            // While its pid still can't be anybody else's.
+            // While its pid can't be another process's yet.
             process::signal_group(pid, Signal::SIGKILL);
         }
         let end = process::bury(pid);
@@ -267,17 +267,17 @@ impl Foreign {
         end
     }
 
-    /// Tells the child of a place, and what it has started, to end.
+    /// Tells the child of a run, and what it has started, to end.
     pub(super) fn end_child(&self, run_id: RunId) {
         self.signal_child(run_id, Signal::SIGTERM);
     }
 
-    /// Ends them at once.
+    /// Ends child and group at once.
     pub(crate) fn kill_child(&self, run_id: RunId) {
         self.signal_child(run_id, Signal::SIGKILL);
     }
 
-    /// It leads a group, and is not buried before that is noted.
+    /// The child leads a process group; as long as its pid is known here it is not buried.
     fn signal_child(&self, run_id: RunId, signal: Signal) {
         if let Some(pid) = self.runs.pid(run_id) {
             process::signal_group(pid, signal);

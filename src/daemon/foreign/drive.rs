@@ -22,8 +22,8 @@ use crate::report::{plain, visible};
 use crate::sys::clock;
 use crate::sys::poll::{Interest, Ready};
 
-/// A program whose response has ended is to end within this time, so that its last words, and how it ended, can be
-/// told of its request. After that its request is over and the program goes on, in its place.
+/// How long a program may take to end after its response, so that its last words, and how it ended, can be told of its
+/// request. After that the request is over, and the program goes on in its run.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// How an exchange goes.
@@ -78,7 +78,7 @@ impl Foreign {
         client.watch(&ground.poll, ticket, Stream::Input, for_client);
     }
 
-    /// The app in this place waits for the rest of the message-body.
+    /// The app of this run waits for the rest of the message-body.
     pub(super) fn reads_body(&self, run_id: RunId) -> bool {
         self.runs.get(run_id).is_some_and(Run::reads_body)
     }
@@ -286,7 +286,7 @@ impl Foreign {
         self.release_run(run_id, clients, ground);
     }
 
-    /// The response is complete: what is left of the request is done beside whatever its place does next.
+    /// The response is complete: what is left of the request is done while the run is free for another.
     fn complete_run(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
         let unread = self.end_exchange(run_id, clients, ground);
         clients.leave_unread(run_id, unread);
@@ -327,7 +327,7 @@ impl Foreign {
             return 0;
         };
         let ahead = request.ahead.len();
-        // All of the body was there when the program got it: what it left of that keeps nobody waiting.
+        // All of the body was there when the program got it: no client waits for what it left of it.
         let unread = if has_input {
             0
         } else {
@@ -337,7 +337,7 @@ impl Foreign {
         unread
     }
 
-    /// The place is free, if nothing runs in it any more.
+    /// The run is over, if neither exchange nor program is left of it.
     pub(super) fn release_run(
         &mut self,
         run_id: RunId,
@@ -345,7 +345,7 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         if self.runs.remove_if_over(run_id) {
-            // One whose client was gone before.
+            // A run whose client was gone before.
             clients.take_over(run_id, ground);
             ground.tell_pool(Event::WorkerDone {
                 worker: run_id,
@@ -453,7 +453,7 @@ impl Foreign {
         }
     }
 
-    /// Those that are to be looked at now.
+    /// Looks at the runs whose time has come.
     pub(super) fn look_at_runs(
         &mut self,
         now: Duration,
@@ -477,7 +477,7 @@ impl Foreign {
         }
     }
 
-    /// All of them end now: `graceful-timeout` is over.
+    /// Ends every run: `graceful-timeout` is over.
     pub(super) fn end_runs(&mut self, clients: &mut Clients, ground: &mut Ground) {
         let all: Vec<RunId> = self.runs.iter().map(|(run_id, _)| run_id).collect();
         for run_id in all {

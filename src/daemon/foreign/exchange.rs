@@ -1,5 +1,5 @@
-//! One request's exchange with an app that is not ours: the request goes to its input, its output comes back, is looked
-//! at, and passes on. Knows descriptors and bytes; whose they are, and what an end means, is the loop's.
+//! One request's exchange with a foreign app: the request goes to its input, its output comes back, is checked, and is
+//! passed on. Knows descriptors and bytes; whose they are, and what an end means, is `drive`'s.
 //!
 //! # Theory of operation
 //! The two directions are independent: [`Feed`] is the one, this file the other. No byte of the response goes out before
@@ -12,7 +12,7 @@
 //! | headless | - | the head is bad (`Bad`), or the output ends (`Short`) |
 //! | direct | blocked | the client takes nothing now |
 //! | blocked | direct | it takes something: at least 64 kB in 20 ms |
-//! | blocked | spooled | it does not, or somebody else waits for the place, or the output has ended |
+//! | blocked | spooled | it does not, or another request waits for a worker, or the output has ended |
 //! | spooled | direct | all that was spooled is sent |
 //! | spooled, blocked | - | no room in the spool: nothing is read from the app until the client has taken something |
 //! | direct, spooled | - | the output has ended, and everything is sent or spooled (`Ended`); it broke (`Cut`) |
@@ -38,7 +38,7 @@ use crate::sys::{Errno, is, socket};
 
 /// The most that is copied at once, in bytes.
 const BLOCK: usize = 65_536;
-/// A client is slow that has taken less than this ...
+/// A client is slow if it has taken less than this ...
 const ENOUGH_TAKEN: u64 = 65_536;
 /// ... after this time.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -110,7 +110,7 @@ pub(super) struct Way<'a> {
     /// What is spooled for it.
     pub(super) spool: &'a mut Option<Outgoing>,
     pub(super) room: Room<'a>,
-    /// Nobody is kept waiting for a slow client.
+    /// Another request waits for a worker: it is not to wait for a slow client.
     pub(super) is_wanted: bool,
 }
 
@@ -366,7 +366,7 @@ impl Exchange {
             Err(error) => {
                 self.has_ended = true;
                 if is(&error, Errno::ECONNRESET) {
-                    // So ends a connection whose server has not read all of the body: it had said what it wanted to.
+                    // A server that has not read all of the body ends its connection so: its response is complete.
                     return Step::Moved;
                 }
                 self.broken = Some(error);

@@ -1,5 +1,5 @@
-//! What an app that is not ours is sent of one request: a header, if it is a server, and the message-body. Knows bytes,
-//! where they still are and where they go, and nothing of what they mean.
+//! What a foreign app is sent of one request: a header, if it is a server, and the message-body. Knows bytes, where they
+//! are and where they go, not what they mean.
 //!
 //! # Theory of operation
 //! In this order, each as far as the app takes it: what is in memory, what was spooled of the body, and the rest from
@@ -26,7 +26,7 @@ const BLOCK: usize = 65_536;
 pub(super) struct Feed {
     /// Ours, and it does not wait; none where there is nothing to send, or a pipe is closed.
     to: Option<OwnedFd>,
-    /// Nobody takes more.
+    /// The app takes no more.
     is_over: bool,
     /// What is next, from `at` on.
     bytes: Vec<u8>,
@@ -105,8 +105,8 @@ impl Feed {
         }
     }
 
-    /// Takes back what nobody has read: what was sent, `unread`, and what was not. The first `header` bytes of it are
-    /// no part of the body.
+    /// Takes back what the app has not read: what was sent, `unread`, and what was not. The first `header` bytes of it
+    /// are no part of the body.
     pub(super) fn take_back(&mut self, unread: Vec<u8>, header: usize) -> Rest {
         let mut bytes = unread;
         bytes.extend_from_slice(&self.bytes[self.at..]);
@@ -166,11 +166,11 @@ impl Feed {
                 Ok(Step::Moved) => moved += 1,
                 Ok(Step::Sent) => {}
                 Ok(Step::Waits(fed)) => return (fed, moved),
-                // The one or the other is gone. Its output will say what that means to the app.
+                // Client or app is gone. The app's output will tell what that means.
                 Err(_) => self.stop(),
             }
         }
-        // The others' turn: whatever there is to do shows again at once.
+        // It is the others' turn: epoll reports at once what there is still to do.
         let rest = if self.is_over {
             Fed::ForClient
         } else {
@@ -258,7 +258,7 @@ impl Feed {
         }
     }
 
-    /// Nobody is to read the rest: so that nobody waits for that.
+    /// Reads and throws away the rest, so that its sender does not wait.
     fn discard(
         &mut self,
         input: Option<BorrowedFd<'_>>,
@@ -267,7 +267,7 @@ impl Feed {
         let (Some(input), true) = (input, self.left > 0) else {
             return Ok(Step::Waits(Fed::Done));
         };
-        // Behind a file nobody waits.
+        // No sender waits behind a file.
         if files::kind(input) == Kind::Other {
             self.left = 0;
             return Ok(Step::Waits(Fed::Done));
@@ -291,11 +291,11 @@ impl Feed {
         }
     }
 
-    /// The client has ended before its body has: the app is to hear of it.
+    /// The client has ended before its body: the app sees the end.
     fn cut(&mut self) {
         self.left = 0;
         if let Some(to) = &self.to {
-            // A pipe has no such thing; it is closed.
+            // A pipe can't be half closed; it is closed below.
             let _ = socket::shut_writing(to.as_fd());
         }
         self.close_pipe();

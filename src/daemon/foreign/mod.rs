@@ -11,8 +11,9 @@
 //! | `Look` | a look at the few files that are watched; `Looked` |
 //!
 //! A run is an `exchange` that `drive` carries on, with a program of `children`, or over a `link` with a server, which
-//! `servers` has and `supervise` looks after.
+//! `servers` has, `supervise` looks after, and `backlog` has not taken it yet.
 
+mod backlog;
 mod children;
 mod drive;
 mod exchange;

@@ -250,7 +250,7 @@ impl Runs {
         self.by_id.values().filter_map(Run::deadline).min()
     }
 
-    /// Those whose time has come.
+    /// Runs whose time has come.
     pub(super) fn due(&self, now: Duration) -> Vec<RunId> {
         let is_due = |run: &Run| run.deadline().is_some_and(|at| at <= now);
         let due = self.iter().filter(|(_, run)| is_due(run));

@@ -19,13 +19,13 @@ use crate::sys::process::{self, End};
 use crate::sys::signal::Signal;
 use crate::sys::{Errno, clock, is, socket, splice};
 
-/// Who binds a path by itself does so within this time, as a rule.
+/// A server that binds its path itself does so within this time, as a rule.
 const BIND_TIME: Duration = Duration::from_millis(500);
-/// Who puts another socket in the place of the one that serves does so within this time.
+/// A server that replaces its socket with another does so within this time.
 const LOST_TIME: Duration = Duration::from_secs(1);
-/// What a server has for its own end when the daemon becomes another version of itself.
+/// What a server may take to end by itself when the daemon becomes another version.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
-/// The most names that are tried for a socket.
+/// Upper limit for the names that are tried for a socket.
 const MOST_NAMES: u32 = 64;
 
 /// One server: its socket, which is ours and stays, and its process, which comes and goes.
@@ -42,7 +42,7 @@ pub(super) struct Server {
     pub(super) pid: Option<i32>,
     /// When the process was made.
     started: Duration,
-    /// Since when nobody can connect to it.
+    /// Since when no connection to it can be made.
     lost_since: Option<Duration>,
     output: Option<OwnedFd>,
     nofile: Option<(u64, u64)>,
@@ -127,14 +127,14 @@ impl Servers {
         }
     }
 
-    /// Ends them now, with a moment to do it by themselves: none of them has a request, and whoever we become knows none
-    /// of them. It buries them as orphans.
+    /// Ends them now, with a moment to do it by themselves: none of them has a request, and the version that we become
+    /// knows none of them. It buries them as orphans.
     pub(super) fn end_all(&self, signals: &impl AsFd) {
         for server in self.all.values() {
             server.signal(Signal::SIGTERM);
         }
         if !self.are_gone() {
-            // Its death tells.
+            // SIGCHLD ends the wait.
             let _ = wait_one(signals.as_fd(), Interest::Read, LAST_MOMENT);
         }
         self.kill_all();
@@ -143,7 +143,7 @@ impl Servers {
         }
     }
 
-    /// Takes the sockets away: nobody is left to connect.
+    /// Removes all servers with their sockets.
     pub(super) fn clear(&mut self, poll: &Poll) {
         for id in self.ids() {
             self.forget(id, poll);
@@ -154,7 +154,7 @@ impl Servers {
     pub(super) fn forget(&mut self, id: ServerId, poll: &Poll) {
         if let Some(mut server) = self.all.remove(&id) {
             server.close_output(poll);
-            // In our own place, whoever has bound it.
+            // It lies in our own place, even if the server has bound it.
             let _ = std::fs::remove_file(&server.path);
         }
         self.serving = self.serving.filter(|&serving| serving != id);
@@ -203,7 +203,7 @@ impl Server {
         Ok(())
     }
 
-    /// Begins a connection. Nobody at the path, or nobody who listens: a server that binds it itself has not yet.
+    /// Begins a connection. `None`: there is no socket, or no listener, so a server that binds its path has not yet.
     pub(super) fn connect(&mut self, now: Duration) -> io::Result<Option<OwnedFd>> {
         match socket::begin_at_path(&self.path) {
             Ok(connection) => {
@@ -218,7 +218,8 @@ impl Server {
         }
     }
 
-    /// That has gone on for too long: what is not there yet may take `start_timeout`, what was there is gone.
+    /// No connection could be made for too long: a new server may take `start_timeout` to bind, one that has served is
+    /// gone.
     pub(super) fn is_lost(&self, start_timeout: Duration, now: Duration) -> bool {
         let patience = if self.life.is_proven() {
             LOST_TIME
@@ -233,8 +234,8 @@ impl Server {
         !self.binds && scgi::names_socket(&self.command)
     }
 
-    /// It was started so short ago that it may still bind its path, if that is what it does: one that speaks another
-    /// protocol on the socket that it was given had better find nobody there.
+    /// It was started so short ago that it may still bind its path. Until then no connection is sent to the socket that
+    /// it was given: the server may speak another protocol there.
     pub(super) fn is_about_to_bind(&self, now: Duration) -> bool {
         self.may_bind() && self.life.is_starting() && now < self.started + BIND_TIME
     }
@@ -244,12 +245,12 @@ impl Server {
         files::identity(&self.path).is_ok_and(|found| Some(found) != self.bound)
     }
 
-    /// Somebody has connected whom nobody has accepted.
+    /// A connection was made that no server has accepted.
     pub(super) fn has_backlog(&self) -> bool {
         is_ready(self.listener.as_fd(), Interest::Read)
     }
 
-    /// Takes the connections that no server has accepted. None accepts at this moment, or each would be its.
+    /// Accepts the connections that no server has accepted. No process serves at this moment, so none is taken from it.
     pub(super) fn unaccepted(&self) -> Vec<OwnedFd> {
         let mut taken = Vec::new();
         if socket::set_nonblocking(self.listener.as_fd()).is_ok() {
@@ -285,7 +286,7 @@ impl Server {
         bytes
     }
 
-    /// Buries the dead process: first its group is killed, while its pid still can't be anybody else's.
+    /// Buries the dead process: first its group is killed, while its pid can't be another process's yet.
     pub(super) fn bury(&mut self, pid: i32, poll: &Poll) -> Option<End> {
         process::signal_group(pid, Signal::SIGKILL);
         self.pid = None;
@@ -344,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_free_if_nobody_listens_there() {
+    fn a_name_is_free_if_nothing_listens_there() {
         let dir = tempfile::tempdir().unwrap();
         let (first, listener) = listen(dir.path(), 5).unwrap();
         let (second, _other) = listen(dir.path(), 5).unwrap();

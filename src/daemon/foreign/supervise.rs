@@ -10,13 +10,10 @@
 //!   socket, and the requests in its backlog are sent again;
 //! - it is told to end, or has not bound its path yet. Then a run keeps its request until a server is there.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::Foreign;
-use super::exchange::Exchange;
 use super::link::{Reached, has_cgi};
-use super::runs::Link;
 use super::servers;
 use crate::app::{self, CannotRun};
 use crate::config::App;
@@ -27,9 +24,9 @@ use crate::page::Failure;
 use crate::policy::pool::{self, Refusal};
 use crate::policy::server::{Action, Event, TERM_TIME, Why};
 use crate::report::{plain, visible};
+use crate::sys::clock;
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
-use crate::sys::{clock, socket};
 
 /// Interval of the look whether a server has bound its path, or takes the connections that wait.
 const LOOK: Duration = Duration::from_millis(50);
@@ -40,7 +37,7 @@ pub(super) struct Supervision {
     /// When to look again.
     look_at: Option<Duration>,
     /// Runs that wait until a server takes connections.
-    waiting: Vec<RunId>,
+    pub(super) waiting: Vec<RunId>,
     /// How the last process ended, or why there was none.
     end: Option<End>,
     cannot: Option<CannotRun>,
@@ -308,28 +305,6 @@ impl Foreign {
         !needs_server || self.supervision.is_proven
     }
 
-    /// Whether it takes connections: its backlog is empty, or it has read something of what it was sent.
-    fn has_taken_any(&self, id: ServerId) -> bool {
-        let server = self.servers.get(id);
-        if server.is_some_and(|server| server.binds || !server.has_backlog()) {
-            return true;
-        }
-        let mut runs = self.runs.iter();
-        runs.any(|(_, run)| {
-            let is_its = run.link.as_ref().and_then(Link::server);
-            is_its.is_some_and(|(server, _)| server == id)
-                && run.exchange.as_ref().is_some_and(Exchange::was_taken)
-        })
-    }
-
-    /// The runs that this server has, or that are in its backlog.
-    fn runs_of(&self, id: ServerId) -> Vec<RunId> {
-        let is_its = |link: &Link| link.server().is_some_and(|(server, _)| server == id);
-        let runs = self.runs.iter();
-        let its = runs.filter(|(_, run)| run.link.as_ref().is_some_and(is_its));
-        its.map(|(run_id, _)| run_id).collect()
-    }
-
     /// The process has ended: it is buried, and its life goes on with what that means.
     pub(super) fn server_died(
         &mut self,
@@ -424,50 +399,6 @@ impl Foreign {
         ground.tell_pool(pool::Event::Broken);
     }
 
-    /// Takes back those requests that no server has accepted.
-    fn put_back(&mut self, id: ServerId, clients: &mut Clients, ground: &mut Ground) {
-        for (run_id, unread) in self.unaccepted(id) {
-            self.take_back(run_id, unread, clients, ground);
-            if !self.supervision.waiting.contains(&run_id) {
-                self.supervision.waiting.push(run_id);
-            }
-        }
-    }
-
-    /// Accepts the connections that the server has not accepted. A word is sent over each, and is found again at our own
-    /// end of it: by that its run is known. With each what it was sent.
-    fn unaccepted(&mut self, id: ServerId) -> Vec<(RunId, Vec<u8>)> {
-        let Some(server) = self.servers.get(id) else {
-            return Vec::new();
-        };
-        let mut connections = Vec::new();
-        for (number, connection) in server.unaccepted().into_iter().enumerate() {
-            let unread = read_all(&connection);
-            // No server has had this connection: what comes out of it is ours.
-            let word = (number as u64 + 1).to_ne_bytes();
-            if socket::send_now(connection.as_fd(), &word).is_ok() {
-                connections.push((word, unread, connection));
-            }
-        }
-        let mut found = Vec::new();
-        for run_id in self.runs_of(id) {
-            let run = self.runs.get(run_id);
-            let Some(exchange) = run.and_then(|run| run.exchange.as_ref()) else {
-                continue;
-            };
-            let mut word = [0; 8];
-            let is_unheard = !exchange.has_heard();
-            if is_unheard
-                && socket::peek(exchange.from(), &mut word).is_ok_and(|count| count == 8)
-                && let Some(at) = connections.iter().position(|(sent, ..)| *sent == word)
-            {
-                let (_, unread, _) = connections.swap_remove(at);
-                found.push((run_id, unread));
-            }
-        }
-        found
-    }
-
     /// Time has passed for the servers.
     pub(super) fn keep_servers(
         &mut self,
@@ -544,16 +475,4 @@ impl Foreign {
             clients.pass_on_errors(Source::Server(id), None, &bytes, ground);
         }
     }
-}
-
-/// What was sent over a connection and not read yet.
-fn read_all(connection: &OwnedFd) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut block = [0; 16_384];
-    while let Ok(count) = socket::receive_now(connection.as_fd(), &mut block)
-        && count > 0
-    {
-        all.extend_from_slice(&block[..count]);
-    }
-    all
 }

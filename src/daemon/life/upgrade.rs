@@ -69,8 +69,8 @@ impl Daemon {
         }
     }
 
-    /// A daemon that starts now serves as this one does. If the last import failed, or an edit that nobody has looked
-    /// at would not do, what serves is nowhere but in our workers. Asleep, we have nothing that is not on the disk.
+    /// A daemon that starts now serves as this one does. If the last import failed, or an edit was not looked at
+    /// yet, the code that serves may lie nowhere but in our workers. Asleep, we have nothing that is not on the disk.
     fn can_start(&self) -> bool {
         if self.pool.is_asleep() {
             return true;

@@ -1,5 +1,5 @@
-//! A process that a channel leads to: what it says, and what it writes to its pipe. Knows the words, not what they
-//! mean to anybody.
+//! A process at the other end of a channel: what it says, and what it writes to its pipe. Knows the words of the
+//! protocol, not what follows from them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::policy::pool::WorkerId;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::{Errno, fdpass, is};
 
-/// So often a packet that the host does not let us have is tried again.
+/// How often a packet is tried again that the host refused.
 const REFUSALS: u32 = 3;
 
 /// A process that talks over a channel of packets, and has a pipe for what else it says.
@@ -138,7 +138,7 @@ impl Process {
                     if let (Some(Said::Born | Said::Ready), Some((_, pid))) =
                         (&said, words.split_once(' '))
                     {
-                        // Once: what an application says that found the channel must not have us kill others.
+                        // Once: an application that found the channel must not make us kill other processes.
                         let said = || pid.parse().ok().filter(|&pid| pid > 1);
                         self.pid = self.pid.or_else(said);
                     }
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(
             say("ready 1"),
             None,
-            "to kill it would be to kill everybody"
+            "kill(1) ends the init process, kill(-1) every process"
         );
         assert_eq!(say("born 77"), Some(77));
         assert_eq!(say("ready 77"), Some(77));

@@ -285,7 +285,7 @@ impl Roster {
         }
     }
 
-    /// Ends those whose time to leave is over.
+    /// Kills the processes whose time to leave is over.
     pub(super) fn kill_overdue(&mut self, now: Duration) {
         for process in self.workers.values_mut().chain(self.zygotes.values_mut()) {
             if process.kill_at.is_some_and(|at| at <= now) {

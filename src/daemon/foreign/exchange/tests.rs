@@ -205,11 +205,11 @@ proptest! {
             if turns.iter().all(|turn| turn.0 != 0) {
                 read_some(&mut world.app_in, 50_000, &mut taken);
             }
-            for nobody in [1, 2, 3, 4] {
-                if turns.iter().any(|turn| turn.0 == nobody) {
+            for side in [1, 2, 3, 4] {
+                if turns.iter().any(|turn| turn.0 == side) {
                     continue;
                 }
-                match nobody {
+                match side {
                     1 => if let Some(app_out) = &mut world.app_out {
                         said += write_some(app_out, &response[said..]);
                     },
@@ -293,7 +293,7 @@ fn what_others_write_after_the_program_has_ended_is_not_its_response() {
     helper.write_all(HEAD).unwrap();
     helper.write_all(b"its own").unwrap();
     world.exchange.app_is_gone();
-    helper.write_all(b"somebody else's").unwrap();
+    helper.write_all(b"another process's").unwrap();
     assert!(matches!(world.pass_on(), Passing::Ended));
     let mut seen = Vec::new();
     read_some(&mut world.client_in, 1000, &mut seen);

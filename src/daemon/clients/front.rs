@@ -1,0 +1,108 @@
+//! What a front is told of its request, one word after the other, and how it is released. A plain client has no front.
+
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+
+use smallvec::SmallVec;
+
+use super::client::{Client, Phase};
+use super::taken::Word;
+use crate::daemon::watch::Stream;
+use crate::handoff;
+use crate::sys::poll::{self, Interest};
+use crate::sys::{process, socket};
+
+impl Client {
+    /// Tells a front that its request is queued, unless it was told more already; with `lets_go`, that it need not stay
+    /// either. `false`: it is gone.
+    pub(crate) fn say_queued(&mut self, lets_go: bool) -> bool {
+        if lets_go {
+            self.let_go()
+        } else {
+            self.say(Word::Queued)
+        }
+    }
+
+    /// Tells a front that from now on we answer. `false`: it is gone, or took the request back; to us it never
+    /// existed.
+    pub(crate) fn say_taken(&mut self) -> bool {
+        if self.request.as_ref().is_some_and(|r| r.leaves_early) {
+            self.let_go()
+        } else {
+            self.say(Word::Taken)
+        }
+    }
+
+    /// Sends a front away: from now on we answer, and need it no more.
+    fn let_go(&mut self) -> bool {
+        if self.has_said(Word::Done) {
+            return true;
+        }
+        // As long as it can be told something, its pid is its own.
+        self.front = process::open(self.caller.pid).ok();
+        if !self.say(Word::Done) {
+            return false;
+        }
+        self.connection = None;
+        self.watches.closed(Stream::Connection);
+        true
+    }
+
+    fn has_said(&self, word: Word) -> bool {
+        self.request.as_ref().is_some_and(|r| r.said == word)
+    }
+
+    fn say(&mut self, to_say: Word) -> bool {
+        let Some(said) = self.request.as_ref().map(|request| request.said) else {
+            return false;
+        };
+        let words: SmallVec<[u8; 3]> = [
+            (Word::Queued, handoff::QUEUED),
+            (Word::Taken, handoff::TAKEN),
+            (Word::Done, handoff::DONE),
+        ]
+        .into_iter()
+        .filter(|&(word, _)| word > said && word <= to_say)
+        .flat_map(|(_, bytes)| bytes.iter().copied())
+        .collect();
+        if words.is_empty() {
+            return true;
+        }
+        let Some(connection) = &self.connection else {
+            return false;
+        };
+        // Three bytes always fit, or the socket is not what it was.
+        if socket::send_now(connection.as_fd(), &words).is_err() {
+            return false;
+        }
+        if let Some(request) = &mut self.request {
+            request.said = to_say;
+        }
+        true
+    }
+
+    /// Lets a front go whose descriptors we hold, and waits for its end from now on. `false`: it has gone, or there was
+    /// none: the client can be closed.
+    pub(super) fn release(&mut self) -> bool {
+        let stays = self.has_said(Word::Taken);
+        if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
+            return false;
+        }
+        // One that was told before the response has mostly had the time.
+        let is_there = |front: &OwnedFd| stays || !poll::is_ready(front.as_fd(), Interest::Read);
+        if !self.front.as_ref().is_some_and(is_there) {
+            return false;
+        }
+        self.phase = Phase::Parting;
+        true
+    }
+
+    /// The end: closes the passed descriptors, and lets a front go that was not told to leave yet.
+    pub(super) fn close(self) {
+        let said = self.request.map(|request| request.said);
+        if let (Some(Word::Taken), Some(connection)) = (said, &self.connection) {
+            // A front that is gone needs no word.
+            let _ = socket::send_now(connection.as_fd(), handoff::DONE);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Deaths of zygotes and workers: what they said before, what their clients can still have, and the burial.
+
+use super::Workers;
+use super::roster::Who;
+use crate::daemon::clients::Clients;
+use crate::daemon::ground::Ground;
+use crate::daemon::outcome::Outcome;
+use crate::daemon::token::Source;
+use crate::page::Failure;
+use crate::policy::pool::{Event, WorkerId};
+use crate::sys::process::End;
+
+impl Workers {
+    /// Workers that have not said their pid yet may have said it by now, before they died.
+    pub(crate) fn hear_nameless(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        for worker in self.roster.nameless() {
+            self.hear(Source::Worker(worker), clients, ground);
+        }
+    }
+
+    /// Buries the dead. `None`: it can't be buried now.
+    pub(crate) fn bury(
+        &mut self,
+        pid: i32,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) -> Option<End> {
+        let who = self.roster.who(pid);
+        let source = match who {
+            Who::Orphan => None,
+            Who::Worker(worker) => Some(Source::Worker(worker)),
+            Who::Zygote(generation) => Some(Source::Zygote(generation)),
+        };
+        let is_importing = source.is_some_and(|source| {
+            self.hear_last(source, clients, ground);
+            self.roster.is_importing(source)
+        });
+        let end = self.roster.bury(pid, who, &ground.poll)?;
+        match who {
+            Who::Orphan => ::log::debug!("orphan gone: pid={pid} end={end}"),
+            Who::Worker(worker) => {
+                self.worker_died(worker, pid, end, is_importing, clients, ground)
+            }
+            Who::Zygote(generation) => {
+                ::log::debug!("zygote gone: pid={pid} end={end}");
+                let source = Source::Zygote(generation);
+                ground.tell(Outcome::Ended {
+                    source,
+                    generation,
+                    end,
+                    is_importing,
+                });
+                ground.tell_pool(Event::ZygoteGone(generation));
+            }
+        }
+        Some(end)
+    }
+
+    /// Its channel and its pipe may hold words from before its end.
+    fn hear_last(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        self.hear(source, clients, ground);
+        self.overhear(source, clients, ground);
+        clients.end_errors(source);
+    }
+
+    /// The worker is dead, its group killed: only now does its byte tell what its client can still have.
+    fn worker_died(
+        &mut self,
+        worker: WorkerId,
+        pid: i32,
+        end: End,
+        is_importing: bool,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if let Some(ticket) = clients.ticket_of(worker) {
+            let has_written = ground.board.has_written(worker);
+            ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
+            if has_written {
+                clients.end_request(ticket, ground);
+            } else if self.has_run_out(worker, ground) {
+                self.time_out(ticket, worker, clients, ground);
+            } else {
+                let sentence = format!("the app's worker ended without an answer: {end}");
+                clients.tell_web_server(ticket, &sentence, ground);
+                clients.answer(ticket, Failure::BadGateway, "", ground);
+            }
+        } else {
+            ::log::debug!("worker gone: worker={worker} pid={pid} end={end}");
+            ground.tell(Outcome::Ended {
+                source: Source::Worker(worker),
+                generation: self.roster.generation(worker),
+                end,
+                is_importing,
+            });
+        }
+        self.roster.release(worker);
+        ground.tell_pool(Event::WorkerGone(worker));
+    }
+}

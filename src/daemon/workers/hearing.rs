@@ -1,0 +1,191 @@
+//! What zygotes and workers say over their channels, and what they write to their pipes.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::Workers;
+use super::channel::Said;
+use crate::daemon::clients::Clients;
+use crate::daemon::ground::Ground;
+use crate::daemon::outcome::Outcome;
+use crate::daemon::token::Source;
+use crate::policy::pool::{Event, Generation, WorkerId};
+use crate::report::{plain, visible};
+
+impl Workers {
+    pub(crate) fn hear(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        let heard = self.roster.hear(source, &ground.poll);
+        for (said, file) in heard.said {
+            match source {
+                Source::Worker(worker) => self.on_worker(worker, said, file, clients, ground),
+                Source::Zygote(generation) => self.on_zygote(generation, said, clients, ground),
+                Source::Server(_) => {}
+            }
+        }
+        if let (Source::Worker(worker), true) = (source, heard.ended)
+            && self.roster.was_never_born(worker)
+        {
+            // That it could not be forked was said before, if that is why.
+            let zygote = Source::Zygote(self.roster.generation(worker));
+            self.hear(zygote, clients, ground);
+            if self.roster.was_never_born(worker) {
+                // The zygote died, or this one in its hands: no fault of the app, which is imported.
+                ::log::warn!("a worker has ended before it was ready: worker={worker}");
+                self.roster.forget(worker, &ground.poll);
+                ground.tell_pool(Event::ForkFailed(worker));
+            }
+        }
+    }
+
+    fn on_zygote(
+        &mut self,
+        generation: Generation,
+        said: Said,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        match said {
+            Said::Changed(change) => ground.tell(Outcome::Changed(change)),
+            Said::Failed(reason) => {
+                self.start_failed(Source::Zygote(generation), reason, false, clients, ground);
+            }
+            Said::ForkFailed { worker, errno } => {
+                let error = io::Error::from_raw_os_error(errno);
+                let sentence = plain(&format!("cannot fork a worker: {error}"));
+                ::log::warn!("{sentence}");
+                ground.failures.fail_to_fork(sentence);
+                self.roster.forget(worker, &ground.poll);
+                ground.tell_pool(Event::ForkFailed(worker));
+            }
+            Said::Imported | Said::Importing => {}
+            Said::Looked => ground.tell(Outcome::Looked(generation)),
+            Said::Ready => ground.tell(Outcome::ZygoteReady(generation)),
+            Said::Refused(reason) => {
+                self.start_failed(Source::Zygote(generation), reason, true, clients, ground);
+            }
+            Said::Unsafe(reason) => {
+                ::log::warn!(
+                    "preload is off: the app cannot be forked after its import: {}",
+                    visible(reason.as_bytes())
+                );
+            }
+            said => ::log::warn!("unexpected words of zygote {generation}: {said:?}"),
+        }
+    }
+
+    fn on_worker(
+        &mut self,
+        worker: WorkerId,
+        said: Said,
+        file: Option<OwnedFd>,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        match said {
+            Said::Born | Said::Imported | Said::Importing => {}
+            Said::Done { last } => {
+                // What it wrote to its pipe until now belongs to this request.
+                self.overhear(Source::Worker(worker), clients, ground);
+                match clients.ticket_of(worker) {
+                    Some(ticket) if self.has_run_out(worker, ground) => {
+                        self.time_out(ticket, worker, clients, ground);
+                    }
+                    _ => clients.take_over(worker, ground),
+                }
+                self.roster.release(worker);
+                ground.tell_pool(Event::WorkerDone { worker, last });
+            }
+            Said::Failed(reason) => {
+                self.start_failed(Source::Worker(worker), reason, false, clients, ground);
+            }
+            Said::Full => self.on_full(worker, clients, ground),
+            Said::More { tail } => {
+                if let Some(ticket) = clients.ticket_of(worker) {
+                    clients.grow_outgoing(ticket, tail, ground);
+                    self.send(ticket, clients, ground);
+                }
+            }
+            Said::Ready => self.on_ready(worker, clients, ground),
+            Said::Refused(reason) => {
+                self.start_failed(Source::Worker(worker), reason, true, clients, ground);
+            }
+            Said::Spooled { tail } => self.on_spooled(worker, file, tail, clients, ground),
+            Said::Unread(bytes) => clients.leave_unread(worker, bytes),
+            said => ::log::warn!("unexpected words of worker {worker}: {said:?}"),
+        }
+    }
+
+    fn on_ready(&mut self, worker: WorkerId, clients: &mut Clients, ground: &mut Ground) {
+        if let Some(pid) = self.roster.pid(worker) {
+            // The kernel, short of memory, is to take a worker and not the web server.
+            let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "500");
+            ::log::debug!("worker ready: worker={worker} pid={pid}");
+        }
+        if ground.pool.has_code || ground.failures.keeps_words {
+            let source = Source::Worker(worker);
+            self.overhear(source, clients, ground);
+            let words = std::mem::take(&mut ground.failures.words);
+            clients.log_words(source, &words, ground);
+        }
+        self.roster.note_ready(worker);
+        ground.tell_pool(Event::WorkerReady(worker));
+    }
+
+    /// What the process has written may say why; then the loop is told.
+    fn start_failed(
+        &mut self,
+        source: Source,
+        reason: String,
+        is_refusal: bool,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        self.overhear(source, clients, ground);
+        ground.tell(Outcome::StartFailed {
+            source,
+            generation: self.generation_of(source, ground),
+            reason,
+            is_refusal,
+        });
+    }
+
+    /// Which import this process is of.
+    pub(super) fn generation_of(&self, source: Source, ground: &Ground) -> Generation {
+        match source {
+            Source::Server(_) => ground.pool.generation,
+            Source::Worker(worker) => self.roster.generation(worker),
+            Source::Zygote(generation) => generation,
+        }
+    }
+
+    /// Passes on what a process wrote to its pipe: during a request to that request's web server, else to the log.
+    /// All that was there when this began, and then it is the others' turn: what the app left running may never stop
+    /// writing.
+    pub(crate) fn overhear(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
+        let bytes = self.roster.overhear(source, &ground.poll);
+        if bytes.is_empty() {
+            return;
+        }
+        if self.is_importing(source, ground) {
+            ground.failures.keep_words(&bytes);
+            if ground.pool.has_code || ground.failures.keeps_words {
+                // Whether it is worth a line is known when the import has ended.
+                return;
+            }
+        }
+        let ticket = match source {
+            Source::Worker(worker) => clients.ticket_of(worker),
+            Source::Server(_) | Source::Zygote(_) => None,
+        };
+        clients.pass_on_errors(source, ticket, &bytes, ground);
+    }
+
+    /// What it writes may be why the app can't be imported. With preload off that shows in the workers.
+    fn is_importing(&self, source: Source, ground: &Ground) -> bool {
+        match source {
+            Source::Server(_) => false,
+            Source::Worker(worker) => self.roster.is_starting(worker),
+            Source::Zygote(generation) => generation > ground.pool.generation,
+        }
+    }
+}
