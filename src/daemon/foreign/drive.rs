@@ -123,13 +123,13 @@ impl Foreign {
             Passing::Waits(waits) => self.wait_on(ticket, run_id, waits, clients, ground),
             Passing::Ended => self.response_ended(ticket, run_id, clients, ground),
             Passing::Lost => self.abort_client(ticket, clients, ground),
-            Passing::Bad(bad) => self.refuse_head(ticket, run_id, bad, clients, ground),
-            Passing::Short(error) => self.response_missing(ticket, run_id, error, clients, ground),
+            Passing::Bad(bad) => self.refuse_head(run_id, bad, clients, ground),
+            Passing::Short(error) => self.response_missing(run_id, error, clients, ground),
             Passing::Cut(error) => {
                 let why = plain(&error.to_string());
                 let sentence = format!("the response is cut, its app's end broke: {why}");
                 clients.tell_web_server(ticket, &sentence, ground);
-                self.cut_response(ticket, run_id, clients, ground);
+                self.cut_response(run_id, clients, ground);
             }
         }
     }
@@ -185,7 +185,7 @@ impl Foreign {
     /// The output has ended without a head.
     fn response_missing(
         &mut self,
-        ticket: Ticket,
+
         run_id: RunId,
         error: Option<io::Error>,
         clients: &mut Clients,
@@ -216,19 +216,12 @@ impl Foreign {
             let said = visible(said);
             format!("the app ended before the head of its response was whole{why}; it said: {said}")
         };
-        self.fail_exchange(
-            ticket,
-            run_id,
-            Failure::BadGateway,
-            &sentence,
-            clients,
-            ground,
-        );
+        self.fail_exchange(run_id, Failure::BadGateway, &sentence, clients, ground);
     }
 
     fn refuse_head(
         &mut self,
-        ticket: Ticket,
+
         run_id: RunId,
         bad: BadHead,
         clients: &mut Clients,
@@ -245,20 +238,13 @@ impl Foreign {
         let said = visible(said);
         let sentence =
             format!("the app's response has no valid head: {bad}{hint}; it began: {said}");
-        self.fail_exchange(
-            ticket,
-            run_id,
-            Failure::BadGateway,
-            &sentence,
-            clients,
-            ground,
-        );
+        self.fail_exchange(run_id, Failure::BadGateway, &sentence, clients, ground);
     }
 
     /// The client, which has had nothing yet, is answered by a page of ours, and the exchange is over.
     pub(super) fn fail_exchange(
         &mut self,
-        ticket: Ticket,
+
         run_id: RunId,
         failure: Failure,
         sentence: &str,
@@ -267,22 +253,30 @@ impl Foreign {
     ) {
         ::log::error!("{sentence}");
         self.end_exchange(run_id, clients, ground);
-        clients.tell_web_server(ticket, sentence, ground);
-        clients.answer(ticket, failure, sentence, ground);
+        if let Some(ticket) = clients.ticket_of(run_id) {
+            clients.tell_web_server(ticket, sentence, ground);
+            clients.answer(ticket, failure, sentence, ground);
+        }
         self.release_run(run_id, clients, ground);
     }
 
     /// Nothing more is added to what the client has had of the response.
     pub(super) fn cut_response(
         &mut self,
-        ticket: Ticket,
+
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        ::log::error!("the response is cut: ticket={ticket} worker={run_id}");
+        let ticket = clients.ticket_of(run_id);
+        ::log::error!(
+            "the response is cut: ticket={} worker={run_id}",
+            ticket.unwrap_or(0)
+        );
         self.end_exchange(run_id, clients, ground);
-        clients.end_request(ticket, ground);
+        if let Some(ticket) = ticket {
+            clients.end_request(ticket, ground);
+        }
         self.release_run(run_id, clients, ground);
     }
 
@@ -441,7 +435,7 @@ impl Foreign {
         let has_begun = exchange.is_some_and(|exchange| exchange.has_begun());
         let waits = run.is_some_and(|run| run.waiting.is_some());
         match clients.ticket_of(run_id) {
-            Some(ticket) if has_begun => self.cut_response(ticket, run_id, clients, ground),
+            Some(_) if has_begun => self.cut_response(run_id, clients, ground),
             Some(ticket) if waits || exchange.is_some() => {
                 self.end_exchange(run_id, clients, ground);
                 let sentence = format!("{key}: the app did not answer in time");

@@ -180,43 +180,67 @@ impl Feed {
     }
 
     fn step(&mut self, input: Option<BorrowedFd<'_>>, scratch: &mut Scratch) -> io::Result<Step> {
-        let Some(to) = self.to.as_ref().filter(|_| !self.is_over) else {
-            return self.discard(input, scratch);
-        };
-        let to = to.as_fd();
-        if self.at < self.bytes.len() {
-            return match splice::write(to, &self.bytes[self.at..]) {
-                Ok(count) => {
-                    self.at += count;
-                    self.sent += count as u64;
-                    Ok(Step::Sent)
-                }
-                Err(error) if is(&error, Errno::EAGAIN) => Ok(Step::Waits(Fed::ForApp)),
-                Err(error) => Err(error),
-            };
-        }
-        if let Some((file, range)) = &mut self.file {
+        if self.is_over || self.to.is_none() {
+            self.discard(input, scratch)
+        } else if self.at < self.bytes.len() {
+            self.write_bytes()
+        } else if let Some((_, range)) = &self.file {
             if range.is_empty() {
                 self.file = None;
                 return Ok(Step::Sent);
             }
-            let most = usize::try_from(range.end - range.start).unwrap_or(BLOCK);
-            self.bytes.resize(most.min(BLOCK), 0);
-            let count = file.read_at(&mut self.bytes, range.start)?;
-            self.bytes.truncate(count);
-            self.at = 0;
-            // A file that is shorter than it was said to be ends the body.
-            range.start = if count == 0 {
-                range.end
-            } else {
-                range.start + count as u64
-            };
-            return Ok(Step::Moved);
+            self.read_file()
+        } else {
+            self.read_input(input, scratch)
         }
-        let (Some(input), true) = (input, self.left > 0) else {
+    }
+
+    /// What is in memory goes to the app.
+    fn write_bytes(&mut self) -> io::Result<Step> {
+        let Some(to) = &self.to else {
+            return Ok(Step::Sent);
+        };
+        match splice::write(to.as_fd(), &self.bytes[self.at..]) {
+            Ok(count) => {
+                self.at += count;
+                self.sent += count as u64;
+                Ok(Step::Sent)
+            }
+            Err(error) if is(&error, Errno::EAGAIN) => Ok(Step::Waits(Fed::ForApp)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next block that was spooled comes into memory.
+    fn read_file(&mut self) -> io::Result<Step> {
+        let Some((file, range)) = &mut self.file else {
+            return Ok(Step::Sent);
+        };
+        let most = usize::try_from(range.end - range.start).unwrap_or(BLOCK);
+        self.bytes.resize(most.min(BLOCK), 0);
+        let count = file.read_at(&mut self.bytes, range.start)?;
+        self.bytes.truncate(count);
+        self.at = 0;
+        // A file that is shorter than it was said to be ends the body.
+        range.start = if count == 0 {
+            range.end
+        } else {
+            range.start + count as u64
+        };
+        Ok(Step::Moved)
+    }
+
+    /// What the client has sent goes to the app: from pipe to pipe, or by way of memory.
+    fn read_input(
+        &mut self,
+        input: Option<BorrowedFd<'_>>,
+        scratch: &mut Scratch,
+    ) -> io::Result<Step> {
+        let (Some(input), Some(to), true) = (input, &self.to, self.left > 0) else {
             self.close_pipe();
             return Ok(Step::Waits(Fed::Done));
         };
+        let to = to.as_fd();
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
         let count = if files::kind(input) == Kind::Fifo && files::kind(to) == Kind::Fifo {
             splice::pass(input, to, most.min(1 << 20))

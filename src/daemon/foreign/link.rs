@@ -71,7 +71,9 @@ impl Foreign {
         }
         match self.peer.clone() {
             Some(Peer::Path(path)) => match socket::begin_at_path(&path) {
-                Ok(connection) => _ = self.link(run_id, connection, None, None, clients, ground),
+                Ok(connection) => {
+                    _ = self.begin_over(run_id, connection, Link::to(None), clients, ground)
+                }
                 Err(error) => self.unreached(run_id, &error, clients, ground),
             },
             Some(Peer::Tcp(addresses)) => self.try_next(run_id, addresses, clients, ground),
@@ -129,7 +131,7 @@ impl Foreign {
         }
         match self.reach_server(clients, ground) {
             Reached::At(server, connection) => {
-                if self.link(run_id, connection, Some(server), None, clients, ground) {
+                if self.begin_over(run_id, connection, Link::to(Some(server)), clients, ground) {
                     self.note_sent(server, clients, ground);
                 }
             }
@@ -170,12 +172,11 @@ impl Foreign {
     }
 
     /// Begins the exchange over a connection; `false`: it can't.
-    fn link(
+    fn begin_over(
         &mut self,
         run_id: RunId,
         connection: OwnedFd,
-        server: Option<ServerId>,
-        connecting: Option<Vec<SocketAddr>>,
+        mut link: Link,
         clients: &mut Clients,
         ground: &mut Ground,
     ) -> bool {
@@ -196,15 +197,10 @@ impl Foreign {
         let Some(rest) = run.waiting.take() else {
             return false;
         };
-        let (since, asked_since) = (clock::now(), run.since);
+        let asked_since = run.since;
         let header = header_for_server(&request.header);
-        let link = Link {
-            server,
-            since,
-            header: header.len(),
-            connecting,
-            dying_until: None,
-        };
+        link.header = header.len();
+        let (since, server) = (link.since, link.server);
         let exchange = Exchange::new(Feed::of(other, header, rest), connection, request.reader);
         let mut run = Run::new(exchange, None, asked_since);
         run.link = Some(link);
@@ -229,7 +225,13 @@ impl Foreign {
         while !addresses.is_empty() {
             match socket::begin_at(addresses.remove(0)) {
                 Ok(connection) => {
-                    self.link(run_id, connection, None, Some(addresses), clients, ground);
+                    self.begin_over(
+                        run_id,
+                        connection,
+                        Link::to_first(addresses),
+                        clients,
+                        ground,
+                    );
                     return;
                 }
                 Err(error) => last = error,

@@ -12,7 +12,7 @@ use crate::daemon::token::{RunId, ServerId, Token};
 use crate::daemon::turn::read_pipe;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::process::End;
-use crate::sys::{Errno, is};
+use crate::sys::{Errno, clock, is};
 
 /// One request that the app has. It ends when there is neither exchange nor child, and nothing waits.
 #[derive(Debug)]
@@ -71,6 +71,25 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// To a server of ours, or to one at a path.
+    pub(super) fn to(server: Option<ServerId>) -> Link {
+        Link {
+            server,
+            since: clock::now(),
+            header: 0,
+            connecting: None,
+            dying_until: None,
+        }
+    }
+
+    /// To the first of several addresses; `others` are tried after it.
+    pub(super) fn to_first(others: Vec<SocketAddr>) -> Link {
+        Link {
+            connecting: Some(others),
+            ..Link::to(None)
+        }
+    }
+
     /// Which of our own servers it leads to, and since when.
     pub(super) fn server(&self) -> Option<(ServerId, Duration)> {
         self.server.map(|server| (server, self.since))

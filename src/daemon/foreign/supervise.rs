@@ -380,17 +380,7 @@ impl Foreign {
         let waiting = std::mem::take(&mut self.supervision.waiting);
         for run_id in self.runs_of(id).into_iter().chain(waiting) {
             if why == Why::TimedOut {
-                let Some(ticket) = clients.ticket_of(run_id) else {
-                    continue;
-                };
-                self.fail_exchange(
-                    ticket,
-                    run_id,
-                    Failure::TimedOut,
-                    &sentence,
-                    clients,
-                    ground,
-                );
+                self.fail_exchange(run_id, Failure::TimedOut, &sentence, clients, ground);
             } else {
                 self.refuse_run(run_id, Refusal::Broken, clients, ground);
             }

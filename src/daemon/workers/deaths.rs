@@ -10,6 +10,13 @@ use crate::page::Failure;
 use crate::policy::pool::{Event, WorkerId};
 use crate::sys::process::End;
 
+struct Death {
+    pid: i32,
+    end: End,
+    /// The app's own code was running.
+    is_importing: bool,
+}
+
 impl Workers {
     /// Workers that have not said their pid yet may have said it by now, before they died.
     pub(crate) fn hear_nameless(&mut self, clients: &mut Clients, ground: &mut Ground) {
@@ -36,11 +43,14 @@ impl Workers {
             self.roster.is_importing(source)
         });
         let end = self.roster.bury(pid, who, &ground.poll)?;
+        let death = Death {
+            pid,
+            end,
+            is_importing,
+        };
         match who {
             Who::Orphan => ::log::debug!("orphan gone: pid={pid} end={end}"),
-            Who::Worker(worker) => {
-                self.worker_died(worker, pid, end, is_importing, clients, ground)
-            }
+            Who::Worker(worker) => self.worker_died(worker, &death, clients, ground),
             Who::Zygote(generation) => {
                 ::log::debug!("zygote gone: pid={pid} end={end}");
                 let source = Source::Zygote(generation);
@@ -67,12 +77,11 @@ impl Workers {
     fn worker_died(
         &mut self,
         worker: WorkerId,
-        pid: i32,
-        end: End,
-        is_importing: bool,
+        death: &Death,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
+        let (pid, end) = (death.pid, death.end);
         if let Some(ticket) = clients.ticket_of(worker) {
             let has_written = ground.board.has_written(worker);
             ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
@@ -91,7 +100,7 @@ impl Workers {
                 source: Source::Worker(worker),
                 generation: self.roster.generation(worker),
                 end,
-                is_importing,
+                is_importing: death.is_importing,
             });
         }
         self.roster.release(worker);
