@@ -1,8 +1,9 @@
 //! The protocol of `status`, `stop` and `reload`: the command to a daemon, and its answer. It knows text and no socket.
 #![forbid(unsafe_code)]
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
+use crate::policy::server::Condition;
 use crate::printable;
 
 /// The meta-variable of a command to the daemon. Only the daemon's own user and root may send one, over the socket in
@@ -63,7 +64,7 @@ pub fn word<'a>(pairs: &[(&[u8], &'a [u8])]) -> Option<&'a [u8]> {
 /// The state of an app's daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum State {
+pub enum DaemonState {
     BackingOff,
     #[default]
     Down,
@@ -73,32 +74,81 @@ pub enum State {
     Up,
 }
 
-const STATES: [(State, &str); 6] = [
-    (State::BackingOff, "backing-off"),
-    (State::Down, "down"),
-    (State::Draining, "draining"),
-    (State::Held, "held"),
-    (State::Starting, "starting"),
-    (State::Up, "up"),
+const STATES: [(DaemonState, &str); 6] = [
+    (DaemonState::BackingOff, "backing-off"),
+    (DaemonState::Down, "down"),
+    (DaemonState::Draining, "draining"),
+    (DaemonState::Held, "held"),
+    (DaemonState::Starting, "starting"),
+    (DaemonState::Up, "up"),
 ];
 
-impl State {
+impl DaemonState {
     /// Its word, as printed and sent.
     pub fn word(self) -> &'static str {
-        STATES
-            .iter()
-            .find(|(state, _)| *state == self)
-            .map_or("down", |(_, word)| word)
+        word_of(&STATES, &self)
     }
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Activity {
+    Busy,
+    Idle,
+    Retiring,
+    #[default]
+    Starting,
+    Stuck,
+}
+
+const ACTIVITIES: [(Activity, &str); 5] = [
+    (Activity::Busy, "busy"),
+    (Activity::Idle, "idle"),
+    (Activity::Retiring, "retiring"),
+    (Activity::Starting, "starting"),
+    (Activity::Stuck, "stuck"),
+];
+
+const CONDITIONS: [(Condition, &str); 6] = [
+    (Condition::BackingOff, "backing-off"),
+    (Condition::Down, "down"),
+    (Condition::Ending, "ending"),
+    (Condition::Retiring, "retiring"),
+    (Condition::Starting, "starting"),
+    (Condition::Up, "up"),
+];
+
+/// The word of a value, as printed and sent.
+fn word_of<T: PartialEq>(words: &[(T, &'static str)], value: &T) -> &'static str {
+    let known = words.iter().find(|(known, _)| known == value);
+    known.map_or("", |(_, word)| word)
+}
+
+/// The value of a word that was sent.
+fn value_of<T: Copy>(words: &[(T, &'static str)], word: &str) -> Option<T> {
+    let known = words.iter().find(|(_, known)| *known == word);
+    known.map(|(value, _)| *value)
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word_of(&ACTIVITIES, self))
+    }
+}
+
+/// The word of the condition of an app's own server.
+fn condition_word(condition: Condition) -> &'static str {
+    word_of(&CONDITIONS, &condition)
 }
 
 /// One worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Worker {
-    /// 0: no process at this moment.
-    pub pid: i32,
-    pub state: String,
+pub struct WorkerStatus {
+    /// `None`: no process at this moment.
+    pub pid: Option<i32>,
+    pub state: Activity,
     pub requests: u64,
     /// The import of the app from which it was forked, by its number.
     pub generation: u64,
@@ -107,10 +157,10 @@ pub struct Worker {
 /// The app's own SCGI server, if the daemon runs one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Server {
+pub struct ServerStatus {
     /// `None` while it is down.
     pub pid: Option<i32>,
-    pub state: String,
+    pub state: Condition,
 }
 
 /// What `status` shows of one app.
@@ -120,11 +170,11 @@ pub struct Status {
     /// The owner of the place in which the daemon was found. Not sent by the daemon.
     pub user: Option<String>,
     pub app: String,
-    pub state: State,
+    pub state: DaemonState,
     pub pid: Option<i32>,
-    pub workers: Vec<Worker>,
+    pub workers: Vec<WorkerStatus>,
     /// If the app has `scgi`.
-    pub server: Option<Server>,
+    pub server: Option<ServerStatus>,
     /// Requests that wait for a worker.
     pub queue: u64,
     /// Requests taken since the daemon started.
@@ -162,11 +212,15 @@ impl Status {
                 "worker",
                 &format!(
                     "{} {} {} {}",
-                    worker.pid, worker.state, worker.requests, worker.generation
+                    worker.pid.unwrap_or(0),
+                    worker.state,
+                    worker.requests,
+                    worker.generation
                 ),
             );
         }
-        if let Some(Server { pid, state }) = &self.server {
+        if let Some(ServerStatus { pid, state }) = &self.server {
+            let state = condition_word(*state);
             line("server", &format!("{} {state}", pid.unwrap_or(0)));
         }
         line("queue", &self.queue.to_string());
@@ -190,8 +244,7 @@ impl Status {
             match key {
                 "app" => status.app = value.to_owned(),
                 "state" => {
-                    let known = STATES.iter().find(|(_, word)| *word == value);
-                    status.state = known.map_or(State::Down, |(state, _)| *state);
+                    status.state = value_of(&STATES, value).unwrap_or_default();
                 }
                 "pid" => status.pid = value.parse().ok(),
                 "worker" => status.workers.extend(worker(value)),
@@ -242,18 +295,21 @@ impl Status {
         if self.cgis > 0 {
             let _ = write!(text, "\n  plain CGIs running: {}", self.cgis);
         }
-        if let Some(Server { pid, state }) = &self.server {
+        if let Some(ServerStatus { pid, state }) = &self.server {
             let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
-            let _ = write!(text, "\n  server{pid}: {state}");
+            let _ = write!(text, "\n  server{pid}: {}", condition_word(*state));
         }
         // Without a process it is only room for a request.
-        for worker in self.workers.iter().filter(|worker| worker.pid != 0) {
-            let Worker {
-                pid,
+        for worker in &self.workers {
+            let WorkerStatus {
+                pid: Some(pid),
                 state,
                 requests,
                 generation,
-            } = worker;
+            } = worker
+            else {
+                continue;
+            };
             let _ = write!(text, "\n  worker {pid}: {state}, requests {requests}");
             if *generation < self.generation {
                 text.push_str(", old code");
@@ -277,27 +333,29 @@ impl Status {
             .workers
             .iter()
             .map(|worker| {
-                let Worker {
+                let WorkerStatus {
                     pid,
                     state,
                     requests,
                     generation,
                 } = worker;
-                let state = json_string(state);
-                let pid = Some(pid).filter(|&&pid| pid != 0);
-                let pid = pid.map_or("null".to_owned(), i32::to_string);
+                let state = json_string(&state.to_string());
+                let pid = pid.map_or("null".to_owned(), |pid| pid.to_string());
                 format!(
                     r#"{{"pid":{pid},"state":{state},"requests":{requests},"generation":{generation}}}"#
                 )
             })
             .collect();
-        let server = self
-            .server
-            .as_ref()
-            .map_or("null".to_owned(), |Server { pid, state }| {
-                let pid = pid.map_or("null".to_owned(), |pid| pid.to_string());
-                format!(r#"{{"pid":{pid},"state":{}}}"#, json_string(state))
-            });
+        let server =
+            self.server
+                .as_ref()
+                .map_or("null".to_owned(), |ServerStatus { pid, state }| {
+                    let pid = pid.map_or("null".to_owned(), |pid| pid.to_string());
+                    format!(
+                        r#"{{"pid":{pid},"state":{}}}"#,
+                        json_string(condition_word(*state))
+                    )
+                });
         let user = self.user.as_deref().map(json_string);
         let user = user.map_or(String::new(), |user| format!(r#""user":{user},"#));
         format!(
@@ -316,22 +374,22 @@ impl Status {
     }
 }
 
-fn worker(value: &str) -> Option<Worker> {
+fn worker(value: &str) -> Option<WorkerStatus> {
     let mut words = value.split(' ');
-    Some(Worker {
-        pid: words.next()?.parse().ok()?,
-        state: words.next()?.to_owned(),
+    Some(WorkerStatus {
+        pid: words.next()?.parse().ok().filter(|&pid| pid > 0),
+        state: value_of(&ACTIVITIES, words.next()?)?,
         requests: words.next()?.parse().ok()?,
         // Older versions do not send it.
         generation: words.next().map_or(Ok(0), str::parse).ok()?,
     })
 }
 
-fn server(value: &str) -> Option<Server> {
+fn server(value: &str) -> Option<ServerStatus> {
     let (pid, state) = value.split_once(' ')?;
-    Some(Server {
+    Some(ServerStatus {
         pid: pid.parse().ok().filter(|&pid| pid > 0),
-        state: state.to_owned(),
+        state: value_of(&CONDITIONS, state)?,
     })
 }
 
@@ -362,17 +420,17 @@ mod tests {
         Status {
             user: None,
             app: "/srv/cgi-bin/wiki.cgi".to_owned(),
-            state: State::Up,
+            state: DaemonState::Up,
             pid: Some(42),
-            workers: vec![Worker {
-                pid: 43,
-                state: "idle".to_owned(),
+            workers: vec![WorkerStatus {
+                pid: Some(43),
+                state: Activity::Idle,
                 requests: 7,
                 generation: 2,
             }],
-            server: Some(Server {
+            server: Some(ServerStatus {
                 pid: Some(44),
-                state: "up".to_owned(),
+                state: Condition::Up,
             }),
             queue: 1,
             requests: 8,
@@ -388,9 +446,9 @@ mod tests {
     #[test]
     fn goes_over_the_wire_and_back() {
         assert_eq!(Status::from_lines(&busy().to_lines()), busy());
-        let down = Server {
+        let down = ServerStatus {
             pid: None,
-            state: "down".to_owned(),
+            state: Condition::Down,
         };
         let down = Status {
             server: Some(down),

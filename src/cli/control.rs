@@ -12,7 +12,7 @@ use crate::acting::{self, CommandError, Deed};
 use crate::app;
 use crate::app_file::{AppFile, Named};
 use crate::config::Config;
-use crate::control::{Command, State, Status};
+use crate::control::{Command, DaemonState, Status};
 use crate::report::{Exit, say};
 use crate::start::{self, Here};
 use crate::sys::{clock, process};
@@ -133,7 +133,7 @@ fn report_reload(app: &impl Display, status: &Status) -> Exit {
     let failure = match (status.state, &status.last_failure) {
         (_, Some(failure)) => failure,
         // Draining: it exits, and the next request loads everything anew.
-        (State::Draining | State::Up, None) => return Exit::Ok,
+        (DaemonState::Draining | DaemonState::Up, None) => return Exit::Ok,
         (_, None) => "the daemon ended without an answer",
     };
     say("reload", format_args!("cannot reload {app}: {failure}"));
@@ -169,7 +169,7 @@ impl StartCommand {
         let patience = config.timeouts.start + PATIENCE;
         let said = ask::ask(connection, Command::Ready, patience);
         let status = said.ok().flatten().unwrap_or_default();
-        if status.state == State::Up {
+        if status.state == DaemonState::Up {
             // It serves, but not everywhere: another process may have an address of `listen`, for example.
             if let Some(trouble) = status.last_failure {
                 say("start", trouble);
@@ -229,7 +229,7 @@ fn stop(app: &AppFile) -> Result<bool, String> {
     };
     match ask::ask(connection, Command::Stop, PATIENCE)? {
         Some(Status {
-            state: State::Draining,
+            state: DaemonState::Draining,
             ..
         }) => Ok(true),
         Some(status) => {

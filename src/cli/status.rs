@@ -8,7 +8,7 @@ use super::ask::{self, Found, PATIENCE, Purpose};
 use super::{Sought, app_for};
 use crate::acting::{self, Deed};
 use crate::app_file::{AppFile, Named};
-use crate::control::{Command, State, Status};
+use crate::control::{Command, DaemonState, Status};
 use crate::place::Place;
 use crate::policy::backoff;
 use crate::report::{Exit, say};
@@ -140,9 +140,9 @@ fn known_of_place(place: &Place) -> Status {
         let now = clock::now();
         let failed = slots.attempt(now);
         if slots.is_held(now) {
-            status.state = State::Held;
+            status.state = DaemonState::Held;
         } else if failed.is_some_and(|a| backoff::remaining(a.attempts, a.since).is_some()) {
-            status.state = State::BackingOff;
+            status.state = DaemonState::BackingOff;
         }
         status.cgis = slots.running(MOST_SLOTS).unwrap_or(0).into();
         status.rate = slots.last_minute(now);

@@ -13,7 +13,7 @@ use super::workers::Workers;
 use crate::app::{self, CannotRun};
 use crate::app_file::AppFile;
 use crate::config::{App, Config};
-use crate::control::Server;
+use crate::control::ServerStatus;
 use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::sys::poll::{Poll, Ready};
@@ -340,7 +340,7 @@ impl Carrier {
     }
 
     /// The app's own server.
-    pub(super) fn server(&self) -> Option<Server> {
+    pub(super) fn server(&self) -> Option<ServerStatus> {
         match self {
             Carrier::Foreign(foreign) => foreign.server(),
             Carrier::Workers(_) => None,

@@ -131,6 +131,8 @@ impl Daemon {
             self.settle();
             // Only here all that is known to have happened is done with: a quiet moment shows.
             self.upgrade_further(clock::now());
+            // After the last that can free a descriptor, before the wait.
+            self.watch_limit();
             let are_gone = self.clients.is_empty() && self.carrier.are_gone();
             if self.leaving.is_over(are_gone, clock::now()) {
                 break;
@@ -248,7 +250,15 @@ impl Daemon {
                     self.clients.abort_unserved(ticket, &mut self.ground);
                 }
                 Outcome::Looked(generation) => self.looked(generation),
-                Outcome::Misconfigured => self.reload_if_edited(),
+                Outcome::Misconfigured {
+                    ticket,
+                    failure,
+                    sentence,
+                } => {
+                    self.reload_if_edited();
+                    self.clients
+                        .answer(ticket, failure, &sentence, &mut self.ground);
+                }
                 Outcome::Pool(event) => self.events.push_back(event),
                 Outcome::PoolNext(event) => self.events.push_front(event),
                 Outcome::RunningLate(ticket) => self.carrier.abort_client(ticket, clients, ground),
@@ -296,7 +306,6 @@ impl Daemon {
         self.ground.board.tell_waiting(self.pool.queued() as u64);
         self.clients.tell_the_queued(&mut self.ground);
         self.tell_the_curious();
-        self.watch_limit();
         self.heed();
     }
 
@@ -364,13 +373,15 @@ impl Daemon {
     /// What time has brought.
     fn pass_time(&mut self, now: Duration) {
         for timer in Timer::ALL {
+            if matches!(timer, Timer::Pool) {
+                self.carrier.end_turn(now, &self.ground);
+                self.tell_that_we_left();
+            }
             if self.deadline(timer).is_some_and(|at| at <= now) {
                 self.ring(timer, now);
                 self.heed();
             }
         }
-        self.carrier.end_turn(now, &self.ground);
-        self.tell_that_we_left();
     }
 
     fn deadline(&self, timer: Timer) -> Option<Duration> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::token::Source;
 use crate::control::Command;
+use crate::page::Failure;
 use crate::policy::pool::{Event, Generation};
 use crate::policy::queue::Ticket;
 use crate::sys::process::End;
@@ -25,8 +26,12 @@ pub(super) enum Outcome {
     },
     /// The front had no word from us in time, and has taken its request back: the name may have been set aside.
     FrontGone(Ticket),
-    /// A request was refused because of the configuration, which may have been corrected since.
-    Misconfigured,
+    /// A request is to be refused because of the configuration, which may have been corrected since.
+    Misconfigured {
+        ticket: Ticket,
+        failure: Failure,
+        sentence: String,
+    },
     /// The zygote has looked at everything that its generation imported.
     Looked(Generation),
     /// For the pool: what happened.

@@ -95,8 +95,9 @@ impl Daemon {
             pool: PoolFacts::default(),
             outcomes: VecDeque::new(),
         };
-        let door = Door::open(listener, &ground).map_err(refused("epoll_ctl"));
-        let door = door.inspect_err(|(_, sentence)| {
+        let mut door = Door::new(listener, &ground.config);
+        let opened = door.open(&ground).map_err(refused("epoll_ctl"));
+        opened.inspect_err(|(_, sentence)| {
             if is_background {
                 give_up(&ground.app, &ground.place, sentence);
             }

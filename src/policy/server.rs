@@ -132,6 +132,19 @@ enum ServerState {
     },
 }
 
+/// What `status` says of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Condition {
+    BackingOff,
+    #[default]
+    Down,
+    Ending,
+    Retiring,
+    Starting,
+    Up,
+}
+
 impl Server {
     /// One that was never started.
     pub fn new(start_timeout: Duration) -> Server {
@@ -237,14 +250,14 @@ impl Server {
     }
 
     /// For `status`.
-    pub fn word(&self) -> &'static str {
+    pub fn condition(&self) -> Condition {
         match self.state {
-            ServerState::Down | ServerState::Gone => "down",
-            ServerState::Ending { .. } => "ending",
-            _ if self.retired.is_some() => "retiring",
-            ServerState::Proven { .. } => "up",
-            ServerState::Resting { .. } => "backing-off",
-            ServerState::Starting { .. } => "starting",
+            ServerState::Down | ServerState::Gone => Condition::Down,
+            ServerState::Ending { .. } => Condition::Ending,
+            _ if self.retired.is_some() => Condition::Retiring,
+            ServerState::Proven { .. } => Condition::Up,
+            ServerState::Resting { .. } => Condition::BackingOff,
+            ServerState::Starting { .. } => Condition::Starting,
         }
     }
 

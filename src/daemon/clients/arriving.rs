@@ -98,8 +98,11 @@ impl Clients {
         let limit = ground.config.limits.body;
         if let Some((failure, sentence)) = refusal {
             self.note_refusal(ticket, &sentence, ground);
-            ground.tell(Outcome::Misconfigured);
-            self.answer(ticket, failure, &sentence, ground);
+            ground.tell(Outcome::Misconfigured {
+                ticket,
+                failure,
+                sentence,
+            });
         } else if goes_to_end {
             self.announce(ticket, ground);
         } else if never_has_body {

@@ -54,22 +54,25 @@ pub(super) fn shares_of(config: &Config, most_fds: u64) -> Limits {
 }
 
 impl Door {
-    /// Begins to accept at our own socket.
-    pub(super) fn open(own: OwnedFd, ground: &Ground) -> std::io::Result<Door> {
+    /// `own`: our own socket.
+    pub(super) fn new(own: OwnedFd, config: &Config) -> Door {
         let uid = process::uid();
-        let (guests, wrong_names) = Guests::new(&ground.config.listen.allow, uid);
-        let mut listeners = Listeners::new(own, wrong_names);
+        let (guests, wrong_names) = Guests::new(&config.listen.allow, uid);
+        Door {
+            listeners: Listeners::new(own, wrong_names),
+            guests,
+            accept_at: None,
+            uid,
+        }
+    }
+
+    /// Begins to accept.
+    pub(super) fn open(&mut self, ground: &Ground) -> std::io::Result<()> {
         let open = Open {
             own: true,
             guests: true,
         };
-        listeners.watch(&ground.poll, open)?;
-        Ok(Door {
-            listeners,
-            guests,
-            accept_at: None,
-            uid,
-        })
+        self.listeners.watch(&ground.poll, open)
     }
 
     pub(super) fn accept(&mut self, number: u32, clients: &mut Clients, ground: &mut Ground) {

@@ -36,7 +36,7 @@ use super::token::{RunId, Source};
 use crate::app::scgi::Peer;
 use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
-use crate::control::Server;
+use crate::control::ServerStatus;
 use crate::policy::pool::Generation;
 use crate::policy::queue::Ticket;
 use crate::sys::poll::Poll;
@@ -169,11 +169,11 @@ impl Foreign {
     }
 
     /// The server that gets the requests.
-    pub(super) fn server(&self) -> Option<Server> {
+    pub(super) fn server(&self) -> Option<ServerStatus> {
         let server = self.servers.get(self.servers.newest_serving()?)?;
-        Some(Server {
+        Some(ServerStatus {
             pid: server.pid,
-            state: server.life.word().to_owned(),
+            state: server.life.condition(),
         })
     }
 }

@@ -104,10 +104,13 @@ impl Daemon {
         drop(lock);
         self.leaving.has_left = true;
         let (clients, ground) = (&mut self.clients, &mut self.ground);
+        // First those that are queued; then each that is let in goes at once.
+        clients.send_away(self.leaving.reason, ground);
         for (connection, is_own) in connected {
             self.door.come_in(connection, is_own, clients, ground);
         }
-        clients.send_away(self.leaving.reason, ground);
+        // What the last connections have brought comes before the word that these were the last.
+        self.heed();
         self.tell_that_we_left();
     }
 
@@ -122,8 +125,7 @@ impl Daemon {
             && (self.leaving.patience_ends.is_none() || unheard.all(|ticket| is_curious(&ticket)))
         {
             self.leaving.is_told = true;
-            // Behind what the last connections have brought.
-            self.ground.tell_pool(Event::Left);
+            self.events.push_back(Event::Left);
         }
     }
 }

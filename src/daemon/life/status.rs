@@ -1,7 +1,7 @@
 //! What the daemon says of itself: to `status`, and to the daemon after it.
 
 use crate::app_file::AppFile;
-use crate::control::{State, Status, Worker};
+use crate::control::{Activity, DaemonState, Status, WorkerStatus};
 use crate::daemon::house::Daemon;
 use crate::place::Place;
 use crate::policy::pool;
@@ -21,16 +21,15 @@ pub(crate) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
 
 impl Daemon {
     pub(crate) fn status(&self) -> Status {
-        let workers = self.pool.workers().map(|(id, worker)| Worker {
-            pid: self.carrier.pid(id).unwrap_or(0),
+        let workers = self.pool.workers().map(|(id, worker)| WorkerStatus {
+            pid: self.carrier.pid(id),
             state: match worker.state {
-                pool::State::Busy { .. } => "busy",
-                pool::State::Idle { .. } => "idle",
-                pool::State::Retiring => "retiring",
-                pool::State::Starting => "starting",
-                pool::State::Stuck => "stuck",
-            }
-            .to_owned(),
+                pool::State::Busy { .. } => Activity::Busy,
+                pool::State::Idle { .. } => Activity::Idle,
+                pool::State::Retiring => Activity::Retiring,
+                pool::State::Starting => Activity::Starting,
+                pool::State::Stuck => Activity::Stuck,
+            },
             requests: worker.requests.into(),
             generation: self.carrier.generation(id).into(),
         });
@@ -38,13 +37,13 @@ impl Daemon {
             user: None,
             app: self.ground.app.path.display().to_string(),
             state: if self.leaving.has_begun() {
-                State::Draining
+                DaemonState::Draining
             } else if self.pool.is_backing_off() {
-                State::BackingOff
+                DaemonState::BackingOff
             } else if self.pool.is_proven() {
-                State::Up
+                DaemonState::Up
             } else {
-                State::Starting
+                DaemonState::Starting
             },
             pid: Some(process::pid()),
             workers: workers.collect(),

@@ -127,7 +127,7 @@ impl Workers {
             let words = std::mem::take(&mut ground.failures.words);
             clients.log_words(source, &words, ground);
         }
-        self.roster.note_ready(worker);
+        self.roster.end_start(worker);
         ground.tell_pool(Event::WorkerReady(worker));
     }
 

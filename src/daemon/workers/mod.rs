@@ -106,6 +106,7 @@ impl Workers {
     pub(super) fn kill(&mut self, worker: WorkerId, ground: &mut Ground) {
         if !self.roster.was_never_born(worker) {
             self.roster.kill(worker);
+            self.roster.end_start(worker);
             return;
         }
         let generation = self.roster.generation(worker);

@@ -360,8 +360,8 @@ impl Roster {
         self.starting.contains(&id)
     }
 
-    /// The worker is ready.
-    pub(super) fn note_ready(&mut self, id: WorkerId) {
+    /// The worker is ready, or killed before it was.
+    pub(super) fn end_start(&mut self, id: WorkerId) {
         self.starting.remove(&id);
     }
 
