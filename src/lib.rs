@@ -18,20 +18,23 @@
 //! where descriptors can't be passed, [`relay`] copies. A message-body without a length is read to its end first, into
 //! the [`spool`]. [`app_cgi`] and [`overload_page`] are the front's two simple sisters.
 //!
-//! In the [`daemon`] one loop reads the header, asks the pool ([`policy`]), and gives the descriptors to a worker, a
-//! Python process that [`app`] started with our adaptor (`app/wsgi.py` and the files beside it). The worker reads and
-//! writes the web server's own pipes: nothing is copied but for slow clients, whose bodies and responses wait in files
-//! that the loop fills and empties. Workers are forked by a zygote that has imported the app; other code is another
-//! generation, a zygote beside the one before. An app of another kind has no such workers: for each request the loop
-//! starts its program, or asks its SCGI server, and passes the response on, once its head is one. Web servers that
-//! speak SCGI may come without a front, at the addresses of [`listen`]. People talk to all of it through [`cli`],
-//! whose words [`args`] reads, and to a daemon in the words of [`control`]; root does so as the user whom [`acting`]
-//! finds. What others wrote is [`printable`] before a terminal gets it.
+//! In the [`daemon`] one loop lets connections in at its door, reads the header (`daemon::clients`), asks the pool
+//! ([`policy`]), and gives the descriptors to a worker (`daemon::workers`), a Python process that [`app`] started with
+//! our adaptor (`app/wsgi.py` and the files beside it). The worker reads and writes the web server's own pipes: nothing
+//! is copied but for slow clients, whose bodies and responses wait in files that the loop fills and empties. Workers are
+//! forked by a zygote that has imported the app; other code is another generation, a zygote beside the one before. An
+//! app of another kind has no such workers (`daemon::foreign`): for each request the loop starts its program, or asks
+//! its SCGI server, and passes the response on, once its head is one. Web servers that speak SCGI may come without a
+//! front, at the addresses of [`listen`]. Generations, configuration, upgrade and end of the daemon are
+//! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
+//!
+//! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
+//! root does so as the user whom [`acting`] finds. What others wrote is [`printable`] before a terminal gets it.
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
 //! two, then a room for each mode, and on the roof the table of applets. A room imports from floors below it only,
-//! and modes never import each other; tests/rooms.rs holds the house to that. The hot path stands on the doorstep: it
+//! and modes never import each other; the daemon has storeys of its own. tests/rooms.rs holds the house to that. The hot path stands on the doorstep: it
 //! has calls of its own, shares the words, and leaves what it has begun at the front's door.
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -12,6 +12,8 @@ mod reader;
 mod storeys;
 #[path = "rooms/tokens.rs"]
 mod tokens;
+#[path = "rooms/walks.rs"]
+mod walks;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use self::circles::circles;
 use self::reader::Reader;
 use self::storeys::storeys;
 use self::tokens::{contains, tokens};
+use self::walks::astray;
 
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Floor {
@@ -107,6 +110,15 @@ fn the_house_holds() {
         .collect();
     wrong.extend(circles(&sources));
     wrong.extend(storeys(&sources));
+    let page = fs::read_to_string(src.join("daemon/walks.md")).expect("the walks are there");
+    let named = |name: &str| {
+        let place = format!("daemon/{name}");
+        let mut sources = sources.iter();
+        sources
+            .find(|(file, _)| *file == place)
+            .map(|(_, text)| text.as_str())
+    };
+    wrong.extend(astray(&page, named));
     assert!(
         wrong.is_empty(),
         "the house does not hold:\n{}",

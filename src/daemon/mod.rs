@@ -14,25 +14,8 @@
 //! - `carrier`: which of the two serves here. `life`: the daemon itself, its generations, configuration, name and end.
 //! - this file: the loop. `setup`: how all of it comes to be.
 //!
-//! # A front's request
-//! `door` accepts its connection ([`Door::accept`](door::Door::accept)); `clients` reads its header, and with it its
-//! three descriptors (`header`), and tells the pool that it arrived. The pool says `Dispatch`: the front is told `T`
-//! ([`Clients::start`](clients::Clients::start)), and `workers` sends header and descriptors to a worker
-//! ([`Workers::dispatch`](workers::Workers::dispatch)). When the worker says `done`
-//! ([`Workers::hear`](workers::Workers::hear)), `clients` does what is left of it
-//! ([`Clients::take_over`](clients::Clients::take_over), `sending`), releases the front and closes its copies (`ending`).
-//! If the worker dies instead, its byte in the shared page tells whether the client can still have a page from us.
-//!
-//! # Others
-//! - A plain SCGI client has no front: the connection itself is input and output, and nothing is said over it but the
-//!   response.
-//! - A request of a foreign app is a run (`foreign::runs`): an exchange with a program or a server, driven here
-//!   (`foreign::drive`) and never seen by the client.
-//! - A message-body that is not there yet is read first (`clients::receiving`), so that it costs no worker.
-//! - An edit: a zygote finds it when the pool asks (`Look`), `life::reload` sums up what it found, and the pool begins
-//!   another generation beside the one that serves (`life::starts`).
-//! - A stop: `life::leave` gives up the name, lets in what had connected, sends away what was not begun, and finishes
-//!   the rest.
+//! How a front's request, a plain client's, a foreign app's, a body, an edit and a stop go through them, function by
+//! function: walks.md, beside this file.
 
 mod carrier;
 mod clients;

@@ -3,6 +3,7 @@
 use super::circles::circles;
 use super::complaints;
 use super::storeys::storeys;
+use super::walks::astray;
 
 #[track_caller]
 fn refused(file: &str, text: &str, complaint: &str) {
@@ -455,4 +456,19 @@ fn the_storeys_of_the_daemon() {
     }
     let found = storeys_of("attic", "");
     assert!(found[0].contains("on no storey"), "{found:?}");
+}
+
+#[test]
+fn a_walk_that_leads_astray() {
+    let text = |name: &str| (name == "a/b.rs").then_some("fn seen() {} // fn other() {}");
+    let astray = |page: &str| astray(page, text);
+    assert_eq!(astray("`a/b.rs` `seen`, then 'done' and `Ready`."), [""; 0]);
+    assert_eq!(
+        astray("\n`a/b.rs` `seen`, `other`"),
+        ["walks.md:2: a/b.rs has no function other"]
+    );
+    assert_eq!(
+        astray("`a/c.rs` `seen`"),
+        ["walks.md:1: there is no a/c.rs"]
+    );
 }
