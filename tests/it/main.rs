@@ -19,6 +19,8 @@
 //! }
 //! ```
 //!
+//! With `mode = auto` a busy machine starts the daemon: a test that is about one way says `mode = cgi` or `daemon`.
+//!
 //! The applications are in tests/apps: routes of `testapp` that are right, of `faultapp` and `cgiapp` that go wrong or
 //! wait. Each test must also be shown to fail: break what it is about, and see it.
 #![cfg(test)]
