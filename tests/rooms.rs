@@ -4,6 +4,8 @@
 
 #[path = "rooms/circles.rs"]
 mod circles;
+#[path = "rooms/guide.rs"]
+mod guide;
 #[path = "rooms/planted.rs"]
 mod planted;
 #[path = "rooms/reader.rs"]
