@@ -187,7 +187,10 @@ class Journal:
                     if mark == self.FAILED or int(owner) == self.owner:
                         found = tuple(map(int, found.split(b','))) if found else None
                         path = path.decode(ENCODING, 'surrogateescape')
-                        (failed if mark == self.FAILED else ours)[path] = found
+                        into = failed if mark == self.FAILED else ours
+                        if into is ours and ours.get(path, found) != found:
+                            found = UNSETTLED  # workers have loaded it before and after an edit
+                        into[path] = found
                     elif is_alive(int(owner)):
                         others.append(record)
                 self.keep(others)

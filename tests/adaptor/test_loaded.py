@@ -110,6 +110,20 @@ class Edits(peer.Case):
             self.assertEqual(self.ask(pool, QUERY_STRING='lazy').body, b"'after'")
             self.assertEqual(pool.look(), [])
 
+    def test_two_workers_import_before_and_after_an_edit(self):
+        """Between two looks: what the second has is what lies there, but the first has the old."""
+        for preload in True, False:
+            pool = self.up(preload=preload)
+            self.write('lazy', 'value = "before"')
+            self.age()
+            self.assertEqual(self.ask(pool, QUERY_STRING='lazy').body, b"'before'")
+            self.write('lazy', 'value = "after"')
+            first, pool.worker = pool.worker, pool.spawn(8).ready()
+            self.assertEqual(self.ask(pool, QUERY_STRING='lazy').body, b"'after'")
+            self.assertEqual(pool.look(), ['changed - ' + self.path('lazy')])
+            self.assertEqual(pool.look(), [])
+            first.end()
+
     def test_edit_between_import_and_the_end_of_the_request(self):
         self.write('lazy', '''
 with open(__file__, 'a') as file:
