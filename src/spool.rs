@@ -47,7 +47,7 @@ pub struct Room<'a> {
 
 /// The most that a body without a length may have, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct SpoolLimits {
     /// `body-limit`; none is the largest number.
     pub body: u64,
     /// `spool-limit`, for bodies that don't stay in memory.
@@ -67,10 +67,10 @@ pub enum NoRoom {
     Spool,
 }
 
-impl Limits {
+impl SpoolLimits {
     /// What an app's configuration allows.
-    pub fn of(config: &Config) -> Limits {
-        Limits {
+    pub fn of(config: &Config) -> SpoolLimits {
+        SpoolLimits {
             body: config.limits.body.unwrap_or(u64::MAX),
             spool: config.spool.limit,
         }
@@ -226,7 +226,12 @@ impl Ahead {
     }
 
     /// Keeps bytes of a body whose length is not known yet.
-    pub fn take(&mut self, block: &[u8], limits: Limits, room: Room<'_>) -> Result<(), NoRoom> {
+    pub fn take(
+        &mut self,
+        block: &[u8],
+        limits: SpoolLimits,
+        room: Room<'_>,
+    ) -> Result<(), NoRoom> {
         let more = block.len() as u64;
         limits.check(self.len() + more)?;
         self.reserve(more, None, room)?;
@@ -254,7 +259,7 @@ mod tests {
     use super::*;
     use crate::cgi::StatusCode;
 
-    const AMPLE: Limits = Limits {
+    const AMPLE: SpoolLimits = SpoolLimits {
         body: u64::MAX,
         spool: 1 << 30,
     };
@@ -287,7 +292,7 @@ mod tests {
         ];
         for (size, body, spool, left, expected) in cases {
             let mut ahead = Ahead::Nothing;
-            let limits = Limits { body, spool };
+            let limits = SpoolLimits { body, spool };
             let mut kept = Ok(());
             for block in vec![7; size].chunks(60_000) {
                 let room = Room {

@@ -16,7 +16,7 @@ use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::page::Failure;
 use crate::report::say;
-use crate::spool::{Ahead, IN_MEMORY, Limits, NoRoom, Room};
+use crate::spool::{Ahead, IN_MEMORY, NoRoom, Room, SpoolLimits};
 use crate::sys::files::Kind;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, clock, files, is, splice};
@@ -87,7 +87,7 @@ fn measure(
     input: BorrowedFd<'_>,
     output: BorrowedFd<'_>,
 ) -> Result<Option<Measured>, BodyRefused> {
-    let limits = Limits::of(config);
+    let limits = SpoolLimits::of(config);
     if request.is_error_page() {
         // The program would not read the body, and then Apache loses the response.
         drain(input, most_of_input(request));
@@ -139,7 +139,7 @@ fn has_any(config: &Config, input: BorrowedFd<'_>) -> Result<bool, BodyRefused> 
 
 fn read_to_end(
     config: &Config,
-    limits: Limits,
+    limits: SpoolLimits,
     input: BorrowedFd<'_>,
 ) -> Result<Ahead, BodyRefused> {
     let mut ahead = Ahead::Nothing;

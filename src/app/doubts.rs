@@ -14,7 +14,7 @@ const STICKY: u32 = 0o1000;
 
 /// What is wrong with the permissions of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Doubt {
+pub struct FileDoubt {
     path: PathBuf,
     why: Flaw,
 }
@@ -29,7 +29,7 @@ enum Flaw {
     Read(u32),
 }
 
-impl Doubt {
+impl FileDoubt {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
         match self.why {
@@ -42,7 +42,7 @@ impl Doubt {
     }
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for FileDoubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match self.why {
@@ -61,7 +61,7 @@ impl fmt::Display for Doubt {
 }
 
 /// Looks at the app file, the folders that code and configuration come from, and `env-file`.
-pub fn of(app: &AppFile, config: &Config) -> Vec<Doubt> {
+pub fn of(app: &AppFile, config: &Config) -> Vec<FileDoubt> {
     let folder = |path: &Path| path.parent().map(Path::to_path_buf);
     let code = [
         Some(app.config.clone()),
@@ -73,8 +73,8 @@ pub fn of(app: &AppFile, config: &Config) -> Vec<Doubt> {
         .into_iter()
         .flatten()
         .filter(|path| named::access(path).is_some_and(can_be_changed));
-    let mut doubts: Vec<Doubt> = changed
-        .map(|path| Doubt {
+    let mut doubts: Vec<FileDoubt> = changed
+        .map(|path| FileDoubt {
             path,
             why: Flaw::Changed,
         })
@@ -83,7 +83,7 @@ pub fn of(app: &AppFile, config: &Config) -> Vec<Doubt> {
         && let Some(found) = named::access(&path)
         && let Some(why) = of_secrets(found, process::uid())
     {
-        doubts.push(Doubt { path, why });
+        doubts.push(FileDoubt { path, why });
     }
     doubts.sort();
     doubts.dedup();

@@ -80,7 +80,7 @@ pub fn header<'a>(
 
 /// Where an SCGI server listens, without a name that has to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum ServerAddress {
     /// A Unix socket.
     Path(PathBuf),
     /// To be tried in this order; at least one.
@@ -89,9 +89,9 @@ pub enum Peer {
 
 /// Looks the host up if it is a name: by the system's `getent`, since a static program can't load the modules that
 /// nsswitch.conf names. May wait for a name server.
-pub fn resolve(address: &Address) -> Result<Peer, CannotRun> {
+pub fn resolve(address: &Address) -> Result<ServerAddress, CannotRun> {
     let (host, port) = match address {
-        Address::Path(path) => return Ok(Peer::Path(path.clone())),
+        Address::Path(path) => return Ok(ServerAddress::Path(path.clone())),
         Address::Tcp { host, port } => (host, *port),
     };
     let found = match host.parse() {
@@ -104,15 +104,17 @@ pub fn resolve(address: &Address) -> Result<Peer, CannotRun> {
         }
     };
     let with_port = |address| SocketAddr::new(address, port);
-    Ok(Peer::Tcp(found.into_iter().map(with_port).collect()))
+    Ok(ServerAddress::Tcp(
+        found.into_iter().map(with_port).collect(),
+    ))
 }
 
 /// Connects to the first address that answers; waits for each at most as long as for a name server. The socket does not
 /// block.
-pub fn connect(peer: &Peer) -> io::Result<OwnedFd> {
+pub fn connect(peer: &ServerAddress) -> io::Result<OwnedFd> {
     let addresses = match peer {
-        Peer::Path(path) => return socket::begin_at_path(path),
-        Peer::Tcp(addresses) => addresses,
+        ServerAddress::Path(path) => return socket::begin_at_path(path),
+        ServerAddress::Tcp(addresses) => addresses,
     };
     let mut last = io::ErrorKind::NotFound.into();
     for &address in addresses {
@@ -239,8 +241,8 @@ mod tests {
             port: 9000,
         };
         let one = |host: &str| match resolve(&tcp(host)).unwrap() {
-            Peer::Tcp(addresses) => addresses[0].to_string(),
-            Peer::Path(_) => panic!("a path"),
+            ServerAddress::Tcp(addresses) => addresses[0].to_string(),
+            ServerAddress::Path(_) => panic!("a path"),
         };
         assert_eq!(one("192.0.2.7"), "192.0.2.7:9000");
         assert_eq!(one("::1"), "[::1]:9000");

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::unique::any_twice;
 
 /// A meta-variable; its value may be joined from several.
-type Variable<'a> = (&'a [u8], Cow<'a, [u8]>);
+type JoinedVariable<'a> = (&'a [u8], Cow<'a, [u8]>);
 
 /// The web server, as far as that matters for names that come twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ const CONTENT_LENGTH: &[u8] = b"CONTENT_LENGTH";
 /// merged or refused.
 pub fn settled<'a>(
     pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-) -> impl Iterator<Item = Variable<'a>> {
+) -> impl Iterator<Item = JoinedVariable<'a>> {
     // In nearly every request there is nothing to settle, and nothing is allocated.
     let server = web_server(pairs.clone());
     let is_settled = server == WebServer::Other || !any_twice(pairs.clone().map(|(name, _)| name));
@@ -71,7 +71,7 @@ pub fn overridden<'a>(
 
 #[cold]
 #[inline(never)]
-fn joined(mut pairs: Vec<Variable<'_>>, server: WebServer) -> Vec<Variable<'_>> {
+fn joined(mut pairs: Vec<JoinedVariable<'_>>, server: WebServer) -> Vec<JoinedVariable<'_>> {
     // Sorted: a header can hold too many names to compare each with each.
     let mut order: SmallVec<[usize; 64]> = (0..pairs.len()).collect();
     order.sort_unstable_by_key(|&index| (pairs[index].0, index));

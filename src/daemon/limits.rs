@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::config::{Config, Mode};
-use crate::policy::pool::{Limits, Quiet, WorkerId};
-use crate::policy::queue;
+use crate::policy::pool::{PoolRules, Quiet, WorkerId};
+use crate::policy::queue::QueueRules;
 use crate::sys::clock;
 
 /// How old what is known of the app's files may be when a request comes.
@@ -15,10 +15,10 @@ pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
     is_given_any || !config.listen.addresses.is_empty()
 }
 
-pub(super) fn limits(config: &Config, stays: bool) -> Limits {
+pub(super) fn limits(config: &Config, stays: bool) -> PoolRules {
     // `max-procs` is at most 1024, and the others are at most `max-procs`.
     let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
-    Limits {
+    PoolRules {
         idle_timeout: config.lifetime.idle_timeout,
         look_interval: LOOK_INTERVAL,
         max_procs: small(config.pool.max_procs),
@@ -26,7 +26,7 @@ pub(super) fn limits(config: &Config, stays: bool) -> Limits {
         min_idle: small(config.pool.min_idle),
         min_lifetime: config.lifetime.min_lifetime,
         min_procs: small(config.pool.min_procs),
-        queue: queue::Limits {
+        queue: QueueRules {
             size: config.queue.size as usize,
             target: config.queue.target,
             timeout: config.queue.timeout,

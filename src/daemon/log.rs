@@ -35,7 +35,7 @@ struct LogFile {
     path: PathBuf,
     is_background: bool,
     /// What is written to; `None` where not even the second place can be had.
-    open: Option<Open>,
+    open: Option<OpenFile>,
     /// Why the path can't be had; it was said.
     trouble: Option<String>,
     /// Lines that could not be written, and the reason for the last of them.
@@ -46,7 +46,7 @@ struct LogFile {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenFile {
     file: File,
     /// Device and inode, if this is what lies at the path.
     identity: Option<(u64, u64)>,
@@ -69,7 +69,7 @@ impl Log {
                 Spare::File(path) => named::append(path),
                 Spare::Stderr => files::duplicate(io::stderr()).map(File::from),
             };
-            log.open = opened.ok().map(|file| Open {
+            log.open = opened.ok().map(|file| OpenFile {
                 file,
                 identity: None,
             });
@@ -158,7 +158,7 @@ impl LogFile {
     }
 
     fn set(&mut self, file: File, identity: Option<(u64, u64)>) {
-        self.open = Some(Open { file, identity });
+        self.open = Some(OpenFile { file, identity });
         self.is_cut = false;
     }
 

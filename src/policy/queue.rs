@@ -33,7 +33,7 @@ pub type Ticket = u64;
 
 /// `queue-size`, `queue-target` and `queue-timeout`.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct QueueRules {
     /// Requests that may wait.
     pub size: usize,
     /// The standing delay above which the newest go first.
@@ -78,7 +78,7 @@ pub struct Waiting {
 /// The requests that wait, oldest first.
 #[derive(Debug)]
 pub struct Queue {
-    limits: Limits,
+    limits: QueueRules,
     waiting: VecDeque<Waiting>,
     /// `timeout` counts from here on. `None`: no worker has been ready; the start has a time-out of its own.
     clock_runs_from: Option<Duration>,
@@ -100,7 +100,7 @@ impl Capacity {
 
 impl Queue {
     /// An empty queue whose time-out does not run yet (see [`Queue::start_clock`]).
-    pub fn new(limits: Limits) -> Queue {
+    pub fn new(limits: QueueRules) -> Queue {
         Queue {
             limits,
             waiting: VecDeque::new(),
@@ -113,7 +113,7 @@ impl Queue {
     }
 
     /// Other limits hold from now on; no waiting request is refused for the new size.
-    pub fn obey(&mut self, limits: Limits) {
+    pub fn obey(&mut self, limits: QueueRules) {
         self.limits = limits;
     }
 

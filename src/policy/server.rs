@@ -37,14 +37,14 @@ pub const TERM_TIME: Duration = Duration::from_secs(5);
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ServerEvent {
     /// It has taken a connection, or may have.
     Accepts,
     /// It has sent a byte of a response.
     Answered,
     /// The process could not be made.
     CannotStart,
-    /// What [`Action::Look`] has found: it has not taken one connection.
+    /// What [`ServerAction::Look`] has found: it has not taken one connection.
     Deaf,
     /// The process is no more. `well`: with status 0.
     #[allow(missing_docs)]
@@ -68,28 +68,28 @@ pub enum Event {
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ServerAction {
     /// It has ended, and not by itself, after it was proven. The next request starts it.
     Crashed,
     /// It could not be started. Requests that wait for it must be served otherwise, or refused.
-    Failed(Why),
+    Failed(StartFailure),
     /// It will never be started again: forget it.
     Gone,
     /// End it and all it has started.
     Kill,
     /// It has ended by itself. The next request starts it.
     Left,
-    /// See whether it has taken a connection: [`Event::Accepts`] or [`Event::Deaf`] is the next event.
+    /// See whether it has taken a connection: [`ServerEvent::Accepts`] or [`ServerEvent::Deaf`] is the next event.
     Look,
-    /// Make the process; [`Event::CannotStart`] is the next event if that can't be.
+    /// Make the process; [`ServerEvent::CannotStart`] is the next event if that can't be.
     Start,
     /// Tell it to end.
     Term,
 }
 
-/// Why a start has failed.
+/// StartFailure a start has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum StartFailure {
     /// The process could not be made.
     CannotStart,
     /// It ended before its first byte.
@@ -100,8 +100,8 @@ pub enum Why {
 
 /// One server; see the module's page.
 #[derive(Clone, Debug)]
-pub struct Server {
-    state: ServerState,
+pub struct Life {
+    state: LifeState,
     start_timeout: Duration,
     /// Failed starts since the last answer.
     failures: u32,
@@ -112,7 +112,7 @@ pub struct Server {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ServerState {
+enum LifeState {
     Down,
     Ending {
         failed: bool,
@@ -145,11 +145,11 @@ pub enum Condition {
     Up,
 }
 
-impl Server {
+impl Life {
     /// One that was never started.
-    pub fn new(start_timeout: Duration) -> Server {
-        Server {
-            state: ServerState::Down,
+    pub fn new(start_timeout: Duration) -> Life {
+        Life {
+            state: LifeState::Down,
             start_timeout,
             failures: 0,
             requests: 0,
@@ -158,44 +158,44 @@ impl Server {
     }
 
     /// Takes an event in, and puts what is to be done at the end of `actions`, in order.
-    pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
+    pub fn handle(&mut self, event: ServerEvent, now: Duration, actions: &mut Vec<ServerAction>) {
         match event {
-            Event::Accepts => {
-                if let ServerState::Starting { accepts, .. } = &mut self.state {
+            ServerEvent::Accepts => {
+                if let LifeState::Starting { accepts, .. } = &mut self.state {
                     *accepts = true;
                 }
             }
-            Event::Answered => self.answered(now),
-            Event::CannotStart => {
-                if matches!(self.state, ServerState::Starting { .. }) {
-                    self.failed(Why::CannotStart, now, actions);
+            ServerEvent::Answered => self.answered(now),
+            ServerEvent::CannotStart => {
+                if matches!(self.state, LifeState::Starting { .. }) {
+                    self.failed(StartFailure::CannotStart, now, actions);
                 }
             }
-            Event::Deaf => {
-                if matches!(self.state, ServerState::Starting { accepts: false, .. }) {
+            ServerEvent::Deaf => {
+                if matches!(self.state, LifeState::Starting { accepts: false, .. }) {
                     self.ends(true, Duration::ZERO, now);
                 }
             }
-            Event::Ended { well } => self.ended(well, now, actions),
-            Event::Finished => self.requests = self.requests.saturating_sub(1),
-            Event::Lost => self.lost(now, actions),
-            Event::Overdue { since } => self.overdue(since, now, actions),
-            Event::Retire(patience) => self.retired = Some(patience),
-            Event::Sent => {
+            ServerEvent::Ended { well } => self.ended(well, now, actions),
+            ServerEvent::Finished => self.requests = self.requests.saturating_sub(1),
+            ServerEvent::Lost => self.lost(now, actions),
+            ServerEvent::Overdue { since } => self.overdue(since, now, actions),
+            ServerEvent::Retire(patience) => self.retired = Some(patience),
+            ServerEvent::Sent => {
                 self.requests += 1;
-                if let ServerState::Starting { asked, .. } = &mut self.state {
+                if let LifeState::Starting { asked, .. } = &mut self.state {
                     asked.get_or_insert(now);
                 }
             }
-            Event::Tick => {}
-            Event::Wanted => {
+            ServerEvent::Tick => {}
+            ServerEvent::Wanted => {
                 if self.can_start(now) {
-                    self.state = ServerState::Starting {
+                    self.state = LifeState::Starting {
                         asked: (self.requests > 0).then_some(now),
                         accepts: false,
                     };
-                    actions.push(Action::Start);
-                } else if let ServerState::Starting { asked, .. } = &mut self.state {
+                    actions.push(ServerAction::Start);
+                } else if let LifeState::Starting { asked, .. } = &mut self.state {
                     asked.get_or_insert(now);
                 }
             }
@@ -203,15 +203,15 @@ impl Server {
         self.keep_time(now, actions);
     }
 
-    /// When [`Event::Tick`] is due, if nothing happens before.
+    /// When [`ServerEvent::Tick`] is due, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
         match self.state {
-            ServerState::Ending { kill_at, .. } => Some(kill_at),
-            ServerState::Starting { .. } => self.look_due(),
-            ServerState::Down
-            | ServerState::Gone
-            | ServerState::Proven { .. }
-            | ServerState::Resting { .. } => None,
+            LifeState::Ending { kill_at, .. } => Some(kill_at),
+            LifeState::Starting { .. } => self.look_due(),
+            LifeState::Down
+            | LifeState::Gone
+            | LifeState::Proven { .. }
+            | LifeState::Resting { .. } => None,
         }
     }
 
@@ -219,29 +219,29 @@ impl Server {
     pub fn takes(&self, now: Duration) -> bool {
         let serves = matches!(
             self.state,
-            ServerState::Proven { .. } | ServerState::Starting { .. }
+            LifeState::Proven { .. } | LifeState::Starting { .. }
         );
         self.retired.is_none() && (serves || self.can_start(now))
     }
 
     /// It will end within seconds.
     pub fn is_ending(&self) -> bool {
-        matches!(self.state, ServerState::Ending { .. })
+        matches!(self.state, LifeState::Ending { .. })
     }
 
     /// It has answered since it was started.
     pub fn is_proven(&self) -> bool {
-        matches!(self.state, ServerState::Proven { .. })
+        matches!(self.state, LifeState::Proven { .. })
     }
 
     /// It was started, and has not answered yet.
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, ServerState::Starting { .. })
+        matches!(self.state, LifeState::Starting { .. })
     }
 
     /// The pause after a failed start keeps it down.
     pub fn is_resting(&self, now: Duration) -> bool {
-        matches!(self.state, ServerState::Resting { until } if now < until)
+        matches!(self.state, LifeState::Resting { until } if now < until)
     }
 
     /// Nothing new is sent to it.
@@ -252,19 +252,19 @@ impl Server {
     /// For `status`.
     pub fn condition(&self) -> Condition {
         match self.state {
-            ServerState::Down | ServerState::Gone => Condition::Down,
-            ServerState::Ending { .. } => Condition::Ending,
+            LifeState::Down | LifeState::Gone => Condition::Down,
+            LifeState::Ending { .. } => Condition::Ending,
             _ if self.retired.is_some() => Condition::Retiring,
-            ServerState::Proven { .. } => Condition::Up,
-            ServerState::Resting { .. } => Condition::BackingOff,
-            ServerState::Starting { .. } => Condition::Starting,
+            LifeState::Proven { .. } => Condition::Up,
+            LifeState::Resting { .. } => Condition::BackingOff,
+            LifeState::Starting { .. } => Condition::Starting,
         }
     }
 
     fn can_start(&self, now: Duration) -> bool {
         let is_down = match self.state {
-            ServerState::Down => true,
-            ServerState::Resting { until } => until <= now,
+            LifeState::Down => true,
+            LifeState::Resting { until } => until <= now,
             _ => false,
         };
         is_down && self.retired.is_none()
@@ -272,72 +272,76 @@ impl Server {
 
     fn answered(&mut self, now: Duration) {
         match &mut self.state {
-            ServerState::Proven { answered } => *answered = now,
-            ServerState::Starting { .. } => {
+            LifeState::Proven { answered } => *answered = now,
+            LifeState::Starting { .. } => {
                 self.failures = 0;
-                self.state = ServerState::Proven { answered: now };
+                self.state = LifeState::Proven { answered: now };
             }
             _ => {}
         }
     }
 
-    fn ended(&mut self, well: bool, now: Duration, actions: &mut Vec<Action>) {
+    fn ended(&mut self, well: bool, now: Duration, actions: &mut Vec<ServerAction>) {
         match self.state {
-            _ if self.retired.is_some() => self.state = ServerState::Down,
-            ServerState::Starting { asked: None, .. } if well => self.leaves(Action::Left, actions),
-            ServerState::Starting { .. } => self.failed(Why::Ended, now, actions),
-            ServerState::Proven { .. } if well => self.leaves(Action::Left, actions),
-            ServerState::Proven { .. } => self.leaves(Action::Crashed, actions),
-            ServerState::Ending { failed: true, .. } => self.failed(Why::TimedOut, now, actions),
-            ServerState::Ending { failed: false, .. } => self.leaves(Action::Crashed, actions),
-            ServerState::Down | ServerState::Gone | ServerState::Resting { .. } => {}
+            _ if self.retired.is_some() => self.state = LifeState::Down,
+            LifeState::Starting { asked: None, .. } if well => {
+                self.leaves(ServerAction::Left, actions)
+            }
+            LifeState::Starting { .. } => self.failed(StartFailure::Ended, now, actions),
+            LifeState::Proven { .. } if well => self.leaves(ServerAction::Left, actions),
+            LifeState::Proven { .. } => self.leaves(ServerAction::Crashed, actions),
+            LifeState::Ending { failed: true, .. } => {
+                self.failed(StartFailure::TimedOut, now, actions)
+            }
+            LifeState::Ending { failed: false, .. } => self.leaves(ServerAction::Crashed, actions),
+            LifeState::Down | LifeState::Gone | LifeState::Resting { .. } => {}
         }
     }
 
-    fn leaves(&mut self, how: Action, actions: &mut Vec<Action>) {
-        self.state = ServerState::Down;
+    fn leaves(&mut self, how: ServerAction, actions: &mut Vec<ServerAction>) {
+        self.state = LifeState::Down;
         actions.push(how);
     }
 
-    fn failed(&mut self, why: Why, now: Duration, actions: &mut Vec<Action>) {
+    fn failed(&mut self, why: StartFailure, now: Duration, actions: &mut Vec<ServerAction>) {
         self.failures += 1;
         let until = now + backoff::pause(self.failures);
-        self.state = ServerState::Resting { until };
-        actions.push(Action::Failed(why));
+        self.state = LifeState::Resting { until };
+        actions.push(ServerAction::Failed(why));
     }
 
-    fn lost(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    fn lost(&mut self, now: Duration, actions: &mut Vec<ServerAction>) {
         match self.state {
-            ServerState::Proven { .. } => {
+            LifeState::Proven { .. } => {
                 self.ends(false, TERM_TIME, now);
-                actions.push(Action::Term);
+                actions.push(ServerAction::Term);
             }
-            ServerState::Starting { .. } => self.ends(true, Duration::ZERO, now),
+            LifeState::Starting { .. } => self.ends(true, Duration::ZERO, now),
             _ => {}
         }
     }
 
-    fn overdue(&mut self, since: Duration, now: Duration, actions: &mut Vec<Action>) {
+    fn overdue(&mut self, since: Duration, now: Duration, actions: &mut Vec<ServerAction>) {
         let is_stuck = match self.state {
-            ServerState::Proven { answered } => answered <= since,
-            ServerState::Starting { .. } => true,
+            LifeState::Proven { answered } => answered <= since,
+            LifeState::Starting { .. } => true,
             _ => false,
         };
         if is_stuck {
             self.ends(false, TERM_TIME, now);
-            actions.push(Action::Term);
+            actions.push(ServerAction::Term);
         }
     }
 
     fn ends(&mut self, failed: bool, patience: Duration, now: Duration) {
         let kill_at = now + patience;
-        self.state = ServerState::Ending { failed, kill_at };
+        self.state = LifeState::Ending { failed, kill_at };
     }
 
     /// When it has been silent for so long that the daemon must look.
     fn look_due(&self) -> Option<Duration> {
         match self.state {
-            ServerState::Starting {
+            LifeState::Starting {
                 asked: Some(asked),
                 accepts: false,
             } => Some(asked + self.start_timeout),
@@ -345,27 +349,27 @@ impl Server {
         }
     }
 
-    fn keep_time(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    fn keep_time(&mut self, now: Duration, actions: &mut Vec<ServerAction>) {
         if let Some(patience) = self.retired {
             match self.state {
-                ServerState::Down | ServerState::Resting { .. } => {
-                    self.state = ServerState::Gone;
-                    actions.push(Action::Gone);
+                LifeState::Down | LifeState::Resting { .. } => {
+                    self.state = LifeState::Gone;
+                    actions.push(ServerAction::Gone);
                 }
-                ServerState::Proven { .. } | ServerState::Starting { .. } if self.requests == 0 => {
+                LifeState::Proven { .. } | LifeState::Starting { .. } if self.requests == 0 => {
                     self.ends(false, patience, now);
-                    actions.push(Action::Term);
+                    actions.push(ServerAction::Term);
                 }
                 _ => {}
             }
         }
         match self.state {
-            ServerState::Ending { failed, kill_at } if kill_at <= now => {
+            LifeState::Ending { failed, kill_at } if kill_at <= now => {
                 let kill_at = now + TERM_TIME;
-                self.state = ServerState::Ending { failed, kill_at };
-                actions.push(Action::Kill);
+                self.state = LifeState::Ending { failed, kill_at };
+                actions.push(ServerAction::Kill);
             }
-            _ if self.look_due().is_some_and(|due| due <= now) => actions.push(Action::Look),
+            _ if self.look_due().is_some_and(|due| due <= now) => actions.push(ServerAction::Look),
             _ => {}
         }
     }

@@ -38,7 +38,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// How much guests may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ShareLimits {
     /// Guests at once.
     pub guests: usize,
     /// Places that strangers keep while they are slow.
@@ -65,7 +65,7 @@ pub enum Stage {
 /// The guests by their tickets, and what their origins hold.
 #[derive(Debug)]
 pub struct Shares<O> {
-    limits: Limits,
+    limits: ShareLimits,
     guests: BTreeMap<Ticket, Holder<O>>,
     origins: BTreeMap<Key<O>, Held>,
     /// The origins by how many of theirs give way.
@@ -108,11 +108,11 @@ struct Held {
     bytes: usize,
 }
 
-impl Limits {
+impl ShareLimits {
     /// Of a daemon that may have `fds` descriptors for all its clients.
-    pub fn new(fds: usize, queue_size: usize) -> Limits {
+    pub fn new(fds: usize, queue_size: usize) -> ShareLimits {
         let guests = (fds / FDS).clamp(1, MOST + queue_size);
-        Limits {
+        ShareLimits {
             guests,
             slow: (guests * 3 / 4).min(MOST_SLOW),
             slow_each: guests.div_ceil(2).min(MOST_SLOW_EACH),
@@ -137,7 +137,7 @@ impl<O: Copy> Holder<O> {
 
 impl<O: Copy + Ord> Shares<O> {
     /// No guest yet.
-    pub fn new(limits: Limits) -> Shares<O> {
+    pub fn new(limits: ShareLimits) -> Shares<O> {
         Shares {
             limits,
             guests: BTreeMap::new(),
@@ -150,7 +150,7 @@ impl<O: Copy + Ord> Shares<O> {
     }
 
     /// Other limits hold from now on.
-    pub fn obey(&mut self, limits: Limits) {
+    pub fn obey(&mut self, limits: ShareLimits) {
         self.limits = limits;
     }
 
@@ -288,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: ShareLimits = ShareLimits {
         guests: 8,
         slow: 6,
         slow_each: 4,
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn limits_leave_room_for_fronts() {
         for fds in [0, 1, 10, 100, 1000, 100_000, 1_000_000] {
-            let limits = Limits::new(fds, 100);
+            let limits = ShareLimits::new(fds, 100);
             assert!(limits.guests >= 1 && limits.slow_each >= 1);
             assert!(limits.guests * FDS <= fds.max(FDS));
             assert!(limits.guests <= MOST + 100);

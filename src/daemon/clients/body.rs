@@ -22,7 +22,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::daemon::turn::TURN;
-use crate::spool::{self, Ahead, IN_MEMORY, NoRoom, Room};
+use crate::spool::{Ahead, IN_MEMORY, NoRoom, Room, SpoolLimits};
 use crate::sys::splice::Scratch;
 use crate::sys::{Errno, is};
 
@@ -44,7 +44,7 @@ pub(super) struct Body {
 #[derive(Clone, Copy, Debug)]
 enum Reaches {
     Bytes(u64),
-    ToEnd(spool::Limits),
+    ToEnd(SpoolLimits),
 }
 
 /// What came of reading.
@@ -78,7 +78,7 @@ impl Body {
     }
 
     /// A body of a length that only its end tells.
-    pub(super) fn to_end(limits: spool::Limits, store: Ahead) -> Body {
+    pub(super) fn to_end(limits: SpoolLimits, store: Ahead) -> Body {
         Body::of(Reaches::ToEnd(limits), store)
     }
 
@@ -179,7 +179,7 @@ impl Body {
     /// A block of a body that goes to its end, and `Enough` there.
     fn take_block(
         &mut self,
-        limits: spool::Limits,
+        limits: SpoolLimits,
         input: BorrowedFd<'_>,
         scratch: &mut Scratch,
         block: &mut [u8],

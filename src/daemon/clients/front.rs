@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use smallvec::SmallVec;
 
 use super::client::{Client, Phase};
-use super::taken::Word;
+use super::taken::FrontWord;
 use crate::daemon::watch::Stream;
 use crate::handoff;
 use crate::sys::poll::{self, Interest};
@@ -19,7 +19,7 @@ impl Client {
         if lets_go {
             self.let_go()
         } else {
-            self.say(Word::Queued)
+            self.say(FrontWord::Queued)
         }
     }
 
@@ -29,18 +29,18 @@ impl Client {
         if self.request.as_ref().is_some_and(|r| r.leaves_early) {
             self.let_go()
         } else {
-            self.say(Word::Taken)
+            self.say(FrontWord::Taken)
         }
     }
 
     /// Sends a front away: from now on we answer, and need it no more.
     fn let_go(&mut self) -> bool {
-        if self.has_said(Word::Done) {
+        if self.has_said(FrontWord::Done) {
             return true;
         }
         // As long as it can be told something, its pid is its own.
         self.front = process::open(self.caller.pid).ok();
-        if !self.say(Word::Done) {
+        if !self.say(FrontWord::Done) {
             return false;
         }
         self.connection = None;
@@ -48,18 +48,18 @@ impl Client {
         true
     }
 
-    fn has_said(&self, word: Word) -> bool {
+    fn has_said(&self, word: FrontWord) -> bool {
         self.request.as_ref().is_some_and(|r| r.said == word)
     }
 
-    fn say(&mut self, to_say: Word) -> bool {
+    fn say(&mut self, to_say: FrontWord) -> bool {
         let Some(said) = self.request.as_ref().map(|request| request.said) else {
             return false;
         };
         let words: SmallVec<[u8; 3]> = [
-            (Word::Queued, handoff::QUEUED),
-            (Word::Taken, handoff::TAKEN),
-            (Word::Done, handoff::DONE),
+            (FrontWord::Queued, handoff::QUEUED),
+            (FrontWord::Taken, handoff::TAKEN),
+            (FrontWord::Done, handoff::DONE),
         ]
         .into_iter()
         .filter(|&(word, _)| word > said && word <= to_say)
@@ -84,7 +84,7 @@ impl Client {
     /// Lets a front go whose descriptors we hold, and waits for its end from now on. `false`: it has gone, or there was
     /// none: the client can be closed.
     pub(super) fn release(&mut self) -> bool {
-        let stays = self.has_said(Word::Taken);
+        let stays = self.has_said(FrontWord::Taken);
         if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
             return false;
         }
@@ -100,7 +100,7 @@ impl Client {
     /// The end: closes the passed descriptors, and lets a front go that was not told to leave yet.
     pub(super) fn close(self) {
         let said = self.request.map(|request| request.said);
-        if let (Some(Word::Taken), Some(connection)) = (said, &self.connection) {
+        if let (Some(FrontWord::Taken), Some(connection)) = (said, &self.connection) {
             // A front that is gone needs no word.
             let _ = socket::send_now(connection.as_fd(), handoff::DONE);
         }

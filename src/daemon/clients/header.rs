@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use smallvec::SmallVec;
 
-use super::taken::{Length, Passed, Taken, Word};
+use super::taken::{FrontWord, Length, Passed, Taken};
 use crate::app;
 use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
@@ -46,7 +46,7 @@ const PASSED: usize = 3;
 type Pairs<'a> = SmallVec<[(&'a [u8], &'a [u8]); 64]>;
 
 /// The same, each name once.
-type Settled<'a> = Vec<(&'a [u8], Cow<'a, [u8]>)>;
+type SettledPairs<'a> = Vec<(&'a [u8], Cow<'a, [u8]>)>;
 
 /// Collects a header and the descriptors that come with it.
 #[derive(Debug, Default)]
@@ -282,7 +282,7 @@ impl HeaderReader {
             unbelieved: unbelieved(&pairs, rules.peer),
             overridden: overridden.into_iter().map(visible).collect(),
             refusal,
-            said: Word::first(passed.as_ref()),
+            said: FrontWord::first(passed.as_ref()),
             passed,
         });
         let input = taken.passed.as_ref().filter(|_| taken.goes_to_end());
@@ -317,7 +317,7 @@ impl HeaderReader {
 
 /// What an SCGI client says, each name once, without what is only a front's to say; and the names that had several
 /// values.
-fn settled<'a>(pairs: &Pairs<'a>) -> (Settled<'a>, BTreeSet<&'a [u8]>) {
+fn settled<'a>(pairs: &Pairs<'a>) -> (SettledPairs<'a>, BTreeSet<&'a [u8]>) {
     let is_ours = |name: &[u8]| name == handoff::VARIABLE.as_bytes();
     let others = || pairs.iter().copied().filter(|(name, _)| !is_ours(name));
     let settled = Vec::from_iter(repeated::settled(others()));

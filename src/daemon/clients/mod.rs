@@ -41,7 +41,7 @@ use crate::cgi::meta::Peer;
 use crate::config::Config;
 use crate::policy::pool::{Event, WorkerId};
 use crate::policy::queue::Ticket;
-use crate::policy::shares::{Limits, Shares};
+use crate::policy::shares::{ShareLimits, Shares};
 use crate::spool::Room;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::Ready;
@@ -89,7 +89,7 @@ pub(super) enum Start {
 }
 
 impl Clients {
-    pub(super) fn new(limits: Limits) -> Clients {
+    pub(super) fn new(limits: ShareLimits) -> Clients {
         Clients {
             by_ticket: BTreeMap::new(),
             next_ticket: 1,
@@ -129,7 +129,7 @@ impl Clients {
     }
 
     /// How much there is for guests from now on.
-    pub(super) fn limit_guests(&mut self, limits: Limits) {
+    pub(super) fn limit_guests(&mut self, limits: ShareLimits) {
         self.shares.obey(limits);
     }
 

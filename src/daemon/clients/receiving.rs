@@ -17,7 +17,7 @@ use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
 use crate::policy::shares::Stage;
-use crate::spool;
+use crate::spool::SpoolLimits;
 use crate::sys::clock;
 use crate::sys::poll::{self, Interest};
 
@@ -38,7 +38,7 @@ impl Clients {
         let due = clock::now() + doubt::patience(request, ground.config.timeouts.request);
         let store = std::mem::take(&mut request.ahead);
         let body = if request.goes_to_end() {
-            Body::to_end(spool::Limits::of(&ground.config), store)
+            Body::to_end(SpoolLimits::of(&ground.config), store)
         } else {
             Body::new(request.length(), store)
         };

@@ -43,7 +43,7 @@ pub(crate) struct Taken {
     pub(super) overridden: Vec<String>,
     /// It is none for the app: what its client gets, and what the operator reads.
     pub(super) refusal: Option<(Failure, String)>,
-    pub(super) said: Word,
+    pub(super) said: FrontWord,
 }
 
 /// How much of a message-body is still to be read.
@@ -64,19 +64,19 @@ pub(super) struct Passed {
 
 /// What a front was told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Word {
+pub(super) enum FrontWord {
     Nothing,
     Queued,
     Taken,
     Done,
 }
 
-impl Word {
+impl FrontWord {
     /// A plain SCGI client, and a front that relays, are told nothing but the response.
-    pub(super) fn first(passed: Option<&Passed>) -> Word {
+    pub(super) fn first(passed: Option<&Passed>) -> FrontWord {
         match passed {
-            Some(_) => Word::Nothing,
-            None => Word::Done,
+            Some(_) => FrontWord::Nothing,
+            None => FrontWord::Done,
         }
     }
 }
@@ -115,7 +115,7 @@ impl Taken {
             unbelieved: None,
             overridden: Vec::new(),
             refusal: None,
-            said: Word::first(passed.as_ref()),
+            said: FrontWord::first(passed.as_ref()),
             passed,
         }
     }
@@ -159,7 +159,7 @@ impl Taken {
 
     /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
     pub(crate) fn can_go_elsewhere(&self) -> bool {
-        self.said < Word::Taken
+        self.said < FrontWord::Taken
     }
 }
 

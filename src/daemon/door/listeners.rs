@@ -52,7 +52,7 @@ pub(crate) struct Listener {
 
 /// Which of them accept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Open {
+pub(crate) struct Accepting {
     /// The one in the app's place.
     pub(crate) own: bool,
     /// All others.
@@ -73,7 +73,7 @@ pub(crate) struct Handed {
 pub(crate) struct Listeners {
     by_number: BTreeMap<u32, Listener>,
     last: u32,
-    pub(crate) open: Open,
+    pub(crate) open: Accepting,
     /// That there is no room for more was said.
     pub(crate) silent_until: Duration,
     /// Users named in the configuration that /etc/passwd does not have.
@@ -82,7 +82,7 @@ pub(crate) struct Listeners {
     pub(super) wrong_addresses: Vec<String>,
 }
 
-impl Open {
+impl Accepting {
     pub(crate) fn accepts(self, is_own: bool) -> bool {
         if is_own { self.own } else { self.guests }
     }
@@ -140,7 +140,7 @@ impl Listeners {
         Listeners {
             by_number: BTreeMap::from([(0, own)]),
             last: 0,
-            open: Open::default(),
+            open: Accepting::default(),
             silent_until: Duration::ZERO,
             wrong_names,
             wrong_addresses: Vec::new(),
@@ -156,7 +156,7 @@ impl Listeners {
     }
 
     /// Waits for connections, or no longer.
-    pub(crate) fn watch(&mut self, poll: &Poll, open: Open) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, poll: &Poll, open: Accepting) -> io::Result<()> {
         let before = std::mem::replace(&mut self.open, open);
         let mut watched = Ok(());
         for (&number, listener) in &self.by_number {

@@ -13,15 +13,15 @@ use std::time::Duration;
 use log::Level;
 
 use self::guests::Guests;
+use self::listeners::{Accepting, Listener, Listeners, of_listen};
 pub(super) use self::listeners::{Handed, Origin, end_of_given};
-use self::listeners::{Listener, Listeners, Open, of_listen};
 use super::clients::Clients;
 use super::ground::Ground;
 use super::guest::{Caller, Guest};
 use crate::app;
 use crate::cgi::meta::Peer;
 use crate::config::{Address, Config};
-use crate::policy::shares::Limits;
+use crate::policy::shares::ShareLimits;
 use crate::start::NameLock;
 use crate::sys::{Errno, clock, fdpass, is, listen as tcp, process, socket};
 use crate::{listen, sys};
@@ -45,12 +45,12 @@ pub(super) struct Door {
 }
 
 /// How much there is for guests, of this many descriptors in all.
-pub(super) fn shares_of(config: &Config, most_fds: u64) -> Limits {
+pub(super) fn shares_of(config: &Config, most_fds: u64) -> ShareLimits {
     let workers = config.pool.max_procs as usize;
     let listeners = config.listen.addresses.len() + 1;
     let others = OURS + SPARE + 4 * workers + listeners;
     let fds = usize::try_from(most_fds).unwrap_or(usize::MAX);
-    Limits::new(fds.saturating_sub(others), config.queue.size as usize)
+    ShareLimits::new(fds.saturating_sub(others), config.queue.size as usize)
 }
 
 impl Door {
@@ -68,7 +68,7 @@ impl Door {
 
     /// Begins to accept.
     pub(super) fn open(&mut self, ground: &Ground) -> std::io::Result<()> {
-        let open = Open {
+        let open = Accepting {
             own: true,
             guests: true,
         };
@@ -160,7 +160,7 @@ impl Door {
         // One client of each kind is always served, however low the limit.
         let own_place = own == 0 || has_descriptors;
         let guest_place = guests == 0 || has_descriptors && !clients.has_all_guests();
-        let open = Open {
+        let open = Accepting {
             own: has_time && own_place,
             guests: has_time && guest_place,
         };
@@ -179,7 +179,7 @@ impl Door {
         }
         if self.listeners.watch(&ground.poll, open).is_err() {
             // Tried again, as after an accept that failed.
-            let _ = self.listeners.watch(&ground.poll, Open::default());
+            let _ = self.listeners.watch(&ground.poll, Accepting::default());
             self.accept_at = Some(now + ACCEPT_PAUSE);
         }
     }

@@ -17,7 +17,7 @@ use crate::daemon::watch::Stream;
 use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
-use crate::policy::server;
+use crate::policy::server::ServerEvent;
 use crate::report::{plain, visible};
 use crate::sys::clock;
 use crate::sys::poll::{Interest, Ready};
@@ -305,7 +305,7 @@ impl Foreign {
             let server = link.server().map(|(server, _)| server);
             if let Some(server) = server.filter(|_| exchange.is_some_and(|e| e.was_taken())) {
                 // A client that does not wait for its first answer says nothing against it.
-                self.tell_server(server, server::Event::Accepts, clients, ground);
+                self.tell_server(server, ServerEvent::Accepts, clients, ground);
             }
             self.note_unlinked(&link, clients, ground);
         }
@@ -424,7 +424,7 @@ impl Foreign {
         self.end_child(run_id);
         self.give_up(run_id, key, clients, ground);
         if let Some((server, since)) = link {
-            self.tell_server(server, server::Event::Overdue { since }, clients, ground);
+            self.tell_server(server, ServerEvent::Overdue { since }, clients, ground);
         }
     }
 

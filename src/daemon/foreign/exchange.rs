@@ -115,7 +115,7 @@ pub(super) struct Way<'a> {
 }
 
 /// What came of one step.
-enum Step {
+enum ResponseStep {
     Moved,
     Ended,
     ForApp,
@@ -213,16 +213,16 @@ impl Exchange {
         let mut for_client = false;
         for _ in 0..TURN {
             match self.step(&mut way, scratch, now) {
-                Step::Moved => self.moved += 1,
-                Step::Ended => {
+                ResponseStep::Moved => self.moved += 1,
+                ResponseStep::Ended => {
                     return match self.broken.take() {
                         Some(error) => Passing::Cut(error),
                         None => Passing::Ended,
                     };
                 }
-                Step::Lost => return Passing::Lost,
-                Step::ForApp => break,
-                Step::ForClient => {
+                ResponseStep::Lost => return Passing::Lost,
+                ResponseStep::ForApp => break,
+                ResponseStep::ForClient => {
                     for_client = true;
                     break;
                 }
@@ -317,7 +317,7 @@ impl Exchange {
         sent != Progress::Lost
     }
 
-    fn step(&mut self, way: &mut Way<'_>, scratch: &mut Scratch, now: Duration) -> Step {
+    fn step(&mut self, way: &mut Way<'_>, scratch: &mut Scratch, now: Duration) -> ResponseStep {
         if !self.kept.is_empty() {
             return if way.spool.is_some() {
                 self.spool(way)
@@ -326,7 +326,7 @@ impl Exchange {
             };
         }
         if self.has_ended {
-            return Step::Ended;
+            return ResponseStep::Ended;
         }
         let from = self.from.as_fd();
         let most = self.most();
@@ -336,14 +336,14 @@ impl Exchange {
             Ok(0)
         } else if is_direct && is_pipe {
             match splice::pass(from, way.output, most) {
-                Err(error) if is(&error, Errno::EPIPE) => return Step::Lost,
+                Err(error) if is(&error, Errno::EPIPE) => return ResponseStep::Lost,
                 Err(error) if is(&error, Errno::EAGAIN) => {
                     if poll::is_ready(from, Interest::Read)
                         && !poll::is_ready(way.output, Interest::Write)
                     {
                         return self.is_blocked(way, now);
                     }
-                    return Step::ForApp;
+                    return ResponseStep::ForApp;
                 }
                 passed => passed.inspect(|&count| self.took(count as u64)),
             }
@@ -356,34 +356,39 @@ impl Exchange {
         match read {
             Ok(0) => {
                 self.has_ended = true;
-                Step::Moved
+                ResponseStep::Moved
             }
             Ok(count) => {
                 self.has_read(count as u64);
-                Step::Moved
+                ResponseStep::Moved
             }
-            Err(error) if is(&error, Errno::EAGAIN) => Step::ForApp,
+            Err(error) if is(&error, Errno::EAGAIN) => ResponseStep::ForApp,
             Err(error) => {
                 self.has_ended = true;
                 if is(&error, Errno::ECONNRESET) {
                     // A server that has not read all of the body ends its connection so: its response is complete.
-                    return Step::Moved;
+                    return ResponseStep::Moved;
                 }
                 self.broken = Some(error);
-                Step::Moved
+                ResponseStep::Moved
             }
         }
     }
 
-    fn write_kept(&mut self, way: &mut Way<'_>, scratch: &mut Scratch, now: Duration) -> Step {
+    fn write_kept(
+        &mut self,
+        way: &mut Way<'_>,
+        scratch: &mut Scratch,
+        now: Duration,
+    ) -> ResponseStep {
         match scratch.write_now(way.output, &self.kept) {
             Ok(count) => {
                 self.kept.drain(..count);
                 self.took(count as u64);
-                Step::Moved
+                ResponseStep::Moved
             }
             Err(error) if is(&error, Errno::EAGAIN) => self.is_blocked(way, now),
-            Err(_) => Step::Lost,
+            Err(_) => ResponseStep::Lost,
         }
     }
 
@@ -399,45 +404,45 @@ impl Exchange {
     }
 
     /// The client takes nothing now: is it slow?
-    fn is_blocked(&mut self, way: &mut Way<'_>, now: Duration) -> Step {
+    fn is_blocked(&mut self, way: &mut Way<'_>, now: Duration) -> ResponseStep {
         let blocked = *self.blocked.get_or_insert(Blocked {
             since: now,
             taken: 0,
         });
         let is_slow = blocked.since + PATIENCE <= now || way.is_wanted || self.has_ended;
         if !is_slow {
-            return Step::ForClient;
+            return ResponseStep::ForClient;
         }
         self.blocked = None;
         if self.kept.is_empty() {
             // The next block is read, and finds the spool.
             let Some(spool) = new_spool(way) else {
-                return Step::ForClient;
+                return ResponseStep::ForClient;
             };
             *way.spool = Some(spool);
-            return Step::Moved;
+            return ResponseStep::Moved;
         }
         self.spool(way)
     }
 
     /// Puts what was read into the spool.
-    fn spool(&mut self, way: &mut Way<'_>) -> Step {
+    fn spool(&mut self, way: &mut Way<'_>) -> ResponseStep {
         if way.spool.is_none() {
             *way.spool = new_spool(way);
         }
         let room = usize::try_from(way.room.left).unwrap_or(usize::MAX);
         let fits = self.kept.len().min(room);
         let Some(spool) = way.spool else {
-            return Step::ForClient;
+            return ResponseStep::ForClient;
         };
         match spool.append(&self.kept[..fits]) {
             Ok(count) if count > 0 => {
                 self.kept.drain(..count);
                 way.room.left -= count as u64;
-                Step::Moved
+                ResponseStep::Moved
             }
             // Full, or what is not there can't be had now: the client is waited for.
-            Ok(_) | Err(_) => Step::ForClient,
+            Ok(_) | Err(_) => ResponseStep::ForClient,
         }
     }
 }

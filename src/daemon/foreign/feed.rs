@@ -70,7 +70,7 @@ pub(super) enum Fed {
 }
 
 /// What came of one step.
-enum Step {
+enum FeedStep {
     Moved,
     /// What was in memory: that says nothing of the app, since the system has taken it, and nothing of the client.
     Sent,
@@ -163,9 +163,9 @@ impl Feed {
         let mut moved = 0;
         for _ in 0..TURN {
             match self.step(input, scratch) {
-                Ok(Step::Moved) => moved += 1,
-                Ok(Step::Sent) => {}
-                Ok(Step::Waits(fed)) => return (fed, moved),
+                Ok(FeedStep::Moved) => moved += 1,
+                Ok(FeedStep::Sent) => {}
+                Ok(FeedStep::Waits(fed)) => return (fed, moved),
                 // Client or app is gone. The app's output will tell what that means.
                 Err(_) => self.stop(),
             }
@@ -179,7 +179,11 @@ impl Feed {
         (rest, moved)
     }
 
-    fn step(&mut self, input: Option<BorrowedFd<'_>>, scratch: &mut Scratch) -> io::Result<Step> {
+    fn step(
+        &mut self,
+        input: Option<BorrowedFd<'_>>,
+        scratch: &mut Scratch,
+    ) -> io::Result<FeedStep> {
         if self.is_over || self.to.is_none() {
             self.discard(input, scratch)
         } else if self.at < self.bytes.len() {
@@ -187,7 +191,7 @@ impl Feed {
         } else if let Some((_, range)) = &self.file {
             if range.is_empty() {
                 self.file = None;
-                return Ok(Step::Sent);
+                return Ok(FeedStep::Sent);
             }
             self.read_file()
         } else {
@@ -196,25 +200,25 @@ impl Feed {
     }
 
     /// What is in memory goes to the app.
-    fn write_bytes(&mut self) -> io::Result<Step> {
+    fn write_bytes(&mut self) -> io::Result<FeedStep> {
         let Some(to) = &self.to else {
-            return Ok(Step::Sent);
+            return Ok(FeedStep::Sent);
         };
         match splice::write(to.as_fd(), &self.bytes[self.at..]) {
             Ok(count) => {
                 self.at += count;
                 self.sent += count as u64;
-                Ok(Step::Sent)
+                Ok(FeedStep::Sent)
             }
-            Err(error) if is(&error, Errno::EAGAIN) => Ok(Step::Waits(Fed::ForApp)),
+            Err(error) if is(&error, Errno::EAGAIN) => Ok(FeedStep::Waits(Fed::ForApp)),
             Err(error) => Err(error),
         }
     }
 
     /// The next block that was spooled comes into memory.
-    fn read_file(&mut self) -> io::Result<Step> {
+    fn read_file(&mut self) -> io::Result<FeedStep> {
         let Some((file, range)) = &mut self.file else {
-            return Ok(Step::Sent);
+            return Ok(FeedStep::Sent);
         };
         let most = usize::try_from(range.end - range.start).unwrap_or(BLOCK);
         self.bytes.resize(most.min(BLOCK), 0);
@@ -227,7 +231,7 @@ impl Feed {
         } else {
             range.start + count as u64
         };
-        Ok(Step::Moved)
+        Ok(FeedStep::Moved)
     }
 
     /// What the client has sent goes to the app: from pipe to pipe, or by way of memory.
@@ -235,10 +239,10 @@ impl Feed {
         &mut self,
         input: Option<BorrowedFd<'_>>,
         scratch: &mut Scratch,
-    ) -> io::Result<Step> {
+    ) -> io::Result<FeedStep> {
         let (Some(input), Some(to), true) = (input, &self.to, self.left > 0) else {
             self.close_pipe();
-            return Ok(Step::Waits(Fed::Done));
+            return Ok(FeedStep::Waits(Fed::Done));
         };
         let to = to.as_fd();
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
@@ -255,11 +259,11 @@ impl Feed {
             Ok(0) => {
                 // The client has ended early, and so does what the app reads.
                 self.cut();
-                Ok(Step::Waits(Fed::Done))
+                Ok(FeedStep::Waits(Fed::Done))
             }
             Ok(count) => {
                 self.left -= (count as u64).min(self.left);
-                Ok(Step::Moved)
+                Ok(FeedStep::Moved)
             }
             Err(error) if is(&error, Errno::EAGAIN) => {
                 let has_more = poll::is_ready(input, Interest::Read);
@@ -269,7 +273,7 @@ impl Feed {
                 } else {
                     Fed::ForClient
                 };
-                Ok(Step::Waits(waits))
+                Ok(FeedStep::Waits(waits))
             }
             Err(error) => {
                 let is_app = matches!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -287,17 +291,17 @@ impl Feed {
         &mut self,
         input: Option<BorrowedFd<'_>>,
         scratch: &mut Scratch,
-    ) -> io::Result<Step> {
+    ) -> io::Result<FeedStep> {
         let (Some(input), true) = (input, self.left > 0) else {
-            return Ok(Step::Waits(Fed::Done));
+            return Ok(FeedStep::Waits(Fed::Done));
         };
         // No sender waits behind a file.
         if files::kind(input) == Kind::Other {
             self.left = 0;
-            return Ok(Step::Waits(Fed::Done));
+            return Ok(FeedStep::Waits(Fed::Done));
         }
         if !poll::is_ready(input, Interest::Read) {
-            return Ok(Step::Waits(Fed::ForClient));
+            return Ok(FeedStep::Waits(Fed::ForClient));
         }
         let most = usize::try_from(self.left)
             .unwrap_or(usize::MAX)
@@ -305,12 +309,12 @@ impl Feed {
         match scratch.discard_now(input, most) {
             Ok(count) if count > 0 => {
                 self.left -= (count as u64).min(self.left);
-                Ok(Step::Moved)
+                Ok(FeedStep::Moved)
             }
-            Err(error) if is(&error, Errno::EAGAIN) => Ok(Step::Waits(Fed::ForClient)),
+            Err(error) if is(&error, Errno::EAGAIN) => Ok(FeedStep::Waits(Fed::ForClient)),
             Ok(_) | Err(_) => {
                 self.left = 0;
-                Ok(Step::Waits(Fed::Done))
+                Ok(FeedStep::Waits(Fed::Done))
             }
         }
     }

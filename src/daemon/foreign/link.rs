@@ -10,7 +10,7 @@ use super::Foreign;
 use super::exchange::Exchange;
 use super::feed::{Feed, Rest};
 use super::runs::{AppStream, Link, Run};
-use crate::app::scgi::{self, Peer};
+use crate::app::scgi::{self, ServerAddress};
 use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
 use crate::daemon::clients::Clients;
@@ -19,7 +19,7 @@ use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId};
 use crate::policy::pool::Refusal;
 use crate::policy::queue::Ticket;
-use crate::policy::server::Event;
+use crate::policy::server::ServerEvent;
 use crate::report::plain;
 use crate::scgi::Decoded;
 use crate::spool::Ahead;
@@ -70,13 +70,15 @@ impl Foreign {
             return;
         }
         match self.peer.clone() {
-            Some(Peer::Path(path)) => match socket::begin_at_path(&path) {
+            Some(ServerAddress::Path(path)) => match socket::begin_at_path(&path) {
                 Ok(connection) => {
                     _ = self.begin_over(run_id, connection, Link::to(None), clients, ground)
                 }
                 Err(error) => self.unreached(run_id, &error, clients, ground),
             },
-            Some(Peer::Tcp(addresses)) => self.try_next(run_id, addresses, clients, ground),
+            Some(ServerAddress::Tcp(addresses)) => {
+                self.try_next(run_id, addresses, clients, ground)
+            }
             None => self.unreached(run_id, &io::ErrorKind::NotFound.into(), clients, ground),
         }
     }
@@ -317,7 +319,7 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         if let Some(server) = link.server {
-            self.tell_server(server, Event::Finished, clients, ground);
+            self.tell_server(server, ServerEvent::Finished, clients, ground);
         }
     }
 

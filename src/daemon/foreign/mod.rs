@@ -33,7 +33,7 @@ use self::supervise::Supervision;
 use super::clients::Clients;
 use super::ground::Ground;
 use super::token::{RunId, Source};
-use crate::app::scgi::Peer;
+use crate::app::scgi::ServerAddress;
 use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
 use crate::control::ServerStatus;
@@ -51,7 +51,7 @@ pub(super) struct Foreign {
     servers: Servers,
     supervision: Supervision,
     /// Where `connect` leads, and the address for which that was found.
-    peer: Option<Peer>,
+    peer: Option<ServerAddress>,
     peer_of: Option<Address>,
 }
 

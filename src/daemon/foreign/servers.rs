@@ -12,7 +12,7 @@ use crate::app_file::AppFile;
 use crate::config::Config;
 use crate::daemon::token::{ServerId, Source, Token};
 use crate::daemon::turn::PIPE;
-use crate::policy::server::{self, Server as Life};
+use crate::policy::server::{Life, StartFailure};
 use crate::sys::files::{self, Identity};
 use crate::sys::poll::{Interest, Poll, is_ready, wait_one};
 use crate::sys::process::{self, End};
@@ -329,10 +329,10 @@ fn is_dead(path: &Path) -> bool {
 }
 
 /// How a failed start is said.
-pub(super) fn reason(why: server::Why, end: Option<End>, cannot: Option<&CannotRun>) -> String {
+pub(super) fn reason(why: StartFailure, end: Option<End>, cannot: Option<&CannotRun>) -> String {
     match (why, end, cannot) {
-        (server::Why::CannotStart, _, Some(cannot)) => cannot.to_string(),
-        (server::Why::TimedOut, _, _) => {
+        (StartFailure::CannotStart, _, Some(cannot)) => cannot.to_string(),
+        (StartFailure::TimedOut, _, _) => {
             "start-timeout: the server has not taken one connection".to_owned()
         }
         (_, Some(end), _) => format!("the server ended before its first answer: {end}"),

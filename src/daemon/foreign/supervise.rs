@@ -22,7 +22,7 @@ use crate::daemon::ground::Ground;
 use crate::daemon::token::{RunId, ServerId, Source};
 use crate::page::Failure;
 use crate::policy::pool::{self, Refusal};
-use crate::policy::server::{Action, Event, TERM_TIME, Why};
+use crate::policy::server::{ServerAction, ServerEvent, StartFailure, TERM_TIME};
 use crate::report::{plain, visible};
 use crate::sys::clock;
 use crate::sys::process::End;
@@ -45,7 +45,7 @@ pub(super) struct Supervision {
     is_adding: bool,
     /// The app has answered since we were started.
     is_proven: bool,
-    /// Why the app could not be had when it was wanted last, if it has not answered since.
+    /// StartFailure the app could not be had when it was wanted last, if it has not answered since.
     said: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Foreign {
             .servers
             .add(dir, command, start_timeout, backlog, nofile)?;
         self.supervision.is_adding = true;
-        self.tell_server(id, Event::Wanted, clients, ground);
+        self.tell_server(id, ServerEvent::Wanted, clients, ground);
         self.supervision.is_adding = false;
         let cannot = self.supervision.cannot.take();
         if cannot.is_some() && (self.servers.serving.is_some() || !has_cgi(ground)) {
@@ -85,7 +85,7 @@ impl Foreign {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        self.tell_server(id, Event::Retire(patience), clients, ground);
+        self.tell_server(id, ServerEvent::Retire(patience), clients, ground);
     }
 
     /// All of them end when their last requests are done.
@@ -100,7 +100,7 @@ impl Foreign {
     pub(super) fn tell_server(
         &mut self,
         id: ServerId,
-        event: Event,
+        event: ServerEvent,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
@@ -119,32 +119,32 @@ impl Foreign {
     fn carry_out_for_server(
         &mut self,
         id: ServerId,
-        action: Action,
+        action: ServerAction,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         let end = self.supervision.end.take();
         let shown = end.map_or(String::new(), |end| end.to_string());
         match action {
-            Action::Crashed => ::log::warn!("the server has ended: {shown}"),
-            Action::Failed(why) => self.server_failed(id, why, end, clients, ground),
-            Action::Gone => {
+            ServerAction::Crashed => ::log::warn!("the server has ended: {shown}"),
+            ServerAction::Failed(why) => self.server_failed(id, why, end, clients, ground),
+            ServerAction::Gone => {
                 ::log::debug!("server {id} is no more");
                 self.put_back(id, clients, ground);
                 self.servers.forget(id, &ground.poll);
             }
-            Action::Kill => self.signal_server(id, Signal::SIGKILL),
-            Action::Left => ::log::info!("the server has left; the next request starts it"),
-            Action::Look => {
+            ServerAction::Kill => self.signal_server(id, Signal::SIGKILL),
+            ServerAction::Left => ::log::info!("the server has left; the next request starts it"),
+            ServerAction::Look => {
                 let event = if self.has_taken_any(id) {
-                    Event::Accepts
+                    ServerEvent::Accepts
                 } else {
-                    Event::Deaf
+                    ServerEvent::Deaf
                 };
                 self.tell_server(id, event, clients, ground);
             }
-            Action::Start => self.start_server(id, clients, ground),
-            Action::Term => self.signal_server(id, Signal::SIGTERM),
+            ServerAction::Start => self.start_server(id, clients, ground),
+            ServerAction::Term => self.signal_server(id, Signal::SIGTERM),
         }
     }
 
@@ -169,7 +169,7 @@ impl Foreign {
             }
             Err(cannot) => {
                 self.supervision.cannot = Some(cannot);
-                self.tell_server(id, Event::CannotStart, clients, ground);
+                self.tell_server(id, ServerEvent::CannotStart, clients, ground);
             }
         }
     }
@@ -181,7 +181,7 @@ impl Foreign {
             let Some(id) = self.servers.newest_serving() else {
                 return Reached::Resting;
             };
-            self.tell_server(id, Event::Wanted, clients, ground);
+            self.tell_server(id, ServerEvent::Wanted, clients, ground);
             let Some(server) = self.servers.get_mut(id) else {
                 continue;
             };
@@ -197,7 +197,7 @@ impl Foreign {
                 Ok(None) => {
                     if server.is_lost(ground.config.timeouts.start, now) {
                         ::log::warn!("the server takes no connections any more: it is ended");
-                        self.tell_server(id, Event::Lost, clients, ground);
+                        self.tell_server(id, ServerEvent::Lost, clients, ground);
                     }
                     Reached::NotYet
                 }
@@ -230,7 +230,7 @@ impl Foreign {
 
     /// One that may bind its path has a request in the backlog of our socket.
     pub(super) fn note_sent(&mut self, id: ServerId, clients: &mut Clients, ground: &mut Ground) {
-        self.tell_server(id, Event::Sent, clients, ground);
+        self.tell_server(id, ServerEvent::Sent, clients, ground);
         let is_to_bind = |server: &servers::Server| server.may_bind() && server.life.is_starting();
         if self.servers.get(id).is_some_and(is_to_bind) {
             let at = clock::now() + LOOK;
@@ -255,7 +255,7 @@ impl Foreign {
             .servers
             .get(id)
             .is_some_and(|server| server.life.is_starting());
-        self.tell_server(id, Event::Answered, clients, ground);
+        self.tell_server(id, ServerEvent::Answered, clients, ground);
         if !was_starting {
             return;
         }
@@ -294,7 +294,7 @@ impl Foreign {
         is_news
     }
 
-    /// Why the app could not be had when it was wanted last, if it has not answered since.
+    /// StartFailure the app could not be had when it was wanted last, if it has not answered since.
     pub(crate) fn reason_for_doubt(&self) -> Option<String> {
         self.supervision.said.clone()
     }
@@ -325,7 +325,7 @@ impl Foreign {
         }
         self.supervision.end = Some(end);
         let well = end == End::Exited(0);
-        self.tell_server(id, Event::Ended { well }, clients, ground);
+        self.tell_server(id, ServerEvent::Ended { well }, clients, ground);
         self.supervision.end = None;
         // Connections that it had accepted have ended. Others are still in the backlog.
         for run_id in self.runs_of(id) {
@@ -333,7 +333,7 @@ impl Foreign {
         }
         let server = self.servers.get(id);
         if server.is_some_and(|server| server.has_backlog() && !server.life.is_retired()) {
-            self.tell_server(id, Event::Wanted, clients, ground);
+            self.tell_server(id, ServerEvent::Wanted, clients, ground);
         }
         self.try_waiting(clients, ground);
         Some(end)
@@ -343,12 +343,12 @@ impl Foreign {
     fn server_failed(
         &mut self,
         id: ServerId,
-        why: Why,
+        why: StartFailure,
         end: Option<End>,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if self.supervision.is_adding && why == Why::CannotStart {
+        if self.supervision.is_adding && why == StartFailure::CannotStart {
             return;
         }
         let cannot = self.supervision.cannot.take();
@@ -382,7 +382,7 @@ impl Foreign {
             if clients.ticket_of(run_id).is_none() {
                 continue;
             }
-            if why == Why::TimedOut {
+            if why == StartFailure::TimedOut {
                 self.fail_exchange(run_id, Failure::TimedOut, &sentence, clients, ground);
             } else {
                 self.refuse_run(run_id, Refusal::Broken, clients, ground);
@@ -405,7 +405,7 @@ impl Foreign {
                 .and_then(|life| life.next_deadline())
                 .is_some_and(|at| at <= now)
             {
-                self.tell_server(id, Event::Tick, clients, ground);
+                self.tell_server(id, ServerEvent::Tick, clients, ground);
             }
         }
         if self.supervision.look_at.is_none_or(|at| at > now) {
@@ -445,7 +445,7 @@ impl Foreign {
             return;
         }
         server.binds = true;
-        self.tell_server(id, Event::Accepts, clients, ground);
+        self.tell_server(id, ServerEvent::Accepts, clients, ground);
         self.put_back(id, clients, ground);
     }
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::reloads::{Asked, fixed_key};
+use super::reloads::{Renewal, fixed_key};
 use crate::app::{self, doubts};
 use crate::daemon::house::Daemon;
 use crate::daemon::limits;
@@ -68,7 +68,7 @@ impl Daemon {
     pub(crate) fn looked(&mut self, generation: Generation) {
         let found = std::mem::take(&mut self.reload.found);
         let watched = self.reload.watched.get(&generation);
-        let asked = Asked::for_changes(&found, watched.map_or(&[], Vec::as_slice));
+        let asked = Renewal::for_changes(&found, watched.map_or(&[], Vec::as_slice));
         let mut reason = asked.reason;
         if asked.configuration && self.read_configuration().is_ok() {
             reason = Some(self.ground.app.config.display().to_string());

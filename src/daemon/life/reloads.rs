@@ -35,7 +35,7 @@ pub(crate) struct Reload {
     /// The last reason why one could not be had, if none has come since.
     pub(super) said: Option<String>,
     /// Permissions of files that were warned of.
-    pub(super) doubts: BTreeSet<doubts::Doubt>,
+    pub(super) doubts: BTreeSet<doubts::FileDoubt>,
 }
 
 /// What became of the generations after some other.
@@ -48,7 +48,7 @@ pub(crate) enum Fate {
 
 /// What changes ask for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Renewal {
     pub(super) binary: bool,
     /// The configuration is to be read anew.
     pub(super) configuration: bool,
@@ -117,9 +117,9 @@ impl Reload {
     }
 }
 
-impl Asked {
-    pub(super) fn for_changes(found: &[Change], watched: &[PathBuf]) -> Asked {
-        let mut asked = Asked::default();
+impl Renewal {
+    pub(super) fn for_changes(found: &[Change], watched: &[PathBuf]) -> Renewal {
+        let mut asked = Renewal::default();
         for change in found {
             match change {
                 Change::Watched(BINARY) => asked.binary = true,
@@ -176,15 +176,15 @@ mod tests {
     #[test]
     fn changes_ask_for_what_they_concern() {
         let watched = ["/app.cgi", "/bin/polycgi", "/srv/restart.txt"].map(PathBuf::from);
-        let asked = |found: &[Change]| Asked::for_changes(found, &watched);
-        assert_eq!(asked(&[]), Asked::default());
+        let asked = |found: &[Change]| Renewal::for_changes(found, &watched);
+        assert_eq!(asked(&[]), Renewal::default());
         let both = asked(&[Change::Watched(0), Change::Watched(1)]);
         assert!(both.configuration && both.binary && both.reason.is_none());
         let touched = asked(&[Change::Watched(2)]);
         assert_eq!(touched.reason.as_deref(), Some("/srv/restart.txt"));
         let edited = asked(&[Change::Module("wiki.page".to_owned()), Change::Watched(9)]);
         assert_eq!(edited.reason.as_deref(), Some("wiki.page"));
-        assert_eq!(asked(&[Change::Watched(9)]), Asked::default());
+        assert_eq!(asked(&[Change::Watched(9)]), Renewal::default());
     }
 
     #[test]

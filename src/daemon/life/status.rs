@@ -4,7 +4,7 @@ use crate::app_file::AppFile;
 use crate::control::{Activity, DaemonState, Status, WorkerStatus};
 use crate::daemon::house::Daemon;
 use crate::place::Place;
-use crate::policy::pool;
+use crate::policy::pool::WorkerState;
 use crate::sys::{clock, files, process};
 
 /// Why a daemon could not be set up, for `status`; what else lies in `state` stays.
@@ -24,11 +24,11 @@ impl Daemon {
         let workers = self.pool.workers().map(|(id, worker)| WorkerStatus {
             pid: self.carrier.pid(id),
             state: match worker.state {
-                pool::State::Busy { .. } => Activity::Busy,
-                pool::State::Idle { .. } => Activity::Idle,
-                pool::State::Retiring => Activity::Retiring,
-                pool::State::Starting => Activity::Starting,
-                pool::State::Stuck => Activity::Stuck,
+                WorkerState::Busy { .. } => Activity::Busy,
+                WorkerState::Idle { .. } => Activity::Idle,
+                WorkerState::Retiring => Activity::Retiring,
+                WorkerState::Starting => Activity::Starting,
+                WorkerState::Stuck => Activity::Stuck,
             },
             requests: worker.requests.into(),
             generation: self.carrier.generation(id).into(),

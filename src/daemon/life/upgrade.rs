@@ -10,7 +10,7 @@ use crate::app::environment;
 use crate::daemon::door::Origin;
 use crate::daemon::house::Daemon;
 use crate::daemon::words::NAME;
-use crate::policy::pool::State;
+use crate::policy::pool::WorkerState;
 use crate::start;
 use crate::sys::program::Program;
 use crate::sys::{clock, files, load, process, signal};
@@ -82,7 +82,7 @@ impl Daemon {
 
     /// No request is served, and none waits.
     fn is_quiet(&self) -> bool {
-        let is_busy = |state| matches!(state, State::Busy { .. } | State::Stuck);
+        let is_busy = |state| matches!(state, WorkerState::Busy { .. } | WorkerState::Stuck);
         let is_empty = self.clients.is_empty() && self.events.is_empty();
         is_empty
             && !self.pool.workers().any(|(_, worker)| is_busy(worker.state))

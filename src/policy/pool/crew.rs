@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::words::{Action, Generation, Limits, State, WorkerId};
+use super::words::{Action, Generation, PoolRules, WorkerId, WorkerState};
 use crate::policy::queue::Waiting;
 
 /// How often a busy worker is asked for progress within `request-timeout`. So a request without progress is found at
@@ -21,7 +21,7 @@ pub struct Worker {
     /// Requests that it has answered.
     pub requests: u32,
     /// What it does.
-    pub state: State,
+    pub state: WorkerState,
     /// Requests after which it is replaced.
     pub(super) share: u32,
     was_ready: bool,
@@ -37,22 +37,22 @@ impl Worker {
     /// It has a request, in time or overdue.
     pub(super) fn has_request(&self) -> bool {
         match self.state {
-            State::Busy { .. } => true,
+            WorkerState::Busy { .. } => true,
             // One that was killed because it did not start never had one.
-            State::Stuck => self.was_ready,
-            State::Idle { .. } | State::Retiring | State::Starting => false,
+            WorkerState::Stuck => self.was_ready,
+            WorkerState::Idle { .. } | WorkerState::Retiring | WorkerState::Starting => false,
         }
     }
 
     /// When something must be done about it.
-    fn deadline(&self, limits: &Limits) -> Option<Duration> {
+    fn deadline(&self, limits: &PoolRules) -> Option<Duration> {
         match self.state {
-            State::Busy { since, .. } => {
+            WorkerState::Busy { since, .. } => {
                 let limit = limits.request_limit.unwrap_or(Duration::MAX);
                 Some(self.due.min(since.saturating_add(limit)))
             }
-            State::Idle { .. } | State::Retiring => None,
-            State::Starting | State::Stuck => Some(self.due),
+            WorkerState::Idle { .. } | WorkerState::Retiring => None,
+            WorkerState::Starting | WorkerState::Stuck => Some(self.due),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Crew {
     pub(super) fn spawn(
         &mut self,
         generation: Generation,
-        limits: &Limits,
+        limits: &PoolRules,
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> WorkerId {
@@ -109,7 +109,7 @@ impl Crew {
         let worker = Worker {
             generation,
             requests: 0,
-            state: State::Starting,
+            state: WorkerState::Starting,
             share: jittered(limits.max_requests, self.spawned),
             was_ready: false,
             request: None,
@@ -131,7 +131,7 @@ impl Crew {
 
     pub(super) fn make_idle(&mut self, id: WorkerId, now: Duration) {
         if let Some(worker) = self.by_id.get_mut(&id) {
-            worker.state = State::Idle { since: now };
+            worker.state = WorkerState::Idle { since: now };
             worker.was_ready = true;
             worker.request = None;
             self.idle.push(id);
@@ -142,7 +142,7 @@ impl Crew {
     pub(super) fn dispatch(
         &mut self,
         request: Waiting,
-        limits: &Limits,
+        limits: &PoolRules,
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
@@ -151,7 +151,7 @@ impl Crew {
         };
         if let Some(worker) = self.by_id.get_mut(&id) {
             let ticket = request.ticket;
-            worker.state = State::Busy { ticket, since: now };
+            worker.state = WorkerState::Busy { ticket, since: now };
             worker.request = Some(request);
             worker.moved_at = now;
             worker.due = next_look(limits, now);
@@ -163,7 +163,7 @@ impl Crew {
     pub(super) fn coldest(&self) -> Option<(WorkerId, Duration)> {
         let id = *self.idle.first()?;
         match self.by_id.get(&id)?.state {
-            State::Idle { since } => Some((id, since)),
+            WorkerState::Idle { since } => Some((id, since)),
             _ => None,
         }
     }
@@ -172,7 +172,7 @@ impl Crew {
     pub(super) fn retire(&mut self, id: WorkerId, actions: &mut Vec<Action>) {
         self.idle.retain(|&idle| idle != id);
         if let Some(worker) = self.by_id.get_mut(&id) {
-            worker.state = State::Retiring;
+            worker.state = WorkerState::Retiring;
             worker.request = None;
             actions.push(Action::Retire(id));
         }
@@ -200,7 +200,7 @@ impl Crew {
 
     fn mark_stuck(&mut self, id: WorkerId, now: Duration) {
         if let Some(worker) = self.by_id.get_mut(&id) {
-            worker.state = State::Stuck;
+            worker.state = WorkerState::Stuck;
             worker.request = None;
             worker.due = now + KILL_PAUSE;
         }
@@ -211,7 +211,7 @@ impl Crew {
         &mut self,
         id: WorkerId,
         moved: bool,
-        limits: &Limits,
+        limits: &PoolRules,
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
@@ -228,7 +228,7 @@ impl Crew {
     /// Does what is due for workers whose time is over; how many were killed before they were ready.
     pub(super) fn keep_time(
         &mut self,
-        limits: &Limits,
+        limits: &PoolRules,
         now: Duration,
         actions: &mut Vec<Action>,
     ) -> usize {
@@ -241,7 +241,7 @@ impl Crew {
         let mut unready = 0;
         for (id, worker) in overdue {
             match worker.state {
-                State::Busy { since, .. } => {
+                WorkerState::Busy { since, .. } => {
                     let limit = limits.request_limit.unwrap_or(Duration::MAX);
                     if since.saturating_add(limit) <= now {
                         self.interrupt(id, now, actions);
@@ -252,17 +252,19 @@ impl Crew {
                         actions.push(Action::AskProgress(id));
                     }
                 }
-                State::Starting => {
+                WorkerState::Starting => {
                     unready += 1;
                     self.kill(id, now, actions);
                 }
-                State::Idle { .. } | State::Retiring | State::Stuck => self.kill(id, now, actions),
+                WorkerState::Idle { .. } | WorkerState::Retiring | WorkerState::Stuck => {
+                    self.kill(id, now, actions)
+                }
             }
         }
         unready
     }
 
-    pub(super) fn next_deadline(&self, limits: &Limits) -> Option<Duration> {
+    pub(super) fn next_deadline(&self, limits: &PoolRules) -> Option<Duration> {
         self.by_id
             .values()
             .filter_map(|worker| worker.deadline(limits))
@@ -271,7 +273,7 @@ impl Crew {
 }
 
 /// When a busy worker is asked for progress the next time.
-fn next_look(limits: &Limits, now: Duration) -> Duration {
+fn next_look(limits: &PoolRules, now: Duration) -> Duration {
     now.saturating_add(limits.request_timeout / LOOKS)
 }
 

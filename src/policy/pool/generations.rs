@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::words::{Action, Generation, Reason, Refusal, State, WorkerId};
+use super::words::{Action, Generation, Reason, Refusal, WorkerId, WorkerState};
 use super::{Pool, PoolPhase, Worker};
 use crate::policy::backoff;
 
@@ -447,10 +447,11 @@ impl Pool {
     /// When the first worker of the next generation is to be started, or room to be made for it.
     fn first_worker_due(&self) -> Option<Duration> {
         let is_imported = matches!(self.code.next, Next::Imported { .. });
-        let is_leaving = |worker: &Worker| matches!(worker.state, State::Retiring | State::Stuck);
+        let is_leaving =
+            |worker: &Worker| matches!(worker.state, WorkerState::Retiring | WorkerState::Stuck);
         // Not the last idle worker while another is starting: the next generation may fail, and the old one may be
         // unable to start more.
-        let is_starting = |worker: &Worker| worker.state == State::Starting;
+        let is_starting = |worker: &Worker| worker.state == WorkerState::Starting;
         let is_spare = self.crew.idle() > 1 || self.crew.count(is_starting) == 0;
         let can_make = self.crew.idle() > 0 && is_spare && self.crew.count(is_leaving) == 0;
         let can = self.has_room() || can_make;

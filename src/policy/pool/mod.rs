@@ -86,7 +86,9 @@ mod traffic;
 mod words;
 
 pub use crew::Worker;
-pub use words::{Action, Event, Generation, Limits, Quiet, Reason, Refusal, State, WorkerId};
+pub use words::{
+    Action, Event, Generation, PoolRules, Quiet, Reason, Refusal, WorkerId, WorkerState,
+};
 
 use crew::Crew;
 use generations::Generations;
@@ -96,7 +98,7 @@ use traffic::Traffic;
 /// The state machine; see the module's page.
 #[derive(Debug)]
 pub struct Pool {
-    limits: Limits,
+    limits: PoolRules,
     /// Requests whose body is still to come.
     announced: BTreeSet<Ticket>,
     queue: Queue,
@@ -132,7 +134,7 @@ const NO_PROCESS: Refusal = Refusal::HostRefused {
 
 impl Pool {
     /// An empty pool: it starts the zygote at the first event.
-    pub fn new(limits: Limits, now: Duration) -> Pool {
+    pub fn new(limits: PoolRules, now: Duration) -> Pool {
         Pool {
             limits,
             announced: BTreeSet::new(),
@@ -193,7 +195,7 @@ impl Pool {
     }
 
     /// Other limits hold from the next event on.
-    pub fn obey(&mut self, limits: Limits) {
+    pub fn obey(&mut self, limits: PoolRules) {
         self.limits = limits;
         self.queue.obey(limits.queue);
     }
@@ -297,7 +299,7 @@ impl Pool {
 
     fn ready(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
         // A worker that says so twice must not be idle twice.
-        let starting = |worker: &&Worker| worker.state == State::Starting;
+        let starting = |worker: &&Worker| worker.state == WorkerState::Starting;
         let Some(&Worker { generation, .. }) = self.crew.get(id).filter(starting) else {
             return;
         };
@@ -310,7 +312,7 @@ impl Pool {
     }
 
     fn is_busy(&self, id: WorkerId) -> bool {
-        let is_busy = |worker: &Worker| matches!(worker.state, State::Busy { .. });
+        let is_busy = |worker: &Worker| matches!(worker.state, WorkerState::Busy { .. });
         self.crew.get(id).is_some_and(is_busy)
     }
 
@@ -331,7 +333,7 @@ impl Pool {
     /// This worker alone serves, and others can't be started: with `preload` off each imports the files as they are
     /// now.
     fn is_last_hope(&self, id: WorkerId) -> bool {
-        let is_starting = |worker: &Worker| worker.state == State::Starting;
+        let is_starting = |worker: &Worker| worker.state == WorkerState::Starting;
         let others = self.crew.iter().filter(|&(other, worker)| {
             other != id && Some(worker.generation) == self.code.current && !is_starting(&worker)
         });
@@ -342,7 +344,7 @@ impl Pool {
         if let Some(worker) = self.crew.get_mut(id)
             && let Some(request) = worker.request.take()
         {
-            worker.state = State::Retiring;
+            worker.state = WorkerState::Retiring;
             let ticket = request.ticket;
             match self.refusal() {
                 Some(refusal) => actions.push(Action::Refuse { ticket, refusal }),
@@ -356,23 +358,23 @@ impl Pool {
             return;
         };
         match worker.state {
-            State::Busy { since, .. } => {
+            WorkerState::Busy { since, .. } => {
                 self.traffic.answered(since, now);
                 worker.requests += 1;
                 if last {
-                    worker.state = State::Retiring;
+                    worker.state = WorkerState::Retiring;
                     worker.request = None;
                 } else {
                     self.release(id, now, actions);
                 }
             }
-            State::Stuck => {
+            WorkerState::Stuck => {
                 self.traffic.last_request = now;
                 worker.requests += 1;
                 self.crew.retire(id, actions);
             }
             // The application can write to the channel too, so any word may come at any time.
-            State::Idle { .. } | State::Retiring | State::Starting => {}
+            WorkerState::Idle { .. } | WorkerState::Retiring | WorkerState::Starting => {}
         }
     }
 
@@ -383,7 +385,7 @@ impl Pool {
         if self.first_worker_gone(id, now, actions) {
             return;
         }
-        if worker.state == State::Starting && Some(worker.generation) == self.code.current {
+        if worker.state == WorkerState::Starting && Some(worker.generation) == self.code.current {
             let reason = self.blamed(worker.generation);
             self.spawning
                 .lengthen(reason.refusal().unwrap_or(Refusal::Broken), now);

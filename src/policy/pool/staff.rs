@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::crew::Worker;
 use super::parting::PoolPhase;
-use super::words::{Action, Refusal, State, WorkerId};
+use super::words::{Action, Refusal, WorkerId, WorkerState};
 use super::{Capacity, Pool};
 
 impl Pool {
@@ -36,7 +36,7 @@ impl Pool {
     pub(super) fn is_served(&self) -> bool {
         let serves = |worker: &Worker| {
             Some(worker.generation) == self.code.current
-                && !matches!(worker.state, State::Retiring | State::Starting)
+                && !matches!(worker.state, WorkerState::Retiring | WorkerState::Starting)
         };
         !self.is_held() && self.crew.count(serves) > 0
     }
@@ -77,7 +77,7 @@ impl Pool {
             _ => (0, 0),
         };
         let ours = |worker: &Worker| Some(worker.generation) == self.code.current;
-        let starting = |worker: &Worker| ours(worker) && worker.state == State::Starting;
+        let starting = |worker: &Worker| ours(worker) && worker.state == WorkerState::Starting;
         let coming = self.crew.count(starting) + self.crew.idle();
         let for_need = (self.queue.len() + spare).saturating_sub(coming);
         let for_least = usize::saturating_sub(least, self.crew.count(ours));
@@ -91,7 +91,8 @@ impl Pool {
 
     /// How many workers were not told to leave.
     pub(super) fn staying(&self) -> usize {
-        self.crew.count(|worker| worker.state != State::Retiring)
+        self.crew
+            .count(|worker| worker.state != WorkerState::Retiring)
     }
 
     /// The idle worker that is needed least, and when its time is over; `None`: all are needed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::queue::{self, Ticket};
+use crate::policy::queue::{QueueRules, Ticket};
 
 /// After the host has refused something: when the next start may be tried.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -16,7 +16,7 @@ pub type Generation = u32;
 /// The keys that the pool obeys, by their names in the app file.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
-pub struct Limits {
+pub struct PoolRules {
     pub idle_timeout: Duration,
     /// The code is looked at when a request comes this long after the last look.
     pub look_interval: Duration,
@@ -26,7 +26,7 @@ pub struct Limits {
     pub min_idle: u16,
     pub min_lifetime: Duration,
     pub min_procs: u16,
-    pub queue: queue::Limits,
+    pub queue: QueueRules,
     /// `quiet-timeout`; none where the daemon must stay (`mode = daemon`, `listen`).
     pub quiet: Option<Quiet>,
     pub request_limit: Option<Duration>,
@@ -171,7 +171,7 @@ pub enum Reason {
 /// What a worker does, for `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum State {
+pub enum WorkerState {
     Busy {
         ticket: Ticket,
         since: Duration,

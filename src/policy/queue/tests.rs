@@ -5,8 +5,8 @@ use super::*;
 const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-fn limits(size: usize) -> Limits {
-    Limits {
+fn limits(size: usize) -> QueueRules {
+    QueueRules {
         size,
         target: S(1),
         timeout: S(10),
@@ -162,7 +162,7 @@ fn overload_lasts_until_the_oldest_waits_less_than_the_target() {
 #[test]
 fn what_the_workers_take_in_one_turn_only_waits() {
     let mut queue = queue(9);
-    queue.obey(Limits {
+    queue.obey(QueueRules {
         turn: 2,
         ..limits(9)
     });
@@ -244,7 +244,7 @@ fn a_request_for_a_free_worker_is_taken_in_however_small_the_queue_is() {
 #[test]
 fn a_start_is_waited_for_longer_than_others_are() {
     let mut queue = queue(9);
-    queue.obey(Limits {
+    queue.obey(QueueRules {
         turn: 3,
         ..limits(9)
     });

@@ -134,7 +134,7 @@ fn an_end_that_comes_early_is_told_from_a_pause() {
     assert_eq!((&near).read(&mut [0]).unwrap(), 0);
 }
 
-const AMPLE: spool::Limits = spool::Limits {
+const AMPLE: SpoolLimits = SpoolLimits {
     body: u64::MAX,
     spool: 1 << 30,
 };
@@ -166,8 +166,8 @@ fn a_body_without_a_length_is_read_to_its_end_however_fast_it_comes() {
 fn a_body_without_a_length_that_finds_no_room_is_refused() {
     for (limits, left, expected) in [
         (AMPLE, 100_000, "Others"),
-        (spool::Limits { body: 99, ..AMPLE }, 1 << 30, "Body"),
-        (spool::Limits { spool: 99, ..AMPLE }, 99, "Spool"),
+        (SpoolLimits { body: 99, ..AMPLE }, 1 << 30, "Body"),
+        (SpoolLimits { spool: 99, ..AMPLE }, 99, "Spool"),
     ] {
         let mut upload = Upload::new();
         let mut body = Body::to_end(limits, Ahead::Nothing);

@@ -61,7 +61,7 @@ fn read_some(out: &mut File, most: usize, read: &mut Vec<u8>) -> bool {
 }
 
 /// An exchange with everybody around it.
-struct World {
+struct Scene {
     exchange: Exchange,
     scratch: Scratch,
     directory: tempfile::TempDir,
@@ -76,15 +76,15 @@ struct World {
     client_in: File,
 }
 
-impl World {
+impl Scene {
     /// `kinds`: of the app's ends, the client's output, the client's input.
-    fn new(kinds: [By; 3], ahead: &[u8], rest: &[u8], limit: u64) -> (World, File) {
+    fn new(kinds: [By; 3], ahead: &[u8], rest: &[u8], limit: u64) -> (Scene, File) {
         let (app_in, to) = ends(kinds[0]);
         let (from, app_out) = ends(kinds[0]);
         let (client_in, output) = ends(kinds[1]);
         let (input, client_out) = ends(kinds[2]);
         let feed = Feed::new(to.into(), ahead.to_vec(), None, rest.len() as u64);
-        let world = World {
+        let world = Scene {
             exchange: Exchange::new(feed, from.into(), Reader::Apache),
             scratch: Scratch::new().unwrap(),
             directory: tempfile::tempdir().unwrap(),
@@ -156,7 +156,7 @@ proptest! {
         let request = pattern(ahead + rest);
         let response = [HEAD, &pattern(answer)].concat();
         let (mut world, mut client_out) =
-            World::new(kinds, &request[..ahead], &request[ahead..], limit);
+            Scene::new(kinds, &request[..ahead], &request[ahead..], limit);
         let (mut taken, mut seen) = (Vec::new(), Vec::new());
         let (mut sent, mut said) = (ahead, 0);
         let mut ended = false;
@@ -236,7 +236,7 @@ proptest! {
         ],
         cuts in prop::collection::vec(1usize..9, 1..40),
     ) {
-        let (mut world, _client_out) = World::new([By::Pipe; 3], b"", b"", 0);
+        let (mut world, _client_out) = Scene::new([By::Pipe; 3], b"", b"", 0);
         let mut rest = text;
         let mut bad = None;
         for cut in cuts.iter().cycle() {
@@ -262,7 +262,7 @@ proptest! {
 #[test]
 fn an_end_before_the_head_is_short() {
     for said in [&b""[..], b"Content-Type: a/b\n"] {
-        let (mut world, _client_out) = World::new([By::Pipe; 3], b"", b"", 0);
+        let (mut world, _client_out) = Scene::new([By::Pipe; 3], b"", b"", 0);
         world.app_out.as_mut().unwrap().write_all(said).unwrap();
         assert!(matches!(world.pass_on(), Passing::Waits(_)));
         world.app_out = None;
@@ -274,7 +274,7 @@ fn an_end_before_the_head_is_short() {
 
 #[test]
 fn a_head_that_does_not_end_is_too_large() {
-    let (mut world, _client_out) = World::new([By::Socket; 3], b"", b"", 0);
+    let (mut world, _client_out) = Scene::new([By::Socket; 3], b"", b"", 0);
     let line = b"X-Y: 12345678901234567890\n".repeat(100);
     loop {
         write_some(world.app_out.as_mut().unwrap(), &line);
@@ -288,7 +288,7 @@ fn a_head_that_does_not_end_is_too_large() {
 
 #[test]
 fn what_others_write_after_the_program_has_ended_is_not_its_response() {
-    let (mut world, _client_out) = World::new([By::Pipe; 3], b"", b"", 0);
+    let (mut world, _client_out) = Scene::new([By::Pipe; 3], b"", b"", 0);
     let mut helper = world.app_out.take().unwrap();
     helper.write_all(HEAD).unwrap();
     helper.write_all(b"its own").unwrap();
@@ -303,7 +303,7 @@ fn what_others_write_after_the_program_has_ended_is_not_its_response() {
 #[test]
 fn a_slow_client_is_waited_for_a_moment_and_then_spooled_for() {
     for kind in [By::Pipe, By::Socket] {
-        let (mut world, _client_out) = World::new([By::Pipe, kind, By::Pipe], b"", b"", 1 << 20);
+        let (mut world, _client_out) = Scene::new([By::Pipe, kind, By::Pipe], b"", b"", 1 << 20);
         let app_out = world.app_out.as_mut().unwrap();
         app_out.write_all(HEAD).unwrap();
         let mut waits = loop {
@@ -349,7 +349,7 @@ fn a_slow_client_is_waited_for_a_moment_and_then_spooled_for() {
 #[test]
 fn an_app_that_closes_its_input_has_the_rest_thrown_away() {
     let body = pattern(300_000);
-    let (mut world, mut client_out) = World::new([By::Pipe; 3], b"", &body, 0);
+    let (mut world, mut client_out) = Scene::new([By::Pipe; 3], b"", &body, 0);
     world.app_in = File::from(files::null().unwrap());
     let mut sent = 0;
     loop {
@@ -364,7 +364,7 @@ fn an_app_that_closes_its_input_has_the_rest_thrown_away() {
 #[test]
 fn a_client_that_ends_early_ends_what_the_app_reads() {
     for kind in [By::Pipe, By::Socket] {
-        let (mut world, mut client_out) = World::new([kind, By::Pipe, By::Pipe], b"12", &[0; 9], 0);
+        let (mut world, mut client_out) = Scene::new([kind, By::Pipe, By::Pipe], b"12", &[0; 9], 0);
         client_out.write_all(b"345").unwrap();
         drop(client_out);
         while world.send() != Fed::Done {}

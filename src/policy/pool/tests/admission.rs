@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn swamped() -> Limits {
-    Limits {
+fn swamped() -> PoolRules {
+    PoolRules {
         max_procs: 2,
         min_idle: 0,
-        queue: queue::Limits {
+        queue: QueueRules {
             size: 100,
             target: S(1),
             timeout: S(10),
@@ -54,7 +54,7 @@ fn the_queue_waits_for_no_worker_that_is_still_to_come() {
 /// One worker's capacity is 10 requests/s; ten times as many come, every fifth of them known.
 #[test]
 fn ten_times_the_capacity_is_served_at_full_speed_and_the_known_first() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_procs: 1,
         ..swamped()
     });
@@ -115,7 +115,7 @@ fn the_known_get_no_more_than_half() {
 
 #[test]
 fn a_refusal_says_when_to_come_back() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_procs: 1,
         ..limits()
     });
@@ -144,8 +144,8 @@ fn a_refusal_says_when_to_come_back() {
 /// `queue-size = 0` and `queue-timeout = 0s` refuse only requests that no free worker may take.
 #[test]
 fn without_a_queue_each_worker_has_one() {
-    let mut pool = ready(Limits {
-        queue: queue::Limits {
+    let mut pool = ready(PoolRules {
+        queue: QueueRules {
             size: 0,
             timeout: S(0),
             ..limits().queue

@@ -185,13 +185,13 @@ proptest! {
         (size, target, timeout) in (0usize..3, 0u64..3, 0u64..12),
         (looks, stays, seed) in (any::<bool>(), any::<bool>(), any::<u64>()),
     ) {
-        let limits = Limits {
+        let limits = PoolRules {
             look_interval: if looks { MS(500) } else { Duration::MAX },
             max_procs,
             max_requests,
             min_idle: min_idle.min(max_procs),
             min_procs: min_procs.min(max_procs),
-            queue: queue::Limits {
+            queue: QueueRules {
                 size,
                 target: S(target),
                 timeout: S(timeout),

@@ -9,7 +9,7 @@ fn broken(ticket: Ticket) -> Action {
 
 #[test]
 fn all_waiting_requests_are_refused_and_we_leave() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_procs: 1,
         ..limits()
     });
@@ -32,7 +32,7 @@ fn all_waiting_requests_are_refused_and_we_leave() {
 
 #[test]
 fn a_request_that_runs_keeps_us_until_it_is_done() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_procs: 1,
         ..limits()
     });

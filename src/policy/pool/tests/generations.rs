@@ -5,7 +5,7 @@ use super::*;
 const RETIRE_OLD: Action = Action::RetireZygote(1);
 
 /// A ready pool that imports generation 2 since time 1.
-fn importing(limits: Limits) -> Pool {
+fn importing(limits: PoolRules) -> Pool {
     let mut pool = ready(limits);
     let started = told(&mut pool, Event::Reload, S(1));
     assert_eq!(started, [Action::StartZygote(2)]);
@@ -79,7 +79,7 @@ fn a_fork_that_failed_is_not_the_apps_fault() {
 
 #[test]
 fn a_start_without_a_request_is_proven_even_if_no_spare_worker_is_kept() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         min_idle: 0,
         ..limits()
     });
@@ -129,7 +129,7 @@ fn an_old_worker_that_is_ready_after_the_switch_is_sent_away() {
 
 #[test]
 fn without_room_the_coldest_idle_worker_makes_it() {
-    let mut pool = importing(Limits {
+    let mut pool = importing(PoolRules {
         max_procs: 2,
         ..limits()
     });
@@ -144,7 +144,7 @@ fn without_room_the_coldest_idle_worker_makes_it() {
 
 #[test]
 fn without_room_the_first_to_become_done_makes_it() {
-    let mut pool = importing(Limits {
+    let mut pool = importing(PoolRules {
         max_procs: 1,
         ..limits()
     });
@@ -152,10 +152,10 @@ fn without_room_the_first_to_become_done_makes_it() {
     told(&mut pool, arrived(2), S(1));
     assert_eq!(told(&mut pool, Event::ZygoteReady(2), S(2)), []);
     // Waiting for room is no failure, however long it takes.
-    pool.obey(Limits {
+    pool.obey(PoolRules {
         max_procs: 1,
         request_timeout: S(1000),
-        queue: queue::Limits {
+        queue: QueueRules {
             timeout: S(1000),
             target: S(1000),
             size: 4,
@@ -256,7 +256,7 @@ fn a_zygote_that_dies_later_is_replaced_and_costs_no_request() {
 /// With preload off each worker imports: one that is let go can't be replaced once the code is broken.
 #[test]
 fn the_last_worker_is_not_let_go_while_another_starts() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_procs: 2,
         ..limits()
     });
@@ -278,7 +278,7 @@ fn the_last_worker_is_not_let_go_while_another_starts() {
 
 #[test]
 fn a_worker_that_has_served_its_share_stays_while_no_other_can_be_had() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_procs: 2,
         max_requests: 1,
         ..limits()
@@ -289,7 +289,7 @@ fn a_worker_that_has_served_its_share_stays_while_no_other_can_be_had() {
     );
     told(&mut pool, Event::WorkerGone(1), S(1));
     assert_eq!(told(&mut pool, done(0), S(1)), []);
-    assert!(matches!(state(&pool, 0), State::Idle { .. }));
+    assert!(matches!(state(&pool, 0), WorkerState::Idle { .. }));
     assert_eq!(
         told(&mut pool, arrived(2), S(2)),
         [dispatch(2, 0), spawn(1, 1)]

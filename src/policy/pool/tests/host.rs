@@ -36,7 +36,7 @@ fn nor_is_that_of_the_first_worker() {
 #[test]
 fn the_next_generation_may_be_broken_again() {
     let mut pool = Pool::new(
-        Limits {
+        PoolRules {
             stays: true,
             ..limits()
         },

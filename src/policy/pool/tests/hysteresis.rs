@@ -111,7 +111,7 @@ impl Site {
 }
 
 fn ready_at(now: Duration) -> Pool {
-    let limits = Limits {
+    let limits = PoolRules {
         quiet: Some(QUIET),
         ..limits()
     };

@@ -10,7 +10,7 @@ const QUIET: Quiet = Quiet {
 
 #[test]
 fn leaves_after_idle_timeout_and_not_before_min_lifetime() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         idle_timeout: S(1),
         ..limits()
     });
@@ -28,7 +28,7 @@ fn leaves_after_idle_timeout_and_not_before_min_lifetime() {
 
 #[test]
 fn a_body_that_is_still_to_come_keeps_us() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         idle_timeout: S(1),
         min_lifetime: S(0),
         ..limits()
@@ -50,7 +50,7 @@ fn a_body_that_is_still_to_come_keeps_us() {
 
 #[test]
 fn quiet_counts_from_the_last_lively_arrival() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         quiet: Some(QUIET),
         worker_idle_timeout: Duration::MAX,
         ..limits()
@@ -78,7 +78,7 @@ fn quiet_counts_from_the_last_lively_arrival() {
 
 #[test]
 fn no_quiet_ends_us_before_min_lifetime() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         quiet: Some(Quiet {
             timeout: S(10),
             ..QUIET
@@ -92,7 +92,7 @@ fn no_quiet_ends_us_before_min_lifetime() {
 
 #[test]
 fn a_count_of_zero_is_never_quiet() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         quiet: Some(Quiet { count: 0, ..QUIET }),
         idle_timeout: S(5000),
         ..limits()

@@ -7,7 +7,7 @@ const CHANGED: Event = Event::Looked { changed: true };
 const LOOK: Action = Action::Look(1);
 
 fn watchful() -> Pool {
-    ready(Limits {
+    ready(PoolRules {
         look_interval: MS(500),
         ..limits()
     })
@@ -117,9 +117,9 @@ fn a_slow_import_holds_for_half_of_queue_timeout() {
 
 #[test]
 fn being_held_back_is_no_overload() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         look_interval: MS(500),
-        queue: queue::Limits {
+        queue: QueueRules {
             target: MS(500),
             ..limits().queue
         },

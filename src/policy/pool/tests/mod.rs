@@ -1,7 +1,7 @@
 //! The pool under an invented clock: its rules one by one, then random streams of events, then pool and front together.
 
 use super::*;
-use crate::policy::queue;
+use crate::policy::queue::QueueRules;
 
 mod admission;
 mod alone;
@@ -20,8 +20,8 @@ const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// No looks, no quiet exit: a test of these sets its own limits.
-fn limits() -> Limits {
-    Limits {
+fn limits() -> PoolRules {
+    PoolRules {
         idle_timeout: S(300),
         look_interval: Duration::MAX,
         max_procs: 3,
@@ -29,7 +29,7 @@ fn limits() -> Limits {
         min_idle: 1,
         min_lifetime: S(120),
         min_procs: 0,
-        queue: queue::Limits {
+        queue: QueueRules {
             size: 4,
             target: S(10),
             timeout: S(10),
@@ -51,7 +51,7 @@ fn told(pool: &mut Pool, event: Event, now: Duration) -> Vec<Action> {
 }
 
 /// A pool whose worker 0, of generation 1, is ready, at time 0.
-fn ready(limits: Limits) -> Pool {
+fn ready(limits: PoolRules) -> Pool {
     let mut pool = Pool::new(limits, S(0));
     let started = told(&mut pool, Event::Tick, S(0));
     assert_eq!(started, [Action::StartZygote(1)]);
@@ -83,7 +83,7 @@ fn spawn(worker: WorkerId, generation: Generation) -> Action {
     Action::Spawn { worker, generation }
 }
 
-fn state(pool: &Pool, id: WorkerId) -> State {
+fn state(pool: &Pool, id: WorkerId) -> WorkerState {
     let worker = pool.workers().find(|&(worker, _)| worker == id);
     worker.expect("such a worker").1.state
 }

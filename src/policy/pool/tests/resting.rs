@@ -4,8 +4,8 @@ use super::*;
 
 const ASLEEP: Action = Action::Rest(Reason::Idle);
 
-fn staying() -> Limits {
-    Limits {
+fn staying() -> PoolRules {
+    PoolRules {
         idle_timeout: S(10),
         min_lifetime: S(20),
         max_procs: 2,
@@ -20,7 +20,7 @@ fn broken(ticket: Ticket) -> Action {
 }
 
 /// A pool whose only worker was told to go at time 20, and went.
-fn asleep(limits: Limits) -> Pool {
+fn asleep(limits: PoolRules) -> Pool {
     let mut pool = ready(limits);
     assert_eq!(pool.next_deadline(), Some(S(20)));
     let actions = told(&mut pool, Event::Tick, S(20));
@@ -33,7 +33,7 @@ fn asleep(limits: Limits) -> Pool {
 
 #[test]
 fn asleep_it_waits_for_nothing_and_seems_well() {
-    let pool = asleep(Limits {
+    let pool = asleep(PoolRules {
         min_procs: 1,
         ..staying()
     });
@@ -114,7 +114,7 @@ fn a_generation_that_is_under_way_is_waited_for() {
 #[test]
 fn a_start_that_is_under_way_is_not_given_up() {
     let mut pool = Pool::new(
-        Limits {
+        PoolRules {
             min_lifetime: S(0),
             ..staying()
         },

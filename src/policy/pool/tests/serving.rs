@@ -48,7 +48,7 @@ fn a_request_that_is_gone_leaves_its_worker_idle_and_one_that_comes_back_is_firs
 
 #[test]
 fn a_worker_that_served_its_share_is_replaced() {
-    let mut pool = ready(Limits {
+    let mut pool = ready(PoolRules {
         max_requests: 1,
         ..limits()
     });
@@ -61,7 +61,7 @@ fn a_worker_that_served_its_share_is_replaced() {
         last: true,
     };
     assert_eq!(told(&mut pool, last, S(4)), [], "it goes by itself");
-    assert_eq!(state(&pool, 1), State::Retiring);
+    assert_eq!(state(&pool, 1), WorkerState::Retiring);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn other_limits_take_workers_away_or_add_them() {
     told(&mut pool, Event::WorkerReady(1), S(1));
     told(&mut pool, arrived(2), S(1));
     told(&mut pool, Event::WorkerReady(2), S(1));
-    pool.obey(Limits {
+    pool.obey(PoolRules {
         max_procs: 1,
         ..limits()
     });
@@ -102,7 +102,7 @@ fn other_limits_take_workers_away_or_add_them() {
     told(&mut pool, arrived(3), S(2));
     assert_eq!(told(&mut pool, done(0), S(3)), [Action::Retire(0)]);
     assert_eq!(told(&mut pool, done(1), S(3)), [dispatch(3, 1)]);
-    pool.obey(Limits {
+    pool.obey(PoolRules {
         min_procs: 3,
         min_idle: 0,
         ..limits()

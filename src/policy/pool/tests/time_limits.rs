@@ -10,15 +10,15 @@ fn progress(moved: bool) -> Event {
 }
 
 /// No spare workers.
-fn limits() -> Limits {
-    Limits {
+fn limits() -> PoolRules {
+    PoolRules {
         min_idle: 0,
         ..super::limits()
     }
 }
 
 /// A pool whose worker 0 has request 1 since time 1.
-fn busy(limits: Limits) -> Pool {
+fn busy(limits: PoolRules) -> Pool {
     let mut pool = ready(limits);
     told(&mut pool, arrived(1), S(1));
     pool
@@ -60,7 +60,7 @@ fn one_that_does_not_move_is_interrupted_and_killed() {
     let mut pool = busy(limits());
     told(&mut pool, Event::Tick, S(46));
     assert_eq!(told(&mut pool, progress(false), S(46)), [INTERRUPT]);
-    assert_eq!(state(&pool, 0), State::Stuck);
+    assert_eq!(state(&pool, 0), WorkerState::Stuck);
     assert_eq!(told(&mut pool, Event::Tick, S(50)), []);
     assert_eq!(told(&mut pool, Event::Tick, S(51)), [Action::Kill(0)]);
     assert_eq!(told(&mut pool, Event::Tick, S(56)), [Action::Kill(0)]);
@@ -79,7 +79,7 @@ fn one_that_ends_in_time_after_all_leaves() {
 
 #[test]
 fn request_limit_ends_a_request_that_makes_progress() {
-    let mut pool = busy(Limits {
+    let mut pool = busy(PoolRules {
         request_limit: Some(S(60)),
         ..limits()
     });
@@ -90,7 +90,7 @@ fn request_limit_ends_a_request_that_makes_progress() {
 
 #[test]
 fn a_stuck_worker_counts_as_one() {
-    let mut pool = busy(Limits {
+    let mut pool = busy(PoolRules {
         max_procs: 1,
         ..limits()
     });
@@ -104,13 +104,13 @@ fn a_stuck_worker_counts_as_one() {
 fn an_answer_about_another_request_changes_nothing() {
     let mut pool = ready(limits());
     assert_eq!(told(&mut pool, progress(false), S(1)), []);
-    assert!(matches!(state(&pool, 0), State::Idle { .. }));
+    assert!(matches!(state(&pool, 0), WorkerState::Idle { .. }));
 }
 
 #[test]
 fn a_worker_that_does_not_start_is_killed() {
     let mut pool = busy(super::limits());
-    assert_eq!(state(&pool, 1), State::Starting);
+    assert_eq!(state(&pool, 1), WorkerState::Starting);
     told(&mut pool, done(0), S(2));
     assert_eq!(told(&mut pool, Event::Tick, S(46)), [Action::Kill(1)]);
     assert_eq!(told(&mut pool, Event::WorkerReady(1), S(46)), []);

@@ -21,7 +21,7 @@ enum Doing {
 #[derive(Debug)]
 struct World {
     pool: Pool,
-    limits: Limits,
+    limits: PoolRules,
     now: Duration,
     dice: Dice,
     next_ticket: Ticket,
@@ -38,7 +38,7 @@ struct World {
 }
 
 impl World {
-    fn new(limits: Limits, seed: u64) -> World {
+    fn new(limits: PoolRules, seed: u64) -> World {
         World {
             pool: Pool::new(limits, S(0)),
             limits,
@@ -427,7 +427,7 @@ proptest! {
         steps in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         let (target, timeout) = (S(target), S(10));
-        let mut world = World::new(Limits {
+        let mut world = World::new(PoolRules {
             idle_timeout: if stays { S(15) } else { S(300) },
             look_interval: MS(500),
             max_procs,
@@ -435,7 +435,7 @@ proptest! {
             min_idle,
             min_lifetime: if is_long_lived { S(1_000_000) } else { S(20) },
             min_procs,
-            queue: queue::Limits { size, target, timeout, turn: size / 2 },
+            queue: QueueRules { size, target, timeout, turn: size / 2 },
             quiet: quiet.map(|count| Quiet { count, unit: S(10), timeout: S(20) }),
             request_limit: request_limit.map(S),
             request_timeout: S(8),
