@@ -1,5 +1,5 @@
 """The WSGI application whose routes go wrong, are slow, or say something out of turn: what each does, and nothing
-about who serves it. What a test wants to know afterwards is left as a line in the file `marks` beside this one.
+about how it is served. What a test wants to know afterwards is left as a line in the file `marks` beside this one.
 
 `application` has the routes below and those of testapp.
 """

@@ -1,4 +1,4 @@
-"""Mercurial's hgweb as a WSGI application: where its configuration lies, and nothing of who serves it."""
+"""Mercurial's hgweb as a WSGI application: where its configuration lies, and nothing of how it is served."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The WSGI application that the tests serve: what each route does, and nothing about who serves it.
+"""The WSGI application that the tests serve: what each route does, and nothing about how it is served.
 
 `application` is the routes under wsgiref.validate, which raises where the server or a route breaks
 PEP 3333. `bare` is the same without it, for what the validator hides from the server (the identity of

@@ -70,7 +70,7 @@ def measure(site):
                 series[f'{app}, {name}, {way}'] = {'front and daemon': speed[ours], 'plain CGI': speed[plain]}
                 slowest[app] = min(against, slowest.get(app, against))
                 held, growth = peak(site, server, ours, way, size)
-                # With less: a program of one's own may need what it likes, and it is not its memory that is asked for.
+                # With less: the memory of the program itself is not measured.
                 alone, _ = peak(site, server, plain, way, max(size // 8, 64 * MIB))
                 in_all = [held.get(kind, 0) for kind in ('front', 'loop', 'app')]
                 peaks.append((f'{app}, {name}', way, *(number(each / MIB) for each in in_all),
@@ -115,8 +115,8 @@ def seconds(server, app, way, size, pause=lambda: None):
 
 
 def request(method, target, field):
-    """Of HTTP/1.0, or Apache sends what it can't know the length of in chunks: since 2.4.59 it does not take a CGI's
-    word for that."""
+    """A request of HTTP/1.0: by HTTP/1.1 Apache would send the response in chunks, since from 2.4.59 on it drops a CGI's
+    Content-Length."""
     return f'{method} /cgi-bin/{target} HTTP/1.0\r\nHost: localhost\r\n{field}\r\n'.encode()
 
 

@@ -1,4 +1,4 @@
-"""What the parts of the bench stand on. A part is a module of this folder with
+"""What the parts of the bench are written with. A part is a module of this folder with
 
     TITLE = 'what it measures, in a line'
     def measure(site) -> figures.Result

@@ -78,7 +78,7 @@ class Front:
     """Started as a web server starts a CGI for a GET."""
 
     def __init__(self, site, argv):
-        # Nothing of ours is inheritable, so there is nothing to look for and close.
+        # No descriptor of ours is inheritable, so none has to be closed.
         self.process = subprocess.Popen(argv, env=common.CGI_ENVIRON, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, close_fds=False, **site.as_user)
         self.process.stdin.close()

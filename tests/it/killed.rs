@@ -1,4 +1,4 @@
-//! kill -9 of the daemon, of the zygote, of a busy worker: who gets what, and that the next request is right.
+//! kill -9 of the daemon, of the zygote, of a busy worker: what clients get, and that the next request is right.
 
 use super::util::process::{children, is_alive, kill_at_once, stop};
 use super::util::{Conversation, Deadline, Dir, Gate, Mpm, Site, cgi, daemon, under_both};

@@ -1,4 +1,4 @@
-# Imports nothing that is not there: what else is in sys.modules is the adaptor's.
+# Imports nothing: all other modules in sys.modules are the adaptor's.
 
 import sys
 

@@ -1,4 +1,4 @@
-# Can't be imported, and its reason has two lines.
+# Exits at its import, with a reason of two lines.
 
 import sys
 

@@ -1,4 +1,4 @@
-# Has sockets at its import that a fork does no harm, and a default that must not reach ours.
+# Makes sockets at its import to which a fork does no harm, and sets a default time-out that must not reach ours.
 
 import os
 import signal

@@ -24,7 +24,7 @@ def begun(environ):
 
 def sleep():
     while True:
-        time.sleep(1)  # a signal's handler may do what it likes
+        time.sleep(1)  # handlers of signals run meanwhile
 
 
 def in_the_app(environ, start_response):
@@ -75,8 +75,8 @@ def in_close(environ, start_response):
 
 
 class LastWords:
-    """They wait for a writer of the FIFO, and then for a reader: the other way round, the reader who has just seen
-    the end of what was written before could be taken for the next."""
+    """Each waits for a writer of the FIFO, and then for a reader. In the other order it could find the last reader,
+    which has just read the end of the line before."""
 
     def __init__(self, path, words):
         self.path, self.words = path, words
@@ -93,7 +93,7 @@ class LastOfAll(LastWords):
 
 def has_last_words(environ, start_response):
     atexit.register(LastWords(environ['QUERY_STRING'], b'at exit\n').say)
-    # Python lets go of it when it ends, which it does not promise for what others hold.
+    # Python drops this when it exits, which it does not promise for other objects.
     sys.modules['kept'] = type(sys)('kept')
     sys.modules['kept'].object = LastOfAll(environ['QUERY_STRING'], b'last of all\n')
     start_response('200 OK', TEXT)
@@ -123,7 +123,7 @@ def goes_on(environ, start_response):
 
 
 def caught(environ, start_response):
-    """Takes its end for an error like any other, and answers."""
+    """Catches the exception by which it is ended, and answers."""
     try:
         begun(environ)
         sleep()

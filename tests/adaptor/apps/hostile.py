@@ -1,5 +1,5 @@
-# Replaces every function that it can reach. Each does what it did, except for the adaptor: there it says so and
-# raises. Modules that nothing but the adaptor needs from now on can't be imported any more.
+# Replaces every function that it can reach. Each works as before, except if the adaptor calls it: then it says so and
+# raises. Modules that only the adaptor would import from now on are replaced by empty ones.
 
 import atexit
 import builtins
@@ -35,7 +35,7 @@ MODULES = (_imp, _io, _signal, _socket, _stat, _thread, atexit, builtins, faulth
            mmap, os, posix, resource, select, signal, socket, stat, struct, sys, threading, time, traceback)
 KEPT = {
     builtins: ('dir', 'eval', 'exec', 'globals', 'locals', 'super', 'vars'),  # they look at their caller
-    # By these the interpreter writes a traceback. Where they fail it does without.
+    # The interpreter uses these for a traceback, and does without if they fail.
     io: ('open',),
     traceback: ('_print_exception_bltin',),
 }
@@ -73,7 +73,7 @@ def application(environ, start_response, sleep=time.sleep):
     path = environ['PATH_INFO']
     if path == '/stuck':
         sleep(600)
-    if path == '/planted':  # what the adaptor would meet
+    if path == '/planted':  # calls one as the adaptor would
         exec('len(())', {'HOP_BY_HOP': None})
     if path == '/raises':
         raise KeyError('of the application')

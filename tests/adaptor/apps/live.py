@@ -1,5 +1,5 @@
-# Applications that the test holds up, lets go on, and leaves; PATH_INFO names them. QUERY_STRING is
-# the path of a FIFO at which they wait for the test.
+# Applications that wait for the test, or whose client leaves; PATH_INFO names them. QUERY_STRING is the path of a FIFO
+# at which they wait.
 
 import asyncio
 import multiprocessing
@@ -35,7 +35,7 @@ def gated_write(environ, start_response):
 
 
 def gated_before(environ, start_response):
-    """Has begun when the test can open the FIFO."""
+    """Waits at the FIFO: once the test can open it, the application has begun."""
     said = wait(environ['QUERY_STRING'])
     start_response('200 OK', TEXT)
     return [said]
@@ -65,7 +65,7 @@ def endless_write(environ, start_response):
 
 
 def ticking(environ, start_response):
-    """Echoes while signals interrupt whatever it does."""
+    """Echoes while signals interrupt its system calls."""
     ticks = []
     before = signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
@@ -127,7 +127,7 @@ def terminates(environ, start_response):
 
 
 def fork_returns(environ, start_response):
-    """The child comes back out of the application."""
+    """The child returns from the application."""
     pid = os.fork()
     if pid:
         os.waitpid(pid, 0)
@@ -136,7 +136,7 @@ def fork_returns(environ, start_response):
 
 
 def fork_again(environ, start_response):
-    """A child opens files and forks: how many of them its own child lacks."""
+    """A child opens files and forks: how many of the files its own child does not have."""
     pid = os.fork()
     if not pid:
         files = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
@@ -150,7 +150,7 @@ def fork_again(environ, start_response):
 
 
 def fork_dies(environ, start_response):
-    """The child does, and the worker dies before its response."""
+    """The child answers, and the worker dies before its own response."""
     if os.fork():
         os.wait()
         os._exit(3)
@@ -168,7 +168,7 @@ def fork_exits(environ, start_response):
 
 
 def fork_masked(environ, start_response):
-    """SIGTERM is blocked: whether it is in the child, and after that here."""
+    """Blocks SIGTERM and forks: whether it is blocked in the child, and then here."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
     pid = os.fork()
     blocked = signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -192,7 +192,7 @@ def takes_signals(environ, start_response):
 
 
 def takes_wakeup(environ, start_response):
-    """Takes the wakeup descriptor alone, which nothing shows."""
+    """Takes the wakeup descriptor only, which no handler shows."""
     signal.set_wakeup_fd(-1)
     start_response('200 OK', TEXT)
     return [b'taken']

@@ -1,4 +1,4 @@
-# Has an event loop from its import on, as eventlet has. Nothing of it would be left apart by a fork.
+# Has an event loop from its import on, as eventlet has: after a fork all processes would share it.
 
 import os
 import select

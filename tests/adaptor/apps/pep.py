@@ -28,7 +28,7 @@ def application(environ, start_response):
 
 
 class Closing:
-    """An iterable whose close() tells, and may fail."""
+    """An iterable whose close() notes that it was called, and may fail."""
 
     def __init__(self, environ, blocks, error=None):
         self.errors, self.blocks, self.error = environ['wsgi.errors'], blocks, error
@@ -84,13 +84,13 @@ def write(environ, start_response):
 
 @app
 def stale_write(environ, start_response):
-    """write() of a request that is over must not reach the next client."""
+    """Calls write() of a request that is over: it must not reach the next client."""
     say = APPS.get('say')
     if say:
         try:
             say(b'from the past')
         except OSError:
-            pass  # as good as silence
+            pass  # as good as no write
     if environ['QUERY_STRING'] == 'exit':
         os._exit(3)
     APPS['say'] = start_response('200 OK', TEXT)
@@ -308,7 +308,7 @@ def environ(environ, start_response):
 
 @app
 def process(environ, start_response):
-    """What an application sees of its process."""
+    """The state of the process, as an application sees it."""
     start_response('200 OK', TEXT)
     main = sys.modules['__main__']
     return [repr({'main': sorted(vars(main)), 'argv': sys.argv, 'path': sys.path[0],

@@ -1,4 +1,4 @@
-# For clients that are slow: large blocks, and what happens beside them.
+# For slow clients: large blocks, and waits between them.
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ def twice(environ, start_response):
 
 
 def forks(environ, start_response):
-    """Which descriptors a child has that are a client's, the daemon's or a file's without a name."""
+    """The descriptors of a child that are a client's, the daemon's or of an unlinked file."""
     start_response('200 OK', TEXT)
     yield b'x' * 3000000
     read, write = os.pipe()
@@ -37,7 +37,7 @@ def forks(environ, start_response):
                 pass  # that of the listing
         left = [link for fd, link in sorted(links.items())
                 if fd > 2 and fd not in (read, write)
-                and not link.startswith(('/proc/', '/memfd:page'))]  # a map keeps its own
+                and not link.startswith(('/proc/', '/memfd:page'))]  # a map needs no descriptor
         os.write(write, repr(left).encode())
         os._exit(0)
     os.close(write)

@@ -14,7 +14,7 @@ DEAF = [sys.executable, '-c', 'import signal, time; signal.signal(signal.SIGTERM
 
 
 def daemonize():
-    """The way of a daemon: its parent is gone, its session its own. Waits until it has got so far."""
+    """Becomes a daemon: without its parent, in a session of its own. Waits until it is so."""
     read, write = os.pipe()
     if not os.fork():
         os.setsid()
@@ -39,7 +39,7 @@ helper = multiprocessing.Process(target=time.sleep, args=(1000,), daemon=True)
 helper.start()
 daemonize()
 COUNT = 6
-if os.environ.get('JOINED'):  # at exit it is waited for, so a plain script never ends
+if os.environ.get('JOINED'):  # exit waits for it, so a plain script never ends
     multiprocessing.Process(target=time.sleep, args=(1000,)).start()
 atexit.register(os.write, 2, b'exit handler\n')
 if os.environ.get('THREAD'):

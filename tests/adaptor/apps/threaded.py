@@ -1,4 +1,4 @@
-# Starts a thread at its import, which a fork would not copy, and names an interpreter that is not ours.
+# Starts a thread at its import, which a fork would not copy, and sets sys.executable to another interpreter.
 
 import sys
 import threading

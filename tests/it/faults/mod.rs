@@ -1,5 +1,5 @@
-//! Things that fail under a daemon that serves. Each fault is shown to have happened; what counts is who got which
-//! answer, and that the next request is right.
+//! Things that fail under a daemon that serves. Each fault is shown to have happened. What counts is the answer of
+//! each request, and that the next one is right.
 
 mod processes;
 mod resources;
