@@ -87,7 +87,7 @@ pub enum ServerAction {
     Term,
 }
 
-/// StartFailure a start has failed.
+/// Why a start has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartFailure {
     /// The process could not be made.
@@ -100,8 +100,8 @@ pub enum StartFailure {
 
 /// One server; see the module's page.
 #[derive(Clone, Debug)]
-pub struct Life {
-    state: LifeState,
+pub struct ServerLife {
+    state: ServerState,
     start_timeout: Duration,
     /// Failed starts since the last answer.
     failures: u32,
@@ -112,7 +112,7 @@ pub struct Life {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LifeState {
+enum ServerState {
     Down,
     Ending {
         failed: bool,
@@ -145,11 +145,11 @@ pub enum Condition {
     Up,
 }
 
-impl Life {
+impl ServerLife {
     /// One that was never started.
-    pub fn new(start_timeout: Duration) -> Life {
-        Life {
-            state: LifeState::Down,
+    pub fn new(start_timeout: Duration) -> ServerLife {
+        ServerLife {
+            state: ServerState::Down,
             start_timeout,
             failures: 0,
             requests: 0,
@@ -161,18 +161,18 @@ impl Life {
     pub fn handle(&mut self, event: ServerEvent, now: Duration, actions: &mut Vec<ServerAction>) {
         match event {
             ServerEvent::Accepts => {
-                if let LifeState::Starting { accepts, .. } = &mut self.state {
+                if let ServerState::Starting { accepts, .. } = &mut self.state {
                     *accepts = true;
                 }
             }
             ServerEvent::Answered => self.answered(now),
             ServerEvent::CannotStart => {
-                if matches!(self.state, LifeState::Starting { .. }) {
+                if matches!(self.state, ServerState::Starting { .. }) {
                     self.failed(StartFailure::CannotStart, now, actions);
                 }
             }
             ServerEvent::Deaf => {
-                if matches!(self.state, LifeState::Starting { accepts: false, .. }) {
+                if matches!(self.state, ServerState::Starting { accepts: false, .. }) {
                     self.ends(true, Duration::ZERO, now);
                 }
             }
@@ -183,19 +183,19 @@ impl Life {
             ServerEvent::Retire(patience) => self.retired = Some(patience),
             ServerEvent::Sent => {
                 self.requests += 1;
-                if let LifeState::Starting { asked, .. } = &mut self.state {
+                if let ServerState::Starting { asked, .. } = &mut self.state {
                     asked.get_or_insert(now);
                 }
             }
             ServerEvent::Tick => {}
             ServerEvent::Wanted => {
                 if self.can_start(now) {
-                    self.state = LifeState::Starting {
+                    self.state = ServerState::Starting {
                         asked: (self.requests > 0).then_some(now),
                         accepts: false,
                     };
                     actions.push(ServerAction::Start);
-                } else if let LifeState::Starting { asked, .. } = &mut self.state {
+                } else if let ServerState::Starting { asked, .. } = &mut self.state {
                     asked.get_or_insert(now);
                 }
             }
@@ -206,12 +206,12 @@ impl Life {
     /// When [`ServerEvent::Tick`] is due, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Duration> {
         match self.state {
-            LifeState::Ending { kill_at, .. } => Some(kill_at),
-            LifeState::Starting { .. } => self.look_due(),
-            LifeState::Down
-            | LifeState::Gone
-            | LifeState::Proven { .. }
-            | LifeState::Resting { .. } => None,
+            ServerState::Ending { kill_at, .. } => Some(kill_at),
+            ServerState::Starting { .. } => self.look_due(),
+            ServerState::Down
+            | ServerState::Gone
+            | ServerState::Proven { .. }
+            | ServerState::Resting { .. } => None,
         }
     }
 
@@ -219,29 +219,29 @@ impl Life {
     pub fn takes(&self, now: Duration) -> bool {
         let serves = matches!(
             self.state,
-            LifeState::Proven { .. } | LifeState::Starting { .. }
+            ServerState::Proven { .. } | ServerState::Starting { .. }
         );
         self.retired.is_none() && (serves || self.can_start(now))
     }
 
     /// It will end within seconds.
     pub fn is_ending(&self) -> bool {
-        matches!(self.state, LifeState::Ending { .. })
+        matches!(self.state, ServerState::Ending { .. })
     }
 
     /// It has answered since it was started.
     pub fn is_proven(&self) -> bool {
-        matches!(self.state, LifeState::Proven { .. })
+        matches!(self.state, ServerState::Proven { .. })
     }
 
     /// It was started, and has not answered yet.
     pub fn is_starting(&self) -> bool {
-        matches!(self.state, LifeState::Starting { .. })
+        matches!(self.state, ServerState::Starting { .. })
     }
 
     /// The pause after a failed start keeps it down.
     pub fn is_resting(&self, now: Duration) -> bool {
-        matches!(self.state, LifeState::Resting { until } if now < until)
+        matches!(self.state, ServerState::Resting { until } if now < until)
     }
 
     /// Nothing new is sent to it.
@@ -252,19 +252,19 @@ impl Life {
     /// For `status`.
     pub fn condition(&self) -> Condition {
         match self.state {
-            LifeState::Down | LifeState::Gone => Condition::Down,
-            LifeState::Ending { .. } => Condition::Ending,
+            ServerState::Down | ServerState::Gone => Condition::Down,
+            ServerState::Ending { .. } => Condition::Ending,
             _ if self.retired.is_some() => Condition::Retiring,
-            LifeState::Proven { .. } => Condition::Up,
-            LifeState::Resting { .. } => Condition::BackingOff,
-            LifeState::Starting { .. } => Condition::Starting,
+            ServerState::Proven { .. } => Condition::Up,
+            ServerState::Resting { .. } => Condition::BackingOff,
+            ServerState::Starting { .. } => Condition::Starting,
         }
     }
 
     fn can_start(&self, now: Duration) -> bool {
         let is_down = match self.state {
-            LifeState::Down => true,
-            LifeState::Resting { until } => until <= now,
+            ServerState::Down => true,
+            ServerState::Resting { until } => until <= now,
             _ => false,
         };
         is_down && self.retired.is_none()
@@ -272,10 +272,10 @@ impl Life {
 
     fn answered(&mut self, now: Duration) {
         match &mut self.state {
-            LifeState::Proven { answered } => *answered = now,
-            LifeState::Starting { .. } => {
+            ServerState::Proven { answered } => *answered = now,
+            ServerState::Starting { .. } => {
                 self.failures = 0;
-                self.state = LifeState::Proven { answered: now };
+                self.state = ServerState::Proven { answered: now };
             }
             _ => {}
         }
@@ -283,48 +283,50 @@ impl Life {
 
     fn ended(&mut self, well: bool, now: Duration, actions: &mut Vec<ServerAction>) {
         match self.state {
-            _ if self.retired.is_some() => self.state = LifeState::Down,
-            LifeState::Starting { asked: None, .. } if well => {
+            _ if self.retired.is_some() => self.state = ServerState::Down,
+            ServerState::Starting { asked: None, .. } if well => {
                 self.leaves(ServerAction::Left, actions)
             }
-            LifeState::Starting { .. } => self.failed(StartFailure::Ended, now, actions),
-            LifeState::Proven { .. } if well => self.leaves(ServerAction::Left, actions),
-            LifeState::Proven { .. } => self.leaves(ServerAction::Crashed, actions),
-            LifeState::Ending { failed: true, .. } => {
+            ServerState::Starting { .. } => self.failed(StartFailure::Ended, now, actions),
+            ServerState::Proven { .. } if well => self.leaves(ServerAction::Left, actions),
+            ServerState::Proven { .. } => self.leaves(ServerAction::Crashed, actions),
+            ServerState::Ending { failed: true, .. } => {
                 self.failed(StartFailure::TimedOut, now, actions)
             }
-            LifeState::Ending { failed: false, .. } => self.leaves(ServerAction::Crashed, actions),
-            LifeState::Down | LifeState::Gone | LifeState::Resting { .. } => {}
+            ServerState::Ending { failed: false, .. } => {
+                self.leaves(ServerAction::Crashed, actions)
+            }
+            ServerState::Down | ServerState::Gone | ServerState::Resting { .. } => {}
         }
     }
 
     fn leaves(&mut self, how: ServerAction, actions: &mut Vec<ServerAction>) {
-        self.state = LifeState::Down;
+        self.state = ServerState::Down;
         actions.push(how);
     }
 
     fn failed(&mut self, why: StartFailure, now: Duration, actions: &mut Vec<ServerAction>) {
         self.failures += 1;
         let until = now + backoff::pause(self.failures);
-        self.state = LifeState::Resting { until };
+        self.state = ServerState::Resting { until };
         actions.push(ServerAction::Failed(why));
     }
 
     fn lost(&mut self, now: Duration, actions: &mut Vec<ServerAction>) {
         match self.state {
-            LifeState::Proven { .. } => {
+            ServerState::Proven { .. } => {
                 self.ends(false, TERM_TIME, now);
                 actions.push(ServerAction::Term);
             }
-            LifeState::Starting { .. } => self.ends(true, Duration::ZERO, now),
+            ServerState::Starting { .. } => self.ends(true, Duration::ZERO, now),
             _ => {}
         }
     }
 
     fn overdue(&mut self, since: Duration, now: Duration, actions: &mut Vec<ServerAction>) {
         let is_stuck = match self.state {
-            LifeState::Proven { answered } => answered <= since,
-            LifeState::Starting { .. } => true,
+            ServerState::Proven { answered } => answered <= since,
+            ServerState::Starting { .. } => true,
             _ => false,
         };
         if is_stuck {
@@ -335,13 +337,13 @@ impl Life {
 
     fn ends(&mut self, failed: bool, patience: Duration, now: Duration) {
         let kill_at = now + patience;
-        self.state = LifeState::Ending { failed, kill_at };
+        self.state = ServerState::Ending { failed, kill_at };
     }
 
     /// When it has been silent for so long that the daemon must look.
     fn look_due(&self) -> Option<Duration> {
         match self.state {
-            LifeState::Starting {
+            ServerState::Starting {
                 asked: Some(asked),
                 accepts: false,
             } => Some(asked + self.start_timeout),
@@ -352,11 +354,11 @@ impl Life {
     fn keep_time(&mut self, now: Duration, actions: &mut Vec<ServerAction>) {
         if let Some(patience) = self.retired {
             match self.state {
-                LifeState::Down | LifeState::Resting { .. } => {
-                    self.state = LifeState::Gone;
+                ServerState::Down | ServerState::Resting { .. } => {
+                    self.state = ServerState::Gone;
                     actions.push(ServerAction::Gone);
                 }
-                LifeState::Proven { .. } | LifeState::Starting { .. } if self.requests == 0 => {
+                ServerState::Proven { .. } | ServerState::Starting { .. } if self.requests == 0 => {
                     self.ends(false, patience, now);
                     actions.push(ServerAction::Term);
                 }
@@ -364,9 +366,9 @@ impl Life {
             }
         }
         match self.state {
-            LifeState::Ending { failed, kill_at } if kill_at <= now => {
+            ServerState::Ending { failed, kill_at } if kill_at <= now => {
                 let kill_at = now + TERM_TIME;
-                self.state = LifeState::Ending { failed, kill_at };
+                self.state = ServerState::Ending { failed, kill_at };
                 actions.push(ServerAction::Kill);
             }
             _ if self.look_due().is_some_and(|due| due <= now) => actions.push(ServerAction::Look),

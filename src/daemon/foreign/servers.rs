@@ -12,7 +12,7 @@ use crate::app_file::AppFile;
 use crate::config::Config;
 use crate::daemon::token::{ServerId, Source, Token};
 use crate::daemon::turn::PIPE;
-use crate::policy::server::{Life, StartFailure};
+use crate::policy::server::{ServerLife, StartFailure};
 use crate::sys::files::{self, Identity};
 use crate::sys::poll::{Interest, Poll, is_ready, wait_one};
 use crate::sys::process::{self, End};
@@ -31,7 +31,7 @@ const MOST_NAMES: u32 = 64;
 /// One server: its socket, which is ours and stays, and its process, which comes and goes.
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) life: Life,
+    pub(super) life: ServerLife,
     command: Vec<String>,
     path: PathBuf,
     listener: OwnedFd,
@@ -72,7 +72,7 @@ impl Servers {
         let (path, listener) = listen(place, backlog)?;
         self.newest += 1;
         let server = Server {
-            life: Life::new(start_timeout),
+            life: ServerLife::new(start_timeout),
             command: command.to_vec(),
             bound: files::identity(&path).ok(),
             path,

@@ -45,7 +45,7 @@ pub(super) struct Supervision {
     is_adding: bool,
     /// The app has answered since we were started.
     is_proven: bool,
-    /// StartFailure the app could not be had when it was wanted last, if it has not answered since.
+    /// Why the app could not be had when it was wanted last, if it has not answered since.
     said: Option<String>,
 }
 
@@ -294,7 +294,7 @@ impl Foreign {
         is_news
     }
 
-    /// StartFailure the app could not be had when it was wanted last, if it has not answered since.
+    /// Why the app could not be had when it was wanted last, if it has not answered since.
     pub(crate) fn reason_for_doubt(&self) -> Option<String> {
         self.supervision.said.clone()
     }

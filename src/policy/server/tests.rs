@@ -14,14 +14,14 @@ fn seconds(count: u64) -> Duration {
 
 /// A server under an invented clock.
 struct Watched {
-    server: Life,
+    server: ServerLife,
     now: Duration,
 }
 
 impl Watched {
     fn new() -> Watched {
         Watched {
-            server: Life::new(START_TIMEOUT),
+            server: ServerLife::new(START_TIMEOUT),
             now: seconds(100),
         }
     }
@@ -211,7 +211,7 @@ proptest! {
     /// is told to end is killed if it does not.
     #[test]
     fn whatever_happens(steps in prop::collection::vec((0_u8..15, 0_u64..60, 0_u64..9), 1..200)) {
-        let mut server = Life::new(START_TIMEOUT);
+        let mut server = ServerLife::new(START_TIMEOUT);
         let mut now = seconds(1);
         let (mut lives, mut proven, mut gone) = (false, false, false);
         let mut ending: Option<Duration> = None;
