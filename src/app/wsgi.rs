@@ -170,21 +170,29 @@ pub(super) fn become_cgi(
     CannotRun::not_started(&interpreter.path, directory, not)
 }
 
-/// Starts the zygote, the process that imports the application and forks the workers; its pid. `channel` is its end of
-/// the connection to the daemon; `board` the [`Board`](crate::sys::memory::Board); `loaded` the file in which all
-/// generations record what they have loaded; `stderr` its standard output and error; `watched` see
+/// What a zygote inherits from the daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Inheritance<'a> {
+    /// Its end of the channel to the daemon.
+    pub channel: BorrowedFd<'a>,
+    /// The [`Board`](crate::sys::memory::Board).
+    pub board: BorrowedFd<'a>,
+    /// The file in which all generations record what they have loaded.
+    pub loaded: BorrowedFd<'a>,
+    /// Its standard output and error.
+    pub stderr: BorrowedFd<'a>,
+    /// Its soft and hard limit of descriptors.
+    pub nofile: Option<(u64, u64)>,
+}
+
+/// Starts the zygote, the process that imports the application and forks the workers; its pid. `watched`: see
 /// [`watched`](super::watched).
-#[allow(clippy::too_many_arguments)] // the last five become descriptors and limits of the program
 pub fn spawn_zygote(
     app: &AppFile,
     config: &Config,
     target: &Target,
     watched: &[PathBuf],
-    channel: BorrowedFd<'_>,
-    board: BorrowedFd<'_>,
-    loaded: BorrowedFd<'_>,
-    stderr: BorrowedFd<'_>,
-    nofile: Option<(u64, u64)>,
+    inherits: Inheritance<'_>,
 ) -> Result<i32, CannotRun> {
     let interpreter = Interpreter::find(app, config)?;
     let directory = &directory(app, config);
@@ -222,8 +230,15 @@ pub fn spawn_zygote(
         directory: Some(directory),
     }
     .spawn(
-        &[null.as_fd(), stderr, stderr, channel, board, loaded],
-        nofile,
+        &[
+            null.as_fd(),
+            inherits.stderr,
+            inherits.stderr,
+            inherits.channel,
+            inherits.board,
+            inherits.loaded,
+        ],
+        inherits.nofile,
     )
     .map_err(|not| CannotRun::not_started(&interpreter.path, directory, not))
 }

@@ -30,6 +30,7 @@ use crate::report::{self, Exit, say};
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
 use crate::sys::files::Identity;
+use crate::sys::lock::Shared;
 use crate::sys::memory::Board;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, Signal, SignalPipe};
@@ -57,32 +58,20 @@ impl Daemon {
     fn set_up(words: &Words, own: &mut Option<OwnedFd>) -> Result<Daemon, CannotStart> {
         let is_passed = words.socket_fd.is_some();
         let handed = Handed::adopt(&words.listen_fd, &words.given_fd, is_passed);
-        let app =
-            AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
         let mut reload = Reload::default();
-        reload.stamp(&app.config);
-        let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
-        let place = Place::open(&app, config.runtime_dir.as_deref())
-            .map_err(|no| (Exit::CantCreate, no.to_string()))?;
+        let (app, config, place) = find_app(words, &mut reload)?;
         let is_background = is_passed && !words.foreground;
         let log = start_log(&app, &config, &place, is_background);
         let begun = begin(words, &place, &config, is_background, own);
-        let (slots, means) = begun.inspect_err(|(_, sentence)| {
-            if is_background {
-                give_up(&app, &place, sentence);
-            }
-        })?;
+        let (slots, means) =
+            begun.inspect_err(|(_, sentence)| give_up(sentence, is_background, &app, &place))?;
         place.link_from_default(&app);
-        let directory = std::fs::File::open(&place.dir).and_then(lock::share);
-        let directory = directory.inspect_err(|error| {
-            let dir = place.dir.display();
-            ::log::warn!("cannot lock {dir} (flock), a cleaner of old files may take it: {error}");
-        });
+        let directory = hold_directory(&place);
         let listener = own
             .take()
             .ok_or_else(|| refused("listen")(io::ErrorKind::NotFound.into()))?;
         let ground = Ground {
-            // Until a worker is ready, whatever went wrong before is what there is to say.
+            // Until a worker is ready, `status` shows the last daemon's failure.
             failures: Failures::new(place.last_failure()),
             app,
             config,
@@ -98,17 +87,14 @@ impl Daemon {
         let mut door = Door::new(listener, &ground.config);
         let opened = door.open(&ground).map_err(refused("epoll_ctl"));
         opened.inspect_err(|(_, sentence)| {
-            if is_background {
-                give_up(&ground.app, &ground.place, sentence);
-            }
+            give_up(sentence, is_background, &ground.app, &ground.place);
         })?;
         let stays = stays(&ground.config, handed.is_given_any());
-        let shares = door::shares_of(&ground.config, ground.most_fds());
         let mut daemon = Daemon {
             pool: Pool::new(limits(&ground.config, stays), clock::now()),
             events: VecDeque::from([Event::Tick]),
             door,
-            clients: Clients::new(shares),
+            clients: Clients::new(door::shares_of(&ground.config, ground.most_fds())),
             carrier: means.carrier,
             signals: means.signals,
             log,
@@ -121,7 +107,7 @@ impl Daemon {
             upkeep: Upkeep::new(),
             state: StateFile::default(),
             curious: Vec::new(),
-            _directory: directory.ok(),
+            _directory: directory,
             ground,
         };
         daemon.clients.tell_spool(&daemon.ground);
@@ -129,6 +115,26 @@ impl Daemon {
         daemon.warn_of_permissions();
         Ok(daemon)
     }
+}
+
+/// The app that was named, its configuration, and its place.
+fn find_app(words: &Words, reload: &mut Reload) -> Result<(AppFile, Config, Place), CannotStart> {
+    let app = AppFile::named(words.app.as_ref()).map_err(|no| (Exit::NoInput, no.to_string()))?;
+    reload.stamp(&app.config);
+    let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+    let place = Place::open(&app, config.runtime_dir.as_deref())
+        .map_err(|no| (Exit::CantCreate, no.to_string()))?;
+    Ok((app, config, place))
+}
+
+/// Locks the directory of the place: cleaners of old files leave a locked directory alone.
+fn hold_directory(place: &Place) -> Option<Shared> {
+    let directory = std::fs::File::open(&place.dir).and_then(lock::share);
+    let directory = directory.inspect_err(|error| {
+        let dir = place.dir.display();
+        ::log::warn!("cannot lock {dir} (flock), a cleaner of old files may take it: {error}");
+    });
+    directory.ok()
 }
 
 /// What the loop needs of the system.
@@ -220,8 +226,11 @@ fn begin(
     Ok((slots, means))
 }
 
-/// A start that has failed: for the log and for `status`. The front that waits takes the name away.
-fn give_up(app: &AppFile, place: &Place, sentence: &str) {
+/// The start has failed: in the background, the log and `status` are told. The front that waits removes the name.
+fn give_up(sentence: &str, is_background: bool, app: &AppFile, place: &Place) {
+    if !is_background {
+        return;
+    }
     ::log::error!("{sentence}");
     status::leave_failure(app, place, sentence);
     // Without it our starter says once more that we have ended.

@@ -42,7 +42,17 @@ impl Stream {
     }
 }
 
-/// What is wanted of each, and what epoll knows.
+/// A stream's descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endpoint<'a> {
+    pub(super) stream: Stream,
+    /// Of a plain client's input and output: its connection.
+    pub(super) fd: BorrowedFd<'a>,
+    /// Its client is a plain one.
+    pub(super) is_plain: bool,
+}
+
+/// What is wanted of each stream, and what epoll knows.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     wanted: [Option<Interest>; 4],
@@ -50,23 +60,29 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Waits for something else from now on, or for nothing. `fd`: what `end` is, or the connection of a plain client.
+    /// From now on the loop waits for something else on this stream, or for nothing.
     pub(super) fn set(
         &mut self,
         poll: &Poll,
         ticket: Ticket,
-        end: Stream,
+        endpoint: Endpoint<'_>,
         interest: Option<Interest>,
-        is_plain: bool,
-        fd: BorrowedFd<'_>,
     ) -> io::Result<()> {
-        self.wanted[end as usize] = interest;
-        let is_shared = is_plain && end != Stream::Errors;
-        let place = if is_shared { Stream::Connection } else { end };
+        let Endpoint {
+            stream,
+            fd,
+            is_plain,
+        } = endpoint;
+        self.wanted[stream as usize] = interest;
+        let is_shared = is_plain && stream != Stream::Errors;
+        let place = match is_shared {
+            true => Stream::Connection,
+            false => stream,
+        };
         let wanted = if is_shared {
             [Stream::Connection, Stream::Input, Stream::Output]
                 .into_iter()
-                .filter_map(|end| self.wanted[end as usize])
+                .filter_map(|stream| self.wanted[stream as usize])
                 .reduce(join)
         } else {
             interest
@@ -94,15 +110,15 @@ impl Watches {
         })
     }
 
-    /// epoll has it.
-    pub(super) fn knows(&self, end: Stream) -> bool {
-        self.known[end as usize].is_some()
+    /// epoll has this stream's descriptor.
+    pub(super) fn knows(&self, stream: Stream) -> bool {
+        self.known[stream as usize].is_some()
     }
 
-    /// The descriptor is closed, and with it forgotten.
-    pub(super) fn closed(&mut self, end: Stream) {
-        self.wanted[end as usize] = None;
-        self.known[end as usize] = None;
+    /// The descriptor was closed, so epoll has it no longer.
+    pub(super) fn forget(&mut self, stream: Stream) {
+        self.wanted[stream as usize] = None;
+        self.known[stream as usize] = None;
     }
 }
 
@@ -137,10 +153,14 @@ mod tests {
         let poll = Poll::new().unwrap();
         let (near, far) = UnixStream::pair().unwrap();
         let mut watches = Watches::default();
-        let mut set = |end, interest| {
-            watches
-                .set(&poll, 7, end, interest, true, near.as_fd())
-                .unwrap();
+        let mut set = |stream, interest| {
+            let (fd, is_plain) = (near.as_fd(), true);
+            let endpoint = Endpoint {
+                stream,
+                fd,
+                is_plain,
+            };
+            watches.set(&poll, 7, endpoint, interest).unwrap();
             ready(&poll)
         };
         assert_eq!(set(Stream::Connection, Some(Interest::HangUp)), []);
@@ -162,8 +182,13 @@ mod tests {
         let (near, _far) = UnixStream::pair().unwrap();
         let other = near.try_clone().unwrap();
         let mut watches = Watches::default();
-        let mut set = |end, interest, fd: BorrowedFd<'_>| {
-            watches.set(&poll, 1, end, interest, false, fd).unwrap();
+        let mut set = |stream, interest, fd: BorrowedFd<'_>| {
+            let endpoint = Endpoint {
+                stream,
+                fd,
+                is_plain: false,
+            };
+            watches.set(&poll, 1, endpoint, interest).unwrap();
             ready(&poll).len()
         };
         assert_eq!(set(Stream::Input, Some(Interest::Read), near.as_fd()), 0);

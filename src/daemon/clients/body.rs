@@ -65,6 +65,22 @@ pub(super) enum Unread {
     NoRoom(NoRoom),
 }
 
+/// Where a body is read from, block by block.
+struct Blocks<'a> {
+    input: BorrowedFd<'a>,
+    scratch: &'a mut Scratch,
+    /// [`IN_MEMORY`] bytes.
+    block: Vec<u8>,
+}
+
+impl Blocks<'_> {
+    /// The next block, of at most this many bytes; empty at the end.
+    fn read(&mut self, most: usize) -> io::Result<&[u8]> {
+        let count = self.scratch.read_now(self.input, &mut self.block[..most])?;
+        Ok(&self.block[..count])
+    }
+}
+
 impl From<io::Error> for Unread {
     fn from(error: io::Error) -> Unread {
         Unread::Io(error)
@@ -120,7 +136,11 @@ impl Body {
         room: Room<'_>,
         now: Duration,
     ) -> Result<Came, Unread> {
-        let mut block = vec![0; IN_MEMORY];
+        let mut blocks = Blocks {
+            input,
+            scratch,
+            block: vec![0; IN_MEMORY],
+        };
         let before = self.len;
         let reserved = self.spooled();
         for _ in 0..TURN {
@@ -129,10 +149,8 @@ impl Body {
                 ..room
             };
             let step = match self.reaches {
-                Reaches::Bytes(length) => {
-                    self.read_block(length, input, scratch, &mut block, room, now)
-                }
-                Reaches::ToEnd(limits) => self.take_block(limits, input, scratch, &mut block, room),
+                Reaches::Bytes(length) => self.read_block(length, &mut blocks, room, now),
+                Reaches::ToEnd(limits) => self.take_block(limits, &mut blocks, room),
             };
             match step {
                 Ok(None) => {}
@@ -150,9 +168,7 @@ impl Body {
     fn read_block(
         &mut self,
         length: u64,
-        input: BorrowedFd<'_>,
-        scratch: &mut Scratch,
-        block: &mut [u8],
+        blocks: &mut Blocks<'_>,
         room: Room<'_>,
         now: Duration,
     ) -> Result<Option<Came>, Unread> {
@@ -165,12 +181,12 @@ impl Body {
             return Ok(Some(Came::Enough));
         }
         let most = usize::try_from(most).unwrap_or(IN_MEMORY);
-        let count = scratch.read_now(input, &mut block[..most])?;
-        if count == 0 {
+        let block = blocks.read(most)?;
+        if block.is_empty() {
             return Ok(Some(Came::Short));
         }
-        self.store.push(&block[..count])?;
-        self.len += count as u64;
+        self.store.push(block)?;
+        self.len += block.len() as u64;
         let first_at = *self.first_at.get_or_insert(now);
         let is_fast = self.len >= FAST_BYTES && now.saturating_sub(first_at) <= FAST_TIME;
         Ok((self.len == length || is_fast).then_some(Came::Enough))
@@ -180,21 +196,19 @@ impl Body {
     fn take_block(
         &mut self,
         limits: SpoolLimits,
-        input: BorrowedFd<'_>,
-        scratch: &mut Scratch,
-        block: &mut [u8],
+        blocks: &mut Blocks<'_>,
         room: Room<'_>,
     ) -> Result<Option<Came>, Unread> {
-        let count = scratch.read_now(input, block)?;
-        if count == 0 {
+        let block = blocks.read(IN_MEMORY)?;
+        if block.is_empty() {
             // What came with the header was not checked yet, if nothing came behind it.
             limits.check(self.len).map_err(Unread::NoRoom)?;
             self.store.end();
             return Ok(Some(Came::Enough));
         }
-        let kept = self.store.take(&block[..count], limits, room);
+        let kept = self.store.take(block, limits, room);
         // Read, whatever becomes of it.
-        self.len += count as u64;
+        self.len += block.len() as u64;
         kept.map(|()| None).map_err(Unread::NoRoom)
     }
 }

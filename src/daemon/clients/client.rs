@@ -42,7 +42,7 @@ use super::taken::Taken;
 use crate::answer::DRAIN_BYTES;
 use crate::daemon::guest::Caller;
 use crate::daemon::turn::{Progress, TURN};
-use crate::daemon::watch::{Stream, Watches};
+use crate::daemon::watch::{Endpoint, Stream, Watches};
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
 use crate::spool::Room;
@@ -197,8 +197,12 @@ impl Client {
     ) {
         let mut watches = std::mem::take(&mut self.watches);
         if let Some(fd) = self.stream(stream) {
-            let is_plain = self.is_plain();
-            if let Err(error) = watches.set(poll, ticket, stream, interest.into(), is_plain, fd) {
+            let endpoint = Endpoint {
+                stream,
+                fd,
+                is_plain: self.is_plain(),
+            };
+            if let Err(error) = watches.set(poll, ticket, endpoint, interest.into()) {
                 ::log::warn!("cannot watch a client: {error}");
             }
         }
@@ -234,7 +238,7 @@ impl Client {
                 (is_shared, self.watches.knows(stream), self.stream(stream))
             {
                 poll.remove(fd);
-                self.watches.closed(stream);
+                self.watches.forget(stream);
             }
         }
     }

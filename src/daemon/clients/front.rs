@@ -44,7 +44,7 @@ impl Client {
             return false;
         }
         self.connection = None;
-        self.watches.closed(Stream::Connection);
+        self.watches.forget(Stream::Connection);
         true
     }
 

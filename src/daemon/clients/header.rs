@@ -13,16 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use smallvec::SmallVec;
 
-use super::taken::{FrontWord, Length, Passed, Taken};
+use super::taken::{Length, Passed, Taken};
 use crate::app;
 use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
 use crate::cgi::request::{BadRequest, Request};
-use crate::cgi::{Extent, Reader, repeated, unique};
+use crate::cgi::{repeated, unique};
 use crate::config::{Handoff, Mount};
 use crate::control::{self, Command};
 use crate::handoff;
-use crate::page::Form;
 use crate::report::visible;
 use crate::scgi::{self, BadHeader, Decoded, Header};
 use crate::spool::Ahead;
@@ -211,7 +210,7 @@ impl HeaderReader {
         Taken::unserved(passed, length)
     }
 
-    /// behind: what has come of a plain client's message-body.
+    /// What a whole header asks for. `behind`: what has come of a plain client's message-body.
     fn asked(
         &mut self,
         header: &Header<'_>,
@@ -224,14 +223,23 @@ impl HeaderReader {
         if let Some(command) = self.control(&pairs, connection, rules)? {
             return Ok(Asked::Control(command));
         }
-        let is_own = rules.peer == Peer::Own;
-        let is_front = is_own && rules.is_at_place;
-        let protocol = handoff::protocol(&pairs).filter(|_| is_front);
+        let request = self.request(header, &pairs, behind, connection, rules)?;
+        Ok(Asked::Request(request))
+    }
+
+    fn request(
+        &mut self,
+        header: &Header<'_>,
+        pairs: &Pairs<'_>,
+        behind: &[u8],
+        connection: BorrowedFd<'_>,
+        rules: Rules<'_>,
+    ) -> Result<Box<Taken>, Refused> {
+        let is_front = rules.peer == Peer::Own && rules.is_at_place;
+        let protocol = handoff::protocol(pairs).filter(|_| is_front);
         let is_handoff = protocol.is_some();
-        let (settled, overridden) = match is_handoff {
-            true => (Vec::new(), BTreeSet::new()),
-            false => settled(&pairs),
-        };
+        let settled = (!is_handoff).then(|| settled(pairs));
+        let (settled, overridden) = settled.unwrap_or_default();
         let (path, refusal);
         let request = if is_handoff {
             Request::from_meta(pairs.iter().copied(), rules.peer)
@@ -252,44 +260,32 @@ impl HeaderReader {
         };
         let divided = path.as_ref().map(|path| request.at(path));
         let request = divided.as_ref().unwrap_or(&request);
-        let raw = header.raw();
-        let raw = (is_handoff && path.is_none() && is_whole(request, &pairs)).then_some(raw);
-        let length = match request.extent() {
-            Extent::Length(length) => Length::Bytes(length),
-            Extent::None => Length::Bytes(0),
-            Extent::ToEnd => Length::ToEnd,
-        };
+        let stays = is_handoff && path.is_none() && is_whole(request, pairs);
+        let raw = stays.then(|| header.raw());
+        let length = Length::from(request.extent());
         let mut taken = Box::new(Taken {
             header: message(raw, request, output),
-            length,
             doubt: match is_handoff {
                 true => request.doubt_of_cgi(),
                 false => request.doubt(),
             },
-            may_exceed: request.may_exceed_its_length(),
             ahead: match passed {
                 Some(_) => Ahead::Nothing,
                 None => ahead(behind, length),
             },
-            form: Form::from_accept(request.accept()),
-            head_only: request.is_head(),
-            refreshes: request.method() == b"GET",
-            client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
             leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
-            reader: Reader::of(request),
             is_known: is_known(rules, request),
-            is_own,
-            unbelieved: unbelieved(&pairs, rules.peer),
+            is_own: rules.peer == Peer::Own,
+            unbelieved: unbelieved(pairs, rules.peer),
             overridden: overridden.into_iter().map(visible).collect(),
             refusal,
-            said: FrontWord::first(passed.as_ref()),
-            passed,
+            ..Taken::of(request, passed, length)
         });
         let input = taken.passed.as_ref().filter(|_| taken.goes_to_end());
         if let Some(length) = input.and_then(|passed| files::rest(passed.input.as_fd())) {
             taken.measure(length);
         }
-        Ok(Asked::Request(taken))
+        Ok(taken)
     }
 
     /// The descriptors of a front; one whose descriptors we can't have, or are not to, is told to copy.

@@ -324,23 +324,35 @@ impl Clients {
             // As behind a page of ours: the client reads the response's end here, and then sends no more.
             let _ = socket::shut_writing(connection.as_fd());
         }
-        let stage = match waits(sent) {
-            true => Stage::Slow,
-            false => Stage::Answered,
-        };
-        self.shares.go_to(ticket, stage);
-        let writes = waits(sent).then_some(Interest::Write);
-        client.watch(&ground.poll, ticket, Stream::Output, writes);
-        let reads = waits(read).then_some(Interest::Read);
-        client.watch(&ground.poll, ticket, Stream::Input, reads);
         let has_moved = [sent, read]
             .iter()
             .any(|progress| matches!(progress, Progress::Waits(moved) if *moved > 0));
         let has_moved = has_moved || sent == Progress::Finished && has_outgoing;
-        let patience = match waits(sent) {
-            true => ground.config.timeouts.request,
-            false => DRAIN_TIME,
+        let (writes, reads) = (waits(sent), waits(read));
+        self.wait_for_rest(ticket, writes, reads, has_moved, ground);
+    }
+
+    /// Waits until more of the response can be sent (`writes`), more of the body read (`reads`), or the time is over.
+    fn wait_for_rest(
+        &mut self,
+        ticket: Ticket,
+        writes: bool,
+        reads: bool,
+        has_moved: bool,
+        ground: &Ground,
+    ) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
         };
+        let (stage, patience) = match writes {
+            true => (Stage::Slow, ground.config.timeouts.request),
+            false => (Stage::Answered, DRAIN_TIME),
+        };
+        self.shares.go_to(ticket, stage);
+        let writes = writes.then_some(Interest::Write);
+        client.watch(&ground.poll, ticket, Stream::Output, writes);
+        let reads = reads.then_some(Interest::Read);
+        client.watch(&ground.poll, ticket, Stream::Input, reads);
         self.prolong(ticket, has_moved, patience);
     }
 

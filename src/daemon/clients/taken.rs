@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use smallvec::SmallVec;
 
 use crate::cgi::body::{self, Measured};
-use crate::cgi::{Doubt, Reader};
+use crate::cgi::request::Request;
+use crate::cgi::{Doubt, Extent, Reader};
 use crate::page::{Failure, Form};
 use crate::scgi::{self, Decoded};
 use crate::spool::Ahead;
@@ -52,6 +53,16 @@ pub(super) enum Length {
     Bytes(u64),
     /// It goes to its end, which was not seen yet.
     ToEnd,
+}
+
+impl From<Extent> for Length {
+    fn from(extent: Extent) -> Length {
+        match extent {
+            Extent::Length(length) => Length::Bytes(length),
+            Extent::None => Length::Bytes(0),
+            Extent::ToEnd => Length::ToEnd,
+        }
+    }
 }
 
 /// The web server's own descriptors, from the front.
@@ -117,6 +128,19 @@ impl Taken {
             refusal: None,
             said: FrontWord::first(passed.as_ref()),
             passed,
+        }
+    }
+
+    /// What a request says of itself.
+    pub(super) fn of(request: &Request<'_>, passed: Option<Passed>, length: Length) -> Taken {
+        Taken {
+            may_exceed: request.may_exceed_its_length(),
+            form: Form::from_accept(request.accept()),
+            head_only: request.is_head(),
+            refreshes: request.method() == b"GET",
+            client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
+            reader: Reader::of(request),
+            ..Taken::unserved(passed, length)
         }
     }
 

@@ -52,8 +52,16 @@ enum Stdin {
 }
 
 impl Stdin {
+    /// `rest`: the body, if it is not as it came.
+    fn new(client: &mut Client, rest: Option<Rest>) -> std::io::Result<Stdin> {
+        match rest {
+            Some(rest) => Stdin::of_rest(rest),
+            None => Stdin::of_client(client),
+        }
+    }
+
     /// What of the body is in memory goes with it.
-    fn new(client: &mut Client) -> std::io::Result<Stdin> {
+    fn of_client(client: &mut Client) -> std::io::Result<Stdin> {
         // What the program leaves behind would hold a socket, and its web server would wait for the end of that.
         let is_socket = |input| files::kind(input) == Kind::Socket;
         let is_there = |length| {
@@ -96,20 +104,45 @@ impl Stdin {
     }
 
     /// For a body that a server was to have.
-    fn of(rest: Rest) -> std::io::Result<Stdin> {
+    fn of_rest(rest: Rest) -> std::io::Result<Stdin> {
         if rest.is_empty() {
             return Ok(Stdin::Nothing);
         }
         let (theirs, ours) = pipe()?;
         Ok(Stdin::Pipe(theirs, Feed::of(ours, Vec::new(), rest)))
     }
+
+    /// What the child gets. `input`: the client's own; `null`: /dev/null.
+    fn fd<'a>(&'a self, input: BorrowedFd<'a>, null: BorrowedFd<'a>) -> BorrowedFd<'a> {
+        match self {
+            Stdin::File(file) => file.as_fd(),
+            Stdin::Own => input,
+            Stdin::Nothing => null,
+            Stdin::Pipe(theirs, _) => theirs.as_fd(),
+        }
+    }
+
+    /// What the loop has to do for it.
+    fn into_feed(self) -> Feed {
+        match self {
+            Stdin::Pipe(_, feed) => feed,
+            Stdin::File(_) | Stdin::Own | Stdin::Nothing => Feed::nothing(),
+        }
+    }
 }
 
-/// A pipe whose second end is ours.
+/// A pipe to a child: its end, and ours.
 fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     let (theirs, ours) = files::pipe()?;
     socket::set_nonblocking(ours.as_fd())?;
     Ok((theirs, ours))
+}
+
+/// A pipe from a child: our end, and its.
+fn output_pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = files::pipe()?;
+    socket::set_nonblocking(ours.as_fd())?;
+    Ok((ours, theirs))
 }
 
 impl Foreign {
@@ -157,26 +190,14 @@ impl Foreign {
             return Err(gone());
         };
         let client = clients.get_mut(ticket).ok_or_else(gone)?;
-        let stdin = match rest {
-            Some(rest) => Stdin::of(rest),
-            None => Stdin::new(client),
-        };
-        let stdin = stdin.map_err(cannot)?;
-        let (output, stdout) = files::pipe().map_err(cannot)?;
-        socket::set_nonblocking(output.as_fd()).map_err(cannot)?;
-        let (errors, stderr) = files::pipe().map_err(cannot)?;
-        socket::set_nonblocking(errors.as_fd()).map_err(cannot)?;
+        let stdin = Stdin::new(client, rest).map_err(cannot)?;
+        let (output, stdout) = output_pipe().map_err(cannot)?;
+        let (errors, stderr) = output_pipe().map_err(cannot)?;
         let null = ground.scratch.null();
         let (Some(request), Some(input)) = (&client.request, client.input()) else {
             return Err(gone());
         };
-        let fd: BorrowedFd<'_> = match &stdin {
-            Stdin::File(file) => file.as_fd(),
-            Stdin::Own => input,
-            Stdin::Nothing => null,
-            Stdin::Pipe(theirs, _) => theirs.as_fd(),
-        };
-        let fds = [fd, stdout.as_fd(), stderr.as_fd()];
+        let fds = [stdin.fd(input, null), stdout.as_fd(), stderr.as_fd()];
         let reader = request.reader;
         let nofile = ground.nofile;
         let pid = app::cgi::spawn(
@@ -193,10 +214,7 @@ impl Foreign {
             ::log::warn!("cannot watch a child's standard error: {error}");
         }
         let has_input = matches!(stdin, Stdin::Own);
-        let feed = match stdin {
-            Stdin::Pipe(_, feed) => feed,
-            Stdin::File(_) | Stdin::Own | Stdin::Nothing => Feed::nothing(),
-        };
+        let feed = stdin.into_feed();
         if let (Some(request), false) = (&mut client.request, has_input) {
             request.give_up_memory();
         }

@@ -86,17 +86,14 @@ impl Roster {
         let (ours, theirs) = socket::packet_pair().map_err(cannot("socketpair"))?;
         let (stderr, write) = files::pipe().map_err(cannot("pipe2"))?;
         socket::set_nonblocking(stderr.as_fd()).map_err(cannot("fcntl"))?;
-        let pid = wsgi::spawn_zygote(
-            app,
-            config,
-            target,
-            watched,
-            theirs.as_fd(),
-            ground.board.as_fd(),
-            self.loaded.as_fd(),
-            write.as_fd(),
-            ground.nofile,
-        )?;
+        let inherits = wsgi::Inheritance {
+            channel: theirs.as_fd(),
+            board: ground.board.as_fd(),
+            loaded: self.loaded.as_fd(),
+            stderr: write.as_fd(),
+            nofile: ground.nofile,
+        };
+        let pid = wsgi::spawn_zygote(app, config, target, watched, inherits)?;
         let zygote = Process::new(Some(pid), ours, stderr);
         zygote
             .watch(&ground.poll, Source::Zygote(generation))
