@@ -184,6 +184,12 @@ impl AppFile {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
+    /// What the app is called: the name of its configuration file without the extension, as its id has it.
+    pub fn name(&self) -> &str {
+        let id = str::from_utf8(self.id.as_slice()).unwrap_or_default();
+        id.rsplit_once('-').map_or(id, |(name, _)| name)
+    }
+
     /// Its directory below a runtime directory.
     pub fn below(&self, base: &Path) -> PathBuf {
         base.join(OsStr::from_bytes(self.id.as_slice()))

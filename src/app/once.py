@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: Request, above_if_possible, answer_500, at_fork, later, load, prepare_for_app from wsgi.py; disown_only,
-# interrupted, is_for_error, oversee from late.py.
+# Takes: Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from wsgi.py;
+# disown_only, interrupted, is_for_error, oversee from late.py.
 # Gives: INTERRUPT.
 #
 # The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
@@ -71,7 +71,7 @@ def watch(request, seconds):
         oversee(request)
 
 
-def run_cgi(target, directory, fd, since='', *limits):
+def run_cgi(app, target, directory, fd, since='', *limits):
     """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
     empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty;
     and the size of the first of two pages behind the header."""
@@ -103,6 +103,7 @@ def run_cgi(target, directory, fd, since='', *limits):
         except OSError:
             sys.stdout = sys.stderr  # so that print() does not write into the response
         at_fork(lambda: disown_only(request))
+        name_process(b'cgi')
         prepare_for_app(target, directory)
     except BaseException:
         answer_500(out)

@@ -9,14 +9,14 @@ for name in modules.keys() - BEFORE - set(sys.builtin_module_names):
     del modules[name]  # the application imports its own
 
 
-def run_pool(*words):
+def run_pool(app, *words):
     zygote = Zygote(*words)
     worker = zygote.serve()
     if worker:
         Worker(zygote, *worker).serve()
 
 
-def try_import(target, directory):
+def try_import(app, target, directory):
     """For `check`: imports the application as a pool does; a failure is a traceback and exit status 1."""
     prepare_for_app(target, directory)
     try:

@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: above, at_fork from wsgi.py; POLLIN, poll, ready from streams.py; Journal, NOTED, files, now_settled from
-# loaded.py; AT_IMPORT, LAST_WORDS from begun.py; LARGEST, receive, say from channel.py; Board, OVERDUE, mmap from
-# board.py; forget_children, import_or_exit, note_failure from zygote.py; Served from served.py.
+# Takes: above, at_fork, name_process from wsgi.py; POLLIN, poll, ready from streams.py; Journal, NOTED, files,
+# now_settled from loaded.py; AT_IMPORT, LAST_WORDS from begun.py; LARGEST, receive, say from channel.py; Board,
+# OVERDUE, mmap from board.py; forget_children, import_or_exit, note_failure from zygote.py; Served from served.py.
 # Gives: Worker.
 #
 # A worker: takes requests from its channel and serves them one after the other. It knows the channel, signals and its
@@ -78,6 +78,7 @@ class Worker:
         self.handler = self.terminate
         at_fork(self.disown)
         prefer_for_oom()
+        name_process(b'worker')
         self.known = zygote.watch.known
         if zygote.preload:
             self.app = zygote.app

@@ -2,7 +2,7 @@
 # Takes: FileWrapper, give_body, report_length, write_reading_body from streams.py; fail, hold_signal, name_server,
 # release_signal, report_dropped, start_again from late.py.
 # Gives: DROPPED, PATH, Request, above, above_if_possible, answer_500, at_fork, copy, excepthook, flush,
-# frames_of_threads, later, load, path_stats, prepare_for_app.
+# frames_of_threads, later, load, name_process, path_stats, prepare_for_app.
 #
 # Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and
 # the header of a request; it refuses to know web servers, queues and configuration.
@@ -317,6 +317,8 @@ def flush():
 def path_stats(loader, path):
     """As SourceFileLoader has it, but a file that was just written is imported without bytecode: that of the version
     before, of the same size and written in the same second, would pass for its own."""
+    if '/setproctitle/' in path:
+        unname_process()
     status = os.stat(path)
     now = time.time()
     if min(abs(now - status.st_mtime), abs(now - status.st_ctime)) < YOUNG:
@@ -367,6 +369,48 @@ def above_if_possible(fd):
         return above(fd)
     except OSError:
         return fd
+
+
+APP = sys.argv[2].encode()  # what the app is called
+NAMED = {}  # by name_process(): the title, the comm; where the title is, and what was there
+
+
+def name_process(role):
+    """Makes the process's command line short, for ps, top and pgrep, and sets its comm: `polycgi: wiki worker` and
+    `wiki worker`. It keeps what the application has set. Nothing depends on it."""
+    before, title, comm = dict(NAMED), b'polycgi: %s %s\0' % (APP, role), APP[:14 - len(role)] + b' ' + role
+    NAMED.update(title=title, comm=comm)
+    try:
+        if not before:
+            with open('/proc/self/stat', 'rb', 0) as file:
+                NAMED['place'] = [int(word) for word in file.read(4096).rpartition(b')')[2].split()[45:47]]
+        start, end = NAMED['place']  # arg_start, arg_end
+        with open('/proc/self/mem', 'rb+', 0) as memory:
+            found = os.pread(memory.fileno(), len(before.get('title', title)), start)
+            NAMED.setdefault('was', found)
+            if start + len(title) < end and found == before.get('title', found):
+                os.pwrite(memory.fileno(), title, start)
+                # Its last NUL overwritten, the kernel shows a command line up to its first.
+                os.pwrite(memory.fileno(), b' ', end - 1)
+        with open('/proc/self/comm', 'rb+', 0) as file:
+            if not before or file.read(16) == before['comm'] + b'\n':
+                file.write(comm)
+    except (KeyError, OSError, ValueError):
+        pass  # there is no /proc, or the host refuses it
+
+
+def unname_process():
+    """Puts the command line back that the process was started with: the application is about to import the package
+    setproctitle, which searches memory for it."""
+    was = NAMED.pop('was', None)
+    if was:
+        start, end = NAMED['place']
+        try:
+            with open('/proc/self/mem', 'rb+', 0) as memory:
+                os.pwrite(memory.fileno(), was, start)
+                os.pwrite(memory.fileno(), b'\0', end - 1)
+        except OSError:
+            pass  # then its titles are not shown
 
 
 def prepare_for_app(target, directory):

@@ -146,7 +146,7 @@ pub(super) fn become_cgi(
     let argv = argv(
         &interpreter,
         &for_cgi(),
-        &["cgi", &name(target)],
+        &["cgi", app.name(), &name(target)],
         directory,
         &[
             &fd,
@@ -215,7 +215,7 @@ pub fn spawn_zygote(
     let mut argv = argv(
         &interpreter,
         &for_pool(),
-        &["pool", &name(target)],
+        &["pool", app.name(), &name(target)],
         directory,
         &words,
     );
@@ -253,11 +253,16 @@ fn dead_man_s_switch(config: &Config) -> Duration {
 
 /// The command line for `check`: imports the application as a pool does, and writes a traceback if that fails or the
 /// application can't be called.
-pub fn import_argv(interpreter: &Interpreter, target: &Target, directory: &Path) -> Vec<CString> {
+pub fn import_argv(
+    app: &AppFile,
+    interpreter: &Interpreter,
+    target: &Target,
+    directory: &Path,
+) -> Vec<CString> {
     argv(
         interpreter,
         &for_pool(),
-        &["import", &name(target)],
+        &["import", app.name(), &name(target)],
         directory,
         &[],
     )

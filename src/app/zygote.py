@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: DROPPED, Request, copy, flush, load, prepare_for_app from wsgi.py; show from late.py; Journal, Watch, files,
-# is_host_s, noting_path_stats, now_settled, signature, suspects, unstable from loaded.py; AT_IMPORT, Begun,
-# LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
+# Takes: DROPPED, Request, copy, flush, load, name_process, prepare_for_app from wsgi.py; show from late.py; Journal,
+# Watch, files, is_host_s, noting_path_stats, now_settled, signature, suspects, unstable from loaded.py; AT_IMPORT,
+# Begun, LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
 # Gives: Zygote, forget_children, import_or_exit, note_failure.
 #
 # The zygote: imports the application and forks workers. It knows processes and the daemon's channel; it refuses to know
@@ -59,7 +59,8 @@ class Zygote:
         """words: the rest of the command line, as spawn_zygote() in wsgi.rs has it."""
         channel, board, loaded, preload, reload, timing, max_rss, switch, spool, *watched = words
         self.preload = int(preload)  # 0: not here; else the number of this attempt
-        self.note_start(preload_at=7)
+        self.note_start(preload_at=8)
+        name_process(b'zygote')
         self.target, self.folder = target, directory
         self.board = int(board)
         self.fds = int(channel), self.board, int(loaded)

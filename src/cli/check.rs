@@ -259,7 +259,7 @@ impl Findings {
                 "'directory' is where the app's modules are",
             );
         }
-        let argv = app::wsgi::import_argv(&interpreter, target, &directory);
+        let argv = app::wsgi::import_argv(app, &interpreter, target, &directory);
         let mut command = Command::new(&interpreter.path);
         command.args(
             argv[1..]

@@ -52,7 +52,7 @@ class Cgi:
         os.lseek(header, 0, os.SEEK_SET)
         self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [self.python, '-c', self.source, 'cgi', self.target, self.folder, str(header), *self.words],
+            [self.python, '-c', self.source, 'cgi', 'app', self.target, self.folder, str(header), *self.words],
             stdin=client.theirs_in, stdout=client.theirs_out, stderr=self.stderr,
             pass_fds=[header], env=self.env, cwd=self.folder, start_new_session=True)
         os.close(header)

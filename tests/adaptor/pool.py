@@ -200,7 +200,7 @@ class Pool:
         self.stderr = tempfile.TemporaryFile()
         fds = [theirs.fileno(), self.page, self.loaded]
         self.process = subprocess.Popen(
-            [python, '-c', adaptor, 'pool', target, folder, *map(str, fds), str(int(preload)),
+            [python, '-c', adaptor, 'pool', 'app', target, folder, *map(str, fds), str(int(preload)),
              str(int(modules)), str(int(timing)), str(max_rss), str(switch), spool, *watched],
             stdin=subprocess.DEVNULL, stdout=self.stderr, stderr=self.stderr, cwd=folder, env=env,
             pass_fds=fds, preexec_fn=before, start_new_session=True)

@@ -155,7 +155,7 @@ class Shadowed(peer.Case):
                     response = self.ask(way, body=body, kind=kind)
                     self.assertEqual((response.status, response.stderr), ('200 OK', ''))
                     self.assertEqual(ast.literal_eval(response.body.rstrip(b' -').decode()), expected)
-        check = subprocess.run([peer.PYTHON, '-c', peer.SOURCE, 'import', 'shadow:application', folder],
+        check = subprocess.run([peer.PYTHON, '-c', peer.SOURCE, 'import', 'app', 'shadow:application', folder],
                                env=env, cwd=folder, stderr=subprocess.PIPE)
         self.assertEqual((check.returncode, check.stderr), (0, b''))
 

@@ -24,7 +24,7 @@ def measure(site):
 
     def adapted():
         os.lseek(header, 0, os.SEEK_SET)
-        return once([PYTHON, '-c', adaptor, 'cgi', 'app_app:application', place, str(header)], CLEAN)
+        return once([PYTHON, '-c', adaptor, 'cgi', 'app', 'app_app:application', place, str(header)], CLEAN)
 
     contenders = {
         'python3 -c pass': lambda: once([PYTHON, '-c', 'pass'], CLEAN, answers=False),

@@ -79,5 +79,6 @@ mod staying;
 mod stderr;
 mod strangers;
 mod suexec;
+mod titles;
 mod util;
 mod weight;

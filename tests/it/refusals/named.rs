@@ -161,7 +161,7 @@ fn a_killed_import() {
     const KILLED: &str = "
 import os, signal
 with open('/proc/self/cmdline', 'rb') as file:
-    is_pool = b'\\0pool\\0' in file.read()
+    is_pool = b' cgi\\0' not in file.read()
 here = os.path.dirname(os.path.abspath(__file__))
 if is_pool and os.path.exists(here + '/short'):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -227,8 +227,7 @@ fn what_the_host_does_to_the_app() {
         "raise ImportError('x.so: failed to map segment: Cannot allocate memory')",
     ] {
         let dir = Dir::new();
-        let in_pool =
-            "with open('/proc/self/cmdline', 'rb') as file: is_pool = b'\\0pool\\0' in file.read()";
+        let in_pool = "with open('/proc/self/cmdline', 'rb') as file: is_pool = b' cgi\\0' not in file.read()";
         let text = format!("{in_pool}\nif is_pool: {raises}\n{}", super::APP);
         dir.file("apps/tiny.py", &text, 0o644);
         let app = dir.app_file("app", &format!("{WSGI}{DAEMON}"));

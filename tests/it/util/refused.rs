@@ -54,22 +54,31 @@ impl Call {
             let flags = rest.split_whitespace().nth(6);
             flags.and_then(|flags| flags.parse().ok()).unwrap_or(0) & 0x40_u32 != 0
         };
+        // By `name_process` of the adaptor.
+        let is_titled =
+            |title: &[u8], role: &[u8]| title.starts_with(b"polycgi: ") && title.ends_with(role);
         match words[..] {
             [b"scgi-daemon", ..] if has_forked() => Role::Launcher,
             [b"scgi-daemon", ..] => Role::Daemon,
             [_, b"-c", _, b"cgi"] => Role::Adaptor,
-            [_, b"-c", _, b"pool"] if has_forked() => Role::Worker,
             [_, b"-c", _, b"pool"] => Role::Zygote,
+            [title, ..] if is_titled(title, b" cgi") => Role::Adaptor,
+            [title, ..]
+                if is_titled(title, b" worker") || is_titled(title, b" zygote") && has_forked() =>
+            {
+                Role::Worker
+            }
+            [title, ..] if is_titled(title, b" zygote") => Role::Zygote,
             [program, b"-", ..] if program.ends_with(b"/polycgi") && has_forked() => Role::Starter,
             [program, b"-", ..] if program.ends_with(b"/polycgi") => Role::Front,
             _ => Role::Other,
         }
     }
 
-    /// The call's descriptor is the one from which the adaptor of a plain CGI reads its request (its sixth argument).
+    /// The call's descriptor is the one from which the adaptor of a plain CGI reads its request (its seventh argument).
     pub(crate) fn is_of_request(&self) -> bool {
         let words = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        let fd = words.split(|byte| *byte == 0).nth(6);
+        let fd = words.split(|byte| *byte == 0).nth(7);
         fd.is_some_and(|fd| fd == self.arguments[0].to_string().as_bytes())
     }
 

@@ -8,7 +8,7 @@ use super::Role;
 /// For a process of this kind, these calls.
 type Silent = (Role, &'static [i64]);
 
-const SILENT: [Silent; 20] = [
+const SILENT: [Silent; 23] = [
     // It asks for information; without it a default serves: one core, a local file system, no link from the default
     // place, unchanged flags, the next folder of PATH.
     (
@@ -131,6 +131,10 @@ const SILENT: [Silent; 20] = [
             SYS_write,
         ],
     ),
+    // It gives the process a name for ps, on which nothing depends.
+    (Role::Adaptor, &[SYS_pread64, SYS_pwrite64, SYS_read]),
+    (Role::Worker, &[SYS_pread64, SYS_pwrite64]),
+    (Role::Zygote, &[SYS_pwrite64, SYS_write]),
     // The same process, in this turn or the next, or the front makes the call again.
     (
         Role::Daemon,
