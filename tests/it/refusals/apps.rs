@@ -122,8 +122,9 @@ fn serve(mut client: UnixStream) -> std::io::Result<()> {
             _ => {}
         }
     }
-    client.write_all(ANSWER.replace("\\r\\n", "\r\n").as_bytes())?;
-    client.write_all(b"the server")
+    let answer = ANSWER.replace("\\r\\n", "\r\n") + "the server";
+    // In one write: of a response that is cut between two a client has the first.
+    client.write_all(answer.as_bytes())
 }
 
 impl Drop for Server {
