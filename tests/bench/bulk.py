@@ -115,7 +115,7 @@ def seconds(server, app, way, size, pause=lambda: None):
 
 
 def request(method, target, field):
-    """A request of HTTP/1.0: by HTTP/1.1 Apache would send the response in chunks, since from 2.4.59 on it drops a CGI's
+    """A request of HTTP/1.0: by HTTP/1.1 Apache would send chunks, since from 2.4.59 on it drops a CGI's
     Content-Length."""
     return f'{method} /cgi-bin/{target} HTTP/1.0\r\nHost: localhost\r\n{field}\r\n'.encode()
 
