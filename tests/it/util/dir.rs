@@ -105,12 +105,30 @@ impl Dir {
     /// be `SECOND`, or `2 SECOND` and so on.
     pub(crate) fn app_file(&self, name: &str, config: &str) -> PathBuf {
         let at = self.path.display();
-        let config = self.with_seconds(config);
+        let config = self.with_seconds(config) + &self.time_limits(config);
         let text = format!(
             "#!{} -\ndirectory = {at}/apps\nruntime-dir = {at}/run\nenv.TMPDIR = {at}/tmp\n{config}\n",
             installed("polycgi").display()
         );
         self.file(&format!("cgi-bin/{name}"), &text, 0o755)
+    }
+
+    /// The time limits that an app has where its configuration does not say them, as long as this machine needs: a limit
+    /// that no test is about must not end what a test waits for.
+    fn time_limits(&self, config: &str) -> String {
+        if self.second <= Duration::from_secs(1) {
+            return String::new();
+        }
+        let limits = [
+            ("graceful-timeout", 30),
+            ("queue-timeout", 10),
+            ("request-timeout", 45),
+            ("start-timeout", 45),
+        ];
+        let unsaid = limits.iter().filter(|(key, _)| !config.contains(key));
+        unsaid
+            .map(|(key, seconds)| format!("{key} = {}ms\n", (self.second * *seconds).as_millis()))
+            .collect()
     }
 
     fn with_seconds(&self, config: &str) -> String {
