@@ -52,7 +52,7 @@ impl Answer {
         let (head, body) = end.map_or((read, &b""[..]), |end| (&read[..end], &read[end + 4..]));
         let is_chunked = memmem::find(head, b"\r\nTransfer-Encoding: chunked").is_some();
         let body = is_chunked.then(|| dechunked(body)).flatten();
-        let rest = end.map_or(Vec::new(), |end| read[end + 4..].to_vec());
+        let rest = end.map_or(Vec::new(), |end| undated(&read[end + 4..]));
         let mut head: Vec<Vec<u8>> = Vec::new();
         for line in lines(&read[..end.unwrap_or(read.len())]) {
             let colon = memchr::memchr(b':', line).unwrap_or(0);
@@ -131,6 +131,19 @@ fn ask(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
+/// The rest of a response. Behind a status 1xx another head follows, and its date is the second in which it was sent.
+fn undated(rest: &[u8]) -> Vec<u8> {
+    let date = match rest.starts_with(b"HTTP/1.1 ") {
+        true => memmem::find(rest, b"\r\nDate: "),
+        false => None,
+    };
+    let line = date.map(|at| (at, memmem::find(&rest[at + 2..], b"\r\n")));
+    match line {
+        Some((at, Some(length))) => [&rest[..at], &rest[at + 2 + length..]].concat(),
+        _ => rest.to_vec(),
+    }
+}
+
 fn lines(mut text: &[u8]) -> Vec<&[u8]> {
     let mut lines = Vec::new();
     while let Some(end) = memmem::find(text, b"\r\n") {
@@ -173,6 +186,11 @@ mod tests {
 
     #[test]
     fn what_is_compared() {
+        let early = b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 200 OK\r\nDate: x\r\nA: b\r\n\r\nok";
+        assert_eq!(
+            Answer::parse(early).body,
+            b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nok"
+        );
         let one = b"HTTP/1.1 200 OK\r\nDate: x\r\nA: b\r\nContent-Length: 2\r\n\r\nok";
         let two = b"HTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n";
         let one = Answer::parse(one);

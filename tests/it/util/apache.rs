@@ -101,10 +101,18 @@ pub(super) fn load(modules: &[&str]) -> String {
 fn is_about_itself(line: &str) -> bool {
     let notice = line.starts_with('[') && line.contains(":notice] ");
     // The event MPM logs this when it is stopped while it still closes a connection: its pollset is closed first.
-    // It logs the other when a connection was reset: the second of its threads finds the socket closed.
+    // It logs the next when a connection was reset: the second of its threads finds the socket closed; and the last when
+    // one of its processes takes long to stop.
     notice
         || line.contains(" AH03092: process_lingering_close: ")
         || line.contains("(9)Bad file descriptor: AH00468: error closing socket")
+        || line.contains(" AH00045: child process ")
+}
+
+/// Apache does not wait longer than 3 s for the end of a CGI whose response is complete. On a busy machine an
+/// interpreter may need more.
+pub(super) fn is_about_a_slow_end(line: &str) -> bool {
+    line.contains(" AH01259: CGI process ") && line.contains("didn't exit, sending SIGKILL")
 }
 
 /// Lines that make CGIs of the files in `cgi-bin`.
