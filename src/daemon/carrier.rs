@@ -34,7 +34,7 @@ impl Carrier {
         })
     }
 
-    /// Files that a generation depends on and that no zygote notes before they are read.
+    /// Files of a generation whose state no zygote notes before they are read.
     pub(super) fn files_to_stamp(
         &self,
         watched: &[PathBuf],
@@ -68,7 +68,7 @@ impl Carrier {
             (Carrier::Workers(workers), App::Wsgi(target)) => {
                 workers.start_zygote(generation, target, watched, ground)
             }
-            // A configuration of another kind makes us leave before it is in force.
+            // The daemon leaves before a configuration of another kind is in force.
             (Carrier::Workers(_), App::Commands { .. } | App::Connect(_)) => Ok(()),
         }
     }
@@ -177,7 +177,7 @@ impl Carrier {
 
 /// What the loop sees.
 impl Carrier {
-    /// The connection of a running request's client.
+    /// The connection of a running request's client is ready.
     pub(super) fn on_connection(
         &mut self,
         ticket: Ticket,
@@ -191,7 +191,7 @@ impl Carrier {
         }
     }
 
-    /// The input that the front of a running request passed.
+    /// The input that the front of a running request passed is ready.
     pub(super) fn on_input(
         &mut self,
         worker: WorkerId,
@@ -200,12 +200,12 @@ impl Carrier {
     ) {
         match self {
             Carrier::Foreign(foreign) => foreign.send_on(worker, clients, ground),
-            // It reads its input itself.
+            // A worker reads its input itself.
             Carrier::Workers(_) => {}
         }
     }
 
-    /// The output of a running request.
+    /// The output of a running request is ready.
     pub(super) fn on_output(
         &mut self,
         ticket: Ticket,
@@ -219,7 +219,7 @@ impl Carrier {
         }
     }
 
-    /// Where a foreign app takes its request.
+    /// A foreign app can take more of its request, or has closed its input.
     pub(super) fn on_app_input(
         &mut self,
         run_id: RunId,
@@ -231,7 +231,7 @@ impl Carrier {
         }
     }
 
-    /// Where a foreign app's response comes from.
+    /// A foreign app has sent more of its response, or has ended it.
     pub(super) fn on_app_output(
         &mut self,
         run_id: RunId,
@@ -243,7 +243,7 @@ impl Carrier {
         }
     }
 
-    /// The channel of a zygote or a worker.
+    /// A zygote or a worker has said something over its channel.
     pub(super) fn on_channel(
         &mut self,
         source: Source,
@@ -255,7 +255,7 @@ impl Carrier {
         }
     }
 
-    /// The standard error of a process of the app.
+    /// A process of the app has written to its standard error.
     pub(super) fn on_stderr(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
         match self {
             Carrier::Foreign(foreign) => foreign.on_stderr(source, clients, ground),
@@ -276,7 +276,7 @@ impl Carrier {
         }
     }
 
-    /// Before the dead are buried: what they said comes before their deaths.
+    /// Called before the dead are buried: a worker's pid has to be known by then.
     pub(super) fn hear_nameless(&mut self, clients: &mut Clients, ground: &mut Ground) {
         if let Carrier::Workers(workers) = self {
             workers.hear_nameless(clients, ground);
@@ -300,7 +300,7 @@ impl Carrier {
         }
     }
 
-    /// At the end of each turn.
+    /// Called at the end of each turn.
     pub(super) fn end_turn(&mut self, now: Duration, ground: &Ground) {
         if let Carrier::Workers(workers) = self {
             workers.release_zygotes(now, ground);
@@ -322,9 +322,9 @@ impl Carrier {
     }
 }
 
-/// What is known of them.
+/// What is known of the processes.
 impl Carrier {
-    /// The pid of what serves there.
+    /// The pid of this worker, or of its run's program.
     pub(super) fn pid(&self, worker: WorkerId) -> Option<i32> {
         match self {
             Carrier::Foreign(foreign) => foreign.pid(worker),
@@ -347,7 +347,7 @@ impl Carrier {
         }
     }
 
-    /// The app has answered, where only that shows that it can be started.
+    /// The app can be started; of some kinds only an answer shows that.
     pub(super) fn is_proven(&self, ground: &Ground) -> bool {
         match self {
             Carrier::Foreign(foreign) => foreign.is_proven(ground),
@@ -355,7 +355,7 @@ impl Carrier {
         }
     }
 
-    /// What is started anew would do as well as what serves, for all that is known.
+    /// As far as is known, what is started anew would do as well as what serves.
     pub(super) fn is_settled(&self) -> bool {
         match self {
             Carrier::Foreign(foreign) => foreign.is_server_settled(),
@@ -363,7 +363,7 @@ impl Carrier {
         }
     }
 
-    /// Why the app could not be had when it was wanted last, if it has not answered since.
+    /// Why the app could not be reached last, if it has not answered since.
     pub(super) fn reason_for_doubt(&self) -> Option<String> {
         match self {
             Carrier::Foreign(foreign) => foreign.reason_for_doubt(),

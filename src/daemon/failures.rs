@@ -1,9 +1,9 @@
-//! Why the app could not be started, or served, last: kept for `status`, and told to one web server.
+//! The last reason why the app could not be started, or could not serve: kept for `status`, told to one web server.
 
 /// The last failure that concerns all requests, and what the app said about it.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// A sentence for `status`; none since the app has served.
+    /// A sentence for `status`; none once the app has served.
     last: Option<String>,
     /// `last` has changed since the state file was written.
     is_unwritten: bool,
@@ -11,15 +11,15 @@ pub(super) struct Failures {
     pub(super) is_untold: bool,
     /// What the newest generation wrote to standard error at its import: the traceback, if it fails.
     pub(super) words: Vec<u8>,
-    /// They are kept until it is known whether they are worth a line.
+    /// `words` stay out of the log until it is known whether they are worth a line.
     pub(super) keeps_words: bool,
 }
 
-/// What is kept of a generation's words, in bytes.
+/// Upper limit for `words`, in bytes.
 const MOST: usize = 65_536;
 
 impl Failures {
-    /// `last`: of the daemon before this one, until a worker is ready.
+    /// `last`: what the daemon before this one left; it holds until a worker is ready.
     pub(super) fn new(last: Option<String>) -> Failures {
         Failures {
             last,
@@ -47,7 +47,7 @@ impl Failures {
         self.is_unwritten = true;
     }
 
-    /// The state file has to be written; asked once.
+    /// Whether the state file has to be written; the next call says no.
     pub(super) fn take_unwritten(&mut self) -> bool {
         std::mem::take(&mut self.is_unwritten)
     }

@@ -22,9 +22,9 @@ pub(super) struct Ground {
     pub(super) slots: Slots,
     pub(super) poll: Poll,
     pub(super) scratch: Scratch,
-    /// What workers and we tell one another without a packet.
+    /// What workers and the daemon tell each other without a packet.
     pub(super) board: Board,
-    /// The soft and the hard limit of descriptors that were ours at the start.
+    /// The soft and the hard limit of descriptors at our start.
     pub(super) nofile: Option<(u64, u64)>,
     pub(super) failures: Failures,
     pub(super) pool: PoolFacts,

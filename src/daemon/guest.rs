@@ -1,4 +1,4 @@
-//! A client that is not of our own user, as far as the system tells: a user by a path, or an address by TCP.
+//! Whose a connection is, as far as the system tells: our own user's, or a guest's, by a path or by TCP.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,9 +10,9 @@ use crate::cgi::meta::Peer;
 pub(super) struct Caller {
     /// Whether it may say who the user is.
     pub(super) peer: Peer,
-    /// The process that connected, where that is one of our own user; else 0.
+    /// The pid of a client that is our own user's; else 0.
     pub(super) pid: i32,
-    /// It shares places with others like it: another user, or an address.
+    /// It is not our own user's: it shares its places with other guests.
     pub(super) guest: Option<Guest>,
     /// It came to the socket in the app's place.
     pub(super) is_at_place: bool,
@@ -40,7 +40,7 @@ impl fmt::Display for Guest {
 }
 
 impl Guest {
-    /// What its share is counted by: a host with IPv6 has all the addresses of its /64.
+    /// What its share is counted by: an IPv6 host has all the addresses of its /64.
     pub(super) fn origin(self) -> Guest {
         match self {
             Guest::Address(IpAddr::V6(address)) => {

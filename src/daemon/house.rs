@@ -22,14 +22,14 @@ pub(super) struct Daemon {
     pub(super) clients: Clients,
     pub(super) carrier: Carrier,
     pub(super) pool: Pool,
-    /// What the pool has still to hear.
+    /// Events that the pool has not heard yet.
     pub(super) events: VecDeque<Event>,
     pub(super) signals: SignalPipe,
     /// `None`: standard error.
     pub(super) log: Option<Log>,
     /// Our socket as we found it: we unlink no other.
     pub(super) socket: Option<Identity>,
-    /// No front could start us again, or would: see the pool.
+    /// No front would start us again, so the daemon does not leave for want of requests: see the pool.
     pub(super) stays: bool,
     /// The count of failed starts was cleared.
     pub(super) is_cleared: bool,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::policy::queue::Ticket;
 
-/// Asked in every turn of the loop: what is next must not take longer the more there are.
+/// Every turn of the loop asks for the next limit, so that must not take longer with more clients.
 #[derive(Debug, Default)]
 pub(super) struct Limited {
     by_ticket: BTreeMap<Ticket, Duration>,

@@ -7,10 +7,10 @@ use crate::policy::pool::{PoolRules, Quiet, WorkerId};
 use crate::policy::queue::QueueRules;
 use crate::sys::clock;
 
-/// How old what is known of the app's files may be when a request comes.
+/// A request that comes this long after the last look at the app's files causes the next.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Clients that connect by another way than our own socket can't start us again.
+/// Whether the daemon has to stay: clients that connect to other sockets than its own can't start it again.
 pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
     is_given_any || !config.listen.addresses.is_empty()
 }
@@ -41,10 +41,10 @@ pub(super) fn limits(config: &Config, stays: bool) -> PoolRules {
     }
 }
 
-/// Half of the rate that starts a daemon: what is as quiet as that for long needs none.
+/// A site below half of the rate that starts a daemon needs none, if it stays so for long.
 fn quiet(config: &Config) -> Option<Quiet> {
     let rate = config.when.rate;
-    // ... unless there is no way without one.
+    // An app that can't run as CGIs always needs one.
     (config.mode == Mode::Auto && config.app.runs_as_cgi()).then(|| Quiet {
         count: u64::from(rate.count()).div_ceil(2),
         unit: rate.window(),
@@ -52,7 +52,7 @@ fn quiet(config: &Config) -> Option<Quiet> {
     })
 }
 
-/// Which key a request has exceeded that has been running since then.
+/// The key that a request has exceeded which began at `since`.
 pub(super) fn exceeded_key(since: Option<Duration>, config: &Config) -> &'static str {
     let limit = config.timeouts.request_limit;
     let is_over = |(since, limit)| clock::now() >= since + limit;

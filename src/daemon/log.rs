@@ -1,10 +1,10 @@
 //! The daemon's own log: a file of at most 1 MB, and the one before it. Knows files and names, not events.
 //!
 //! # Theory of operation
-//! Each line looks first whether the path still leads to the file that is open: what logrotate (or a person) has moved
-//! away is opened anew, and until that can be done the lines go on to the file that was moved. A `log-file` that can't
-//! be had at all leaves the lines to a second place; it is tried again with each line. A line that can't be written is
-//! counted, and the count is the first thing that is written once it can.
+//! Before each line the log looks whether its path still leads to the open file. If logrotate (or a person) has moved
+//! that away, the path is opened anew; until that succeeds, lines go on to the file that was moved. While a `log-file`
+//! can't be opened at all, lines go to a second place, and each line tries the path again. Lines that can't be written
+//! are counted, and the count is the first thing that is written once that is possible.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,14 +18,14 @@ use crate::sys::{files, named};
 
 const MOST: u64 = 1 << 20;
 
-/// Where lines go while the file that they are meant for can't be had.
+/// Where lines go while the file that they are meant for can't be opened.
 #[derive(Clone, Debug)]
 pub(super) enum Spare {
     File(PathBuf),
     Stderr,
 }
 
-/// A log that the logger writes, and that the daemon has opened anew.
+/// The log: the logger writes it, the daemon looks after it.
 #[derive(Clone, Debug)]
 pub(super) struct Log(Arc<Mutex<LogFile>>);
 
@@ -34,21 +34,21 @@ struct LogFile {
     /// Where it is meant to be.
     path: PathBuf,
     is_background: bool,
-    /// What is written to; `None` where not even the second place can be had.
+    /// What is written to; `None` where not even the second place can be opened.
     open: Option<OpenFile>,
-    /// Why the path can't be had; it was said.
+    /// Why the path can't be opened; that was logged.
     trouble: Option<String>,
     /// Lines that could not be written, and the reason for the last of them.
     lost: u64,
     reason: String,
-    /// The last that was written is no whole line.
+    /// The last write ended within a line.
     is_cut: bool,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     file: File,
-    /// Device and inode, if this is what lies at the path.
+    /// Device and inode; none of the second place, and of a standard stream.
     identity: Option<(u64, u64)>,
 }
 
@@ -83,7 +83,7 @@ impl Log {
         Log(Arc::new(Mutex::new(log)))
     }
 
-    /// Looks whether its path leads to another file by now. A log that no line is written to would not find out.
+    /// Looks whether the path leads to another file by now: without a line to write the log would not find out.
     pub(super) fn look(&self) {
         self.file().look();
     }
@@ -99,7 +99,7 @@ impl Log {
 }
 
 impl Write for Log {
-    /// Takes a whole line, and takes it always: what can't be written is counted.
+    /// Takes a whole line, and never fails: what can't be written is counted.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut file = self.file();
         file.look();
@@ -122,7 +122,7 @@ impl LogFile {
         match fs::metadata(&self.path) {
             Ok(found) if identity == Some((found.dev(), found.ino())) => {
                 if found.is_file() && found.len() > MOST {
-                    // If it can't be turned, a long log is better than none.
+                    // If that fails, a long log is better than none.
                     let _ = self.turn();
                 }
             }
@@ -162,7 +162,7 @@ impl LogFile {
         self.is_cut = false;
     }
 
-    /// Behind a symlink it is the file that is renamed, and not the link.
+    /// Renames the log to `.old` and opens a new one. Of a symlink the file is renamed, and not the link.
     fn turn(&mut self) -> io::Result<()> {
         let path = fs::canonicalize(&self.path)?;
         let mut old = path.clone().into_os_string();

@@ -3,7 +3,7 @@
 //!
 //! # Theory of operation
 //! A turn of the loop: the pool is told what happened and says what to do (`settle`), then the loop waits for the
-//! next thing to happen, or for the next deadline. Nothing in a turn waits for anything else.
+//! next thing to happen, or for the next deadline. Nothing else in a turn waits.
 //!
 //! The rooms, from the ground up:
 //! - `ground` and the files beside it: what every room stands on. An [`Outcome`](outcome::Outcome) is what a room has to
@@ -12,7 +12,7 @@
 //! - `door`: listeners, and which connections are let in. `workers`: zygotes and workers of a wsgi app. `foreign`: apps
 //!   of any other kind. They call `clients`, and never one another.
 //! - `carrier`: which of the two serves here. `life`: the daemon itself, its generations, configuration, name and end.
-//! - this file: the loop. `setup`: how all of it comes to be.
+//! - this file: the loop. `setup` makes all of it.
 //!
 //! How a front's request, a plain client's, a foreign app's, a body, an edit and a stop go through them, function by
 //! function: walks.md, beside this file.
@@ -56,7 +56,7 @@ use outcome::{Outcome, PoolFacts};
 use token::Token;
 use words::{NAME, Words};
 
-/// The loop can't go on without epoll_wait: after a failure it is tried so many times more.
+/// Attempts after a failed epoll_wait: the loop can't go on without it.
 const WAITS: u32 = 8;
 
 /// `scgi-daemon [--socket-fd N] APP`.
@@ -107,14 +107,14 @@ impl Daemon {
     fn run(&mut self) -> Exit {
         let (path, pid) = (self.ground.app.path.display(), process::pid());
         ::log::info!("start: app={path} pid={pid}");
-        // The dead of a version before us have no other parent.
+        // Children of the version before us that have died are ours to bury.
         self.bury_the_dead();
         let mut ready = Vec::new();
         loop {
             self.settle();
-            // Only here all that is known to have happened is done with: a quiet moment shows.
+            // Here every known event is handled, so a quiet moment can be seen.
             self.upgrade_further(clock::now());
-            // After the last that can free a descriptor, before the wait.
+            // After everything that can free a descriptor, and before the wait.
             self.watch_limit();
             let are_gone = self.clients.is_empty() && self.carrier.are_gone();
             if self.leaving.is_over(are_gone, clock::now()) {
@@ -143,7 +143,7 @@ impl Daemon {
         self.leaving.exit()
     }
 
-    /// What was refused once may be granted the next time: then nothing was ready.
+    /// Waits for events. If the host refuses that, it may grant it a moment later.
     fn wait(&self, ready: &mut Vec<Ready>, patience: Option<Duration>) -> io::Result<()> {
         let poll = &self.ground.poll;
         let refused = match poll.wait(ready, patience) {
@@ -189,7 +189,7 @@ impl Daemon {
         for signal in self.signals.take() {
             match signal {
                 Signal::SIGCHLD => self.bury_the_dead(),
-                // What is wrong then was said.
+                // A wrong configuration was logged.
                 Signal::SIGHUP => _ = self.reload("SIGHUP"),
                 signal => {
                     ::log::info!("leave: {signal}");
@@ -199,7 +199,7 @@ impl Daemon {
         }
     }
 
-    /// Buries all that have died since the last time.
+    /// Buries all processes that have died since the last call.
     fn bury_the_dead(&mut self) {
         let (clients, ground) = (&mut self.clients, &mut self.ground);
         self.carrier.hear_nameless(clients, ground);
@@ -214,7 +214,7 @@ impl Daemon {
         }
     }
 
-    /// Carries what the rooms have left to where it belongs.
+    /// Carries the rooms' outcomes to where they belong.
     fn heed(&mut self) {
         while let Some(outcome) = self.ground.outcomes.pop_front() {
             let (clients, ground) = (&mut self.clients, &mut self.ground);
@@ -228,7 +228,7 @@ impl Daemon {
                     is_importing,
                 } => self.import_ended(source, generation, end, is_importing),
                 Outcome::FrontGone(ticket) => {
-                    // Before its descriptors are closed, which its web server may see.
+                    // Before its descriptors are closed: its web server may see that.
                     self.note_late();
                     self.clients.abort_unserved(ticket, &mut self.ground);
                 }
@@ -267,7 +267,7 @@ impl Daemon {
         }
     }
 
-    /// Lets the pool take in what happened, and does what it says, until there is nothing left to do.
+    /// Tells the pool what happened and does what it says, until nothing is left to do.
     fn settle(&mut self) {
         self.heed();
         let mut actions = Vec::new();
@@ -292,7 +292,7 @@ impl Daemon {
         self.heed();
     }
 
-    /// The rooms may know these of the pool.
+    /// Copies what the rooms may know of the pool.
     fn note_pool(&mut self) {
         self.ground.pool = PoolFacts {
             generation: self.pool.generation(),
@@ -353,7 +353,7 @@ impl Daemon {
         }
     }
 
-    /// What time has brought.
+    /// Serves the deadlines that have passed.
     fn pass_time(&mut self, now: Duration) {
         for timer in Timer::ALL {
             if matches!(timer, Timer::Pool) {
@@ -387,7 +387,7 @@ impl Daemon {
             Timer::Leaving => self.leave_further(now),
             Timer::Door => self.door.pass_time(now),
             Timer::Upkeep => self.keep_up(now),
-            // Looked at when the turn is over.
+            // `run` looks at this one in each turn.
             Timer::Upgrade => {}
             Timer::Pool => self.events.push_back(Event::Tick),
         }

@@ -1,5 +1,5 @@
-//! What is said of requests once, or once in a while: it is the same for each that it concerns, and a log would be full
-//! of it. What another user sends can't roll our log; what our own fronts send is always said.
+//! Log lines about requests that are written once, or once a minute with a count: written for each request, they would
+//! fill the log. What other users send can't roll our log; what our own fronts send is always logged.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::guest::Guest;
 use crate::policy::tally::Tally;
 use crate::report::visible;
 
-/// Upper limit for the names that are told of, each once.
+/// Upper limit for the names that get a line, one each.
 const MOST_NAMES: usize = 64;
 
-/// What was said, and is not said again.
+/// What was logged, and is not logged again.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     overridden: BTreeSet<String>,
@@ -24,12 +24,12 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// When a number is to be said.
+    /// When a count is due.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.guests.next_deadline()
     }
 
-    /// A guest did something that is worth a line: the first time; else it is counted.
+    /// Logs what a guest did if it is the first time, and else counts it.
     pub(super) fn note(
         &mut self,
         level: Level,
@@ -42,7 +42,6 @@ impl Notices {
             return;
         }
         match guest {
-            // Of which it is not known.
             Guest::Unknown => ::log::log!(level, "{reason}{detail}"),
             guest => ::log::log!(level, "{reason}{detail} (from {guest})"),
         }
@@ -53,21 +52,21 @@ impl Notices {
         self.guests.count(reason, now);
     }
 
-    /// Says the numbers that are due.
+    /// Logs the counts that are due.
     pub(super) fn say_counts(&mut self, now: Duration) {
         for (reason, count) in self.guests.due(now) {
             ::log::warn!("{reason}: {count} more in the last minute");
         }
     }
 
-    /// Says what is left to say.
+    /// Logs the counts that are left.
     pub(super) fn say_rest(&mut self) {
         for (reason, count) in self.guests.rest() {
             ::log::warn!("{reason}: {count} more");
         }
     }
 
-    /// A client that may not say who the user is has said so.
+    /// A client has said who the user is, and may not.
     pub(super) fn note_unbelieved(&mut self, name: &[u8]) {
         if !std::mem::replace(&mut self.unbelieved, true) {
             ::log::warn!(

@@ -1,4 +1,4 @@
-//! What a room has to tell a room above it or beside it. Knows what happened, and not what is made of it.
+//! What a room has to tell a room above it or beside it. Knows what happened, and not what follows from it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) enum Outcome {
     Changed(Change),
     /// A person's command has come.
     Command { ticket: Ticket, command: Command },
-    /// A process of the app has ended that was importing, or was about to.
+    /// A process of the app has ended before the app was imported.
     Ended {
         source: Source,
         generation: Generation,
@@ -38,7 +38,7 @@ pub(super) enum Outcome {
     Pool(Event),
     /// For the pool, before everything that it has not heard yet.
     PoolNext(Event),
-    /// The client of a running request did not move in time.
+    /// The client of a running request took or sent nothing within its time limit.
     RunningLate(Ticket),
     /// The app can't be started.
     StartFailed {
@@ -73,5 +73,5 @@ pub(super) struct PoolFacts {
     pub(super) queued: usize,
 }
 
-/// A front that is told to run the app itself comes back no sooner than this.
+/// `Retry-After` where the host, or a server of the app, can't serve a request now.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);

@@ -37,18 +37,18 @@ use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::splice::Scratch;
 use crate::sys::{clock, files, load, lock, process, socket};
 
-/// Its own, a zygote's and a worker's, and those of a few clients.
+/// Descriptors of the daemon, a zygote, a worker and a few clients.
 const LEAST_DESCRIPTORS: u64 = 40;
 
 type CannotStart = (Exit, String);
 
 impl Daemon {
-    /// What fails goes to our starter's standard error, and once there is a place to the log and to `state`, too.
+    /// A failure goes to our starter's standard error; once there is a place, also to the log and to `state`.
     pub(super) fn start(words: &Words) -> Result<Daemon, Exit> {
         let mut own = None;
         Daemon::set_up(words, &mut own).map_err(|(exit, sentence)| {
             say(NAME, sentence);
-            // Only now: a front that waits at it finds all said when it is let go.
+            // Only now: a front that waits for the socket's end finds everything said by then.
             drop(own);
             exit
         })
@@ -169,7 +169,7 @@ impl Means {
         let nofile = load::raise_limits();
         let most = nofile.map_or(u64::MAX, |(_, hard)| hard);
         if most < LEAST_DESCRIPTORS {
-            // No client could be accepted, or its descriptors be had.
+            // With fewer no client could be accepted, or its descriptors received.
             let least = format!("a daemon needs {LEAST_DESCRIPTORS}");
             let sentence = format!("cannot start the daemon: RLIMIT_NOFILE is {most}, and {least}");
             return Err((Exit::OsError, sentence));
@@ -181,12 +181,12 @@ impl Means {
             Signal::SIGTERM,
         ];
         let signals = SignalPipe::new(&watched).map_err(refused("pipe2, sigaction"))?;
-        // Those that came while another version of us became this one.
+        // Signals that came while the version before us became this one.
         signal::unblock_all();
         let poll = Poll::new().map_err(refused("epoll_create1"))?;
         poll.add(&signals, Token::Signals.into(), Interest::Read)
             .map_err(refused("epoll_ctl"))?;
-        // A host that refuses these says so now, while fronts can still serve without us.
+        // If the host refuses these, that shows now, while fronts can still serve without us.
         poll.wait(&mut Vec::new(), Some(Duration::ZERO))
             .map_err(refused("epoll_wait"))?;
         process::look_for_dead().map_err(refused("waitid"))?;
@@ -210,7 +210,7 @@ fn refused(call: &'static str) -> impl Fn(io::Error) -> CannotStart {
     }
 }
 
-/// Makes what the daemon has of the host; the last thing that is said to our starter's standard error is why it can't.
+/// Gets what the daemon needs of the host. Why that fails is the last thing that our starter's standard error is told.
 fn begin(
     words: &Words,
     place: &Place,
@@ -233,11 +233,11 @@ fn give_up(sentence: &str, is_background: bool, app: &AppFile, place: &Place) {
     }
     ::log::error!("{sentence}");
     status::leave_failure(app, place, sentence);
-    // Without it our starter says once more that we have ended.
+    // Without this our starter says once more that we have ended.
     let _ = Slots::note_refused_in(&place.slots());
 }
 
-/// Our socket by its path. Where one was set aside, as a daemon's that is stopped, only a connection tells whose it is.
+/// Which file is our socket. If a front has set a silent daemon's socket aside, only a connection tells whose each is.
 fn own_socket(place: &Place) -> io::Result<Identity> {
     let (path, aside) = (place.socket(), place.silent_socket());
     if !aside.exists() {

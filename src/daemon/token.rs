@@ -3,13 +3,13 @@
 use crate::policy::pool::{Generation, WorkerId};
 use crate::policy::queue::Ticket;
 
-/// Each server that was ever made has a number of its own.
+/// The number of a server; none is given twice.
 pub(super) type ServerId = u32;
 
 /// A request that a foreign app has. To the pool it is a worker.
 pub(super) type RunId = WorkerId;
 
-/// A process of ours.
+/// A process of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// An SCGI server.
@@ -20,9 +20,9 @@ pub(super) enum Source {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// Where an app that is not ours takes its request.
+    /// The end at which a foreign app takes its request.
     AppInput(WorkerId),
-    /// Where its response comes from.
+    /// The end from which its response comes.
     AppOutput(WorkerId),
     Channel(Source),
     Connection(Ticket),
@@ -31,14 +31,14 @@ pub(super) enum Token {
     /// The descriptor that a message-body is drained from.
     Input(Ticket),
     Listener(u32),
-    /// The descriptor that a page goes to.
+    /// The descriptor that a page, or what was spooled, goes to.
     Output(Ticket),
     Signals,
     Stderr(Source),
 }
 
 const SHIFT: u32 = 56;
-/// Beside the number of its generation, which has 32 bits.
+/// Set beside the number of a generation, which has 32 bits.
 const ZYGOTE: u64 = 1 << 32;
 const SERVER: u64 = 1 << 33;
 

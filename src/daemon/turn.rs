@@ -1,11 +1,11 @@
-//! How much of one thing a turn of the loop does before the others have their turn, and how far it came.
+//! How much a turn of the loop does for one client or pipe, and how far that came.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::sys::poll::Poll;
 use crate::sys::{Errno, is, splice};
 
-/// The most that is moved for one client before the others have their turn, in blocks of at most 1 MiB.
+/// Upper limit for what a turn moves for one client, in blocks of at most 1 MiB.
 pub(super) const TURN: usize = 16;
 
 /// Capacity of a pipe in bytes, unless it was made larger (pipe(7)).
@@ -20,13 +20,13 @@ pub(super) enum Progress {
     Waits(u64),
 }
 
-/// What a pipe whose reads don't wait holds by now, and not much more; at its end it is closed.
+/// Reads what a non-blocking pipe holds by now, and not much more; closes it at its end.
 pub(super) fn read_pipe(pipe: &mut Option<OwnedFd>, poll: &Poll) -> Vec<u8> {
     let mut bytes = Vec::new();
     let Some(out) = &*pipe else {
         return bytes;
     };
-    // Small, as it is cleared each time: most often there is nothing.
+    // Small, because it is zeroed at each call, and most calls find nothing.
     let mut block = [0; 2048];
     while bytes.len() < PIPE {
         match splice::read(out.as_fd(), &mut block) {

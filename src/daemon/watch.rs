@@ -122,7 +122,7 @@ impl Watches {
     }
 }
 
-/// A plain client's connection: its end is always reported, so nothing is lost beside reading or writing.
+/// What a plain client's connection is watched for. epoll always reports its end, so `Read` and `Write` cover that.
 fn join(one: Interest, other: Interest) -> Interest {
     match (one, other) {
         (Interest::HangUp | Interest::Gone, other) => other,

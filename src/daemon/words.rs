@@ -2,7 +2,7 @@
 
 use argh::FromArgs;
 
-/// As the log and its command line have it.
+/// In the log and on the command line.
 pub(super) const NAME: &str = "scgi-daemon";
 
 /// Serve an app's requests from a pool of workers until it is idle. Fronts start this by themselves; by hand it stays
