@@ -84,12 +84,12 @@ impl Clients {
         client.request = Some(request);
         client.phase = Phase::Waiting;
         if client.is_plain() && client.is_watched() {
-            // Its header came in pieces. It may have more to send, or nothing, which is not its end.
+            // Its header came in pieces, so it is watched for reading. A half-close is not its end.
             client.watch_end(&ground.poll, ticket);
         }
         self.arrived.push(ticket);
         self.requests += 1;
-        // For the rate: with a daemon no front notes it.
+        // For the rate: a front that finds a daemon does not count its request.
         ground.slots.arrive(clock::now());
         let is_whole = client
             .input()
@@ -165,10 +165,9 @@ impl Clients {
         }
     }
 
-    /// At the end of a turn: requests that are still queued are told so, and the end of their client is watched for. A
-    /// front that may leave where that is safe stays until its request is taken, so that it can go elsewhere if we die;
-    /// one that must leave leaves now. A request that runs already is most often over before the end of its client
-    /// would matter.
+    /// At the end of a turn: fronts whose requests are still queued are told so, and their clients' ends are watched
+    /// for. With `handoff = exit` such a front leaves now; else it stays until its request is taken, so that it can go
+    /// elsewhere if we die. A request that runs already is most often over before its client's end would matter.
     pub(crate) fn tell_the_queued(&mut self, ground: &mut Ground) {
         let lets_go = ground.config.handoff == Handoff::Exit;
         while let Some(ticket) = self.arrived.pop() {

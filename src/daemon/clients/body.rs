@@ -173,10 +173,10 @@ impl Body {
         now: Duration,
     ) -> Result<Option<Came>, Unread> {
         let missing = length - self.len;
-        // In memory as long as it is full to the last byte; then whole blocks.
+        // First the memory is filled to the last byte; then whole blocks follow.
         let rest = IN_MEMORY as u64 - self.len.min(IN_MEMORY as u64);
         let most = missing.min(if rest > 0 { rest } else { IN_MEMORY as u64 });
-        // Where there is no room the worker takes the body as it comes, which needs no telling.
+        // Without room the worker takes the body as it comes, which is worth no line.
         if most == 0 || self.store.make_room(most, length, room).is_err() {
             return Ok(Some(Came::Enough));
         }
@@ -207,7 +207,7 @@ impl Body {
             return Ok(Some(Came::Enough));
         }
         let kept = self.store.take(block, limits, room);
-        // Read, whatever becomes of it.
+        // It was read, whether or not it was kept.
         self.len += block.len() as u64;
         kept.map(|()| None).map_err(Unread::NoRoom)
     }

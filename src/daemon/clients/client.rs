@@ -106,7 +106,7 @@ pub(super) enum Phase {
     Waiting,
 }
 
-/// Where the message-body comes from. Beside the client's other fields, so that these can change meanwhile.
+/// Where the message-body comes from. Borrows two fields only, so that the others can change meanwhile.
 fn input_of<'a>(
     connection: &'a Option<OwnedFd>,
     request: &'a Option<Box<Taken>>,
@@ -151,7 +151,7 @@ impl Client {
         matches!(self.phase, Phase::Receiving { .. } | Phase::Waiting)
     }
 
-    /// Its own connection is all there is to it: no front stands between.
+    /// It is an SCGI client without a front: its connection is its input and output.
     pub(crate) fn is_plain(&self) -> bool {
         self.request.as_ref().is_some_and(|r| r.passed.is_none())
     }
@@ -177,7 +177,7 @@ impl Client {
     fn stream(&self, stream: Stream) -> Option<BorrowedFd<'_>> {
         match stream {
             Stream::Connection => match &self.phase {
-                // Its process is all that is left of it.
+                // A front that was released has closed it: its process is watched instead.
                 Phase::Parting => self.front.as_ref().map(AsFd::as_fd),
                 _ => self.connection.as_ref().map(AsFd::as_fd),
             },
@@ -209,10 +209,10 @@ impl Client {
         self.watches = watches;
     }
 
-    /// From here on its end is noticed. Nothing is to be read there, but for a plain client's message-body.
+    /// From now on its end is watched for. Nothing else is read there, except a plain client's message-body.
     pub(super) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
         if self.is_gone || matches!(self.phase, Phase::Logging { .. } | Phase::Parting) {
-            // It would be reported in every turn; or it is the front's process that is waited for.
+            // Its end would be reported in every turn; or the end of the front's process is watched for.
             return;
         }
         // A plain client may half-close behind its body and still wait for the response.
@@ -224,13 +224,13 @@ impl Client {
         self.watch(poll, ticket, Stream::Connection, interest);
     }
 
-    /// Something of its connection is noticed.
+    /// Its connection is watched for something.
     pub(crate) fn is_watched(&self) -> bool {
         self.watches.knows(Stream::Connection)
     }
 
-    /// Takes everything from the loop's sight: others hold these descriptors as well, and epoll would go on about
-    /// them. A front's connection is ours alone, and is forgotten when it is closed.
+    /// Removes its descriptors from epoll: closing them would not, since other processes hold them as well. A front's
+    /// connection is ours alone, and needs no more than to be closed.
     pub(crate) fn unwatch(&mut self, poll: &Poll) {
         for stream in Stream::ALL {
             let is_shared = stream != Stream::Connection || self.is_plain();
@@ -264,7 +264,7 @@ impl Client {
 
 /// What it sends and is sent.
 impl Client {
-    /// What came of a header that can't be served, as far as a page needs it.
+    /// What a page needs of a header that can't be served.
     pub(super) fn give_up_header(&mut self) -> Option<Box<Taken>> {
         match &mut self.phase {
             Phase::Header { reader, .. } => Some(Box::new(reader.unserved())),
@@ -272,7 +272,7 @@ impl Client {
         }
     }
 
-    /// Reads what is there of its message-body. `None`: none is read now.
+    /// Reads what is there of its message-body. `None`: it is not being received.
     pub(super) fn receive(
         &mut self,
         scratch: &mut Scratch,

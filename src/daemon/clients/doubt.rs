@@ -16,7 +16,7 @@ const IN_MEMORY: u64 = 16 << 10;
 
 /// How long the first byte of a message-body may take.
 pub(super) fn patience(request: &Taken, request_timeout: Duration) -> Duration {
-    // Its client may be slow; or nginx has it in a file, on a slow disk.
+    // The client may be slow, or nginx reads the body from a file on a slow disk.
     let quarter = request_timeout / 4;
     match request.doubt {
         None | Some(Doubt::Cgi) => request_timeout,
@@ -37,7 +37,7 @@ impl Client {
         is_doubtful && has_come == 0 && self.input().map_or(0, waiting) == 0
     }
 
-    /// The same, and it is known to send nothing.
+    /// The same, and the web server is known to send nothing.
     pub(super) fn never_has_body(&self) -> bool {
         let doubt = self.request.as_ref().and_then(|r| r.doubt);
         doubt == Some(Doubt::Elsewhere) && self.is_plain() && self.lacks_body()

@@ -30,7 +30,7 @@ impl Clients {
         }
     }
 
-    /// A request is answered. `true`: its web server's log has still to take something, and gets a second for it.
+    /// `true`: the web server's log has still to take something, and gets a second for it.
     fn wait_for_log(&mut self, ticket: Ticket, ground: &Ground) -> bool {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return false;
@@ -52,7 +52,7 @@ impl Clients {
         true
     }
 
-    /// The front may go; our copies of its descriptors are closed when it has gone.
+    /// Tells the front to leave; our copies of its descriptors are closed when it has. Without a front they are closed now.
     pub(super) fn release_front(&mut self, ticket: Ticket, ground: &mut Ground) {
         if let Some(client) = self.by_ticket.get_mut(&ticket) {
             let before = client.spooled();
@@ -62,7 +62,7 @@ impl Clients {
                 }
                 client.watch(&ground.poll, ticket, Stream::Connection, Interest::Read);
                 self.account(ticket, before, ground);
-                // One that was stopped does not hold the response.
+                // A front that was stopped is not to hold up the response.
                 self.limited.insert(ticket, clock::now() + PARTING_TIME);
                 return;
             }
@@ -126,7 +126,7 @@ impl Clients {
             Some(Phase::Receiving { .. }) => self.abort_queued(ticket, ground),
             _ => self.remove_client(ticket, ground),
         }
-        // One that has not begun is no client yet.
+        // A guest that is just coming in is no client yet, and was not found.
         self.shares.leave(ticket);
     }
 
@@ -139,7 +139,7 @@ impl Clients {
         }
         client.unwatch(&ground.poll);
         self.account(ticket, client.spooled(), ground);
-        // The loop need not wake for those that are gone.
+        // The loop need not wake for clients that are gone.
         while let Some((_, oldest)) = self.unwatched.front()
             && !self.by_ticket.contains_key(oldest)
         {

@@ -14,7 +14,7 @@ use crate::sys::{Errno, is};
 
 /// Bytes of a request that wait for its web server's log.
 const MOST: usize = 65_536;
-/// A line without an end is one when it is as long as this, in bytes.
+/// A line is cut after this many bytes.
 const LONGEST_LINE: usize = 4096;
 
 /// What one request's log has still to take.
@@ -31,7 +31,7 @@ impl Errors {
         self.kept.is_empty()
     }
 
-    /// Says what a request's log has missed.
+    /// Logs how much a request's log has missed.
     pub(super) fn count_lost(&self, ticket: Ticket) {
         let lost = self.lost + self.kept.len() as u64;
         if lost > 0 {
@@ -81,12 +81,12 @@ impl Errors {
 /// Lines of the app that belong to no request, whole.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// What has no end yet, by the process that said it.
+    /// Lines without an end yet, by the process that wrote them.
     tails: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Lines {
-    /// Every line that is whole by now.
+    /// Says every line that is whole by now.
     pub(super) fn push(&mut self, source: Source, bytes: &[u8], mut say: impl FnMut(&[u8])) {
         let key = Token::Stderr(source).into();
         let mut text = self.tails.remove(&key).unwrap_or_default();
@@ -107,7 +107,7 @@ impl Lines {
         }
     }
 
-    /// What this process leaves without an end.
+    /// Says the line that this process leaves without an end.
     pub(super) fn end(&mut self, source: Source, say: impl FnOnce(&[u8])) {
         if let Some(tail) = self.tails.remove(&Token::Stderr(source).into()) {
             say(&tail);

@@ -13,8 +13,8 @@ use crate::sys::poll::{self, Interest};
 use crate::sys::{process, socket};
 
 impl Client {
-    /// Tells a front that its request is queued, unless it was told more already; with `lets_go`, that it need not stay
-    /// either. `false`: it is gone.
+    /// Tells a front that its request is queued, unless it was told more already; with `lets_go`, that it may leave,
+    /// too. `false`: it is gone.
     pub(crate) fn say_queued(&mut self, lets_go: bool) -> bool {
         if lets_go {
             self.let_go()
@@ -38,7 +38,7 @@ impl Client {
         if self.has_said(FrontWord::Done) {
             return true;
         }
-        // As long as it can be told something, its pid is its own.
+        // Before it is told: a front that has not left still has its pid.
         self.front = process::open(self.caller.pid).ok();
         if !self.say(FrontWord::Done) {
             return false;
@@ -71,7 +71,7 @@ impl Client {
         let Some(connection) = &self.connection else {
             return false;
         };
-        // Three bytes always fit, or the socket is not what it was.
+        // Three bytes always fit: a failure means that the front is gone.
         if socket::send_now(connection.as_fd(), &words).is_err() {
             return false;
         }
@@ -81,14 +81,14 @@ impl Client {
         true
     }
 
-    /// Lets a front go whose descriptors we hold, and waits for its end from now on. `false`: it has gone, or there was
-    /// none: the client can be closed.
+    /// Tells a front to leave; its end is waited for from now on. `false`: there is no front to wait for, so the client
+    /// can be closed.
     pub(super) fn release(&mut self) -> bool {
         let stays = self.has_said(FrontWord::Taken);
         if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
             return false;
         }
-        // One that was told before the response has mostly had the time.
+        // A front that was told to leave before the response has most often left by now.
         let is_there = |front: &OwnedFd| stays || !poll::is_ready(front.as_fd(), Interest::Read);
         if !self.front.as_ref().is_some_and(is_there) {
             return false;
@@ -97,7 +97,7 @@ impl Client {
         true
     }
 
-    /// The end: closes the passed descriptors, and lets a front go that was not told to leave yet.
+    /// Closes its descriptors. A front that was not told to leave yet is told now.
     pub(super) fn close(self) {
         let said = self.request.map(|request| request.said);
         if let (Some(FrontWord::Taken), Some(connection)) = (said, &self.connection) {

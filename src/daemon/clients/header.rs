@@ -70,13 +70,13 @@ pub(super) enum Refused {
     Lost,
     /// A front of another version: it goes on by itself when we close.
     Protocol,
-    /// And the name that came twice, for people.
+    /// With the name that came twice, as the log prints it.
     Request(BadRequest, Option<String>),
     /// A command that can't be obeyed: from another user, at another address, or unknown.
     Command,
 }
 
-/// The web server that a daemon's clients belong to, and what it may do.
+/// What a header is judged by: keys of the configuration, and whose connection it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
     pub(super) header_limit: usize,
@@ -149,7 +149,7 @@ impl HeaderReader {
         }
     }
 
-    /// How many bytes came, the first ones; `None`: none yet.
+    /// The first read: how many bytes came. `None`: none yet.
     fn receive_first(
         &mut self,
         connection: BorrowedFd<'_>,
@@ -185,7 +185,7 @@ impl HeaderReader {
         let Some(word) = control::word(pairs) else {
             let names = || pairs.iter().map(|(name, _)| *name);
             let is_meant = || names().any(|name| name == control::VARIABLE.as_bytes());
-            // To the place of an app another user comes with a command, or with nothing that is ours to serve.
+            // At the app's place another user's message that names the command variable is no request.
             return match rules.is_at_place && !is_own && is_meant() {
                 true => Err(Refused::Command),
                 false => Ok(None),
@@ -201,8 +201,7 @@ impl HeaderReader {
     /// What is known of a request whose header can't be served: where its page can go.
     pub(super) fn unserved(&mut self) -> Taken {
         let passed = Passed::from_fds(&mut self.fds);
-        // What a plain client still sends, of whatever length, is not our affair; but it may read nothing before it
-        // has sent it.
+        // A plain client may read no page before it has sent all of its message-body, whose length is not known.
         let length = match passed {
             Some(_) => Length::Bytes(0),
             None => Length::ToEnd,
@@ -218,7 +217,7 @@ impl HeaderReader {
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
     ) -> Result<Asked, Refused> {
-        // They are looked at often, and found only once.
+        // Split once, since they are looked at several times.
         let pairs: Pairs<'_> = header.pairs().collect();
         if let Some(command) = self.control(&pairs, connection, rules)? {
             return Ok(Asked::Control(command));
@@ -288,7 +287,7 @@ impl HeaderReader {
         Ok(taken)
     }
 
-    /// The descriptors of a front; one whose descriptors we can't have, or are not to, is told to copy.
+    /// A front's descriptors. If they were not received, or `handoff` is `relay`, the front is told to copy.
     fn passed(
         &mut self,
         is_handoff: bool,
@@ -324,7 +323,7 @@ fn settled<'a>(pairs: &Pairs<'a>) -> (SettledPairs<'a>, BTreeSet<&'a [u8]>) {
     (settled, overridden)
 }
 
-/// With the name that came twice, where that is what is wrong.
+/// Adds the name that came twice, if that is what is wrong.
 fn refused(bad: BadRequest, header: &Header<'_>) -> Refused {
     let settled = || repeated::settled(header.pairs());
     let is_twice = bad == BadRequest::Duplicate;
@@ -359,7 +358,7 @@ fn message(raw: Option<&[u8]>, request: &Request<'_>, output: Option<Output>) ->
     message
 }
 
-/// How many bytes came, without what may have come beside them; `None`: none yet.
+/// How many bytes came; descriptors beside them are dropped. `None`: none yet.
 fn receive(connection: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     match socket::receive_now(connection, buffer) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -392,7 +391,7 @@ fn unbelieved(pairs: &Pairs<'_>, peer: Peer) -> Option<Vec<u8>> {
     dropped.map(|(name, _)| name.to_vec())
 }
 
-/// What is asked of a passed output, and costs a system call.
+/// What has to be known of a passed output; each costs a system call.
 #[derive(Clone, Copy, Debug)]
 struct Output {
     is_pipe: bool,
@@ -416,7 +415,7 @@ impl Output {
 
 /// Whether the site knows whose request this is: a user of a web server that may say so, or a client that has the cookie.
 fn is_known(rules: Rules<'_>, request: &Request<'_>) -> bool {
-    // It was dropped where its client may not say it.
+    // The name was dropped where the client may not say it.
     let user = request.value("REMOTE_USER").unwrap_or_default();
     !user.is_empty()
         || rules

@@ -46,18 +46,18 @@ use crate::spool::Room;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::Ready;
 
-/// A request that takes no longer is not watched for its client's end.
+/// A client's end is watched for only if its request takes longer than this.
 const SHORT: Duration = Duration::from_millis(20);
 
 /// All connections, by their tickets.
 pub(super) struct Clients {
     by_ticket: BTreeMap<Ticket, Client>,
     next_ticket: Ticket,
-    /// Room for what comes of a header, until it is known whose it is.
+    /// The buffer into which headers are read, for all connections.
     block: Vec<u8>,
     /// Requests accepted in this turn: those still queued at its end are sent `Q`.
     arrived: Vec<Ticket>,
-    /// Requests that ran at once, and from when on the end of their client is watched for; the first is due first.
+    /// Requests that ran at once, and from when on their clients' ends are watched for; earliest first.
     unwatched: VecDeque<(Duration, Ticket)>,
     /// Clients whose time is limited.
     limited: Limited,
@@ -66,12 +66,12 @@ pub(super) struct Clients {
     /// Bytes of bodies and responses in the spool, and in how many files.
     spooled: u64,
     spool_files: usize,
-    /// What the app wrote outside of requests, up to the last line's end.
+    /// Lines that the app began outside of requests.
     app_lines: Lines,
     /// What guests among the clients hold.
     shares: Shares<Guest>,
     notices: Notices,
-    /// We have left: a request that nothing was done for is better served by its own front.
+    /// We have left: a request that was not begun is better served by its own front.
     sends_away: bool,
     requests: u64,
     overloads: u64,
@@ -84,7 +84,7 @@ pub(super) enum Start {
     Told,
     /// Its front has taken it back.
     TakenBack,
-    /// The request is no more.
+    /// There is no such request any more.
     Unknown,
 }
 
@@ -128,7 +128,7 @@ impl Clients {
         self.shares.is_full()
     }
 
-    /// How much there is for guests from now on.
+    /// Sets what guests may hold from now on.
     pub(super) fn limit_guests(&mut self, limits: ShareLimits) {
         self.shares.obey(limits);
     }
@@ -190,7 +190,7 @@ impl Clients {
         waiting.map(|(&ticket, _)| ticket)
     }
 
-    /// When the next of them is to be looked at.
+    /// When the next client, or a count of notices, is due.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let unwatched = self.unwatched.front().map(|&(due, _)| due);
         [
@@ -203,7 +203,7 @@ impl Clients {
         .min()
     }
 
-    /// A new connection: most of the time its header is there already.
+    /// Takes a connection in and reads its header, which is there already most of the time.
     pub(super) fn take_in(&mut self, connection: OwnedFd, caller: Caller, ground: &mut Ground) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -218,7 +218,7 @@ impl Clients {
         self.read_header(ticket, ground);
     }
 
-    /// What a connection is ready for; one of a running request is its carrier's.
+    /// A connection is ready. That of a running request is its carrier's.
     pub(super) fn on_connection(&mut self, ticket: Ticket, ready: Ready, ground: &mut Ground) {
         let Some(client) = self.by_ticket.get(&ticket) else {
             return;
@@ -236,21 +236,21 @@ impl Clients {
             Phase::Answering { .. } | Phase::Draining { .. } | Phase::Finishing { .. } if gone => {
                 self.end_request(ticket, ground);
             }
-            // A front has nothing more to send: as long as it sends nothing, and is there, it may be watched as it was
-            // for its header.
+            // A front sends nothing after its header, so it may be watched for reading as before. If it does send
+            // something, only its end is watched for.
             _ if ready.readable => self.watch_end(ticket, ground),
             _ => {}
         }
     }
 
-    /// From now on the end of the client is noticed.
+    /// From now on the client's end is watched for.
     pub(super) fn watch_end(&mut self, ticket: Ticket, ground: &Ground) {
         if let Some(client) = self.by_ticket.get_mut(&ticket) {
             client.watch_end(&ground.poll, ticket);
         }
     }
 
-    /// There is something in the input that a front passed.
+    /// The input that a front passed can be read.
     pub(super) fn on_input(&mut self, ticket: Ticket, ground: &mut Ground) {
         match self.by_ticket.get(&ticket).map(|client| &client.phase) {
             Some(Phase::Receiving { .. }) => self.receive(ticket, ground),
@@ -263,7 +263,7 @@ impl Clients {
     pub(super) fn on_output(&mut self, ticket: Ticket, ground: &mut Ground) {
         match self.by_ticket.get(&ticket).map(|client| &client.phase) {
             Some(Phase::Answering { .. }) => self.write_page(ticket, ground),
-            // Its front has left, so this is where a client is seen to go.
+            // Its front has left, so only the output shows that the client is gone.
             Some(Phase::Receiving { .. } | Phase::Waiting) => self.abort_queued(ticket, ground),
             _ => self.send_rest(ticket, ground),
         }
@@ -296,7 +296,7 @@ impl Clients {
         true
     }
 
-    /// What time has brought.
+    /// Serves the deadlines that have passed.
     pub(super) fn pass_time(&mut self, now: Duration, ground: &mut Ground) {
         while let Some(ticket) = self.limited.pop(now) {
             ::log::debug!("time is over: ticket={ticket}");
@@ -315,8 +315,7 @@ impl Clients {
         self.notices.say_counts(now);
     }
 
-    /// A client has the time that it wants, and nothing more is read of its connection: it waits for our answer to a
-    /// command.
+    /// A client waits for the answer to a command: its time is not limited, and nothing more is read of its connection.
     pub(super) fn hold(&mut self, ticket: Ticket, ground: &Ground) {
         self.limited.remove(ticket);
         if let Some(client) = self.by_ticket.get_mut(&ticket) {
@@ -331,7 +330,7 @@ impl Clients {
         connection.map(AsFd::as_fd)
     }
 
-    /// Keeps the books of the spool, after something that this client did. `before`: what it held.
+    /// Counts what a client holds of the spool, when that may have changed. `before`: what it held.
     pub(super) fn account(&mut self, ticket: Ticket, before: (u64, usize), ground: &Ground) {
         let client = self.by_ticket.get(&ticket);
         let after = client.map_or((0, 0), |client| client.spooled());
@@ -342,7 +341,7 @@ impl Clients {
         }
     }
 
-    /// Workers are told what is left of the spool.
+    /// Tells workers what is left of the spool.
     pub(super) fn tell_spool(&self, ground: &Ground) {
         let limit = ground.config.spool.limit;
         ground.board.tell_spool(self.spooled, limit);
@@ -356,7 +355,7 @@ impl Clients {
         }
     }
 
-    /// So much memory is kept for a guest; others may have to go for it.
+    /// Counts the memory that a guest holds; other guests may be closed for it.
     fn keep(&mut self, ticket: Ticket, bytes: usize, ground: &mut Ground) {
         while let Some(other) = self.shares.keep(ticket, bytes) {
             self.close_for_room(other, ground);

@@ -57,7 +57,7 @@ impl Outgoing {
         }
     }
 
-    /// Puts more behind what is in it; how many bytes there was room for.
+    /// Appends to the file; returns how many bytes there was room for.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write_at(bytes, self.tail)?;
         self.tail += count as u64;
@@ -94,7 +94,7 @@ impl Outgoing {
             }
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 20);
             match scratch.send_file(output, &self.file, most) {
-                // It was cut off after its size was looked at. What comes into it now is said later.
+                // The worker has cut the file off since. What it writes now it says later.
                 Ok(0) => left = 0,
                 Ok(count) => {
                     moved += count as u64;

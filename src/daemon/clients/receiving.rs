@@ -57,7 +57,7 @@ impl Clients {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;
         };
-        // What is read can't be put back, so from here on it is ours.
+        // What is read can't be put back, so from here on the request is ours.
         if !client.say_taken() {
             ::log::debug!("taken back: ticket={ticket}");
             self.abort_queued(ticket, ground);
@@ -101,8 +101,8 @@ impl Clients {
         }
     }
 
-    /// Whether a body that has come further gets more time; if so, the count of its next block begins. A stranger's
-    /// gets it only with each block, since a byte now and then would keep its place for ever.
+    /// A body has come further. `true`: it gets more time. A stranger's gets it only with each block of [`PACE`] bytes,
+    /// since with a byte now and then it would keep its place for ever.
     fn keep_pace(&mut self, ticket: Ticket) -> bool {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return false;
@@ -118,7 +118,7 @@ impl Clients {
         true
     }
 
-    /// Whether a body that goes to its end was ended by its client's, and not by its last chunk.
+    /// A body without a length has ended because its client is gone, and not with its last chunk.
     fn is_cut(&self, ticket: Ticket) -> bool {
         self.by_ticket.get(&ticket).is_some_and(|client| {
             client.request.as_ref().is_some_and(|r| r.goes_to_end())
@@ -162,18 +162,18 @@ impl Clients {
             return false;
         };
         let (doubt, length) = (request.doubt, request.length());
-        // The end of an SCGI client's connection is the client's.
+        // On an SCGI client's connection the end of the input means that the client is gone.
         if has_ended != (doubt == Some(Doubt::Cgi)) {
             return false;
         }
         request.measure(0);
-        // It may come all the same. A connection that is closed before it is read is reset, and its response is lost.
+        // The body may come all the same. If it is not read, closing resets the connection, and the response is lost.
         request.may_exceed = true;
         ::log::debug!("no message-body: ticket={ticket} announced={length} doubt={doubt:?}");
         true
     }
 
-    /// Bytes of a message-body have come. Whether it was in doubt until then: now it has all its time.
+    /// Bytes of a message-body have come, so it is in doubt no longer. `true`: it was until now.
     fn clear_doubt(&mut self, ticket: Ticket) -> bool {
         let client = self.by_ticket.get_mut(&ticket);
         let request = client.and_then(|client| client.request.as_mut());

@@ -31,7 +31,7 @@ pub(crate) enum Sent {
 }
 
 impl Clients {
-    /// Answers for the app, which can't.
+    /// Refuses a request with a page.
     pub(crate) fn refuse(&mut self, ticket: Ticket, refusal: Refusal, ground: &mut Ground) {
         if matches!(refusal, Refusal::Overloaded { .. }) {
             self.overloads += 1;
@@ -82,7 +82,7 @@ impl Clients {
         };
         let before = client.spooled();
         if let (Phase::Receiving { body }, Some(request)) = (&client.phase, &mut client.request) {
-            // It will not arrive.
+            // The pool waits for it no longer.
             ground.tell_pool(Event::HungUp(ticket));
             request.shorten(body.len());
         }
@@ -143,7 +143,7 @@ impl Clients {
         client.watch(&ground.poll, ticket, Stream::Output, None);
         client.begin_draining();
         if let (true, Some(connection)) = (client.is_plain(), &client.connection) {
-            // It reads the page's end here, and not in a reset for what it still sends.
+            // So the client reads the page's end, and not a reset because of what it still sends.
             let _ = socket::shut_writing(connection.as_fd());
         }
         self.shares.keep(ticket, 0);
@@ -278,8 +278,8 @@ impl Clients {
         self.send_rest(ticket, ground);
     }
 
-    /// Does what is left to do when the worker has done its part: sends the spool and reads the rest of the body, one
-    /// beside the other, since there are web servers that do nothing of the one before the other.
+    /// Finishes a request whose worker is done: sends the spool and reads the rest of the body, both at once, since there
+    /// are web servers that wait with the one for the other.
     pub(super) fn send_rest(&mut self, ticket: Ticket, ground: &mut Ground) {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;
@@ -356,7 +356,7 @@ impl Clients {
         self.prolong(ticket, has_moved, patience);
     }
 
-    /// What was spooled of its response is not wanted any more.
+    /// Drops what was spooled of a response.
     pub(crate) fn drop_outgoing(&mut self, ticket: Ticket, ground: &Ground) {
         if let Some(client) = self.by_ticket.get_mut(&ticket) {
             let before = client.spooled();
@@ -367,7 +367,7 @@ impl Clients {
         }
     }
 
-    /// A client has so long from now on, if it has moved; else from when this was first asked.
+    /// Limits a client's time: from now on if it has moved, else from the first call on.
     pub(crate) fn prolong(&mut self, ticket: Ticket, has_moved: bool, patience: Duration) {
         let due = clock::now() + patience;
         if has_moved {
@@ -383,7 +383,7 @@ impl Clients {
     }
 }
 
-/// For a refusal: what the client gets, and whether it counts as an overload.
+/// What the client gets for a refusal.
 fn failure(refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Broken => Failure::AppBroken,

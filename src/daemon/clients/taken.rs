@@ -21,7 +21,7 @@ pub(crate) struct Taken {
     pub(super) passed: Option<Passed>,
     /// How much of the message-body is still to be read.
     pub(super) length: Length,
-    /// Nothing of the message-body may come.
+    /// Why the message-body may never come.
     pub(super) doubt: Option<Doubt>,
     /// More may come than its length says.
     pub(super) may_exceed: bool,
@@ -32,17 +32,17 @@ pub(crate) struct Taken {
     pub(super) refreshes: bool,
     pub(super) client_address: Vec<u8>,
     pub(super) leaves_early: bool,
-    /// Of the response.
+    /// What reads the response.
     pub(crate) reader: Reader,
-    /// The site knows its user: it is refused last.
+    /// The site knows its user, so it is refused last.
     pub(super) is_known: bool,
     /// From a process of our own uid: what it says may be believed.
     pub(super) is_own: bool,
-    /// A name that its client may not say, and has said.
+    /// A name that its client has sent and may not.
     pub(super) unbelieved: Option<Vec<u8>>,
-    /// Names that its web server was told to give several values, for people.
+    /// Names that its web server sent with several values, as the log prints them.
     pub(super) overridden: Vec<String>,
-    /// It is none for the app: what its client gets, and what the operator reads.
+    /// The request is not for the app: what its client gets, and what the operator reads.
     pub(super) refusal: Option<(Failure, String)>,
     pub(super) said: FrontWord,
 }
@@ -168,7 +168,7 @@ impl Taken {
         self.length = Length::Bytes(length);
     }
 
-    /// So many bytes less are to be read: others have them.
+    /// So many bytes less are to be read: another reader has them.
     pub(crate) fn shorten(&mut self, bytes: u64) {
         if let Length::Bytes(length) = &mut self.length {
             *length -= bytes;
@@ -181,13 +181,13 @@ impl Taken {
         self.shorten(bytes);
     }
 
-    /// A front (as against a plain SCGI client), to which nothing has been said that keeps it from going elsewhere.
+    /// It has a front that was not told yet that we answer, and so can still go elsewhere.
     pub(crate) fn can_go_elsewhere(&self) -> bool {
         self.said < FrontWord::Taken
     }
 }
 
-/// A worker's message, once it is known how long its message-body is. What its client said of that is gone.
+/// A worker's message with the length that its message-body turned out to have, in place of what the client said of it.
 pub(super) fn measured(message: &[u8], length: u64) -> Vec<u8> {
     let Ok(Decoded::Header { header, consumed }) = scgi::decode(message, message.len()) else {
         return message.to_vec();

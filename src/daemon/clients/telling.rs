@@ -15,7 +15,7 @@ use crate::report::{printable, visible_up_to};
 use crate::sys::clock;
 use crate::sys::poll::Interest;
 
-/// Why the app can't be started is cut behind so many bytes: as long as a path and what was wrong with it.
+/// The reason why the app can't be started is cut after this many bytes: enough for a path and what is wrong with it.
 pub(crate) const REASON: usize = 300;
 
 fn log_line(line: &[u8]) {
@@ -23,7 +23,7 @@ fn log_line(line: &[u8]) {
 }
 
 impl Clients {
-    /// To the log of this request's web server; `false` where there is no way to it.
+    /// Writes to the log of this request's web server; `false` where there is no way to it.
     pub(crate) fn write_errors(
         &mut self,
         ticket: Ticket,
@@ -61,7 +61,7 @@ impl Clients {
         }
     }
 
-    /// A sentence of ours about a request, to its web server's log; `false` where there is no way to it.
+    /// Writes a sentence of ours about a request to its web server's log; `false` where there is no way to it.
     pub(crate) fn tell_web_server(
         &mut self,
         ticket: Ticket,
@@ -114,7 +114,7 @@ impl Clients {
         }
     }
 
-    /// What was written at an import: to the daemon's log.
+    /// Logs what was written at an import.
     pub(crate) fn log_words(&mut self, source: Source, words: &[u8], ground: &mut Ground) {
         self.pass_on_errors(source, None, words, ground);
         self.end_errors(source);
@@ -125,7 +125,7 @@ impl Clients {
         self.app_lines.end(source, log_line);
     }
 
-    /// A request is refused for a reason that its web server can't be told, or not only that.
+    /// Logs a refusal here: the request's web server can't be told, or the operator is to know as well.
     pub(super) fn note_refused(
         &mut self,
         ticket: Ticket,

@@ -14,13 +14,13 @@ use crate::policy::pool::WorkerId;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::{Errno, fdpass, is};
 
-/// How often a packet is tried again that the host refused.
+/// How often a packet that the host has refused is tried again.
 const REFUSALS: u32 = 3;
 
-/// A process that talks over a channel of packets, and has a pipe for what else it says.
+/// A process that talks over a channel of packets, and has a pipe as standard error.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// None before it said so; from then on it can be killed and buried by it.
+    /// None until the process has said it; only then can it be killed and buried.
     pub(super) pid: Option<i32>,
     pub(super) channel: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -67,13 +67,13 @@ pub(super) enum Said {
     Unsafe(String),
 }
 
-/// What a channel had to tell: everything, or up to the end of a request, behind which nothing is to be expected. Epoll
-/// says whether there is.
+/// What was heard over a channel: everything, or up to the end of a request. Most often nothing follows that; epoll
+/// reports what does.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// With a descriptor that came beside.
+    /// Each with the descriptor that came with it.
     pub(super) said: SmallVec<[(Said, Option<OwnedFd>); 2]>,
-    /// There will be no more.
+    /// The channel has ended.
     pub(super) ended: bool,
 }
 
@@ -123,7 +123,7 @@ impl Process {
         }
     }
 
-    /// packet: room for what it says.
+    /// Hears what the process has said. `packet`: a buffer.
     pub(super) fn hear(&mut self, packet: &mut [u8]) -> Heard {
         let mut heard = Heard::default();
         let Some(channel) = &self.channel else {
@@ -164,7 +164,7 @@ impl Process {
                     heard.ended = true;
                     return heard;
                 }
-                // That it ends is our doing.
+                // We end the channel, so how the process ends is not the app's doing.
                 Err(_) => {
                     self.is_importing = false;
                     heard.ended = true;

@@ -18,14 +18,14 @@ struct Death {
 }
 
 impl Workers {
-    /// Workers that have not said their pid yet may have said it by now, before they died.
+    /// Hears workers whose pid is not known yet: they may have said it before they died.
     pub(crate) fn hear_nameless(&mut self, clients: &mut Clients, ground: &mut Ground) {
         for worker in self.roster.nameless() {
             self.hear(Source::Worker(worker), clients, ground);
         }
     }
 
-    /// Buries the dead. `None`: it can't be buried now.
+    /// Buries a dead process. `None`: it can't be buried now.
     pub(crate) fn bury(
         &mut self,
         pid: i32,
@@ -66,14 +66,14 @@ impl Workers {
         Some(end)
     }
 
-    /// Its channel and its pipe may hold words from before its end.
+    /// Hears what a process has said and written before its end.
     fn hear_last(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
         self.hear(source, clients, ground);
         self.overhear(source, clients, ground);
         clients.end_errors(source);
     }
 
-    /// The worker is dead, its group killed: only now does its byte tell what its client can still have.
+    /// A worker has died, and its group was killed: only now is its byte on the board final, by which its client is answered.
     fn worker_died(
         &mut self,
         worker: WorkerId,

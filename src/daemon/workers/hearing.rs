@@ -25,11 +25,11 @@ impl Workers {
         if let (Source::Worker(worker), true) = (source, heard.ended)
             && self.roster.was_never_born(worker)
         {
-            // That it could not be forked was said before, if that is why.
+            // If it could not be forked, the zygote has said so before.
             let zygote = Source::Zygote(self.roster.generation(worker));
             self.hear(zygote, clients, ground);
             if self.roster.was_never_born(worker) {
-                // The zygote died, or this one in its hands: no fault of the app, which is imported.
+                // The zygote died, or the worker before it was ready: no fault of the app, which is imported.
                 ::log::warn!("a worker has ended before it was ready: worker={worker}");
                 self.roster.forget(worker, &ground.poll);
                 ground.tell_pool(Event::ForkFailed(worker));
@@ -84,7 +84,7 @@ impl Workers {
         match said {
             Said::Born | Said::Imported | Said::Importing => {}
             Said::Done { last } => {
-                // What it wrote to its pipe until now belongs to this request.
+                // What the worker wrote to its pipe until now belongs to this request.
                 self.overhear(Source::Worker(worker), clients, ground);
                 match clients.ticket_of(worker) {
                     Some(ticket) if self.has_run_out(worker, ground) => {
@@ -131,7 +131,7 @@ impl Workers {
         ground.tell_pool(Event::WorkerReady(worker));
     }
 
-    /// What the process has written may say why; then the loop is told.
+    /// Passes on what the process has written, which may say why; then the loop is told.
     fn start_failed(
         &mut self,
         source: Source,
@@ -149,7 +149,7 @@ impl Workers {
         });
     }
 
-    /// Which import this process is of.
+    /// The generation of a process.
     pub(super) fn generation_of(&self, source: Source, ground: &Ground) -> Generation {
         match source {
             Source::Server(_) => ground.pool.generation,
@@ -159,8 +159,7 @@ impl Workers {
     }
 
     /// Passes on what a process wrote to its pipe: during a request to that request's web server, else to the log.
-    /// All that was there when this began, and then it is the others' turn: what the app left running may never stop
-    /// writing.
+    /// Takes what is there now, and no more in this turn: a process that the app left running may never stop writing.
     pub(crate) fn overhear(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
         let bytes = self.roster.overhear(source, &ground.poll);
         if bytes.is_empty() {
@@ -180,7 +179,7 @@ impl Workers {
         clients.pass_on_errors(source, ticket, &bytes, ground);
     }
 
-    /// What it writes may be why the app can't be imported. With preload off that shows in the workers.
+    /// What the process writes may say why the app can't be imported. With preload off the workers import it.
     fn is_importing(&self, source: Source, ground: &Ground) -> bool {
         match source {
             Source::Server(_) => false,

@@ -101,8 +101,8 @@ impl Workers {
         }
     }
 
-    /// Ends a worker. One that has not said its pid is still in the hands of its zygote, which then forks nothing more:
-    /// it hangs, and another is to take its place.
+    /// Kills a worker. If it has not said its pid, its zygote has not forked it: the zygote hangs, and is killed, so that
+    /// another takes its place.
     pub(super) fn kill(&mut self, worker: WorkerId, ground: &mut Ground) {
         if !self.roster.was_never_born(worker) {
             self.roster.kill(worker);
@@ -119,7 +119,7 @@ impl Workers {
     /// Asks a zygote whether what it imported is still what lies there.
     pub(super) fn look(&self, generation: Generation, ground: &mut Ground) {
         if let Err(error) = self.roster.look(generation) {
-            // It is dead or stuck, which is found out elsewhere.
+            // The zygote is dead or stuck, which is found out elsewhere.
             ::log::debug!("cannot ask the zygote: {error}");
             ground.tell_pool(Event::Looked { changed: false });
         }
@@ -133,7 +133,7 @@ impl Workers {
         self.roster.interrupt(worker, &ground.board);
     }
 
-    /// Whose time is over: `request-timeout` or `request-limit`.
+    /// The key whose time is over: `request-timeout` or `request-limit`.
     fn exceeded_key(&self, worker: WorkerId, ground: &Ground) -> &'static str {
         limits::exceeded_key(self.roster.busy_since(worker), &ground.config)
     }
@@ -221,7 +221,7 @@ fn descriptors<'a>(
     fds
 }
 
-/// Whether a worker that a packet could not be sent to is gone, or takes no more.
+/// The error means that the worker is gone, or takes no more packets.
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
     matches!(

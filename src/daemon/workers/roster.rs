@@ -23,7 +23,7 @@ use crate::sys::{fdpass, files, mark, socket};
 /// A worker that was told to leave and does not is killed after this long.
 const RETIRE_TIME: Duration = Duration::from_secs(5);
 
-/// Who has died.
+/// What a dead process was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Orphan,
@@ -49,12 +49,12 @@ pub(super) struct Roster {
     /// Zygotes that leave when the last of their workers has gone: these may need what the import has started.
     retired: BTreeSet<Generation>,
     workers: BTreeMap<WorkerId, Process>,
-    /// Which zygote each worker is from. This and the next outlive it: its death is told with them.
+    /// Which zygote each worker is from. This and `given` outlive the process: its death is told with them.
     generations: BTreeMap<WorkerId, Generation>,
     given: BTreeMap<WorkerId, Given>,
     /// Workers that have not said that they are ready.
     starting: BTreeSet<WorkerId>,
-    /// Room for what one of them says, as long as a traceback's last line.
+    /// The buffer for a packet: the longest has a traceback's last line.
     packet: Vec<u8>,
 }
 
@@ -155,7 +155,7 @@ impl Roster {
         let channel = channel.ok_or(io::ErrorKind::NotConnected)?;
         board.clear(id);
         let send = || fdpass::send(channel.as_fd(), header, fds);
-        // The front can't take it back any more: what was refused once may be granted the next time.
+        // Tried twice, since the front can't take its request back any more, and the host may grant what it refused.
         send().or_else(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::WouldBlock => Err(error),
             _ => send(),
@@ -210,7 +210,7 @@ impl Roster {
         if let Some(channel) = worker.and_then(|worker| worker.channel.as_ref())
             && let Err(error) = fdpass::send(channel.as_fd(), words, &[])
         {
-            // One that is gone is buried soon; one that does not listen is ended when its time is over.
+            // A worker that is gone is buried soon; if it does not listen, it is ended when its time is over.
             ::log::debug!("cannot tell worker {id}: {error}");
         }
     }
@@ -243,14 +243,14 @@ impl Roster {
         }
     }
 
-    /// Tells all of them that the end of their channels is not our end: the next version of this program has our pid.
+    /// Tells zygotes that the end of their channels is not our end: the next version of this program has our pid.
     pub(super) fn say_leave(&self) {
         for zygote in self.zygotes.values() {
             zygote.say_leave();
         }
     }
 
-    /// Lets all of them go.
+    /// Lets all zygotes go.
     pub(super) fn retire_zygotes(&mut self, now: Duration, poll: &Poll) {
         let all: Vec<Generation> = self.zygotes.keys().copied().collect();
         for generation in all {
@@ -272,7 +272,7 @@ impl Roster {
         }
     }
 
-    /// Ends all of them.
+    /// Kills all workers and zygotes.
     pub(super) fn kill_all(&self) {
         for &id in self.workers.keys() {
             self.kill(id);
@@ -371,7 +371,7 @@ impl Roster {
         nameless.map(|(&id, _)| id).collect()
     }
 
-    /// Whose pid this is.
+    /// Which process has this pid.
     pub(super) fn who(&self, pid: i32) -> Who {
         let mut zygotes = self.zygotes.iter();
         if let Some((&generation, _)) = zygotes.find(|(_, zygote)| zygote.pid == Some(pid)) {
@@ -384,8 +384,8 @@ impl Roster {
         worker.map_or(Who::Orphan, |(&id, _)| Who::Worker(id))
     }
 
-    /// Buries the dead. First the group of a worker or zygote is killed, while its pid still can't be another's, and
-    /// what else its application has started, if it did not come to that itself.
+    /// Buries a dead process. First the group of a worker or zygote is killed, while its pid can't be another's yet. If
+    /// a signal ended it, it could not end what else its application had started: that is killed, too.
     pub(super) fn bury(&mut self, pid: i32, who: Who, poll: &Poll) -> Option<End> {
         match who {
             Who::Orphan => {}
