@@ -39,7 +39,7 @@ pub(super) struct Daemon {
     pub(super) upkeep: Upkeep,
     pub(super) state: StateFile,
     /// Commands that wait for the end of a start or a reload.
-    pub(super) curious: Vec<(Ticket, Wish)>,
+    pub(super) waiting_commands: Vec<(Ticket, Wish)>,
     /// Held as long as we live: cleaners of old files leave a locked directory alone.
     pub(super) _directory: Option<Shared>,
 }

@@ -288,7 +288,7 @@ impl Daemon {
         self.note_switch();
         self.ground.board.tell_waiting(self.pool.queued() as u64);
         self.clients.tell_the_queued(&mut self.ground);
-        self.tell_the_curious();
+        self.answer_commands();
         self.heed();
     }
 
@@ -325,7 +325,6 @@ impl Daemon {
             Action::Interrupt(worker) => carrier.interrupt(worker, clients, ground),
             Action::Kill(worker) => carrier.kill(worker, ground),
             Action::Leave(reason) => self.leave_because(reason),
-            Action::LetGo => self.let_go(),
             Action::Look(generation) => {
                 if !carrier.look(generation, ground) {
                     self.look(generation);
@@ -335,6 +334,7 @@ impl Daemon {
             Action::Rest(reason) => self.rest_because(reason),
             Action::Retire(worker) => carrier.retire(worker, now, ground),
             Action::RetireZygote(generation) => self.retire_generation(generation),
+            Action::SendAway => self.send_waiting_away(),
             Action::Spawn { worker, generation } => carrier.spawn(worker, generation, ground),
             Action::StartZygote(generation) => self.start_generation(generation),
         }

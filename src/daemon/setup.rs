@@ -106,7 +106,7 @@ impl Daemon {
             upgrade: Upgrade::new(&words.app, is_background),
             upkeep: Upkeep::new(),
             state: StateFile::default(),
-            curious: Vec::new(),
+            waiting_commands: Vec::new(),
             _directory: directory,
             ground,
         };

@@ -67,7 +67,7 @@ impl Clients {
                 return;
             }
         }
-        if let Some(client) = self.take_out(ticket, ground) {
+        if let Some(client) = self.remove_client(ticket, ground) {
             client.to_log.count_lost(ticket);
             client.close();
         }
@@ -84,13 +84,13 @@ impl Clients {
     pub(crate) fn abort_unserved(&mut self, ticket: Ticket, ground: &mut Ground) {
         match self.by_ticket.get(&ticket).is_some_and(Client::is_queued) {
             true => self.abort_queued(ticket, ground),
-            false => self.remove_client(ticket, ground),
+            false => _ = self.remove_client(ticket, ground),
         }
     }
 
     /// The client of a running request is gone, or is cut since it takes nothing. `true`: its worker waits until what
     /// it has spooled is sent.
-    pub(crate) fn note_gone(&mut self, ticket: Ticket, ground: &Ground) -> bool {
+    pub(crate) fn abort_running(&mut self, ticket: Ticket, ground: &Ground) -> bool {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return false;
         };
@@ -109,11 +109,6 @@ impl Clients {
         is_awaited
     }
 
-    /// Closes a connection without a word: to its client this daemon never existed.
-    pub(crate) fn remove_client(&mut self, ticket: Ticket, ground: &Ground) {
-        self.take_out(ticket, ground);
-    }
-
     /// A guest is closed for want of room.
     pub(super) fn close_for_room(&mut self, ticket: Ticket, ground: &mut Ground) {
         let client = self.by_ticket.get(&ticket);
@@ -124,13 +119,14 @@ impl Clients {
         }
         match client.map(|client| &client.phase) {
             Some(Phase::Receiving { .. }) => self.abort_queued(ticket, ground),
-            _ => self.remove_client(ticket, ground),
+            _ => _ = self.remove_client(ticket, ground),
         }
         // A guest that is just coming in is no client yet, and was not found.
         self.shares.leave(ticket);
     }
 
-    fn take_out(&mut self, ticket: Ticket, ground: &Ground) -> Option<Client> {
+    /// Removes a client. Dropping it closes its connection without a word: to the client this daemon never existed.
+    pub(crate) fn remove_client(&mut self, ticket: Ticket, ground: &Ground) -> Option<Client> {
         let mut client = self.by_ticket.remove(&ticket)?;
         self.shares.leave(ticket);
         self.limited.remove(ticket);

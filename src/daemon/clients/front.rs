@@ -17,7 +17,7 @@ impl Client {
     /// too. `false`: it is gone.
     pub(crate) fn say_queued(&mut self, lets_go: bool) -> bool {
         if lets_go {
-            self.let_go()
+            self.say_done()
         } else {
             self.say(FrontWord::Queued)
         }
@@ -27,14 +27,14 @@ impl Client {
     /// existed.
     pub(crate) fn say_taken(&mut self) -> bool {
         if self.request.as_ref().is_some_and(|r| r.leaves_early) {
-            self.let_go()
+            self.say_done()
         } else {
             self.say(FrontWord::Taken)
         }
     }
 
-    /// Sends a front away: from now on we answer, and need it no more.
-    fn let_go(&mut self) -> bool {
+    /// Tells a front to leave: from now on we answer, and need it no more. `false`: it is gone, or took the request back.
+    fn say_done(&mut self) -> bool {
         if self.has_said(FrontWord::Done) {
             return true;
         }
@@ -85,7 +85,7 @@ impl Client {
     /// can be closed.
     pub(super) fn release(&mut self) -> bool {
         let stays = self.has_said(FrontWord::Taken);
-        if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.let_go() {
+        if self.is_gone || matches!(self.phase, Phase::Parting) || stays && !self.say_done() {
             return false;
         }
         // A front that was told to leave before the response has most often left by now.

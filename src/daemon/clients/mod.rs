@@ -301,7 +301,7 @@ impl Clients {
         while let Some(ticket) = self.limited.pop(now) {
             ::log::debug!("time is over: ticket={ticket}");
             match self.by_ticket.get(&ticket).map(|client| &client.phase) {
-                Some(Phase::Receiving { .. }) => self.body_is_late(ticket, ground),
+                Some(Phase::Receiving { .. }) => self.time_out_body(ticket, ground),
                 Some(Phase::Running { .. }) => ground.tell(Outcome::RunningLate(ticket)),
                 _ => self.release_front(ticket, ground),
             }

@@ -181,7 +181,7 @@ impl Clients {
     }
 
     /// The time of a message-body is over.
-    pub(super) fn body_is_late(&mut self, ticket: Ticket, ground: &mut Ground) {
+    pub(super) fn time_out_body(&mut self, ticket: Ticket, ground: &mut Ground) {
         if self.do_without_body(ticket, false) {
             self.arrive_with_body(ticket, ground);
             return;

@@ -277,7 +277,7 @@ impl Foreign {
             .get_mut(run_id)
             .and_then(|run| run.exchange.as_mut())
         {
-            exchange.app_is_gone();
+            exchange.note_app_gone();
             self.send_on(run_id, clients, ground);
             self.pass_on(run_id, clients, ground);
         }

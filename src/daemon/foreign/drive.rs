@@ -391,7 +391,7 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         if let Some(run_id) = clients.worker_of(ticket) {
-            clients.note_gone(ticket, ground);
+            clients.abort_running(ticket, ground);
             self.abort_run(run_id, clients, ground);
         }
     }

@@ -19,7 +19,7 @@
 //! | any | - | the client is gone (`Lost`) |
 //!
 //! The output ends with the end of the file. A program that has ended while others hold its pipe is told of by
-//! [`Exchange::app_is_gone`]: then what the pipe held at that moment is the rest.
+//! [`Exchange::note_app_gone`]: then what the pipe held at that moment is the rest.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -181,7 +181,7 @@ impl Exchange {
     }
 
     /// The program has ended. What it has written is in the pipe; others, which hold it too, may write on.
-    pub(super) fn app_is_gone(&mut self) {
+    pub(super) fn note_app_gone(&mut self) {
         self.feed.stop();
         self.last = Some(files::waiting(self.from()).unwrap_or(0));
     }
@@ -258,7 +258,7 @@ impl Exchange {
                 Ok(count) => {
                     self.has_heard = true;
                     self.moved += 1;
-                    self.has_read(count as u64);
+                    self.note_read(count as u64);
                     let parsed = scan.advance(&self.kept);
                     self.scan = Some(scan);
                     match parsed {
@@ -293,7 +293,7 @@ impl Exchange {
         usize::try_from(last).unwrap_or(usize::MAX).min(1 << 20)
     }
 
-    fn has_read(&mut self, count: u64) {
+    fn note_read(&mut self, count: u64) {
         if let Some(last) = &mut self.last {
             *last = last.saturating_sub(count);
         }
@@ -341,11 +341,11 @@ impl Exchange {
                     if poll::is_ready(from, Interest::Read)
                         && !poll::is_ready(way.output, Interest::Write)
                     {
-                        return self.is_blocked(way, now);
+                        return self.note_blocked(way, now);
                     }
                     return ResponseStep::ForApp;
                 }
-                passed => passed.inspect(|&count| self.took(count as u64)),
+                passed => passed.inspect(|&count| self.note_taken(count as u64)),
             }
         } else {
             self.kept.resize(most.min(BLOCK), 0);
@@ -359,7 +359,7 @@ impl Exchange {
                 ResponseStep::Moved
             }
             Ok(count) => {
-                self.has_read(count as u64);
+                self.note_read(count as u64);
                 ResponseStep::Moved
             }
             Err(error) if is(&error, Errno::EAGAIN) => ResponseStep::ForApp,
@@ -384,16 +384,16 @@ impl Exchange {
         match scratch.write_now(way.output, &self.kept) {
             Ok(count) => {
                 self.kept.drain(..count);
-                self.took(count as u64);
+                self.note_taken(count as u64);
                 ResponseStep::Moved
             }
-            Err(error) if is(&error, Errno::EAGAIN) => self.is_blocked(way, now),
+            Err(error) if is(&error, Errno::EAGAIN) => self.note_blocked(way, now),
             Err(_) => ResponseStep::Lost,
         }
     }
 
     /// The client has taken so much.
-    fn took(&mut self, count: u64) {
+    fn note_taken(&mut self, count: u64) {
         if let Some(blocked) = &mut self.blocked {
             blocked.taken += count;
             if blocked.taken >= ENOUGH_TAKEN {
@@ -404,7 +404,7 @@ impl Exchange {
     }
 
     /// The client takes nothing now: is it slow?
-    fn is_blocked(&mut self, way: &mut Way<'_>, now: Duration) -> ResponseStep {
+    fn note_blocked(&mut self, way: &mut Way<'_>, now: Duration) -> ResponseStep {
         let blocked = *self.blocked.get_or_insert(Blocked {
             since: now,
             taken: 0,

@@ -339,7 +339,7 @@ impl Foreign {
             App::Commands { .. } | App::Wsgi(_) => "the app's server".to_owned(),
         };
         let sentence = plain(&format!("cannot connect to {object}: {error}"));
-        if self.is_new_reason(&sentence, ground) {
+        if self.keep_failure(&sentence, ground) {
             ::log::error!("{sentence}");
         }
         clients.tell_web_server(ticket, &sentence, ground);

@@ -83,7 +83,7 @@ impl Foreign {
     /// A server can't be made; programs serve in its place, or the one before it.
     fn note_missing_server(&mut self, cannot: &CannotRun, ground: &mut Ground) {
         let sentence = crate::report::plain(&cannot.to_string());
-        if !self.is_new_reason(&sentence, ground) {
+        if !self.keep_failure(&sentence, ground) {
             return;
         }
         if self.servers.serving.is_some() {

@@ -285,7 +285,7 @@ impl Foreign {
     }
 
     /// The app can't be had now, for this reason. `false`: that was said.
-    pub(super) fn is_new_reason(&mut self, sentence: &str, ground: &mut Ground) -> bool {
+    pub(super) fn keep_failure(&mut self, sentence: &str, ground: &mut Ground) -> bool {
         let is_news = self.supervision.said.as_deref() != Some(sentence);
         if is_news || ground.failures.last().is_none() {
             self.supervision.said = Some(sentence.to_owned());
@@ -355,7 +355,7 @@ impl Foreign {
         let reason = servers::reason(why, end, cannot.as_ref());
         let is_next = self.servers.coming == Some(id) && self.servers.serving.is_some();
         let sentence = plain(&reason);
-        let is_news = self.is_new_reason(&sentence, ground);
+        let is_news = self.keep_failure(&sentence, ground);
         let shown = visible(reason.as_bytes());
         if is_next {
             if is_news {

@@ -36,7 +36,7 @@ impl Daemon {
 
     fn wait_for(&mut self, ticket: Ticket, wish: Wish) {
         self.clients.hold(ticket, &self.ground);
-        self.curious.push((ticket, wish));
+        self.waiting_commands.push((ticket, wish));
     }
 
     fn tell_status(&mut self, ticket: Ticket) {
@@ -55,8 +55,8 @@ impl Daemon {
 
     /// Commands that wait for the end of a start or a reload are answered when it has ended. What went wrong is in
     /// `last_failure`.
-    pub(crate) fn tell_the_curious(&mut self) {
-        for (ticket, wish) in std::mem::take(&mut self.curious) {
+    pub(crate) fn answer_commands(&mut self) {
+        for (ticket, wish) in std::mem::take(&mut self.waiting_commands) {
             let outcome = match wish {
                 Wish::Reload { after } => self.reload.outcome_after(after),
                 Wish::Start if self.pool.is_proven() => Fate::Serving,
@@ -65,7 +65,9 @@ impl Daemon {
             };
             match outcome {
                 Fate::Failed => self.tell_status(ticket),
-                Fate::Open if !self.leaving.has_begun() => self.curious.push((ticket, wish)),
+                Fate::Open if !self.leaving.has_begun() => {
+                    self.waiting_commands.push((ticket, wish))
+                }
                 Fate::Open => self.tell_status(ticket),
                 Fate::Serving => {
                     // A later one may have failed by now. A person who starts a daemon wants to know whether it listens.

@@ -117,12 +117,12 @@ impl Daemon {
     /// The pool may end when it has nothing more to do, so it is not told before the headers of all connections are whole:
     /// that takes a header's time at the most.
     pub(crate) fn tell_that_we_left(&mut self) {
-        let is_curious =
-            |ticket: &Ticket| self.curious.iter().any(|(curious, _)| curious == ticket);
+        let commands = &self.waiting_commands;
+        let is_command = |ticket: &Ticket| commands.iter().any(|(command, _)| command == ticket);
         let mut unheard = self.clients.in_header();
         if self.leaving.has_left
             && !self.leaving.is_told
-            && (self.leaving.patience_ends.is_none() || unheard.all(|ticket| is_curious(&ticket)))
+            && (self.leaving.patience_ends.is_none() || unheard.all(|ticket| is_command(&ticket)))
         {
             self.leaving.is_told = true;
             self.events.push_back(Event::Left);

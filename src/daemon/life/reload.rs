@@ -119,7 +119,7 @@ impl Daemon {
             Ok(config) => config,
             Err(wrong) => {
                 let sentence = plain(&wrong);
-                if self.is_news(&sentence) {
+                if self.keep_failure(&sentence) {
                     ::log::error!("reload failed, the old configuration goes on: {sentence}");
                 }
                 return Err(sentence);
@@ -168,7 +168,7 @@ impl Daemon {
         let words = std::mem::take(&mut self.ground.failures.words);
         self.note_failed(generation);
         let sentence = plain(reason);
-        if self.is_news(&sentence) {
+        if self.keep_failure(&sentence) {
             let shown = visible(sentence.as_bytes());
             ::log::error!("reload failed, the old code goes on serving: {shown}");
             self.log_words(generation, &words);
@@ -181,7 +181,7 @@ impl Daemon {
     }
 
     /// Keeps the reason of a failure. `false`: it is the last one's, which was said.
-    pub(crate) fn is_news(&mut self, sentence: &str) -> bool {
+    pub(crate) fn keep_failure(&mut self, sentence: &str) -> bool {
         let is_news = self.reload.said.as_deref() != Some(sentence);
         self.reload.said = Some(sentence.to_owned());
         self.ground.failures.fail(sentence.to_owned());

@@ -73,7 +73,7 @@ impl Daemon {
         }
         self.note_failed(generation);
         let sentence = plain(reason);
-        if self.is_news(&sentence) {
+        if self.keep_failure(&sentence) {
             let shown = visible_up_to(REASON, reason.as_bytes());
             ::log::error!("cannot start the app: {shown}");
             if self.ground.failures.keeps_words {
@@ -139,17 +139,17 @@ impl Daemon {
 impl Daemon {
     pub(crate) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
         if matches!(refusal, Refusal::HostRefused { .. }) && self.can_go(ticket) {
-            self.send_off(ticket);
+            self.send_away(ticket);
         } else {
             self.clients.refuse(ticket, refusal, &mut self.ground);
         }
     }
 
     /// No worker can be had: fronts whose requests wait run the app themselves.
-    pub(crate) fn let_go(&mut self) {
+    pub(crate) fn send_waiting_away(&mut self) {
         for ticket in self.clients.waiting().collect::<Vec<_>>() {
             if self.can_go(ticket) {
-                self.send_off(ticket);
+                self.send_away(ticket);
             }
         }
     }
@@ -163,7 +163,7 @@ impl Daemon {
     }
 
     /// Lets a front go on by itself; its web server is told why, if it is the first.
-    fn send_off(&mut self, ticket: Ticket) {
+    fn send_away(&mut self, ticket: Ticket) {
         if !self.is_proven() {
             self.ground.slots.note_refused();
         }

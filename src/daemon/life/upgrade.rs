@@ -52,7 +52,7 @@ impl Daemon {
         };
         if self.leaving.has_begun() {
             self.upgrade.wanted = None;
-        } else if self.is_quiet() || wanted.until <= now && self.is_quiet_but_for_idle_guests() {
+        } else if self.is_quiet() || wanted.until <= now && self.dismiss_idle_guests() {
             self.become_new();
         } else if wanted.until <= now {
             let is_pausing = !wanted.is_pausing && self.can_start();
@@ -91,7 +91,7 @@ impl Daemon {
 
     /// At the end of a pause guests that have sent no request, or have their answer, are not waited for: they could
     /// come again for ever.
-    fn is_quiet_but_for_idle_guests(&mut self) -> bool {
+    fn dismiss_idle_guests(&mut self) -> bool {
         if !self.upgrade.wanted.is_some_and(|wanted| wanted.is_pausing) {
             return false;
         }

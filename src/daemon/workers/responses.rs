@@ -80,7 +80,7 @@ impl Workers {
     /// what it has begun it ends by itself.
     pub(crate) fn abort_client(&self, ticket: Ticket, clients: &mut Clients, ground: &mut Ground) {
         let worker = clients.worker_of(ticket);
-        let is_awaited = clients.note_gone(ticket, ground);
+        let is_awaited = clients.abort_running(ticket, ground);
         if let Some(worker) = worker {
             ground.board.tell(worker, Told::Gone);
             if is_awaited {

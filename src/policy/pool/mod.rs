@@ -19,7 +19,7 @@
 //! | wanted | importing | `StartZygote`, at once |
 //! | importing | imported | `ZygoteReady` |
 //! | imported | proving | `Spawn` of its first worker; without room the coldest idle one gets `Retire` first |
-//! | proving | imported | `ForkFailed`: the host's fault; tried again after a pause. Meanwhile `LetGo` |
+//! | proving | imported | `ForkFailed`: the host's fault; tried again after a pause. Meanwhile `SendAway` |
 //! | proving | unwanted | `WorkerReady`: the switch; `RetireZygote` and `Retire` for what is older |
 //! | importing, imported, proving | failed | `ZygoteGone`, `WorkerGone` of the first, `start-timeout` |
 //! | unwanted | failed | `Broken`: `current` only seemed to be ready |
@@ -159,7 +159,7 @@ impl Pool {
         self.dispatch(now, actions);
         self.shed(now, actions);
         self.staff(now, actions);
-        self.let_go(now, actions);
+        self.send_away(now, actions);
         self.part(now, actions);
     }
 

@@ -58,11 +58,11 @@ impl Pool {
     }
 
     /// If no worker serves and the host gives no process for one, requests that can be served otherwise must not wait.
-    pub(super) fn let_go(&self, now: Duration, actions: &mut Vec<Action>) {
+    pub(super) fn send_away(&self, now: Duration, actions: &mut Vec<Action>) {
         let is_refused = matches!(self.spawning.trouble, Some(Refusal::HostRefused { .. }));
         let is_alone = self.staying() == 0 && self.spawning.not_before > now;
         if is_refused && is_alone && !self.queue.is_empty() {
-            actions.push(Action::LetGo);
+            actions.push(Action::SendAway);
         }
     }
 

@@ -114,8 +114,6 @@ pub enum Action {
     Kill(WorkerId),
     /// Give up the name, for this reason; then [`Event::Left`].
     Leave(Reason),
-    /// The host gives no process for the waiting requests: those that can be served otherwise must be sent away.
-    LetGo,
     /// Ask the zygote whether the code that it imported has changed; [`Event::Looked`] follows.
     Look(Generation),
     /// Answer for the app.
@@ -127,6 +125,8 @@ pub enum Action {
     Retire(WorkerId),
     /// Let the zygote go: no worker will be forked from it any more.
     RetireZygote(Generation),
+    /// The host gives no process for the waiting requests: those that can be served otherwise must be sent away.
+    SendAway,
     /// Fork a worker from the zygote.
     Spawn {
         worker: WorkerId,

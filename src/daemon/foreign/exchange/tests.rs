@@ -184,7 +184,7 @@ proptest! {
             if said == response.len() && taken.len() == request.len() && world.app_out.is_some() {
                 if dies {
                     // It ends, and something that it started holds the pipe.
-                    world.exchange.app_is_gone();
+                    world.exchange.note_app_gone();
                 } else {
                     world.app_out = None;
                 }
@@ -292,7 +292,7 @@ fn what_others_write_after_the_program_has_ended_is_not_its_response() {
     let mut helper = world.app_out.take().unwrap();
     helper.write_all(HEAD).unwrap();
     helper.write_all(b"its own").unwrap();
-    world.exchange.app_is_gone();
+    world.exchange.note_app_gone();
     helper.write_all(b"another process's").unwrap();
     assert!(matches!(world.pass_on(), Passing::Ended));
     let mut seen = Vec::new();

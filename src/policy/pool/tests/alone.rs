@@ -88,7 +88,7 @@ impl Alone {
             }
             Action::Leave(_) => self.tell(Event::Left),
             // As a request that can't go elsewhere.
-            Action::LetGo => {}
+            Action::SendAway => {}
             Action::Look(_) => self.soon(Later::Looked, 10_000),
             Action::Refuse { ticket, refusal } => {
                 assert_eq!(self.asked, Some((ticket, None)));

@@ -67,9 +67,9 @@ fn when_the_host_has_no_process_only_requests_wait_that_must() {
     told(&mut pool, arrived(1), S(0));
     told(&mut pool, Event::ZygoteReady(1), S(0));
     let actions = told(&mut pool, Event::ForkFailed(0), S(0));
-    assert_eq!(actions, [Action::LetGo]);
+    assert_eq!(actions, [Action::SendAway]);
     // A request that can't go elsewhere waits; those that come meanwhile are sent away.
-    assert_eq!(told(&mut pool, arrived(2), S(0)), [Action::LetGo]);
+    assert_eq!(told(&mut pool, arrived(2), S(0)), [Action::SendAway]);
     told(&mut pool, Event::HungUp(2), S(0));
     assert_eq!(told(&mut pool, Event::Tick, S(1)), [spawn(0, 1)]);
     let ready = told(&mut pool, Event::WorkerReady(0), S(1));

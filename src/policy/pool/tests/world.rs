@@ -117,7 +117,7 @@ impl World {
                 assert!(!self.leave_asked && !self.limits.stays);
                 self.leave_asked = true;
             }
-            Action::LetGo => {
+            Action::SendAway => {
                 let all_leave = self.workers.values().all(|w| w.1 == Doing::Leaving);
                 assert!(all_leave && !self.waiting.is_empty(), "a worker serves");
                 if self.dice.one_in(2) {
