@@ -3,11 +3,10 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use argh::FromArgs;
 
-use super::{app_to_run, ask};
+use super::{app_to_run, ask, python};
 use crate::acting;
 use crate::app::{self, environment, wsgi::Interpreter};
 use crate::app_file::{AppFile, Named};
@@ -260,18 +259,7 @@ impl Findings {
             );
         }
         let argv = app::wsgi::import_argv(app, &interpreter, target, &directory);
-        let mut command = Command::new(&interpreter.path);
-        command.args(
-            argv[1..]
-                .iter()
-                .map(|word| OsStr::from_bytes(word.to_bytes())),
-        );
-        command.env_clear().current_dir(&directory);
-        for variable in &interpreter.environ {
-            let (name, value) = split(variable.to_bytes());
-            command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
-        }
-        match command.output() {
+        match python::command(&interpreter, &argv, &directory).output() {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -291,9 +279,4 @@ impl Findings {
             ),
         }
     }
-}
-
-fn split(variable: &[u8]) -> (&[u8], &[u8]) {
-    let at = memchr::memchr(b'=', variable).unwrap_or(variable.len());
-    (&variable[..at], variable.get(at + 1..).unwrap_or_default())
 }

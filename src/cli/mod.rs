@@ -1,11 +1,14 @@
 //! The subcommands for people: their table, their help, and what an app file prints when it is run by hand.
 
 mod ask;
+mod asked;
 mod check;
 mod control;
 mod links;
+mod python;
 mod request;
 mod status;
+mod ways;
 
 use argh::FromArgs;
 
@@ -112,6 +115,7 @@ pub fn main(words: &[String]) -> Exit {
         }
         Subcommand::CgiFront(_) => for_web_server("cgi-front"),
         Subcommand::Check(words) => words.run(),
+        Subcommand::Compare(words) => words.run(),
         Subcommand::Links(words) => words.run(),
         Subcommand::New(words) => words.run(),
         Subcommand::OverloadPage(_) => for_web_server("overload-page"),

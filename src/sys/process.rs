@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -87,6 +88,11 @@ pub fn silence() -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(standard()[0])?)
 }
 
+/// Makes this descriptor standard error.
+pub fn become_stderr(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stderr(fd)?)
+}
+
 /// Ends this process at once. There is nothing to clean up that the kernel does not.
 pub fn leave(status: u8) -> ! {
     // SAFETY: it runs no code of ours, and does not return.
@@ -99,6 +105,55 @@ pub fn wait(child: i32) -> Option<End> {
         Ok(WaitStatus::Exited(_, status)) => Some(End::Exited(status)),
         Ok(WaitStatus::Signaled(_, signal, _)) => Some(End::Killed(signal as i32)),
         _ => None,
+    }
+}
+
+/// What a process that has ended has used, with its children that it has reaped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in its own code.
+    pub user: Duration,
+    /// Processor time in the kernel.
+    pub system: Duration,
+    /// Page faults, with and without a read from a disk.
+    pub faults: u64,
+}
+
+/// Waits for a child to end; what it has used, too.
+pub fn wait_used(child: i32) -> Option<(End, Usage)> {
+    let mut status = 0;
+    // SAFETY: all zeros are an rusage.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    let ended = loop {
+        // SAFETY: wait4(2) writes one int and one rusage.
+        match unsafe { libc::wait4(child, &raw mut status, 0, &raw mut used) } {
+            -1 if Errno::last() == Errno::EINTR => {}
+            ended => break ended == child,
+        }
+    };
+    let time = |time: libc::timeval| {
+        let seconds = Duration::from_secs(time.tv_sec.try_into().unwrap_or(0));
+        seconds + Duration::from_micros(time.tv_usec.try_into().unwrap_or(0))
+    };
+    let faults = used.ru_minflt.saturating_add(used.ru_majflt);
+    let used = Usage {
+        user: time(used.ru_utime),
+        system: time(used.ru_stime),
+        faults: faults.try_into().unwrap_or(0),
+    };
+    ended
+        .then(|| end_of(status))
+        .flatten()
+        .map(|end| (end, used))
+}
+
+fn end_of(status: i32) -> Option<End> {
+    if libc::WIFEXITED(status) {
+        Some(End::Exited(libc::WEXITSTATUS(status)))
+    } else if libc::WIFSIGNALED(status) {
+        Some(End::Killed(libc::WTERMSIG(status)))
+    } else {
+        None
     }
 }
 
@@ -202,13 +257,7 @@ pub fn bury(pid: i32) -> Option<End> {
     // SAFETY: waitpid(2) writes one int. Not nix's, as in `look_for_dead`.
     let mut bury = || unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid;
     let buried = (0..TRIES).any(|_| bury());
-    if buried && libc::WIFEXITED(status) {
-        Some(End::Exited(libc::WEXITSTATUS(status)))
-    } else if buried && libc::WIFSIGNALED(status) {
-        Some(End::Killed(libc::WTERMSIG(status)))
-    } else {
-        None
-    }
+    buried.then(|| end_of(status)).flatten()
 }
 
 /// From now on orphaned descendants become our children.
