@@ -4,7 +4,7 @@
 use std::fmt::{self, Write};
 
 use crate::policy::server::Condition;
-use crate::printable;
+use crate::printable::{self, json_string};
 
 /// The meta-variable of a command to the daemon. Only the daemon's own user and root may send one, over the socket in
 /// the app's place.
@@ -391,24 +391,6 @@ fn server(value: &str) -> Option<ServerStatus> {
         pid: pid.parse().ok().filter(|&pid| pid > 0),
         state: value_of(&CONDITIONS, state)?,
     })
-}
-
-fn json_string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            c if !printable::is_shown(c) => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(quoted, "\\u{unit:04x}");
-                }
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

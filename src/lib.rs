@@ -29,7 +29,8 @@
 //! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
 //!
 //! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
-//! root does so as the user whom [`acting`] finds. What others wrote is [`printable`] before a terminal gets it.
+//! root does so as the user whom [`acting`] finds. Whether the ways to an app give the same is [`compare`]'s question.
+//! What others wrote is [`printable`] before a terminal gets it.
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
@@ -44,6 +45,7 @@ compile_error!(
 // -- words
 pub mod bounded;
 pub mod cgi;
+pub mod compare;
 pub mod config;
 pub mod control;
 pub mod handoff;

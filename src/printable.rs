@@ -1,6 +1,8 @@
 //! Which characters a terminal shows, and which it obeys.
 #![forbid(unsafe_code)]
 
+use std::fmt::Write;
+
 /// Whether a terminal only shows the character. It obeys control characters (C0, DEL, C1). Characters that change the
 /// direction of text, end a line or can't be seen would make a line look like another.
 pub fn is_shown(c: char) -> bool {
@@ -28,6 +30,25 @@ pub fn lines(text: &str) -> String {
     let is_kept = |c| is_shown(c) || c == '\t' || c == '\n';
     let shown = |c| if is_kept(c) { c } else { '?' };
     text.chars().map(shown).collect()
+}
+
+/// The text as a JSON string: characters that are not shown are escaped.
+pub fn json_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if !is_shown(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(quoted, "\\u{unit:04x}");
+                }
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("page", Words),
     ("naming", Words),
     ("handoff", Words),
+    ("compare", Words),
     ("sys", Calls),
     ("report", Joins),
     ("answer", Joins),

@@ -1,0 +1,205 @@
+//! The report for a person.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::Report;
+use super::answer::Aspect;
+use super::finding::{Comparison, Difference};
+use super::times::{Cost, Times};
+use crate::printable;
+
+/// The most lines of the standard error of a plain CGI.
+const LONGEST_STDERR: usize = 10;
+
+/// The report, with nothing in it that a terminal would obey.
+pub fn to_text(report: &Report<'_>) -> String {
+    let mut text = String::new();
+    let comparison = report.comparison;
+    let runs = match comparison.daemon_runs {
+        1 => "once each way".to_owned(),
+        runs => format!("{runs} times each way, in turns"),
+    };
+    // A String takes all that is written.
+    let _ = writeln!(text, "{}: {}, {runs}", report.app, report.request);
+    add_differences(&mut text, comparison);
+    add_times(&mut text, report);
+    if !report.stderr.is_empty() {
+        text.push_str("\nThe first plain CGI wrote to standard error:\n");
+        let lines: Vec<&str> = report.stderr.lines().collect();
+        for line in lines.iter().take(LONGEST_STDERR) {
+            let _ = writeln!(text, "  {line}");
+        }
+        if lines.len() > LONGEST_STDERR {
+            let _ = writeln!(
+                text,
+                "  ... and {} more lines",
+                lines.len() - LONGEST_STDERR
+            );
+        }
+    }
+    printable::lines(&text)
+}
+
+fn add_differences(text: &mut String, comparison: &Comparison) {
+    if !comparison.differs() {
+        let _ = writeln!(
+            text,
+            "\nThe ways do not differ: status {}.",
+            comparison.status
+        );
+    }
+    for difference in &comparison.differences {
+        let aspect = &difference.aspect;
+        let _ = writeln!(text, "\n{aspect}: {}", how_often(difference, comparison));
+        match aspect {
+            Aspect::Body => {
+                let _ = write!(text, "--- plain CGI\n+++ daemon\n{}", difference.diff);
+            }
+            _ => {
+                add_values(text, "plain CGI", &difference.cgi);
+                add_values(text, "daemon", &difference.daemon);
+            }
+        }
+    }
+    if !comparison.varying.is_empty() {
+        let names: Vec<String> = comparison.varying.iter().map(Aspect::to_string).collect();
+        let names = names.join(", ");
+        let _ = writeln!(
+            text,
+            "\nChanges from run to run of the plain CGI, and is left out there: {names}."
+        );
+    }
+}
+
+fn how_often(difference: &Difference, comparison: &Comparison) -> String {
+    let (runs, all) = (difference.runs, comparison.daemon_runs);
+    let mut sentence = match (runs, difference.first) {
+        (runs, _) if runs == all => "differs".to_owned(),
+        (runs, 1) => format!("differs in {runs} of {all} runs by the daemon"),
+        (runs, first) => {
+            format!("differs in {runs} of {all} runs by the daemon, first in number {first}")
+        }
+    };
+    if difference.changes {
+        sentence.push_str(", and not always in the same way");
+    }
+    sentence
+}
+
+fn add_values(text: &mut String, way: &str, values: &str) {
+    if values.is_empty() {
+        let _ = writeln!(text, "  {way:<10} (none)");
+    }
+    for value in values.lines() {
+        let _ = writeln!(text, "  {way:<10} {value}");
+    }
+}
+
+fn add_times(text: &mut String, report: &Report<'_>) {
+    let _ = writeln!(
+        text,
+        "\n{:10}{:>11}{:>11}{:>11}{:>11}{:>11}",
+        "", "first", "minimum", "median", "p95", "bytes"
+    );
+    for (way, times) in [("plain CGI", &report.cgi), ("daemon", &report.daemon)] {
+        add_row(text, way, times);
+    }
+    if let Some(Cost {
+        user,
+        system,
+        faults,
+    }) = report.cgi.cost
+    {
+        let (user, system) = (milliseconds(user), milliseconds(system));
+        let _ = writeln!(
+            text,
+            "A plain CGI uses {user} in user code and {system} in the kernel, with {faults} page faults (medians)."
+        );
+    }
+    if !report.parts.is_empty() {
+        let parts = report.parts.iter();
+        let parts: Vec<String> = parts
+            .map(|part| format!("{} {}", part.name, milliseconds(part.time)))
+            .collect();
+        let _ = writeln!(text, "Its time is made of: {}.", parts.join(", "));
+    }
+}
+
+fn add_row(text: &mut String, way: &str, times: &Times) {
+    let first = milliseconds(times.first);
+    let _ = write!(text, "{way:10}{first:>11}");
+    match times.others {
+        None => {
+            let _ = write!(text, "{:>11}{:>11}{:>11}", "-", "-", "-");
+        }
+        Some(others) => {
+            for time in [others.minimum, others.median, others.p95] {
+                let _ = write!(text, "{:>11}", milliseconds(time));
+            }
+        }
+    }
+    let _ = writeln!(text, "{:>11}", times.bytes);
+}
+
+fn milliseconds(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1000.0;
+    if millis < 10.0 {
+        format!("{millis:.2} ms")
+    } else {
+        format!("{millis:.0} ms")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::super::{Answer, Run, compare};
+    use super::*;
+
+    #[test]
+    fn a_person_reads_what_differs() {
+        let answer = |text: &str| Rc::new(Answer::of(text.as_bytes()));
+        let cgi = [
+            answer("Status: 200 OK\n\na\n"),
+            answer("Status: 200 OK\n\na\n"),
+        ];
+        let daemon = [answer("Status: 500 Bad\n\n\x1b[2Jb\n")];
+        let comparison = compare(&cgi, &daemon);
+        let run = Run {
+            wall: Duration::from_millis(25),
+            cost: None,
+            bytes: 17,
+        };
+        let times = Times::of(&[run]);
+        let report = Report {
+            app: "wiki.cgi",
+            request: "GET /",
+            comparison: &comparison,
+            cgi: times,
+            daemon: times,
+            parts: &[],
+            stderr: "",
+        };
+        let text = to_text(&report);
+        let expected = "wiki.cgi: GET /, once each way
+
+status: differs
+  plain CGI  200 OK
+  daemon     500 Bad
+
+body: differs
+--- plain CGI
++++ daemon
+@@ -1 +1 @@
+-a
++?[2Jb
+
+                first    minimum     median        p95      bytes
+plain CGI       25 ms          -          -          -         17
+daemon          25 ms          -          -          -         17
+";
+        assert_eq!(text, expected);
+    }
+}
