@@ -6,12 +6,14 @@ use std::io::Write;
 use crate::printable;
 use crate::sys::clock;
 
-/// Exit codes, by the names of sysexits.h.
+/// Exit codes, by the names of sysexits.h but for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 #[repr(u8)]
 pub enum Exit {
     Ok = 0,
+    /// As diff(1) has it: what was compared differs.
+    Differs = 1,
     Usage = 64,
     NoInput = 66,
     Unavailable = 69,

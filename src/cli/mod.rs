@@ -3,6 +3,7 @@
 mod ask;
 mod asked;
 mod check;
+mod compare;
 mod control;
 mod links;
 mod python;
@@ -44,6 +45,7 @@ enum Subcommand {
     Applets(Applets),
     CgiFront(CgiFront),
     Check(check::CheckCommand),
+    Compare(compare::CompareCommand),
     Links(links::LinksCommand),
     New(links::NewCommand),
     OverloadPage(OverloadPage),

@@ -36,6 +36,7 @@ mod cgi_slow;
 mod cgi_time;
 mod chunked;
 mod cli;
+mod compare;
 mod connect;
 mod control;
 mod crowd;

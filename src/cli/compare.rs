@@ -1,0 +1,336 @@
+//! `compare`: one request as a plain CGI and by the daemon, some times in turns, and what differs.
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::Duration;
+
+use argh::FromArgs;
+
+use super::asked::Asked;
+use super::ways::{self, Beside, Taken, system};
+use super::{app_to_run, python};
+use crate::acting::CommandError;
+use crate::app::environment::{self, Variable};
+use crate::app::wsgi::Interpreter;
+use crate::app::{self};
+use crate::app_file::{AppFile, Named};
+use crate::compare::{self, Answer, Cost, Part, Report, Run, Times};
+use crate::config::{App, Config, Target};
+use crate::report::{Exit, say};
+use crate::sys::process::{self, Usage};
+use crate::sys::{clock, files};
+
+const NAME: &str = "compare";
+/// The most requests each way.
+const MOST_RUNS: u32 = 1000;
+/// The longest response that is read, in bytes.
+const LONGEST_RESPONSE: u64 = 64 << 20;
+/// The most bytes of a CGI's standard error that are shown.
+const LONGEST_STDERR: u64 = 64 << 10;
+/// How often a part of a plain CGI's time is measured.
+const PART_RUNS: usize = 5;
+
+/// Make one request as a plain CGI and by the daemon, and show what differs.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "compare")]
+pub(super) struct CompareCommand {
+    /// how often each way (default 10); once more as a plain CGI
+    #[argh(option, short = 'n', default = "10", arg_name = "runs")]
+    runs: u32,
+
+    /// the method (default GET, or POST with -d)
+    #[argh(option, short = 'X', arg_name = "method")]
+    method: Option<String>,
+
+    /// a header field, 'Name: value'; may be repeated
+    #[argh(option, short = 'H', arg_name = "field")]
+    header: Vec<String>,
+
+    /// the message-body, or @FILE for what a file holds
+    #[argh(option, short = 'd', arg_name = "body")]
+    data: Option<String>,
+
+    /// print JSON: an object in one line
+    #[argh(switch)]
+    json: bool,
+
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
+    /// the app file, or the NAME of NAME.conf
+    #[argh(positional)]
+    app: String,
+
+    /// path and query, such as /page?name=value
+    #[argh(positional, default = "\"/\".to_owned()")]
+    path: String,
+}
+
+impl CompareCommand {
+    pub(super) fn run(self) -> Exit {
+        match self.compare() {
+            Ok(exit) => exit,
+            Err(Refused::Said(exit)) => exit,
+            Err(Refused::By((exit, sentence))) => {
+                say(NAME, sentence);
+                exit
+            }
+        }
+    }
+
+    fn compare(&self) -> Result<Exit, Refused> {
+        if !(1..=MOST_RUNS).contains(&self.runs) {
+            let sentence = format!("'-n {}' is not from 1 to {MOST_RUNS}", self.runs);
+            return Err((Exit::Usage, sentence).into());
+        }
+        let asked = self.asked();
+        // Before this process becomes another user's.
+        let body = asked.body()?;
+        let named = Named::new(OsStr::new(&self.app));
+        let app = app_to_run(NAME, &named, self.user.as_deref()).map_err(Refused::Said)?;
+        let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+        let ways = Ways {
+            named: &named,
+            app: &app,
+            user: self.user.as_deref(),
+            meta: asked.meta_variables(&app, body.len())?,
+            body: &body,
+            // A web server gives a program its own environment, too; our adaptor takes only what is the host's.
+            variables: match config.app {
+                App::Wsgi(_) => Vec::new(),
+                App::Commands { .. } | App::Connect(_) => environment::of_host().collect(),
+            },
+        };
+        let found = ways.run(self.runs)?;
+        let comparison = compare::compare(&found.cgi.answers, &found.daemon.answers);
+        let cgi = Times::of(&found.cgi.runs);
+        let parts = match &config.app {
+            App::Wsgi(target) => parts(&app, &config, target, cgi.median()),
+            App::Commands { .. } | App::Connect(_) => Vec::new(),
+        };
+        let report = Report {
+            app: &self.app,
+            request: &format!("{} {}", asked.method(), self.path),
+            comparison: &comparison,
+            cgi,
+            daemon: Times::of(&found.daemon.runs),
+            parts: &parts,
+            stderr: &found.stderr,
+        };
+        if self.json {
+            println!("{}", compare::to_json(&report));
+        } else {
+            print!("{}", compare::to_text(&report));
+        }
+        Ok(if comparison.differs() {
+            Exit::Differs
+        } else {
+            Exit::Ok
+        })
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            method: self.method.clone(),
+            header: self.header.clone(),
+            data: self.data.clone(),
+            path: self.path.clone(),
+        }
+    }
+}
+
+/// Why nothing was compared.
+enum Refused {
+    By(CommandError),
+    /// It was printed.
+    Said(Exit),
+}
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Refused {
+        Refused::By(error)
+    }
+}
+
+/// What the runs of one way gave.
+#[derive(Default)]
+struct Found {
+    answers: Vec<Rc<Answer>>,
+    runs: Vec<Run>,
+}
+
+impl Found {
+    /// Most answers are as the one before, and kept once.
+    fn add(&mut self, answer: Answer) {
+        let same = self.answers.last().filter(|last| ***last == answer);
+        let answer = same.map_or_else(|| Rc::new(answer), Rc::clone);
+        self.answers.push(answer);
+    }
+}
+
+struct Both {
+    cgi: Found,
+    daemon: Found,
+    /// Of the first plain CGI.
+    stderr: String,
+}
+
+/// The request, and what both ways need for it.
+struct Ways<'a> {
+    named: &'a Named,
+    app: &'a AppFile,
+    user: Option<&'a str>,
+    meta: Vec<(String, String)>,
+    body: &'a [u8],
+    /// Of a plain CGI, beside the meta-variables.
+    variables: Vec<Variable>,
+}
+
+impl Ways<'_> {
+    fn run(&self, runs: u32) -> Result<Both, CommandError> {
+        let file = files::in_memory(c"polycgi-stderr", false);
+        let mut file = file.map_err(system("keep what the app writes"))?;
+        let null = File::from(files::null().map_err(system("open /dev/null"))?);
+        let (mut cgi, mut daemon) = (Found::default(), Found::default());
+        for nth in 0..runs {
+            let stderr = if nth == 0 { &file } else { &null };
+            let (answer, run) = self.by_cgi(stderr)?;
+            cgi.add(answer);
+            cgi.runs.push(run);
+            let (answer, run) = self.by_daemon()?;
+            daemon.add(answer);
+            daemon.runs.push(run);
+        }
+        // What time has changed in the daemon's last response, this one shows.
+        cgi.add(self.by_cgi(&null)?.0);
+        let mut stderr = Vec::new();
+        let read = file
+            .rewind()
+            .and_then(|()| file.take(LONGEST_STDERR).read_to_end(&mut stderr));
+        read.map_err(system("read what the app has written"))?;
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        Ok(Both {
+            cgi,
+            daemon,
+            stderr,
+        })
+    }
+
+    fn by_cgi(&self, stderr: &File) -> Result<(Answer, Run), CommandError> {
+        let beside = Beside {
+            variables: &self.variables,
+            stderr: Some(stderr),
+        };
+        let cost = |usage: Usage| Cost {
+            user: usage.user,
+            system: usage.system,
+            faults: usage.faults,
+        };
+        answer(|take| {
+            let usage = ways::by_cgi(self.app, &self.meta, self.body, &beside, take)?;
+            Ok(Some(cost(usage)))
+        })
+    }
+
+    fn by_daemon(&self) -> Result<(Answer, Run), CommandError> {
+        answer(|take| {
+            let daemon = ways::daemon(self.named, self.app, self.user).map_err(Fatal)?;
+            ways::by_scgi(daemon, &self.meta, self.body, take)?;
+            Ok(None)
+        })
+    }
+}
+
+/// An error before there was a request.
+struct Fatal(CommandError);
+
+enum Failed {
+    /// The request was made, and has no response that can be read.
+    Answer(String),
+    Command(CommandError),
+}
+
+impl From<Fatal> for Failed {
+    fn from(Fatal(error): Fatal) -> Failed {
+        Failed::Command(error)
+    }
+}
+
+impl From<CommandError> for Failed {
+    fn from((exit, sentence): CommandError) -> Failed {
+        match exit {
+            Exit::IoError | Exit::Protocol | Exit::Unavailable => Failed::Answer(sentence),
+            _ => Failed::Command((exit, sentence)),
+        }
+    }
+}
+
+/// Makes a request by `make`, which gives its response to the function that it is given.
+fn answer(
+    make: impl FnOnce(
+        &mut dyn FnMut(File) -> Result<Taken, CommandError>,
+    ) -> Result<Option<Cost>, Failed>,
+) -> Result<(Answer, Run), CommandError> {
+    let mut response = Vec::new();
+    let mut is_longer = false;
+    let begun = clock::now();
+    let made = make(&mut |from| {
+        let taken = from.take(LONGEST_RESPONSE + 1).read_to_end(&mut response);
+        let bytes = taken.map_err(system("read the response"))? as u64;
+        is_longer = bytes > LONGEST_RESPONSE;
+        let is_whole = !is_longer;
+        Ok(Taken { bytes, is_whole })
+    });
+    let wall = clock::now().saturating_sub(begun);
+    if is_longer {
+        let most = LONGEST_RESPONSE >> 20;
+        let sentence = format!("the response is longer than {most} MB, too long to compare");
+        return Err((Exit::IoError, sentence));
+    }
+    let (answer, cost) = match made {
+        Ok(cost) => (Answer::of(&response), cost),
+        Err(Failed::Answer(why)) => (Answer::none(&why), None),
+        Err(Failed::Command(error)) => return Err(error),
+    };
+    let bytes = response.len() as u64;
+    Ok((answer, Run { wall, cost, bytes }))
+}
+
+/// What a plain CGI's time is made of; nothing if the module can't be imported by itself.
+fn parts(app: &AppFile, config: &Config, target: &Target, whole: Duration) -> Vec<Part> {
+    const IMPORT: &str = "import sys; sys.path.insert(0, sys.argv[2]); __import__(sys.argv[1])";
+    let Ok(interpreter) = Interpreter::find(app, config) else {
+        return Vec::new();
+    };
+    let directory = app::directory(app, config);
+    let time = |words: &[&[u8]]| {
+        let words = [&[&b"python3"[..], b"-c"], words].concat();
+        let argv: Vec<CString> = words.into_iter().map(process::c_string).collect();
+        let times = (0..PART_RUNS).map(|_| {
+            let mut command = python::command(&interpreter, &argv, &directory);
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            let begun = clock::now();
+            let status = command.stderr(Stdio::null()).status();
+            let time = clock::now().saturating_sub(begun);
+            status.is_ok_and(|status| status.success()).then_some(time)
+        });
+        let times: Option<Vec<Duration>> = times.collect();
+        times.map(|times| compare::median(times.into_iter()))
+    };
+    let folder = directory.as_os_str().as_encoded_bytes();
+    let bare = time(&[b"pass"]);
+    let imported = time(&[IMPORT.as_bytes(), target.module.as_bytes(), folder]);
+    let Some((bare, imported)) = bare.zip(imported) else {
+        return Vec::new();
+    };
+    let part = |name, time| Part { name, time };
+    vec![
+        part("interpreter", bare),
+        part("import of the app", imported.saturating_sub(bare)),
+        part("adaptor and request", whole.saturating_sub(imported)),
+    ]
+}

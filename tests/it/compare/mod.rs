@@ -1,0 +1,190 @@
+//! `polycgi compare`: one app for each kind of bug that shows in one way only, and what changes by itself.
+
+mod other;
+
+use std::process::Command;
+
+use super::util::{Dir, Output, as_user, installed, run};
+
+fn command(words: &[&str]) -> Command {
+    let mut command = as_user(installed("polycgi"));
+    command.arg("compare").args(words);
+    command
+}
+
+fn compare(words: &[&str]) -> Output {
+    run(&mut command(words), b"")
+}
+
+fn text(output: &Output) -> String {
+    assert_eq!(output.stderr, "");
+    String::from_utf8(output.stdout.clone()).expect("the report is UTF-8")
+}
+
+fn app(dir: &Dir) -> String {
+    let app = dir.app_file(
+        "app",
+        "wsgi = waysapp:application\nmode = daemon\nmax-procs = 1",
+    );
+    app.display().to_string()
+}
+
+#[test]
+fn what_is_right_does_not_differ() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    for (path, varies) in [
+        ("/right", None),
+        ("/nonce", Some("body")),
+        ("/unordered", Some("body")),
+    ] {
+        let output = compare(&["-n", "4", &app, path]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(
+            text.contains("The ways do not differ: status 200 OK."),
+            "{text}"
+        );
+        let names = varies.map(|name| format!("left out there: {name}"));
+        let is_said = names.as_ref().map(|names| text.contains(names));
+        assert_ne!(is_said, Some(false), "{text}");
+        assert_eq!(
+            text.contains("Changes from run"),
+            varies.is_some(),
+            "{text}"
+        );
+        for row in ["plain CGI ", "daemon "] {
+            let row = text.lines().find(|line| line.starts_with(row));
+            assert_eq!(row.expect("a row of times").matches(" ms").count(), 4);
+        }
+        assert!(text.contains("page faults"), "{text}");
+        assert!(text.contains("made of: interpreter"), "{text}");
+    }
+}
+
+#[test]
+fn each_bug_is_found() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    for (path, found) in [
+        (
+            "/relative",
+            "status: differs in 2 of 3 runs by the daemon, first in number 2",
+        ),
+        ("/survives", "@@ -1,3 +1,3 @@\n visit\n-1\n+2\n of yours\n"),
+        ("/unclosed", "-1 files open\n+2 files open\n"),
+        ("/speaks", "-LC_CTYPE C.UTF-8\n+LC_CTYPE C\n"),
+        ("/masks", "+umask 77\n"),
+        ("/caches", "-1 kept\n+2 kept\n"),
+    ] {
+        let output = compare(&["-n", "3", &app, path]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{path}: {text}");
+        assert!(text.contains(found), "{path}: {text}");
+        assert!(!text.contains("Changes from run"), "{path}: {text}");
+    }
+}
+
+#[test]
+fn fields_and_status_are_named() {
+    let dir = Dir::new();
+    let output = compare(&["-n", "3", &app(&dir), "/fields"]);
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for said in [
+        "status: differs in 2 of 3 runs by the daemon, first in number 2\n  plain CGI  200 OK\n  daemon     202 Accepted\n",
+        "header field x-visits: differs in 2 of 3 runs by the daemon, first in number 2, and not always in the same way\n  plain CGI  1\n  daemon     2\n",
+        "left out there: header field set-cookie.",
+    ] {
+        assert!(text.contains(said), "no {said} in {text}");
+    }
+    assert!(!text.contains("\nbody: "), "{text}");
+}
+
+#[test]
+fn a_variable_that_the_daemon_was_not_started_with() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let mut start = as_user(installed("polycgi"));
+    run(start.args(["start", &app]), b"").success();
+    let mut command = command(&["-n", "2", &app, "/speaks"]);
+    command.env("LC_ALL", "C");
+    let output = run(&mut command, b"");
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("-LC_CTYPE C\n+LC_CTYPE C.UTF-8\n"), "{text}");
+}
+
+#[test]
+fn the_request_is_as_request_has_it() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let body = dir.file("apps/body", "from a file", 0o644);
+    let at = format!("@{}", body.display());
+    let words = [
+        "--json",
+        "-n1",
+        "-X",
+        "PUT",
+        "-H",
+        "X-Word: a",
+        "-d",
+        &at,
+        &app,
+        "/echo",
+    ];
+    let words = words.map(|word| if word == "-n1" { "-n" } else { word });
+    let mut words = words.to_vec();
+    words.insert(2, "1");
+    let output = compare(&words);
+    let json = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{json}");
+    for said in [
+        r#""request":"PUT /echo","runs":1,"differs":false,"status":"200 OK","differences":[],"varying":[],"#,
+        r#""minimum":null"#,
+        r#""cost":{"user":"#,
+        r#""parts":{"interpreter":"#,
+    ] {
+        assert!(json.contains(said), "no {said} in {json}");
+    }
+    assert_eq!(json.lines().count(), 1);
+    let output = compare(&["--json", "-n", "3", &app, "/survives"]);
+    let json = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{json}");
+    let body =
+        r#"{"what":"body","runs":2,"first":2,"changes":true,"diff":"@@ -1,3 +1,3 @@\u000a visit"#;
+    assert!(json.contains(body), "{json}");
+}
+
+#[test]
+fn what_is_wrong_is_one_sentence() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let server = dir
+        .app_file("server", "scgi = /bin/false")
+        .display()
+        .to_string();
+    for (words, status, said) in [
+        (&["-n", "0", &app][..], 64, "from 1 to 1000"),
+        (&[&app, "no-slash"], 64, "begins with '/'"),
+        (&["-H", "x", &app], 64, "'Name: value'"),
+        (&["/no/such/app"], 66, "No such file"),
+        (&[&server], 64, "no CGI"),
+    ] {
+        let output = compare(words);
+        assert_eq!(
+            output.status.code(),
+            Some(status),
+            "{words:?}: {}",
+            output.stderr
+        );
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+        assert!(
+            output.stderr.starts_with("polycgi: compare: "),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+        assert!(output.stdout.is_empty());
+    }
+}
