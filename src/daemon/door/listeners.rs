@@ -74,7 +74,7 @@ pub(crate) struct Listeners {
     by_number: BTreeMap<u32, Listener>,
     last: u32,
     pub(crate) open: Accepting,
-    /// That there is no room for more was said.
+    /// Until then it is not logged again that there is no room.
     pub(crate) silent_until: Duration,
     /// Users named in the configuration that /etc/passwd does not have.
     pub(super) wrong_names: Vec<String>,
@@ -89,11 +89,11 @@ impl Accepting {
 }
 
 impl Handed {
-    /// Takes them. Before anything else is opened: a number that was not open must not be anything of ours.
+    /// Takes them over. Called before anything else is opened: a number that was not open must be nothing of ours.
     pub(crate) fn adopt(listen_fd: &[RawFd], given_fd: &[RawFd], is_socket_passed: bool) -> Handed {
         let adopt = |numbers: &[RawFd]| -> Vec<OwnedFd> {
             let adopted = numbers.iter().map(|&number| process::adopt(number));
-            // One that is not open is missed where it is looked for.
+            // A number that is not open is missed, and logged, where a socket is looked for.
             adopted.filter_map(Result::ok).collect()
         };
         let counted: Vec<RawFd> = match is_socket_passed {
@@ -181,7 +181,7 @@ impl Listeners {
     pub(super) fn add(&mut self, poll: &Poll, socket: OwnedFd, origin: Origin) {
         self.last += 1;
         if self.open.accepts(origin == Origin::Own) {
-            // It was said; at the next change of what is accepted it is tried again.
+            // The failure was logged; the next change of `open` tries again.
             let _ = add(poll, self.last, socket.as_fd());
         }
         let listener = Listener { socket, origin };
@@ -193,7 +193,7 @@ impl Listeners {
         sockets.any(|socket| listen::serves(socket, address))
     }
 
-    /// Takes those out that are to end.
+    /// Takes out the listeners that are to end.
     pub(super) fn take(&mut self, poll: &Poll, ends: impl Fn(&Origin) -> bool) -> Vec<Listener> {
         let ending = self.by_number.iter().filter(|(_, l)| ends(&l.origin));
         let ending: Vec<u32> = ending.map(|(&number, _)| number).collect();
@@ -215,7 +215,7 @@ fn add(poll: &Poll, number: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 impl Listener {
-    /// Shuts it, and removes its name: the connections that were in its backlog.
+    /// Shuts the listener, removes its name, and returns the connections that were in its backlog.
     pub(crate) fn end(self) -> Vec<OwnedFd> {
         let mut connected = Vec::new();
         match &self.origin {
@@ -224,7 +224,7 @@ impl Listener {
                 if let Address::Path(path) = address {
                     shut(&self.socket);
                     if file.is_some() && files::identity(path).ok() == *file {
-                        // One that stays is found dead, and replaced, by what listens there next.
+                        // A file that stays is found dead, and replaced, by what listens there next.
                         let _ = std::fs::remove_file(path);
                     }
                 }

@@ -28,7 +28,7 @@ use crate::{listen, sys};
 
 /// Minimum interval between 'out of descriptors' warnings; otherwise each disconnect would log one.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
-/// After an accept that failed; well below what a front waits for the daemon's first word.
+/// Pause after a failed accept; well below what a front waits for the daemon's first word.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Descriptors that are not clients': our own, and some to spare.
 const OURS: usize = 32;
@@ -44,7 +44,7 @@ pub(super) struct Door {
     uid: u32,
 }
 
-/// How much there is for guests, of this many descriptors in all.
+/// What guests may hold, if there are so many descriptors in all.
 pub(super) fn shares_of(config: &Config, most_fds: u64) -> ShareLimits {
     let workers = config.pool.max_procs as usize;
     let listeners = config.listen.addresses.len() + 1;
@@ -85,7 +85,7 @@ impl Door {
         }
         match socket::accept(listener.socket.as_fd()) {
             Ok(connection) => self.come_in(connection, is_own, clients, ground),
-            // Epoll says whether there are more; it costs no more than to be told here that there are none.
+            // One connection for each event: if more wait, epoll reports the listener again.
             Err(error)
                 if [Errno::EAGAIN, Errno::ECONNABORTED, Errno::EINTR]
                     .iter()
@@ -101,7 +101,7 @@ impl Door {
         }
     }
 
-    /// A connection is accepted: to our own socket, or where `listen-allow` says which clients may.
+    /// Lets a connection in: at our own socket, or where `listen-allow` admits the client.
     pub(super) fn come_in(
         &mut self,
         connection: OwnedFd,
@@ -126,7 +126,7 @@ impl Door {
                 tcp::peer_address(connection.as_fd()).map_or(Guest::Unknown, Guest::Address)
             }
         };
-        // The place's directory has let it in.
+        // At our own socket the directory of the place has let it in.
         let unnamed = is_own.then_some(false);
         match unnamed.or_else(|| self.guests.admit(guest)) {
             Some(trusted) => {
@@ -209,7 +209,7 @@ impl Door {
         self.listeners.iter()
     }
 
-    /// A listener was open when we began: what has it open can't start us again.
+    /// A listener was passed by LISTEN_FDS: its clients can't start us again.
     pub(super) fn is_given_any(&self) -> bool {
         let mut listeners = self.listeners.iter();
         listeners.any(|listener| listener.origin == Origin::Given)
@@ -218,8 +218,8 @@ impl Door {
 
 /// `listen`.
 impl Door {
-    /// Begins to listen wherever that is said, beside our own socket. An address that can't be had keeps us from no
-    /// other.
+    /// Begins to listen at all addresses of the configuration. One that can't be bound does not keep us from the
+    /// others.
     pub(super) fn listen_everywhere(&mut self, handed: Handed, ground: &Ground) {
         for socket in handed.given {
             self.add(socket, Origin::Given, ground);
@@ -256,7 +256,7 @@ impl Door {
             ::log::error!("cannot listen on descriptor {fd}: {error}");
             return;
         }
-        // No front comes there. A socket of TCP, or an older kernel, knows nothing of that.
+        // No front connects there, so no descriptors are taken. TCP sockets and older kernels can't refuse them.
         let _ = fdpass::refuse(socket.as_fd());
         match &origin {
             Origin::Given => ::log::info!("listening: descriptor={fd}"),
@@ -271,7 +271,7 @@ impl Door {
         addresses.any(|address| !self.listeners.has(address))
     }
 
-    /// The lock: a daemon of this app that is leaving has done with its addresses, and none begins beside us.
+    /// `_lock`: a daemon of this app that leaves has given up its addresses by then, and no other begins beside us.
     fn listen_where_missing(&mut self, _lock: &NameLock, ground: &Ground) {
         let how = &ground.config.listen;
         let backlog = app::backlog(&ground.config);
@@ -297,7 +297,7 @@ impl Door {
         }
     }
 
-    /// From time to time: what was lost, or could not be had, is tried again.
+    /// Called from time to time: addresses that were lost, or could not be bound, are tried again.
     pub(super) fn keep_listening(&mut self, clients: &mut Clients, ground: &mut Ground) {
         for lost in self.listeners.take(&ground.poll, Listener::is_lost) {
             if let Origin::Listen { address, .. } = &lost.origin {
@@ -336,7 +336,7 @@ impl Door {
         self.keep_listening(clients, ground);
         let backlog = app::backlog(&ground.config);
         for listener in self.listeners.iter() {
-            // The backlog that was is not wrong either.
+            // If this fails, the backlog before does as well.
             let _ = socket::take_over(listener.socket.as_fd(), backlog);
         }
         let permitted = self.listeners.iter().filter_map(|l| match &l.origin {
@@ -360,7 +360,7 @@ impl Door {
         }
     }
 
-    /// Gives all of them up. The connections that were in their backlogs are to be let in: `true` means to our own.
+    /// Ends all listeners. The connections that were in their backlogs are to be let in; `true`: at our own socket.
     pub(super) fn end_all(&mut self, ground: &Ground) -> Vec<(OwnedFd, bool)> {
         let mut connected = Vec::new();
         for listener in self.listeners.take(&ground.poll, |_| true) {
@@ -372,7 +372,7 @@ impl Door {
     }
 }
 
-/// How many descriptors a number of clients and workers amounts to, at the most: a connection and three that were
+/// The most descriptors that these numbers of clients and workers need: a connection and three that were
 /// passed; a channel, a pipe, one more while it is made, and a file that it may begin to spool to; the files that are
 /// spooled; and our own.
 fn fds_of(clients: usize, workers: usize, files: usize) -> u64 {

@@ -1,4 +1,4 @@
-//! Connections in the backlog of a server: which it has taken, and the way back of those that it has not.
+//! Connections in the backlog of a server: whether it takes them, and how those come back that it has not taken.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -43,8 +43,8 @@ impl Foreign {
         }
     }
 
-    /// Accepts the connections that the server has not accepted. A word is sent over each, and is found again at our own
-    /// end of it: by that its run is known. With each what it was sent.
+    /// Accepts the connections that the server has not accepted. A number that is sent over each is read at its other
+    /// end, which is a run's: so the run is found. Returned with each: what had been sent over it.
     fn unaccepted(&mut self, id: ServerId) -> Vec<(RunId, Vec<u8>)> {
         let Some(server) = self.servers.get(id) else {
             return Vec::new();

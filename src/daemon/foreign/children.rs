@@ -60,9 +60,9 @@ impl Stdin {
         }
     }
 
-    /// What of the body is in memory goes with it.
+    /// The part of the body that is in memory goes with it.
     fn of_client(client: &mut Client) -> std::io::Result<Stdin> {
-        // What the program leaves behind would hold a socket, and its web server would wait for the end of that.
+        // A process that the program leaves behind would hold the socket, and the web server would wait for its end.
         let is_socket = |input| files::kind(input) == Kind::Socket;
         let is_there = |length| {
             let input = client.input().filter(|&input| !is_socket(input));
@@ -253,7 +253,7 @@ impl Foreign {
         clients.end_errors(Source::Worker(run_id));
         let run = self.runs.get_mut(run_id)?;
         if run.is_overdue {
-            // While its pid can't be another process's yet.
+            // Its pid can't be another process's yet.
             process::signal_group(pid, Signal::SIGKILL);
         }
         let end = process::bury(pid);

@@ -28,8 +28,8 @@ const LINGER: Duration = Duration::from_millis(100);
 
 /// How an exchange goes.
 impl Foreign {
-    /// The app has the request: from here on everything comes by events. What was read ahead of the body, if the app
-    /// is to have it from us, is the exchange's.
+    /// The app has the request: from here on everything comes by events. The exchange has what was read ahead of the
+    /// body, if the app is to have that from us.
     pub(super) fn begin(
         &mut self,
         ticket: Ticket,
@@ -173,7 +173,7 @@ impl Foreign {
         let now = clock::now();
         let until = *run.lingers_until.get_or_insert(now + LINGER);
         if run.child.is_some() && now < until {
-            // Its end comes a moment after that of its output.
+            // The program's end comes a moment after that of its output.
             if let Some(client) = clients.get_mut(ticket) {
                 client.watch(&ground.poll, ticket, Stream::Output, None);
             }
@@ -185,7 +185,6 @@ impl Foreign {
     /// The output has ended without a head.
     fn response_missing(
         &mut self,
-
         run_id: RunId,
         error: Option<io::Error>,
         clients: &mut Clients,
@@ -196,7 +195,7 @@ impl Foreign {
         };
         run.watch(&ground.poll, run_id, AppStream::Output, None);
         if run.child.is_some() || self.await_death(run_id) {
-            // How its program, or the server, ends is part of the answer.
+            // How its program, or the server, ends is part of the sentence.
             return;
         }
         let Some(run) = self.runs.get(run_id) else {
@@ -221,7 +220,6 @@ impl Foreign {
 
     fn refuse_head(
         &mut self,
-
         run_id: RunId,
         bad: BadHead,
         clients: &mut Clients,
@@ -244,7 +242,6 @@ impl Foreign {
     /// The client, which has had nothing yet, is answered by a page of ours, and the exchange is over.
     pub(super) fn fail_exchange(
         &mut self,
-
         run_id: RunId,
         failure: Failure,
         sentence: &str,
@@ -263,7 +260,6 @@ impl Foreign {
     /// Nothing more is added to what the client has had of the response.
     pub(super) fn cut_response(
         &mut self,
-
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
@@ -304,7 +300,7 @@ impl Foreign {
         if let Some(link) = link {
             let server = link.server().map(|(server, _)| server);
             if let Some(server) = server.filter(|_| exchange.is_some_and(|e| e.was_taken())) {
-                // A client that does not wait for its first answer says nothing against it.
+                // A client that left before the first answer is no sign against the server.
                 self.tell_server(server, ServerEvent::Accepts, clients, ground);
             }
             self.note_unlinked(&link, clients, ground);
@@ -363,7 +359,7 @@ impl Foreign {
             return;
         };
         let is_plain = client.is_plain();
-        // The end of what a plain client sends is not its own.
+        // A plain client may half-close: the end of its body is not its own.
         if is_plain && self.reads_body(run_id) {
             self.send_on(run_id, clients, ground);
             self.pass_on(run_id, clients, ground);
@@ -376,7 +372,7 @@ impl Foreign {
         }
     }
 
-    /// Whose time is over: `request-timeout` or `request-limit`.
+    /// The key whose time is over: `request-timeout` or `request-limit`.
     fn exceeded_key(&self, run_id: RunId, ground: &Ground) -> &'static str {
         let since = self.runs.get(run_id).map(|run| run.since);
         limits::exceeded_key(since, &ground.config)

@@ -76,7 +76,7 @@ struct Blocked {
 /// How far the response has come.
 #[derive(Debug)]
 pub(super) enum Passing {
-    /// Its head is none. What there is of it can be asked for.
+    /// Its head is not valid; [`Exchange::beginning`] is what came.
     Bad(BadHead),
     /// It is cut: the app's end broke behind a head.
     Cut(io::Error),
@@ -97,7 +97,7 @@ pub(super) struct Waits {
     pub(super) for_app: bool,
     /// The client, to take more.
     pub(super) for_client: bool,
-    /// And not longer than until then.
+    /// Waited for no longer than this.
     pub(super) until: Option<Duration>,
     /// The client has taken something.
     pub(super) has_taken: bool,
@@ -170,7 +170,7 @@ impl Exchange {
         self.moved
     }
 
-    /// What there is of a head that is not one.
+    /// What came of a head that is not valid.
     pub(super) fn beginning(&self) -> &[u8] {
         &self.kept
     }
@@ -237,7 +237,7 @@ impl Exchange {
         })
     }
 
-    /// `None`: the head is whole, and the first in `kept`.
+    /// `None`: the head is whole, and `kept` begins with it.
     fn read_head(&mut self, mut scan: Scan) -> Option<Passing> {
         loop {
             if self.has_ended {
@@ -307,7 +307,7 @@ impl Exchange {
         let sent = spool.send(way.output, scratch);
         match sent {
             Progress::Finished => {
-                // There is at least something in it as long as it is there.
+                // A spool is never empty, so the client has taken something.
                 self.taken += 1;
                 *way.spool = None;
             }
@@ -403,7 +403,7 @@ impl Exchange {
         self.taken += count;
     }
 
-    /// The client takes nothing now: is it slow?
+    /// The client takes nothing now. If it is slow, the response goes to the spool.
     fn note_blocked(&mut self, way: &mut Way<'_>, now: Duration) -> ResponseStep {
         let blocked = *self.blocked.get_or_insert(Blocked {
             since: now,
@@ -441,7 +441,7 @@ impl Exchange {
                 way.room.left -= count as u64;
                 ResponseStep::Moved
             }
-            // Full, or what is not there can't be had now: the client is waited for.
+            // The spool is full, or can't be made: the client is waited for.
             Ok(_) | Err(_) => ResponseStep::ForClient,
         }
     }

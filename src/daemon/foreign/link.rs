@@ -26,14 +26,14 @@ use crate::spool::Ahead;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{clock, files, socket};
 
-/// A request that has waited longer than this for a server has waited.
+/// A request that has waited longer than this for a server is given its whole time anew.
 const INSTANT: Duration = Duration::from_millis(100);
 
 /// How a request gets to one of our own servers.
 #[derive(Debug)]
 pub(super) enum Reached {
     At(ServerId, OwnedFd),
-    /// The system says no.
+    /// The system refuses the connection.
     Failed(io::Error),
     /// It has failed to start, and is not tried again yet.
     Resting,
@@ -157,7 +157,7 @@ impl Foreign {
         }
     }
 
-    /// Its client gets a page instead.
+    /// Answers the client of a run with a page.
     pub(super) fn refuse_run(
         &mut self,
         run_id: RunId,
@@ -290,7 +290,7 @@ impl Foreign {
         true
     }
 
-    /// The exchange never was: what was to be sent waits again. `unread`: what a server was sent and has not read.
+    /// No server has begun with the exchange: what was to be sent waits again. `unread`: what a server was sent and has not read.
     pub(super) fn take_back(
         &mut self,
         run_id: RunId,
@@ -412,7 +412,7 @@ fn header_for_server(header: &[u8]) -> Vec<u8> {
             let length = digits.and_then(|text| text.ok()?.parse().ok());
             app::scgi::header(header.pairs(), length)
         }
-        // It was read from one, so this is none of ours.
+        // It was read from a header, so this does not happen.
         _ => header.to_vec(),
     }
 }

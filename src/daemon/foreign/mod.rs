@@ -7,11 +7,11 @@
 //! | `Spawn` | `WorkerReady`, at once |
 //! | `Dispatch` | an exchange, by the kind of the app; at its end `WorkerDone` |
 //! | `Retire` | `WorkerGone`, at once |
-//! | `RetireZygote` | nothing: a server goes when the next has answered |
+//! | `RetireZygote` | nothing, as a server goes when the next has answered; for the newest, all servers are retired |
 //! | `Look` | a look at the few files that are watched; `Looked` |
 //!
-//! A run is an `exchange` that `drive` carries on, with a program of `children`, or over a `link` with a server, which
-//! `servers` has, `supervise` looks after, and `backlog` has not taken it yet.
+//! A run is an `exchange`, which `drive` carries on: with a program (`children`), or over a `link` with a server.
+//! `servers` has the app's own servers, `supervise` starts and ends them, `backlog` takes back what they do not accept.
 
 mod backlog;
 mod children;
@@ -42,7 +42,7 @@ use crate::policy::queue::Ticket;
 use crate::sys::poll::Poll;
 use crate::sys::process::End;
 
-/// What an app has that is not run by our adaptor.
+/// What the daemon has of an app that is not run by our adaptor.
 #[derive(Default)]
 pub(super) struct Foreign {
     runs: Runs,
@@ -50,7 +50,7 @@ pub(super) struct Foreign {
     generations: BTreeMap<RunId, Generation>,
     servers: Servers,
     supervision: Supervision,
-    /// Where `connect` leads, and the address for which that was found.
+    /// Where `connect` leads, and the address for which that was looked up.
     peer: Option<ServerAddress>,
     peer_of: Option<Address>,
 }

@@ -21,13 +21,13 @@ pub(super) struct Run {
     pub(super) exchange: Option<Exchange>,
     /// The program that was started for it.
     pub(super) child: Option<Child>,
-    /// How it ended.
+    /// How that program, or its server, ended.
     pub(super) end: Option<End>,
     /// The connection to a server.
     pub(super) link: Option<Link>,
     /// What is to be sent as soon as a server takes it.
     pub(super) waiting: Option<Rest>,
-    /// That program reads the client's own input.
+    /// The program reads the client's own input.
     pub(super) has_input: bool,
     pub(super) since: Duration,
     /// It has taken too long, and was told to end.
@@ -64,7 +64,7 @@ pub(super) struct Link {
     pub(super) since: Duration,
     /// Bytes of the header, which is no part of the body.
     pub(super) header: usize,
-    /// It is still on its way, and these addresses are to be tried if it can't be made.
+    /// It is still being made; if that fails, these addresses are tried.
     pub(super) connecting: Option<Vec<SocketAddr>>,
     /// The server may be about to end; until then it is waited for.
     pub(super) dying_until: Option<Duration>,
@@ -96,7 +96,7 @@ impl Link {
     }
 }
 
-/// The one end of an exchange or the other.
+/// The two ends of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AppStream {
     Input,
@@ -217,7 +217,7 @@ impl Run {
     }
 }
 
-/// All of them.
+/// All runs.
 #[derive(Debug, Default)]
 pub(super) struct Runs {
     by_id: BTreeMap<RunId, Run>,
@@ -240,7 +240,7 @@ impl Runs {
         self.by_id.iter().map(|(&run_id, run)| (run_id, run))
     }
 
-    /// Forgets one that is over. `false`: it is not.
+    /// Removes a run if it is over. `false`: it is not.
     pub(super) fn remove_if_over(&mut self, run_id: RunId) -> bool {
         let is_over =
             |run: &Run| run.exchange.is_none() && run.child.is_none() && run.waiting.is_none();
@@ -251,13 +251,13 @@ impl Runs {
         ends
     }
 
-    /// The pid of the program that serves there.
+    /// The pid of this run's program.
     pub(super) fn pid(&self, run_id: RunId) -> Option<i32> {
         let child = self.by_id.get(&run_id)?.child.as_ref()?;
         Some(child.pid)
     }
 
-    /// Where this child serves.
+    /// The run of this child.
     pub(super) fn with_pid(&self, pid: i32) -> Option<RunId> {
         let is_it = |run: &Run| run.child.as_ref().is_some_and(|child| child.pid == pid);
         self.iter()

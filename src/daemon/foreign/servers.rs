@@ -53,9 +53,9 @@ pub(super) struct Server {
 pub(super) struct Servers {
     newest: ServerId,
     all: BTreeMap<ServerId, Server>,
-    /// It gets the requests, unless there is one that is to take its place.
+    /// It gets the requests, unless there is one in `coming`.
     pub(super) serving: Option<ServerId>,
-    /// It gets them, and takes that place with its first answer.
+    /// It gets the requests, and becomes `serving` with its first answer.
     pub(super) coming: Option<ServerId>,
 }
 
@@ -150,7 +150,7 @@ impl Servers {
         }
     }
 
-    /// It will never be started again.
+    /// Removes a server that will never be started again.
     pub(super) fn forget(&mut self, id: ServerId, poll: &Poll) {
         if let Some(mut server) = self.all.remove(&id) {
             server.close_output(poll);
@@ -181,7 +181,7 @@ impl Server {
             self.bound = files::identity(&self.path).ok();
         }
         self.binds = false;
-        // Its flags are the last process's.
+        // The last process may have changed its flags.
         socket::set_blocking(self.listener.as_fd()).map_err(cannot)?;
         let (output, theirs) = files::pipe().map_err(cannot)?;
         // Before there is a process: what fails then leaves nothing behind.
@@ -257,7 +257,7 @@ impl Server {
             while let Ok(connection) = socket::accept(self.listener.as_fd()) {
                 taken.push(connection);
             }
-            // The next process has its own look at the flags.
+            // `start` does this for the next process as well.
             let _ = socket::set_blocking(self.listener.as_fd());
         }
         taken
@@ -301,7 +301,7 @@ impl Server {
     }
 }
 
-/// A free name: a daemon that leaves may still have the first.
+/// Listens at a free name: a daemon that leaves may still have the first.
 fn listen(place: &Path, backlog: i32) -> Result<(PathBuf, OwnedFd), CannotRun> {
     let mut last: io::Error = Errno::EADDRINUSE.into();
     let mut path = place.join("app");
@@ -328,7 +328,7 @@ fn is_dead(path: &Path) -> bool {
     socket::begin_at_path(path).is_err_and(|error| is(&error, Errno::ECONNREFUSED))
 }
 
-/// How a failed start is said.
+/// The sentence for a failed start.
 pub(super) fn reason(why: StartFailure, end: Option<End>, cannot: Option<&CannotRun>) -> String {
     match (why, end, cannot) {
         (StartFailure::CannotStart, _, Some(cannot)) => cannot.to_string(),

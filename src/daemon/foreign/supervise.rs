@@ -45,7 +45,7 @@ pub(super) struct Supervision {
     is_adding: bool,
     /// The app has answered since we were started.
     is_proven: bool,
-    /// Why the app could not be had when it was wanted last, if it has not answered since.
+    /// Why the app could not be reached last, if it has not answered since.
     said: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl Foreign {
         if cannot.is_some() && (self.servers.serving.is_some() || !has_cgi(ground)) {
             self.servers.forget(id, &ground.poll);
         } else if let Some(before) = self.servers.coming.replace(id) {
-            // It was to take that place too, and whether it could have is not known.
+            // It was to take that place, too, and never did.
             self.retire_server(before, ground.config.timeouts.graceful, clients, ground);
         }
         // As long as programs serve in its place, it is tried again when its pause is over.
@@ -214,7 +214,7 @@ impl Foreign {
         server.is_none_or(|server| server.life.is_resting(clock::now()))
     }
 
-    /// A server that is started anew would do as well as the one that serves, for all that is known.
+    /// As far as is known, a server that is started anew would do as well as the one that serves.
     pub(crate) fn is_server_settled(&self) -> bool {
         let is_old = self.servers.coming.is_some() || self.supervision.said.is_some();
         self.servers.serving.is_none() || !is_old
@@ -228,7 +228,7 @@ impl Foreign {
         self.supervision.look_at.get_or_insert(at);
     }
 
-    /// One that may bind its path has a request in the backlog of our socket.
+    /// A request was sent to a server. If that is still to bind its path, the request lies in our own backlog.
     pub(super) fn note_sent(&mut self, id: ServerId, clients: &mut Clients, ground: &mut Ground) {
         self.tell_server(id, ServerEvent::Sent, clients, ground);
         let is_to_bind = |server: &servers::Server| server.may_bind() && server.life.is_starting();
@@ -270,7 +270,7 @@ impl Foreign {
         }
     }
 
-    /// The app has not answered yet, or not since it could not be had.
+    /// The app has not answered yet, or not since it could not be reached.
     pub(super) fn is_in_doubt(&self) -> bool {
         !self.supervision.is_proven || self.supervision.said.is_some()
     }
@@ -284,7 +284,7 @@ impl Foreign {
         }
     }
 
-    /// The app can't be had now, for this reason. `false`: that was said.
+    /// Keeps the reason why the app can't be reached. `false`: it is that of the last failure, and was logged.
     pub(super) fn keep_failure(&mut self, sentence: &str, ground: &mut Ground) -> bool {
         let is_news = self.supervision.said.as_deref() != Some(sentence);
         if is_news || ground.failures.last().is_none() {
@@ -294,7 +294,7 @@ impl Foreign {
         is_news
     }
 
-    /// Why the app could not be had when it was wanted last, if it has not answered since.
+    /// Why the app could not be reached last, if it has not answered since.
     pub(crate) fn reason_for_doubt(&self) -> Option<String> {
         self.supervision.said.clone()
     }
@@ -438,7 +438,7 @@ impl Foreign {
             return;
         }
         if !server.has_bound() {
-            // What matters is what waits in our own backlog meanwhile.
+            // Meanwhile requests may wait in our own backlog.
             if server.is_about_to_bind(now) || server.has_backlog() {
                 self.supervision.look_at = Some(now + LOOK);
             }

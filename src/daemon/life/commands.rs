@@ -70,7 +70,8 @@ impl Daemon {
                 }
                 Fate::Open => self.tell_status(ticket),
                 Fate::Serving => {
-                    // A later one may have failed by now. A person who starts a daemon wants to know whether it listens.
+                    // A later generation may have failed, which is no answer to this command. A person who starts a
+                    // daemon wants to know whether it listens.
                     let trouble = self.door.trouble();
                     let last_failure = trouble.filter(|_| matches!(wish, Wish::Start));
                     let status = self.status();

@@ -13,7 +13,7 @@ use crate::sys::{clock, files};
 
 /// The lock is held for a handful of system calls: look again then.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// After the lock was refused: not a line in the log for each turn.
+/// Pause after the lock was refused, so that not each turn logs a line.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Daemon {
@@ -50,7 +50,7 @@ impl Daemon {
             }
             self.carrier.end_all(&mut self.clients, &mut self.ground);
             self.clients.refuse_unfinished(&mut self.ground);
-            // Even if one of them can't be killed.
+            // The end comes even if a process can't be killed.
             self.leaving.close_at.get_or_insert(now + LAST_ANSWERS);
         }
     }
@@ -92,7 +92,7 @@ impl Daemon {
         let connected = self.door.end_all(&self.ground);
         let path = self.ground.place.socket();
         if is_ours && lock.is_some() {
-            // By its inode. One that stays is found dead by the next front, and removed.
+            // The name is ours by its inode. One that stays is found dead by the next front, and removed.
             let _ = std::fs::remove_file(&path);
             self.ground.place.unlink_from_default(&self.ground.app);
         }
@@ -104,18 +104,18 @@ impl Daemon {
         drop(lock);
         self.leaving.has_left = true;
         let (clients, ground) = (&mut self.clients, &mut self.ground);
-        // First those that are queued; then each that is let in goes at once.
+        // First the queued requests go; those that are let in now go as soon as they are read.
         clients.send_away(self.leaving.reason, ground);
         for (connection, is_own) in connected {
             self.door.come_in(connection, is_own, clients, ground);
         }
-        // What the last connections have brought comes before the word that these were the last.
+        // The pool hears of the last connections before it hears that they were the last.
         self.heed();
         self.tell_that_we_left();
     }
 
-    /// The pool may end when it has nothing more to do, so it is not told before the headers of all connections are whole:
-    /// that takes a header's time at the most.
+    /// Tells the pool that we have left, once the headers of all connections are whole, since it may end when it has
+    /// nothing to do. That takes at most the time that a header may take.
     pub(crate) fn tell_that_we_left(&mut self) {
         let commands = &self.waiting_commands;
         let is_command = |ticket: &Ticket| commands.iter().any(|(command, _)| command == ticket);

@@ -8,7 +8,7 @@ use crate::report::Exit;
 /// How long answers of ours may still be on their way when all workers are gone.
 pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
-/// How far the going away has come.
+/// How far the daemon has come with leaving.
 #[derive(Debug, Default)]
 pub(crate) struct Leaving {
     pub(super) wanted: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Leaving {
     pub(super) reason: Option<Reason>,
     /// When the workers are ended.
     pub(super) patience_ends: Option<Duration>,
-    /// The pool is empty; what is still open is closed then.
+    /// When what is still open is closed; set once the pool is empty.
     pub(super) close_at: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ impl Leaving {
         self.close_at.is_some_and(|at| are_gone || at <= now)
     }
 
-    /// For a person who runs the daemon in the foreground.
+    /// The exit code, for a person who runs the daemon in the foreground.
     pub(crate) fn exit(&self) -> Exit {
         match self.reason {
             Some(Reason::Broken) => Exit::Config,

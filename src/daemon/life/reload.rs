@@ -14,7 +14,7 @@ use crate::report::{self, plain, visible};
 use crate::sys::clock;
 
 impl Daemon {
-    /// A zygote has noted what its files are: are they what we have read?
+    /// A zygote has noted its files. If one of them has changed since we read it, the zygote can't find that: we do.
     pub(crate) fn compare_with_zygote(&mut self, generation: Generation) {
         self.look_at_binary();
         let watched = self.reload.watched.get(&generation);
@@ -26,7 +26,7 @@ impl Daemon {
         }
     }
 
-    /// A zygote was started, and watches these.
+    /// A generation begins, and watches these files.
     pub(crate) fn note_generation(&mut self, generation: Generation, watched: Vec<PathBuf>) {
         let (serving, has_code) = (self.pool.generation(), self.pool.has_code());
         let reload = &mut self.reload;
@@ -84,7 +84,7 @@ impl Daemon {
         self.events.push_back(Event::Looked { changed });
     }
 
-    /// An operator wants everything anew; if the configuration is wrong, why it is not done.
+    /// Reloads everything, as an operator wants. `Err`: why the configuration is wrong.
     pub(crate) fn reload(&mut self, wish: &str) -> Result<(), String> {
         if let Some(log) = &self.log {
             log.look();
@@ -100,7 +100,7 @@ impl Daemon {
     pub(crate) fn reload_if_edited(&mut self) {
         let is_watched = self.ground.config.reload != crate::config::Reload::Off;
         if is_watched && self.reload.has_changed(&self.ground.app.config) {
-            // What is wrong then was said.
+            // A wrong configuration was logged.
             let _ = self.reload("the configuration");
         }
     }
@@ -126,7 +126,7 @@ impl Daemon {
             }
         };
         if let Some(key) = fixed_key(&self.ground.config, &config) {
-            // The next request's daemon, or CGI, does it as it is said now.
+            // The daemon, or the CGI, of the next request obeys the new configuration.
             ::log::info!("leave: {key} was changed");
             self.ground.failures.set(None);
             self.leave(None);
@@ -135,7 +135,7 @@ impl Daemon {
         self.ground.config = config;
         self.warn_of_permissions();
         if !self.leaving.has_begun() {
-            // What was given up may be another daemon's by now.
+            // After a leave the addresses may be another daemon's.
             self.door.obey(&mut self.clients, &mut self.ground);
             self.stays = limits::stays(&self.ground.config, self.door.is_given_any());
         }
@@ -157,12 +157,12 @@ impl Daemon {
         }
     }
 
-    /// That this generation can't be had was said.
+    /// This generation has failed, and that was logged.
     pub(crate) fn note_failed(&mut self, generation: Generation) {
         self.reload.failed = self.reload.failed.max(generation);
     }
 
-    /// A generation that was to take another's place can't be had. What it wrote goes to the log, and to no client: no
+    /// A generation that was to take another's place has failed. What it wrote goes to the log, and to no client: no
     /// request has failed.
     pub(crate) fn generation_failed(&mut self, generation: Generation, reason: &str) {
         let words = std::mem::take(&mut self.ground.failures.words);
@@ -180,7 +180,7 @@ impl Daemon {
         self.clients.log_words(source, words, &mut self.ground);
     }
 
-    /// Keeps the reason of a failure. `false`: it is the last one's, which was said.
+    /// Keeps the reason of a failure. `false`: it is that of the last one, and was logged.
     pub(crate) fn keep_failure(&mut self, sentence: &str) -> bool {
         let is_news = self.reload.said.as_deref() != Some(sentence);
         self.reload.said = Some(sentence.to_owned());
@@ -188,7 +188,7 @@ impl Daemon {
         is_news
     }
 
-    /// The pool gives up a generation before it has served: if the reason was not said, its time is over.
+    /// The pool retires a generation. If that has not served, and no reason was logged, its start took too long.
     pub(crate) fn note_retired(&mut self, generation: Generation) {
         let is_next = generation > self.pool.generation() && self.pool.has_code();
         if is_next && !self.reload.has_failed(generation) && !self.leaving.has_begun() {

@@ -1,5 +1,5 @@
-//! How far the reloads have come: what was found changed, which generation serves, and which could not be had. What is
-//! done about it stands in `reload`.
+//! How far the reloads have come: what was found changed, which generation serves, and which has failed. What is done
+//! about it stands in `reload`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,14 +25,14 @@ pub(crate) struct Reload {
     pub(super) stamps: BTreeMap<PathBuf, Option<Stamp>>,
     /// Why the next generation will be wanted.
     pub(super) reason: Option<String>,
-    /// Why the newest generation was.
+    /// Why the newest generation was wanted.
     pub(super) newest_reason: String,
     pub(super) newest: Generation,
-    /// The newest generation that could not be had.
+    /// The newest generation that has failed.
     pub(super) failed: Generation,
-    /// The one that serves, as far as it was said.
+    /// The generation that serves, as last logged.
     pub(super) serving: Generation,
-    /// The last reason why one could not be had, if none has come since.
+    /// Why a generation has failed last, if none has served since.
     pub(super) said: Option<String>,
     /// Permissions of files that were warned of.
     pub(super) doubts: BTreeSet<doubts::FileDoubt>,
@@ -46,7 +46,7 @@ pub(crate) enum Fate {
     Serving,
 }
 
-/// What changes ask for.
+/// What has to be renewed after changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Renewal {
     pub(super) binary: bool,
@@ -62,7 +62,7 @@ impl Reload {
         self.stamps.insert(path.to_path_buf(), files::stamp(path));
     }
 
-    /// What has changed of the files that this generation watches. For one that no zygote looks at.
+    /// What has changed of the files that this generation watches, if no zygote looks at them.
     pub(crate) fn changed(&mut self, generation: Generation) -> Vec<Change> {
         let watched = self.watched.get(&generation).map_or(&[][..], Vec::as_slice);
         let mut changed = Vec::new();
@@ -79,7 +79,7 @@ impl Reload {
         changed
     }
 
-    /// Everything was let go: the next generation is there because a request came.
+    /// All processes were let go: the next generation is there because a request came.
     pub(crate) fn note_asleep(&mut self) {
         self.reason = Some("a request after a rest".to_owned());
     }
@@ -95,7 +95,7 @@ impl Reload {
         self.newest
     }
 
-    /// What became of those after `generation`.
+    /// What became of the generations after this one.
     pub(crate) fn outcome_after(&self, generation: Generation) -> Fate {
         if self.serving > generation {
             Fate::Serving
@@ -106,7 +106,7 @@ impl Reload {
         }
     }
 
-    /// The generation could not be had, and that was said.
+    /// The generation has failed, and that was logged.
     pub(crate) fn has_failed(&self, generation: Generation) -> bool {
         self.failed >= generation
     }

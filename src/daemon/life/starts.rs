@@ -14,7 +14,7 @@ use crate::sys::process::End;
 impl Daemon {
     pub(crate) fn start_generation(&mut self, generation: Generation) {
         if !self.pool.has_code() && self.reload.has_changed(&self.ground.app.config) {
-            // It was not looked at while there was nothing to look at it. If it is wrong now, that was said.
+            // Without a zygote no look was taken at it. If it is wrong now, that is logged there.
             let _ = self.read_configuration();
         }
         self.ground.failures.words.clear();
@@ -41,9 +41,9 @@ impl Daemon {
         self.events.push_back(Event::ZygoteGone(generation));
     }
 
-    /// A process of a generation that does not serve has ended: if it has not said why, that is all there is to say.
-    /// `is_importing`: the app's own code has run in it. What ends by a signal is ended by the host (out of memory, most
-    /// often), or has done what no import does on purpose: as a plain CGI it may come further.
+    /// A process of a generation that does not serve has ended. If it has not said why, its end is the reason.
+    /// `is_importing`: the app's own code has run in it. A signal comes from the host (most often for want of memory), or
+    /// from a crash, which no import does on purpose: as a plain CGI the app may come further.
     pub(crate) fn import_ended(
         &mut self,
         source: Source,
@@ -65,7 +65,7 @@ impl Daemon {
         }
     }
 
-    /// The app can't be started: said once here, once to the web server of the oldest request, and kept.
+    /// The app can't be started: logged here, told once to the web server of the oldest request, and kept.
     pub(crate) fn start_failed(&mut self, source: Source, generation: Generation, reason: &str) {
         if self.pool.has_code() {
             self.generation_failed(generation, reason);

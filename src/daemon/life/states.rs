@@ -13,7 +13,7 @@ use crate::sys::{clock, load, process};
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     pub(super) binary: PathBuf,
-    /// What lies there, as far as we know or have tried.
+    /// The file at `binary` that was seen, or tried, last.
     pub(super) known: Option<Identity>,
     /// How this process was told to run.
     pub(super) words: Vec<CString>,
@@ -22,7 +22,7 @@ pub(crate) struct Upgrade {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    /// What lies there of the app has been seen since, and it is what serves: a new daemon can import it.
+    /// The app's files have been seen since, and are what serves: a new daemon can import them.
     pub(super) is_sure: bool,
     pub(super) is_pausing: bool,
     pub(super) until: Duration,
@@ -54,7 +54,7 @@ impl Upgrade {
     }
 }
 
-/// When to look next.
+/// When the daemon looks after itself next.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     pub(super) due: Duration,

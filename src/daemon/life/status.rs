@@ -66,7 +66,7 @@ impl Daemon {
         }
     }
 
-    /// What outlives us, if it has changed. Nothing depends on it.
+    /// Writes what outlives us to the state file, if it has changed. Nothing depends on it.
     pub(crate) fn write_state(&mut self) {
         let status = Status {
             state: Default::default(),
@@ -94,7 +94,7 @@ impl Daemon {
         self.state.is_failing = written.is_err();
     }
 
-    /// At the end, unless another daemon has the name by now: then it says how the app is.
+    /// Writes the state at the end, unless another daemon has the name by now, and writes it from then on.
     pub(crate) fn write_last_state(&mut self) {
         if !self.ground.place.socket().exists() {
             self.write_state();

@@ -15,7 +15,7 @@ use crate::start;
 use crate::sys::program::Program;
 use crate::sys::{clock, files, load, process, signal};
 
-/// How long no connection is accepted, at the most, so that a quiet moment comes.
+/// The longest time in which no connection is accepted, so that a quiet moment comes.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a quiet moment is waited for before that ...
 const FIRST: Duration = Duration::from_secs(1);
@@ -23,11 +23,11 @@ const FIRST: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_secs(10);
 
 impl Daemon {
-    /// Whether the program at our place is another one by now.
+    /// Looks whether the file of our program was replaced.
     pub(crate) fn look_at_binary(&mut self) {
         let upgrade = &mut self.upgrade;
         let found = files::identity(&upgrade.binary).ok();
-        // One that is gone may be on its way.
+        // A missing file may be about to be replaced.
         if upgrade.wanted.is_none() && found.is_some() && found != upgrade.known {
             let until = clock::now() + FIRST;
             upgrade.wanted = Some(Wanted {
@@ -38,7 +38,7 @@ impl Daemon {
         }
     }
 
-    /// A look, or an import, has shown that what serves is what lies there.
+    /// A look, or an import, has shown that what serves is what lies on the disk.
     pub(crate) fn note_up_to_date(&mut self) {
         if let Some(wanted) = &mut self.upgrade.wanted {
             wanted.is_sure = true;
@@ -89,8 +89,8 @@ impl Daemon {
             && self.can_start()
     }
 
-    /// At the end of a pause guests that have sent no request, or have their answer, are not waited for: they could
-    /// come again for ever.
+    /// At the end of a pause guests that have sent no request, or have their answer, are removed: new ones could keep us
+    /// from a quiet moment for ever. Whether it is quiet now.
     fn dismiss_idle_guests(&mut self) -> bool {
         if !self.upgrade.wanted.is_some_and(|wanted| wanted.is_pausing) {
             return false;
@@ -131,7 +131,7 @@ impl Daemon {
         signal::unblock_all();
     }
 
-    /// Comes back only to say why not.
+    /// Becomes the new program. Returns only if that fails, and says why.
     fn exec(&self) -> io::Error {
         let mut argv = vec![process::c_string(NAME.as_bytes())];
         for listener in self.door.listeners() {

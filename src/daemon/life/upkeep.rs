@@ -26,7 +26,7 @@ impl Daemon {
             return;
         }
         if !self.keep_name() {
-            // That was said.
+            // `keep_name` has logged why.
         } else if self.is_worn_out() {
             ::log::info!("leave: the processor time that this process may use is nearly over");
             self.leave(None);
@@ -65,7 +65,7 @@ impl Daemon {
             }
             Ok(Some(_)) | Err(_) => {}
         }
-        // A cleaner of old files, an operator, or another daemon. No front will find us from now on.
+        // A cleaner of old files, an operator or another daemon has taken it: no front will find us from now on.
         ::log::warn!(
             "leave: {} is not ours any more",
             self.ground.place.socket().display()
@@ -94,7 +94,7 @@ impl Daemon {
     fn upkeep_interval(&self) -> Duration {
         const LEAST: Duration = Duration::from_secs(1);
         if let Some(limit) = self.upkeep.processor_limit {
-            // A busy loop uses as much of it as time passes, and what is left then must do for the hand-over.
+            // A busy loop uses up a second of it in each second, and the rest has to last for the hand-over.
             return LEAST.min(limit / 20);
         }
         let tenth = self.ground.config.lifetime.idle_timeout / 10;
