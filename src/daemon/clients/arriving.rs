@@ -142,7 +142,11 @@ impl Clients {
                 )
             }
             Refused::Lost | Refused::Protocol => {
-                ::log::warn!("closed: ticket={ticket} reason={refused:?}");
+                let why = match refused {
+                    Refused::Lost => "is gone",
+                    _ => "is of another version",
+                };
+                ::log::warn!("closed: the front {why}: ticket={ticket}");
                 self.remove_client(ticket, ground);
                 return;
             }

@@ -171,7 +171,9 @@ impl Door {
         if !(own_place && guest_place) && self.listeners.silent_until <= now {
             self.listeners.silent_until = now + WARN_INTERVAL;
             if own_place {
-                ::log::warn!("no room for more guests: they wait outside: guests={guests}");
+                ::log::warn!(
+                    "no room for more guests: others wait in the backlog: guests={guests}"
+                );
             } else {
                 let (clients, limit) = (clients.len(), ground.most_fds());
                 ::log::warn!("descriptors run out: clients={clients} limit={limit}");
@@ -301,7 +303,9 @@ impl Door {
     pub(super) fn keep_listening(&mut self, clients: &mut Clients, ground: &mut Ground) {
         for lost in self.listeners.take(&ground.poll, Listener::is_lost) {
             if let Origin::Listen { address, .. } = &lost.origin {
-                ::log::warn!("{address} is not ours any more");
+                ::log::warn!(
+                    "{address} was removed or replaced: it is bound again as soon as that can be"
+                );
             }
             self.end(lost, clients, ground);
         }

@@ -127,7 +127,7 @@ impl Foreign {
             Passing::Short(error) => self.response_missing(run_id, error, clients, ground),
             Passing::Cut(error) => {
                 let why = plain(&error.to_string());
-                let sentence = format!("the response is cut, its app's end broke: {why}");
+                let sentence = format!("the response is cut: reading from the app failed: {why}");
                 clients.tell_web_server(ticket, &sentence, ground);
                 self.cut_response(run_id, clients, ground);
             }

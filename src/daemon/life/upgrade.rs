@@ -126,7 +126,7 @@ impl Daemon {
         let mut listeners = self.door.listeners();
         let closes = listeners.try_for_each(|l| process::close_at_exec(l.socket.as_fd()));
         if let Err(error) = closes.and_then(|()| self.signals.handle()) {
-            ::log::error!("cannot go on as before: {error}");
+            ::log::error!("cannot restore the daemon after a failed upgrade: {error}");
         }
         signal::unblock_all();
     }

@@ -67,7 +67,7 @@ impl Daemon {
         }
         // A cleaner of old files, an operator or another daemon has taken it: no front will find us from now on.
         ::log::warn!(
-            "leave: {} is not ours any more",
+            "leave: {} was removed or replaced",
             self.ground.place.socket().display()
         );
         self.leave(None);
