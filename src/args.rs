@@ -41,7 +41,7 @@ fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
 }
 
 /// Options that take no value.
-const SWITCHES: [&str; 4] = ["--help", "--hold", "--include", "--json"];
+const SWITCHES: [&str; 5] = ["--environ", "--help", "--hold", "--include", "--json"];
 
 /// The words in argh's form: it knows only `--name value` and `--help`. What follows `--` stays.
 fn normalized(words: &[String]) -> Vec<String> {

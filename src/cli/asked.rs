@@ -6,7 +6,7 @@ use crate::cgi;
 use crate::report::Exit;
 
 /// The words of a command line that describe a request.
-pub(super) struct Asked {
+pub(super) struct RequestWords {
     /// `-X`.
     pub(super) method: Option<String>,
     /// `-H`, each.
@@ -17,7 +17,7 @@ pub(super) struct Asked {
     pub(super) path: String,
 }
 
-impl Asked {
+impl RequestWords {
     pub(super) fn method(&self) -> &str {
         let default_method = if self.data.is_some() { "POST" } else { "GET" };
         self.method.as_deref().unwrap_or(default_method)

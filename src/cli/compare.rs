@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::asked::Asked;
-use super::ways::{self, Beside, Taken, system};
-use super::{app_to_run, python};
+use super::asked::RequestWords;
+use super::ways::{self, Beside, ReadResponse, system};
+use super::{app_to_run, python, surroundings};
 use crate::acting::CommandError;
 use crate::app::environment::{self, Variable};
 use crate::app::wsgi::Interpreter;
 use crate::app::{self};
 use crate::app_file::{AppFile, Named};
-use crate::compare::{self, Answer, Cost, Part, Report, Run, Times};
+use crate::compare::{self, Cost, Observed, Part, Report, Times, Timing};
 use crate::config::{App, Config, Target};
 use crate::report::{Exit, say};
 use crate::sys::process::{self, Usage};
@@ -53,6 +53,10 @@ pub(super) struct CompareCommand {
     #[argh(option, short = 'd', arg_name = "body")]
     data: Option<String>,
 
+    /// compare what the processes start with, too: environment, directory, umask, limits (for 'wsgi')
+    #[argh(switch)]
+    environ: bool,
+
     /// print JSON: an object in one line
     #[argh(switch)]
     json: bool,
@@ -74,15 +78,15 @@ impl CompareCommand {
     pub(super) fn run(self) -> Exit {
         match self.compare() {
             Ok(exit) => exit,
-            Err(Refused::Said(exit)) => exit,
-            Err(Refused::By((exit, sentence))) => {
+            Err(NotCompared::Said(exit)) => exit,
+            Err(NotCompared::By((exit, sentence))) => {
                 say(NAME, sentence);
                 exit
             }
         }
     }
 
-    fn compare(&self) -> Result<Exit, Refused> {
+    fn compare(&self) -> Result<Exit, NotCompared> {
         if !(1..=MOST_RUNS).contains(&self.runs) {
             let sentence = format!("'-n {}' is not from 1 to {MOST_RUNS}", self.runs);
             return Err((Exit::Usage, sentence).into());
@@ -91,8 +95,12 @@ impl CompareCommand {
         // Before this process becomes another user's.
         let body = asked.body()?;
         let named = Named::new(OsStr::new(&self.app));
-        let app = app_to_run(NAME, &named, self.user.as_deref()).map_err(Refused::Said)?;
+        let app = app_to_run(NAME, &named, self.user.as_deref()).map_err(NotCompared::Said)?;
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+        if self.environ && !matches!(config.app, App::Wsgi(_)) {
+            let sentence = "'--environ' is for an app of 'wsgi'".to_owned();
+            return Err((Exit::Usage, sentence).into());
+        }
         let ways = Ways {
             named: &named,
             app: &app,
@@ -106,7 +114,11 @@ impl CompareCommand {
             },
         };
         let found = ways.run(self.runs)?;
-        let comparison = compare::compare(&found.cgi.answers, &found.daemon.answers);
+        let mut comparison = compare::compare(&found.cgi.answers, &found.daemon.answers);
+        if self.environ {
+            let cgi = surroundings::of_cgi(&app, &config)?;
+            comparison.add_processes(&cgi, &surroundings::of_worker(&app)?);
+        }
         let cgi = Times::of(&found.cgi.runs);
         let parts = match &config.app {
             App::Wsgi(target) => parts(&app, &config, target, cgi.median()),
@@ -133,8 +145,8 @@ impl CompareCommand {
         })
     }
 
-    fn asked(&self) -> Asked {
-        Asked {
+    fn asked(&self) -> RequestWords {
+        RequestWords {
             method: self.method.clone(),
             header: self.header.clone(),
             data: self.data.clone(),
@@ -144,28 +156,28 @@ impl CompareCommand {
 }
 
 /// Why nothing was compared.
-enum Refused {
+enum NotCompared {
     By(CommandError),
     /// It was printed.
     Said(Exit),
 }
 
-impl From<CommandError> for Refused {
-    fn from(error: CommandError) -> Refused {
-        Refused::By(error)
+impl From<CommandError> for NotCompared {
+    fn from(error: CommandError) -> NotCompared {
+        NotCompared::By(error)
     }
 }
 
 /// What the runs of one way gave.
 #[derive(Default)]
-struct Found {
-    answers: Vec<Rc<Answer>>,
-    runs: Vec<Run>,
+struct WayRuns {
+    answers: Vec<Rc<Observed>>,
+    runs: Vec<Timing>,
 }
 
-impl Found {
+impl WayRuns {
     /// Most answers are as the one before, and kept once.
-    fn add(&mut self, answer: Answer) {
+    fn add(&mut self, answer: Observed) {
         let same = self.answers.last().filter(|last| ***last == answer);
         let answer = same.map_or_else(|| Rc::new(answer), Rc::clone);
         self.answers.push(answer);
@@ -173,8 +185,8 @@ impl Found {
 }
 
 struct Both {
-    cgi: Found,
-    daemon: Found,
+    cgi: WayRuns,
+    daemon: WayRuns,
     /// Of the first plain CGI.
     stderr: String,
 }
@@ -195,7 +207,7 @@ impl Ways<'_> {
         let file = files::in_memory(c"polycgi-stderr", false);
         let mut file = file.map_err(system("keep what the app writes"))?;
         let null = File::from(files::null().map_err(system("open /dev/null"))?);
-        let (mut cgi, mut daemon) = (Found::default(), Found::default());
+        let (mut cgi, mut daemon) = (WayRuns::default(), WayRuns::default());
         for nth in 0..runs {
             let stderr = if nth == 0 { &file } else { &null };
             let (answer, run) = self.by_cgi(stderr)?;
@@ -220,7 +232,7 @@ impl Ways<'_> {
         })
     }
 
-    fn by_cgi(&self, stderr: &File) -> Result<(Answer, Run), CommandError> {
+    fn by_cgi(&self, stderr: &File) -> Result<(Observed, Timing), CommandError> {
         let beside = Beside {
             variables: &self.variables,
             stderr: Some(stderr),
@@ -236,7 +248,7 @@ impl Ways<'_> {
         })
     }
 
-    fn by_daemon(&self) -> Result<(Answer, Run), CommandError> {
+    fn by_daemon(&self) -> Result<(Observed, Timing), CommandError> {
         answer(|take| {
             let daemon = ways::daemon(self.named, self.app, self.user).map_err(Fatal)?;
             ways::by_scgi(daemon, &self.meta, self.body, take)?;
@@ -272,9 +284,9 @@ impl From<CommandError> for Failed {
 /// Makes a request by `make`, which gives its response to the function that it is given.
 fn answer(
     make: impl FnOnce(
-        &mut dyn FnMut(File) -> Result<Taken, CommandError>,
+        &mut dyn FnMut(File) -> Result<ReadResponse, CommandError>,
     ) -> Result<Option<Cost>, Failed>,
-) -> Result<(Answer, Run), CommandError> {
+) -> Result<(Observed, Timing), CommandError> {
     let mut response = Vec::new();
     let mut is_longer = false;
     let begun = clock::now();
@@ -283,7 +295,7 @@ fn answer(
         let bytes = taken.map_err(system("read the response"))? as u64;
         is_longer = bytes > LONGEST_RESPONSE;
         let is_whole = !is_longer;
-        Ok(Taken { bytes, is_whole })
+        Ok(ReadResponse { bytes, is_whole })
     });
     let wall = clock::now().saturating_sub(begun);
     if is_longer {
@@ -292,12 +304,12 @@ fn answer(
         return Err((Exit::IoError, sentence));
     }
     let (answer, cost) = match made {
-        Ok(cost) => (Answer::of(&response), cost),
-        Err(Failed::Answer(why)) => (Answer::none(&why), None),
+        Ok(cost) => (Observed::of(&response), cost),
+        Err(Failed::Answer(why)) => (Observed::none(&why), None),
         Err(Failed::Command(error)) => return Err(error),
     };
     let bytes = response.len() as u64;
-    Ok((answer, Run { wall, cost, bytes }))
+    Ok((answer, Timing { wall, cost, bytes }))
 }
 
 /// What a plain CGI's time is made of; nothing if the module can't be imported by itself.

@@ -9,6 +9,7 @@ mod links;
 mod python;
 mod request;
 mod status;
+mod surroundings;
 mod ways;
 
 use argh::FromArgs;

@@ -7,8 +7,8 @@ use std::io::{self, Read, Write};
 use argh::FromArgs;
 
 use super::app_to_run;
-use super::asked::Asked;
-use super::ways::{self, Beside, Taken, system};
+use super::asked::RequestWords;
+use super::ways::{self, Beside, ReadResponse, system};
 use crate::acting::{self, CommandError};
 use crate::app_file::{AppFile, Named};
 use crate::cgi::response::{self, Parsed};
@@ -95,8 +95,8 @@ impl RequestCommand {
         }
     }
 
-    fn asked(&self) -> Asked {
-        Asked {
+    fn asked(&self) -> RequestWords {
+        RequestWords {
             method: self.method.clone(),
             header: self.header.clone(),
             data: self.data.clone(),
@@ -105,7 +105,7 @@ impl RequestCommand {
     }
 
     /// Prints the response as it comes: it may have no end.
-    fn print_response(&self, mut from: File) -> Result<Taken, CommandError> {
+    fn print_response(&self, mut from: File) -> Result<ReadResponse, CommandError> {
         let mut head = Vec::new();
         let size = loop {
             let mut block = [0; 4096];
@@ -114,7 +114,7 @@ impl RequestCommand {
             match response::parse(&head) {
                 Ok(Parsed::Head(parsed)) => break parsed.size(),
                 Ok(Parsed::Partial) if count > 0 => {}
-                Ok(Parsed::Partial) if head.is_empty() => return Ok(Taken::whole(0)),
+                Ok(Parsed::Partial) if head.is_empty() => return Ok(ReadResponse::whole(0)),
                 Ok(Parsed::Partial) => {
                     let sentence = "the response has no complete head".to_owned();
                     return Err((Exit::Protocol, sentence));
@@ -131,16 +131,16 @@ impl RequestCommand {
         let mut bytes = head.len() as u64;
         let is_whole = false;
         if out.write_all(shown).is_err() {
-            return Ok(Taken { bytes, is_whole });
+            return Ok(ReadResponse { bytes, is_whole });
         }
         let mut block = vec![0; 65_536];
         loop {
             let count = from.read(&mut block).map_err(system("read the response"))?;
             if count == 0 {
-                return Ok(Taken::whole(bytes));
+                return Ok(ReadResponse::whole(bytes));
             }
             if out.write_all(&block[..count]).is_err() {
-                return Ok(Taken { bytes, is_whole });
+                return Ok(ReadResponse { bytes, is_whole });
             }
             bytes += count as u64;
         }

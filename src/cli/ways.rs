@@ -22,17 +22,17 @@ use crate::sys::signal::Signal;
 use crate::sys::{files, named, program, socket};
 
 /// How much of a response was taken.
-pub(super) struct Taken {
+pub(super) struct ReadResponse {
     /// With its head.
     pub(super) bytes: u64,
     /// To its end; if not, the caller wants no more of it.
     pub(super) is_whole: bool,
 }
 
-impl Taken {
-    pub(super) fn whole(bytes: u64) -> Taken {
+impl ReadResponse {
+    pub(super) fn whole(bytes: u64) -> ReadResponse {
         let is_whole = true;
-        Taken { bytes, is_whole }
+        ReadResponse { bytes, is_whole }
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn by_cgi(
     meta: &[(String, String)],
     body: &[u8],
     beside: &Beside<'_>,
-    take: impl FnOnce(File) -> Result<Taken, CommandError>,
+    take: impl FnOnce(File) -> Result<ReadResponse, CommandError>,
 ) -> Result<Usage, CommandError> {
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
     if !config.app.runs_as_cgi() {
@@ -85,7 +85,7 @@ pub(super) fn by_exec(
     app: &AppFile,
     meta: &[(String, String)],
     body: &[u8],
-    take: impl FnOnce(File) -> Result<Taken, CommandError>,
+    take: impl FnOnce(File) -> Result<ReadResponse, CommandError>,
 ) -> Result<(), CommandError> {
     let input = held(body)?;
     let is_named_only = app.path == app.config && !is_script(&app.path);
@@ -107,7 +107,9 @@ pub(super) fn by_exec(
     let taken = child
         .stdout
         .take()
-        .map_or(Ok(Taken::whole(0)), |out| take(OwnedFd::from(out).into()));
+        .map_or(Ok(ReadResponse::whole(0)), |out| {
+            take(OwnedFd::from(out).into())
+        });
     child.wait().map_err(system("wait for the app"))?;
     taken.and_then(some)
 }
@@ -117,7 +119,7 @@ pub(super) fn by_scgi(
     server: OwnedFd,
     meta: &[(String, String)],
     body: &[u8],
-    take: impl FnOnce(File) -> Result<Taken, CommandError>,
+    take: impl FnOnce(File) -> Result<ReadResponse, CommandError>,
 ) -> Result<(), CommandError> {
     let length = body.len().to_string();
     let mut message = Vec::new();
@@ -164,7 +166,7 @@ fn pairs_of(meta: &[(String, String)]) -> impl Iterator<Item = (&[u8], &[u8])> +
     pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()))
 }
 
-fn some(Taken { bytes, .. }: Taken) -> Result<(), CommandError> {
+fn some(ReadResponse { bytes, .. }: ReadResponse) -> Result<(), CommandError> {
     let none = || {
         let sentence = "the response has no complete head".to_owned();
         (Exit::Protocol, sentence)

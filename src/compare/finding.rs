@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::answer::{Answer, Aspect};
 use super::diff::{self, Hunk};
+use super::observed::{Aspect, Observed};
 use super::template::Template;
 
 /// The most lines of a diff.
@@ -22,6 +22,31 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// Adds what the processes start with: names and values, of a plain CGI and of a worker.
+    pub fn add_processes(&mut self, cgi: &[(String, String)], daemon: &[(String, String)]) {
+        let names: BTreeSet<&String> = cgi.iter().chain(daemon).map(|(name, _)| name).collect();
+        let value = |of: &[(String, String)], name: &String| {
+            let mut pairs = of.iter();
+            pairs
+                .find(|(known, _)| known == name)
+                .map_or(String::new(), |(_, value)| format!("{value}\n"))
+        };
+        for name in names {
+            let (cgi, daemon) = (value(cgi, name), value(daemon, name));
+            if cgi != daemon {
+                self.differences.push(Difference {
+                    aspect: Aspect::Process(name.clone()),
+                    cgi,
+                    daemon,
+                    diff: String::new(),
+                    first: 1,
+                    runs: self.daemon_runs,
+                    changes: false,
+                });
+            }
+        }
+    }
+
     /// Whether the ways differ.
     pub fn differs(&self) -> bool {
         !self.differences.is_empty()
@@ -47,7 +72,7 @@ pub(super) struct Difference {
 }
 
 /// Compares the daemon's answers with those of plain CGIs. There is at least one of each.
-pub fn compare(cgi: &[Rc<Answer>], daemon: &[Rc<Answer>]) -> Comparison {
+pub fn compare(cgi: &[Rc<Observed>], daemon: &[Rc<Observed>]) -> Comparison {
     let mut aspects: BTreeSet<&Aspect> = BTreeSet::from([&Aspect::Status]);
     aspects.extend(cgi.iter().chain(daemon).flat_map(|answer| answer.aspects()));
     let status = cgi
@@ -118,10 +143,10 @@ mod tests {
     use super::*;
 
     fn compared(cgi: &[&str], daemon: &[&str]) -> Comparison {
-        let answers = |texts: &[&str]| -> Vec<Rc<Answer>> {
+        let answers = |texts: &[&str]| -> Vec<Rc<Observed>> {
             let texts = texts.iter();
             texts
-                .map(|text| Rc::new(Answer::of(text.as_bytes())))
+                .map(|text| Rc::new(Observed::of(text.as_bytes())))
                 .collect()
         };
         compare(&answers(cgi), &answers(daemon))
@@ -154,6 +179,31 @@ mod tests {
         let comparison = compared(&cgi, &[&run("02"), &moved]);
         assert_eq!(comparison.differences[0].aspect, Aspect::Body);
         assert!(!comparison.differences[0].changes);
+    }
+
+    #[test]
+    fn processes_differ_by_name() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let mut comparison = compared(&["A: b\n\nx"; 2], &["A: b\n\nx"]);
+        let cgi = pairs(&[("LANG", "C"), ("TZ", ""), ("HOME", "/a")]);
+        let worker = pairs(&[("HOME", "/a"), ("LANG", "de"), ("EXTRA", "1")]);
+        comparison.add_processes(&cgi, &worker);
+        let found = comparison.differences.iter();
+        let found: Vec<_> = found
+            .map(|one| (one.aspect.to_string(), &one.cgi[..], &one.daemon[..]))
+            .collect();
+        let expected = [
+            ("EXTRA", "", "1\n"),
+            ("LANG", "C\n", "de\n"),
+            ("TZ", "\n", ""),
+        ];
+        let expected = expected.map(|(name, cgi, daemon)| (format!("environ {name}"), cgi, daemon));
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Report;
-use super::answer::Aspect;
 use super::finding::Difference;
+use super::observed::Aspect;
 use super::times::{Cost, Times};
 use crate::printable::json_string;
 
@@ -81,12 +81,12 @@ fn list(items: impl Iterator<Item = String>) -> String {
 mod tests {
     use std::rc::Rc;
 
-    use super::super::{Answer, Part, Run, compare};
+    use super::super::{Observed, Part, Timing, compare};
     use super::*;
 
     #[test]
     fn json_is_json() {
-        let answer = |text: &str| Rc::new(Answer::of(text.as_bytes()));
+        let answer = |text: &str| Rc::new(Observed::of(text.as_bytes()));
         let cgi = [answer("Status: 200 OK\nA: 1\n\na\n"), answer("A: 2\n\na\n")];
         let daemon = [answer("Status: 200 OK\nB: \"\n\nb\n")];
         let comparison = compare(&cgi, &daemon);
@@ -95,7 +95,7 @@ mod tests {
             system: Duration::from_millis(1),
             faults: 9,
         });
-        let run = Run {
+        let run = Timing {
             wall: Duration::from_millis(25),
             cost,
             bytes: 17,

@@ -9,19 +9,19 @@
 //! and the last is a CGI's, so a change that only time makes in a daemon's response is seen in a CGI's after it.
 #![forbid(unsafe_code)]
 
-mod answer;
 mod diff;
 mod finding;
 mod json;
+mod observed;
 mod template;
 mod text;
 mod times;
 
-pub use answer::Answer;
 pub use finding::{Comparison, compare};
 pub use json::to_json;
+pub use observed::Observed;
 pub use text::to_text;
-pub use times::{Cost, Part, Run, Times, median};
+pub use times::{Cost, Part, Times, Timing, median};
 
 /// What was compared, and what it took.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use super::diff::{self, Hunk};
 
 #[derive(Debug)]
 pub(super) struct Template<'a> {
-    lines: Pattern<Line<'a>>,
+    lines: Pattern<TemplateLine<'a>>,
     first: &'a str,
 }
 
@@ -17,7 +17,7 @@ pub(super) struct Template<'a> {
 struct Pattern<T>(Vec<Option<T>>);
 
 #[derive(Debug)]
-struct Line<'a> {
+struct TemplateLine<'a> {
     /// As it is in the first run.
     first: &'a str,
     /// `None`: every run has it so.
@@ -29,7 +29,7 @@ impl<'a> Template<'a> {
     pub(super) fn of(mut runs: impl Iterator<Item = &'a str>) -> Template<'a> {
         let first = runs.next().unwrap_or_default();
         let lines = first.split_inclusive('\n');
-        let line = |first| Some(Line { first, open: None });
+        let line = |first| Some(TemplateLine { first, open: None });
         let mut template = Template {
             lines: Pattern(lines.map(line).collect()),
             first,
@@ -115,7 +115,7 @@ impl<T> Pattern<T> {
     }
 }
 
-impl<'a> Line<'a> {
+impl<'a> TemplateLine<'a> {
     fn fits(&self, text: &str) -> bool {
         let Some(open) = &self.open else {
             return self.first == text;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::Report;
-use super::answer::Aspect;
 use super::finding::{Comparison, Difference};
+use super::observed::Aspect;
 use super::times::{Cost, Times};
 use crate::printable;
 
@@ -155,19 +155,19 @@ fn milliseconds(time: Duration) -> String {
 mod tests {
     use std::rc::Rc;
 
-    use super::super::{Answer, Run, compare};
+    use super::super::{Observed, Timing, compare};
     use super::*;
 
     #[test]
     fn a_person_reads_what_differs() {
-        let answer = |text: &str| Rc::new(Answer::of(text.as_bytes()));
+        let answer = |text: &str| Rc::new(Observed::of(text.as_bytes()));
         let cgi = [
             answer("Status: 200 OK\n\na\n"),
             answer("Status: 200 OK\n\na\n"),
         ];
         let daemon = [answer("Status: 500 Bad\n\n\x1b[2Jb\n")];
         let comparison = compare(&cgi, &daemon);
-        let run = Run {
+        let run = Timing {
             wall: Duration::from_millis(25),
             cost: None,
             bytes: 17,

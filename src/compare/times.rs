@@ -15,7 +15,7 @@ pub struct Cost {
 
 /// One request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Timing {
     /// From the start of the program, or of the connection, to the response's end.
     pub wall: Duration,
     /// `None`: it is not known.
@@ -59,7 +59,7 @@ pub struct Spread {
 
 impl Times {
     /// At least one run.
-    pub fn of(runs: &[Run]) -> Times {
+    pub fn of(runs: &[Timing]) -> Times {
         let others: Vec<Duration> = runs.iter().skip(1).map(|run| run.wall).collect();
         let costs: Option<Vec<Cost>> = runs.iter().map(|run| run.cost).collect();
         let cost = costs.map(|costs| Cost {
@@ -109,8 +109,8 @@ fn ranked<T: Copy + Default>(sorted: &[T], percent: usize) -> T {
 mod tests {
     use super::*;
 
-    fn run(millis: u64) -> Run {
-        Run {
+    fn run(millis: u64) -> Timing {
+        Timing {
             wall: Duration::from_millis(millis),
             cost: None,
             bytes: millis,
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_first_stands_apart() {
-        let runs: Vec<Run> = [900].into_iter().chain(1..=100).map(run).collect();
+        let runs: Vec<Timing> = [900].into_iter().chain(1..=100).map(run).collect();
         let times = Times::of(&runs);
         let millis = Duration::from_millis;
         assert_eq!(times.first, millis(900));

@@ -116,6 +116,42 @@ fn a_variable_that_the_daemon_was_not_started_with() {
 }
 
 #[test]
+fn environ_shows_what_the_processes_start_with() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let output = compare(&["-n", "2", "--environ", &app, "/right"]);
+    let same = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{same}");
+    let mut command = command(&["-n", "2", "--environ", &app, "/right"]);
+    command.env("TZ", "Europe/Zurich").env("LANG", "C");
+    let output = run(&mut command, b"");
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for said in [
+        "environ LANG: differs\n  plain CGI  C\n  daemon     C.UTF-8\n",
+        "environ TZ: differs\n  plain CGI  Europe/Zurich\n  daemon     (none)\n",
+    ] {
+        assert!(text.contains(said), "no {said} in {text}");
+    }
+    assert_eq!(text.matches("environ ").count(), 2, "{text}");
+}
+
+#[test]
+fn environ_shows_what_the_application_has_left() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    for (path, said) in [
+        ("/masks", "\n  daemon     0077\n"),
+        ("/relative", "\n  daemon     /\n"),
+    ] {
+        let output = compare(&["-n", "2", "--environ", &app, path]);
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(said), "no {said} in {text}");
+    }
+}
+
+#[test]
 fn the_request_is_as_request_has_it() {
     let dir = Dir::new();
     let app = app(&dir);
@@ -170,6 +206,7 @@ fn what_is_wrong_is_one_sentence() {
         (&["-H", "x", &app], 64, "'Name: value'"),
         (&["/no/such/app"], 66, "No such file"),
         (&[&server], 64, "no CGI"),
+        (&["--environ", &server], 64, "for an app of 'wsgi'"),
     ] {
         let output = compare(words);
         assert_eq!(

@@ -17,6 +17,8 @@ pub(super) enum Aspect {
     /// By its name in lower case: its values in their order.
     Field(String),
     Body,
+    /// Of the process: a variable of its environment, its umask and the like.
+    Process(String),
 }
 
 impl fmt::Display for Aspect {
@@ -24,6 +26,7 @@ impl fmt::Display for Aspect {
         match self {
             Aspect::Body => f.write_str("body"),
             Aspect::Field(name) => write!(f, "header field {name}"),
+            Aspect::Process(name) => write!(f, "environ {name}"),
             Aspect::Status => f.write_str("status"),
             Aspect::Validity => f.write_str("response"),
         }
@@ -32,13 +35,13 @@ impl fmt::Display for Aspect {
 
 /// A response to one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Observed {
     aspects: BTreeMap<Aspect, String>,
 }
 
-impl Answer {
+impl Observed {
     /// Reads a whole response.
-    pub fn of(response: &[u8]) -> Answer {
+    pub fn of(response: &[u8]) -> Observed {
         let mut aspects = BTreeMap::new();
         let mut insert = |aspect, text| aspects.insert(aspect, text);
         let parsed = Scan::new(false).advance(response);
@@ -81,13 +84,13 @@ impl Answer {
             insert(Aspect::Field(name), values);
         }
         insert(Aspect::Body, body_text(body));
-        Answer { aspects }
+        Observed { aspects }
     }
 
     /// There was no response, and why.
-    pub fn none(why: &str) -> Answer {
+    pub fn none(why: &str) -> Observed {
         let text = format!("there is none: {why}\n");
-        Answer {
+        Observed {
             aspects: BTreeMap::from([(Aspect::Validity, text)]),
         }
     }
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     fn text(response: &[u8], aspect: &Aspect) -> String {
-        Answer::of(response).text(aspect).to_owned()
+        Observed::of(response).text(aspect).to_owned()
     }
 
     #[test]
