@@ -171,7 +171,7 @@ impl LogFile {
         self.open_path()
     }
 
-    /// Says once why the path can't be had.
+    /// Says once why the path can't be opened.
     fn note_trouble(&mut self, error: &io::Error, instead: impl fmt::Display) {
         let path = self.path.display();
         let sentence = report::plain(&format!("cannot open the log {path}: {error}"));

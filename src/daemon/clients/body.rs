@@ -2,7 +2,7 @@
 //! and where they are kept, not what they mean.
 //!
 //! # Theory of operation
-//! A body that is all there goes to the worker as it lies in its pipe or socket. One that is not is announced to the
+//! A body that is all there goes to the worker as it lies in its pipe or socket. Any other is announced to the
 //! pool and read here: the first 64 kB stay in memory, what is more goes into a file without a name in `spool-dir`. Room
 //! is reserved before the bytes are read: what was read could not be put back. The request arrives when
 //! - all of the body is there, or
@@ -13,7 +13,7 @@
 //! sent in one piece with its header was read with it.
 //!
 //! A body without a length (it came in chunks) is read to its end in any case, however fast it comes: the application
-//! is told the length. One that is too large, or finds no more room, is refused. A client that goes away in the middle
+//! is told the length. If it is too large, or finds no more room, it is refused. A client that goes away in the middle
 //! of a chunk also ends the body; but then its output has no reader either, and by that it is told from a whole body
 //! (measured: Apache's mod_cgi closes the output before the input, mod_cgid both at once).
 
@@ -88,7 +88,7 @@ impl From<io::Error> for Unread {
 }
 
 impl Body {
-    /// `store`: what there is of it.
+    /// `store`: what was read of it before.
     pub(super) fn new(length: u64, store: Ahead) -> Body {
         Body::of(Reaches::Bytes(length), store)
     }

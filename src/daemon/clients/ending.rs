@@ -20,7 +20,7 @@ const PARTING_TIME: Duration = Duration::from_secs(1);
 const LOG_TIME: Duration = Duration::from_secs(1);
 
 impl Clients {
-    /// The request is answered: when its web server's log has taken what there is, it ends.
+    /// The request is answered: it ends when its web server's log has taken everything.
     pub(crate) fn end_request(&mut self, ticket: Ticket, ground: &mut Ground) {
         if let Some(Phase::Running { worker, .. }) = self.by_ticket.get(&ticket).map(|c| &c.phase) {
             self.running.remove(worker);

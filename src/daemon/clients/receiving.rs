@@ -128,7 +128,7 @@ impl Clients {
         })
     }
 
-    /// The request, with its body or what there is of it, waits for a worker.
+    /// The request, with its body or what was read of it, waits for a worker.
     fn arrive_with_body(&mut self, ticket: Ticket, ground: &mut Ground) {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;

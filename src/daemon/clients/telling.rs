@@ -1,4 +1,4 @@
-//! What is said about a request, and by the app while it runs: to its web server's error log where there is a way to it,
+//! What the daemon, and the app, say about a request: it goes to the web server's error log where there is a way to it,
 //! else to the daemon's own log.
 
 use log::Level;

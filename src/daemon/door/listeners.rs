@@ -3,7 +3,7 @@
 //! door's.
 //!
 //! # Theory of operation
-//! | a listener is | if it is lost, or can't be had | at its end |
+//! | a listener is | if it is lost, or can't be bound | at its end |
 //! | --- | --- | --- |
 //! | own | we leave: no front would find us | shut down, its file removed, its backlog accepted |
 //! | of `listen`, a path | it is tried again from time to time | the same |
@@ -68,7 +68,7 @@ pub(crate) struct Handed {
     pub(super) listen: Vec<OwnedFd>,
 }
 
-/// All of them, by numbers that are not given twice.
+/// All listeners, by numbers that are not given twice.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     by_number: BTreeMap<u32, Listener>,
@@ -78,7 +78,7 @@ pub(crate) struct Listeners {
     pub(crate) silent_until: Duration,
     /// Users named in the configuration that /etc/passwd does not have.
     pub(super) wrong_names: Vec<String>,
-    /// Why addresses can't be had.
+    /// Why addresses can't be bound.
     pub(super) wrong_addresses: Vec<String>,
 }
 

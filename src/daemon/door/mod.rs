@@ -220,8 +220,8 @@ impl Door {
 
 /// `listen`.
 impl Door {
-    /// Begins to listen at all addresses of the configuration. One that can't be bound does not keep us from the
-    /// others.
+    /// Begins to listen at all addresses of the configuration. If one of them can't be bound, the
+    /// others are all the same.
     pub(super) fn listen_everywhere(&mut self, handed: Handed, ground: &Ground) {
         for socket in handed.given {
             self.add(socket, Origin::Given, ground);

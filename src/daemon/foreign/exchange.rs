@@ -193,7 +193,7 @@ impl Exchange {
         fed
     }
 
-    /// Passes on what there is of the response.
+    /// Passes on what has come of the response.
     pub(super) fn pass_on(
         &mut self,
         mut way: Way<'_>,

@@ -170,7 +170,7 @@ impl Feed {
                 Err(_) => self.stop(),
             }
         }
-        // It is the others' turn: epoll reports at once what there is still to do.
+        // The other clients have their turn: epoll reports at once what is still to do.
         let rest = if self.is_over {
             Fed::ForClient
         } else {

@@ -143,7 +143,7 @@ impl Foreign {
         }
     }
 
-    /// No server can be had: the request is run as a CGI, or refused.
+    /// No server can be started: the request is run as a CGI, or refused.
     fn fall_back(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
         let Some(ticket) = clients.ticket_of(run_id) else {
             return;
@@ -242,8 +242,8 @@ impl Foreign {
         self.unreached(run_id, &last, clients, ground);
     }
 
-    /// `true`: the connection of this run is still on its way, and nothing can be sent or read. One that can't be made
-    /// is made again to the next address, or ends the exchange.
+    /// `true`: the connection of this run is not made yet, so nothing can be sent or read. If it fails, the next address
+    /// is tried; without one the exchange ends.
     pub(super) fn advance_connection(
         &mut self,
         run_id: RunId,

@@ -132,7 +132,7 @@ impl Foreign {
         }
     }
 
-    /// Buries one of our dead. `None`: it is none of ours; `Some(None)`: it can't be buried now.
+    /// Buries a dead server or program. `None`: the process is neither; `Some(None)`: it can't be buried now.
     pub(super) fn bury(
         &mut self,
         pid: i32,

@@ -112,7 +112,7 @@ impl Run {
         }
     }
 
-    /// One that no app has yet.
+    /// A run whose request no server has yet.
     pub(super) fn waiting(rest: Rest, now: Duration) -> Run {
         Run {
             waiting: Some(rest),

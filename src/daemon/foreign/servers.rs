@@ -96,7 +96,7 @@ impl Servers {
         self.all.get_mut(&id)
     }
 
-    /// The one that a request goes to.
+    /// The server that the next request goes to.
     pub(super) fn newest_serving(&self) -> Option<ServerId> {
         self.coming.or(self.serving)
     }

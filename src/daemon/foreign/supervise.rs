@@ -88,7 +88,7 @@ impl Foreign {
         self.tell_server(id, ServerEvent::Retire(patience), clients, ground);
     }
 
-    /// All of them end when their last requests are done.
+    /// All servers end when their last requests are done.
     pub(crate) fn retire_servers(&mut self, clients: &mut Clients, ground: &mut Ground) {
         self.servers.serving = None;
         self.servers.coming = None;

@@ -88,11 +88,11 @@ impl Daemon {
             // Written first: a person who finds us gone may want to know why.
             self.write_state();
         }
-        // All of them while we hold the lock: a new daemon is to find the addresses free.
+        // All listeners end while we hold the lock: a new daemon is to find the addresses free.
         let connected = self.door.end_all(&self.ground);
         let path = self.ground.place.socket();
         if is_ours && lock.is_some() {
-            // The name is ours by its inode. One that stays is found dead by the next front, and removed.
+            // The name is ours by its inode. If it stays, the next front finds it dead, and removes it.
             let _ = std::fs::remove_file(&path);
             self.ground.place.unlink_from_default(&self.ground.app);
         }

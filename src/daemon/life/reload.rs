@@ -1,5 +1,5 @@
 //! When code or configuration change: what a zygote found is summed up, the configuration is read anew, and what
-//! became of each new generation is said once. Which generation serves, and when another begins, is the pool's.
+//! became of each new generation is logged once. Which generation serves, and when another begins, is the pool's.
 
 use std::path::PathBuf;
 

@@ -145,7 +145,7 @@ impl Daemon {
         }
     }
 
-    /// No worker can be had: fronts whose requests wait run the app themselves.
+    /// The host gives no worker: fronts whose requests wait run the app themselves.
     pub(crate) fn send_waiting_away(&mut self) {
         for ticket in self.clients.waiting().collect::<Vec<_>>() {
             if self.can_go(ticket) {

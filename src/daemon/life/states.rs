@@ -87,7 +87,7 @@ pub(crate) struct StateFile {
 /// What a person's command waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wish {
-    /// A generation after this one serves, or can't be had.
+    /// A generation after this one serves, or has failed.
     Reload { after: Generation },
     /// The app is ready, or is known not to become so.
     Start,

@@ -105,7 +105,7 @@ impl Process {
         if let Some(channel) = &self.channel
             && let Err(error) = fdpass::send(channel.as_fd(), b"leave", &[])
         {
-            // One that has ended, or does not listen, is killed when its time is over.
+            // A zygote that has ended is buried; if it does not listen, it is killed when its time is over.
             ::log::debug!("cannot tell a zygote to leave: {error}");
         }
     }
@@ -155,7 +155,7 @@ impl Process {
                     }
                 }
                 Err(error) if is(&error, Errno::EAGAIN) => return heard,
-                // A packet that could not be had is still there.
+                // A packet that was not received is still there.
                 Err(error) if refusals < REFUSALS && !is(&error, Errno::ECONNRESET) => {
                     ::log::warn!("cannot hear a process of the app: recvmsg: {error}");
                     refusals += 1;
