@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use log::Level;
 
 use super::client::{HEADER_TIME, Phase};
-use super::header::{Asked, Refused, Rules};
+use super::header::{BadMessage, Message, Rules};
 use super::taken::Taken;
 use super::{Clients, SHORT, has_whole_body};
 use crate::config::Handoff;
@@ -47,10 +47,10 @@ impl Clients {
                 self.limited.limit(ticket, clock::now() + HEADER_TIME);
                 self.keep(ticket, kept, ground);
             }
-            Ok(Some(Ok(Asked::Control(command)))) => {
+            Ok(Some(Ok(Message::Control(command)))) => {
                 ground.tell(Outcome::Command { ticket, command });
             }
-            Ok(Some(Ok(Asked::Request(request)))) => self.queue(ticket, request, ground),
+            Ok(Some(Ok(Message::Request(request)))) => self.queue(ticket, request, ground),
             Ok(Some(Err(refused))) => self.refuse_header(ticket, refused, ground),
             Err(error) => {
                 ::log::debug!("connection lost in the header: ticket={ticket} error={error}");
@@ -126,31 +126,31 @@ impl Clients {
         ground.tell_pool(Event::Arrived { ticket, is_known });
     }
 
-    fn refuse_header(&mut self, ticket: Ticket, refused: Refused, ground: &mut Ground) {
+    fn refuse_header(&mut self, ticket: Ticket, refused: BadMessage, ground: &mut Ground) {
         let mut detail = String::new();
         let (failure, sentence) = match refused {
-            Refused::Header(BadHeader::TooLarge) => (
+            BadMessage::Header(BadHeader::TooLarge) => (
                 Failure::HeaderTooLarge,
                 "the header is larger than header-limit".to_owned(),
             ),
-            Refused::Header(bad) => (Failure::BadRequest, format!("not an SCGI header: {bad}")),
-            Refused::Request(bad, twice) => {
+            BadMessage::Header(bad) => (Failure::BadRequest, format!("not an SCGI header: {bad}")),
+            BadMessage::Request(bad, twice) => {
                 detail = twice.map_or(detail, |name| format!(": {name}"));
                 (
                     Failure::BadRequest,
                     format!("cannot take the request: {bad}"),
                 )
             }
-            Refused::Lost | Refused::Protocol => {
+            BadMessage::Lost | BadMessage::Protocol => {
                 let why = match refused {
-                    Refused::Lost => "is gone",
+                    BadMessage::Lost => "is gone",
                     _ => "is of another version",
                 };
                 ::log::warn!("closed: the front {why}: ticket={ticket}");
                 self.remove_client(ticket, ground);
                 return;
             }
-            Refused::Command => (
+            BadMessage::Command => (
                 Failure::BadRequest,
                 "a command that this client may not give".to_owned(),
             ),

@@ -52,7 +52,8 @@ impl Clients {
         true
     }
 
-    /// Tells the front to leave; our copies of its descriptors are closed when it has. Without a front they are closed now.
+    /// Tells the front to leave; our copies of its descriptors are closed when it has. Without a front they are closed
+    /// now.
     pub(super) fn release_front(&mut self, ticket: Ticket, ground: &mut Ground) {
         if let Some(client) = self.by_ticket.get_mut(&ticket) {
             let before = client.spooled();

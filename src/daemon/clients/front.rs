@@ -33,7 +33,8 @@ impl Client {
         }
     }
 
-    /// Tells a front to leave: from now on we answer, and need it no more. `false`: it is gone, or took the request back.
+    /// Tells a front to leave: from now on we answer, and need it no more. `false`: it is gone, or has taken the request
+    /// back.
     fn say_done(&mut self) -> bool {
         if self.has_said(FrontWord::Done) {
             return true;

@@ -57,14 +57,14 @@ pub(super) struct HeaderReader {
 
 /// What a header asks for.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum Message {
     Control(Command),
     Request(Box<Taken>),
 }
 
 /// Why a header can't be served; the client is to have a page all the same, where there is a way to it.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum BadMessage {
     Header(BadHeader),
     /// The front is gone, before it could be told to copy.
     Lost,
@@ -103,7 +103,7 @@ impl HeaderReader {
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
         block: &mut [u8],
-    ) -> io::Result<Option<Result<Asked, Refused>>> {
+    ) -> io::Result<Option<Result<Message, BadMessage>>> {
         if self.bytes.is_empty() {
             let Some(count) = self.receive_first(connection, rules, &mut block[..FIRST_READ])?
             else {
@@ -115,7 +115,7 @@ impl HeaderReader {
                     return Ok(Some(self.asked(&header, behind, connection, rules)));
                 }
                 Ok(Decoded::Partial { .. }) => self.bytes.extend_from_slice(&block[..count]),
-                Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
+                Err(bad) => return Ok(Some(Err(BadMessage::Header(bad)))),
             }
         }
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -131,14 +131,14 @@ impl HeaderReader {
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
         block: &mut [u8],
-    ) -> io::Result<Option<Result<Asked, Refused>>> {
+    ) -> io::Result<Option<Result<Message, BadMessage>>> {
         loop {
             let missing = match scgi::decode(bytes, rules.header_limit) {
                 Ok(Decoded::Header { header, .. }) => {
                     return Ok(Some(self.asked(&header, b"", connection, rules)));
                 }
                 Ok(Decoded::Partial { missing }) => missing,
-                Err(bad) => return Ok(Some(Err(Refused::Header(bad)))),
+                Err(bad) => return Ok(Some(Err(BadMessage::Header(bad)))),
             };
             // By way of the block: a length of a few digits has announced the rest, and has not sent it.
             let most = missing.min(block.len());
@@ -180,14 +180,14 @@ impl HeaderReader {
         pairs: &[(&[u8], &[u8])],
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
-    ) -> Result<Option<Command>, Refused> {
+    ) -> Result<Option<Command>, BadMessage> {
         let is_own = rules.peer == Peer::Own;
         let Some(word) = control::word(pairs) else {
             let names = || pairs.iter().map(|(name, _)| *name);
             let is_meant = || names().any(|name| name == control::VARIABLE.as_bytes());
             // At the app's place another user's message that names the command variable is no request.
             return match rules.is_at_place && !is_own && is_meant() {
-                true => Err(Refused::Command),
+                true => Err(BadMessage::Command),
                 false => Ok(None),
             };
         };
@@ -195,7 +195,7 @@ impl HeaderReader {
         let is_bare = self.fds.is_empty() && !self.cut;
         let may = rules.is_at_place && is_bare && (is_own || is_root());
         let command = Command::from_word(word).filter(|_| may);
-        command.map(Some).ok_or(Refused::Command)
+        command.map(Some).ok_or(BadMessage::Command)
     }
 
     /// What is known of a request whose header can't be served: where its page can go.
@@ -216,14 +216,14 @@ impl HeaderReader {
         behind: &[u8],
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
-    ) -> Result<Asked, Refused> {
+    ) -> Result<Message, BadMessage> {
         // Split once, since they are looked at several times.
         let pairs: Pairs<'_> = header.pairs().collect();
         if let Some(command) = self.control(&pairs, connection, rules)? {
-            return Ok(Asked::Control(command));
+            return Ok(Message::Control(command));
         }
         let request = self.request(header, &pairs, behind, connection, rules)?;
-        Ok(Asked::Request(request))
+        Ok(Message::Request(request))
     }
 
     fn request(
@@ -233,7 +233,7 @@ impl HeaderReader {
         behind: &[u8],
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
-    ) -> Result<Box<Taken>, Refused> {
+    ) -> Result<Box<Taken>, BadMessage> {
         let is_front = rules.peer == Peer::Own && rules.is_at_place;
         let protocol = handoff::protocol(pairs).filter(|_| is_front);
         let is_handoff = protocol.is_some();
@@ -248,7 +248,7 @@ impl HeaderReader {
         };
         let request = request.map_err(|bad| refused(bad, header))?;
         if protocol.is_some_and(|number| number != handoff::PROTOCOL.as_bytes()) {
-            return Err(Refused::Protocol);
+            return Err(BadMessage::Protocol);
         }
         let passed = self.passed(is_handoff, connection, rules)?;
         let output = passed.as_ref().map(Output::of);
@@ -293,7 +293,7 @@ impl HeaderReader {
         is_handoff: bool,
         connection: BorrowedFd<'_>,
         rules: Rules<'_>,
-    ) -> Result<Option<Passed>, Refused> {
+    ) -> Result<Option<Passed>, BadMessage> {
         if !is_handoff {
             return Ok(None);
         }
@@ -305,7 +305,7 @@ impl HeaderReader {
         }
         match socket::send_now(connection, handoff::RELAY) {
             Ok(_) => Ok(None),
-            Err(_) => Err(Refused::Lost),
+            Err(_) => Err(BadMessage::Lost),
         }
     }
 }
@@ -324,11 +324,11 @@ fn settled<'a>(pairs: &Pairs<'a>) -> (SettledPairs<'a>, BTreeSet<&'a [u8]>) {
 }
 
 /// Adds the name that came twice, if that is what is wrong.
-fn refused(bad: BadRequest, header: &Header<'_>) -> Refused {
+fn refused(bad: BadRequest, header: &Header<'_>) -> BadMessage {
     let settled = || repeated::settled(header.pairs());
     let is_twice = bad == BadRequest::Duplicate;
     let twice = is_twice.then(|| unique::in_conflict(settled())).flatten();
-    Refused::Request(bad, twice.map(visible))
+    BadMessage::Request(bad, twice.map(visible))
 }
 
 /// The request has all the pairs. An empty CONTENT_LENGTH is a front's word for none, and the only pair that a request

@@ -278,8 +278,8 @@ impl Clients {
         self.send_rest(ticket, ground);
     }
 
-    /// Finishes a request whose worker is done: sends the spool and reads the rest of the body, both at once, since there
-    /// are web servers that wait with the one for the other.
+    /// Finishes a request whose worker is done: sends the spool and reads the rest of the body, both at once, since
+    /// there are web servers that wait with the one for the other.
     pub(super) fn send_rest(&mut self, ticket: Ticket, ground: &mut Ground) {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;

@@ -290,7 +290,8 @@ impl Foreign {
         true
     }
 
-    /// No server has begun with the exchange: what was to be sent waits again. `unread`: what a server was sent and has not read.
+    /// No server has begun with the exchange: what was to be sent waits again. `unread`: what a server was sent and has
+    /// not read.
     pub(super) fn take_back(
         &mut self,
         run_id: RunId,

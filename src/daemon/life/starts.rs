@@ -42,8 +42,8 @@ impl Daemon {
     }
 
     /// A process of a generation that does not serve has ended. If it has not said why, its end is the reason.
-    /// `is_importing`: the app's own code has run in it. A signal comes from the host (most often for want of memory), or
-    /// from a crash, which no import does on purpose: as a plain CGI the app may come further.
+    /// `is_importing`: the app's own code has run in it. A signal comes from the host (most often for want of memory),
+    /// or from a crash, which no import does on purpose: as a plain CGI the app may come further.
     pub(crate) fn import_ended(
         &mut self,
         source: Source,

@@ -73,7 +73,8 @@ impl Workers {
         clients.end_errors(source);
     }
 
-    /// A worker has died, and its group was killed: only now is its byte on the board final, by which its client is answered.
+    /// A worker has died, and its group was killed: only now is its byte on the board final. By that byte its client is
+    /// answered.
     fn worker_died(
         &mut self,
         worker: WorkerId,

@@ -101,8 +101,8 @@ impl Workers {
         }
     }
 
-    /// Kills a worker. If it has not said its pid, its zygote has not forked it: the zygote hangs, and is killed, so that
-    /// another takes its place.
+    /// Kills a worker. If it has not said its pid, its zygote has not forked it: the zygote hangs, and is killed, so
+    /// that another takes its place.
     pub(super) fn kill(&mut self, worker: WorkerId, ground: &mut Ground) {
         if !self.roster.was_never_born(worker) {
             self.roster.kill(worker);
