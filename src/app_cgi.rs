@@ -4,6 +4,7 @@ use crate::answer::{self, answer, write_status_line};
 use crate::app;
 use crate::app_file::{AppFile, LoadError};
 use crate::page::Failure;
+use crate::place::Place;
 use crate::report::{Exit, say};
 
 const NAME: &str = "app-cgi";
@@ -35,9 +36,11 @@ pub fn main() -> Exit {
                 return Exit::Ok;
             };
             let settled = body.request(&request);
+            let place = Place::existing(&app, &config);
+            let place = place.as_ref();
             let cannot = match &path {
-                Some(path) => app::become_cgi(&app, &config, &settled.at(path)),
-                None => app::become_cgi(&app, &config, &settled),
+                Some(path) => app::become_cgi(&app, &config, &settled.at(path), place),
+                None => app::become_cgi(&app, &config, &settled, place),
             };
             say(NAME, &cannot);
             let failure = app::failure_of(&cannot);

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::app_file::AppFile;
+use crate::config::Config;
 use crate::control::Status;
 use crate::naming::Base;
 use crate::sys::files::{self, Unusable};
@@ -53,6 +54,12 @@ impl Place {
             places.extend(place.filter(|place| !places.contains(place)));
         }
         places
+    }
+
+    /// The app's place, if there is one that is proved to be ours.
+    pub fn existing(app: &AppFile, config: &Config) -> Option<Place> {
+        let places = Place::proved(app, process::uid(), config.runtime_dir.as_deref());
+        places.into_iter().next()
     }
 
     /// The places of all apps of this uid in the usual runtime directories, proved likewise, if they have ever had a

@@ -18,6 +18,7 @@ use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount, Reload};
 use crate::page::Failure;
+use crate::place::Place;
 use crate::report::{Exit, visible};
 use crate::sys::program::NotStarted;
 use crate::sys::{Errno, is, load, named};
@@ -256,10 +257,15 @@ pub fn failure_of(cannot: &CannotRun) -> Failure {
     }
 }
 
-/// Becomes the app as a plain CGI; returns only if that fails.
-pub fn become_cgi(app: &AppFile, config: &Config, request: &Request<'_>) -> CannotRun {
+/// Becomes the app as a plain CGI; returns only if that fails. `place`: where it may leave a file, for the next start.
+pub fn become_cgi(
+    app: &AppFile,
+    config: &Config,
+    request: &Request<'_>,
+    place: Option<&Place>,
+) -> CannotRun {
     match &config.app {
-        App::Wsgi(target) => wsgi::become_cgi(app, config, target, request),
+        App::Wsgi(target) => wsgi::become_cgi(app, config, target, request, place),
         App::Commands {
             cgi: Some(command), ..
         } => cgi::become_cgi(app, config, command, request),

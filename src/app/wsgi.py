@@ -16,9 +16,9 @@
 # needs them. A CGI gets once.py behind it; a pool gets all the other parts, in the order of POOL in wsgi.rs. Each part
 # names at its head what it takes from the others and gives to them; what this part imports, all of them have.
 #
-# What a CGI costs is its start, and most of ours is compiling: 7 us a line. So nothing is imported that the interpreter
-# has not loaded anyway, and what a plain GET does not need is text. Comment lines are left out by wsgi.rs, and cost
-# nothing.
+# What a CGI costs is its start, and most of ours is compiling, 7 us a line, until boot.py has kept the code. So nothing
+# is imported that the interpreter has not loaded anyway, and what a plain GET does not need is text. Comment lines are
+# left out by wsgi.rs, and cost nothing.
 #
 # An application may replace functions of any module and builtins, as gevent does, and have a module of its own of any
 # name. So:

@@ -2,7 +2,7 @@
 //! the other Python files beside it, which this binary contains. Knows the adaptor's command line, not how it works.
 
 use std::ffi::CString;
-use std::io::{self, Seek, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,13 @@ use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::config::{Config, Python, Reload, Target};
 use crate::page::Failure;
+use crate::place::Place;
 use crate::scgi;
 use crate::sys::program::Program;
 use crate::sys::{clock, files, process, signal};
 
+/// What a CGI's interpreter is given, which gets the adaptor from the place or from its own source.
+const BOOT: &str = include_str!("boot.py");
 /// The part that a CGI and a pool have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
 /// Parts that a plain GET as a CGI does not need, and the words in `wsgi.py` in whose place they stand, as texts: to
@@ -50,6 +53,13 @@ const START_GRACE: Duration = Duration::from_secs(10);
 fn for_cgi() -> String {
     let mut source = common_part();
     add_without_comments(ONCE, &mut source);
+    source
+}
+
+/// What gets it from where it is kept.
+fn boot() -> String {
+    let mut source = String::with_capacity(BOOT.len());
+    add_without_comments(BOOT, &mut source);
     source
 }
 
@@ -125,12 +135,19 @@ pub(super) fn become_cgi(
     config: &Config,
     target: &Target,
     request: &Request<'_>,
+    place: Option<&Place>,
 ) -> CannotRun {
     let timed_out = answer::page(Failure::TimedOut, Some(request), None, None);
     let no_body = answer::page(Failure::RequestTimeout, Some(request), None, None);
-    let header = match header_file(request, &[&timed_out, &no_body]) {
-        Ok(header) => header,
-        Err(error) => return CannotRun::new("pass the request to", &app.path, error),
+    let source = for_cgi();
+    let pages: [&[u8]; 2] = [&timed_out, &no_body];
+    // A pipe has no room for the source: then the interpreter is given that, and compiles it.
+    let (header, boot) = match header_file(&source, request, &pages) {
+        Ok(header) => (header, Some(boot())),
+        Err(_) => match header_pipe(request, &pages) {
+            Ok(header) => (header, None),
+            Err(error) => return CannotRun::new("pass the request to", &app.path, error),
+        },
     };
     let interpreter = match Interpreter::find(app, config) {
         Ok(interpreter) => interpreter,
@@ -143,9 +160,9 @@ pub(super) fn become_cgi(
         .then(|| clock::now().as_secs_f64().to_string());
     let seconds = |time: Duration| time.as_secs_f64().to_string();
     let limit = config.timeouts.request_limit;
-    let argv = argv(
+    let mut argv = argv(
         &interpreter,
-        &for_cgi(),
+        boot.as_ref().unwrap_or(&source),
         &["cgi", app.name(), &name(target)],
         directory,
         &[
@@ -156,6 +173,13 @@ pub(super) fn become_cgi(
             &timed_out.len().to_string(),
         ],
     );
+    if boot.is_some() {
+        argv.extend([
+            process::c_string(format!("{:016x}", digest(source.as_bytes())).as_bytes()),
+            process::c_string(source.len().to_string().as_bytes()),
+            process::c_string(place.map_or(&b""[..], |place| place.dir.as_os_str().as_bytes())),
+        ]);
+    }
     let time = limit.map_or(config.timeouts.request, |limit| {
         limit.min(config.timeouts.request)
     });
@@ -295,20 +319,40 @@ fn argv(
         .collect()
 }
 
-/// A file with the request's header and these pages behind it; or a pipe, if the host refuses such a file.
-fn header_file(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
-    let length = request.value("CONTENT_LENGTH").unwrap_or_default();
+/// A file with the source, the request's header and these pages; its offset is that of the header.
+fn header_file(source: &str, request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
+    let mut file = files::in_memory(c"polycgi-request", true)?;
+    let mut message = source.as_bytes().to_vec();
+    add_message(request, pages, &mut message);
+    file.write_all(&message)?;
+    file.seek(SeekFrom::Start(source.len() as u64))?;
+    Ok(file.into())
+}
+
+/// A pipe with the request's header and these pages, where the host refuses such a file.
+fn header_pipe(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
     let mut message = Vec::new();
-    scgi::encode::message(length, request.meta().iter().copied(), &mut message);
+    add_message(request, pages, &mut message);
+    files::pipe_holding(&message)
+}
+
+fn add_message(request: &Request<'_>, pages: &[&[u8]], message: &mut Vec<u8>) {
+    let length = request.value("CONTENT_LENGTH").unwrap_or_default();
+    scgi::encode::message(length, request.meta().iter().copied(), message);
     for page in pages {
         message.extend_from_slice(page);
     }
-    let written = files::in_memory(c"polycgi-request", true).and_then(|mut file| {
-        file.write_all(&message)?;
-        file.rewind()?;
-        Ok(OwnedFd::from(file))
-    });
-    written.or_else(|error| files::pipe_holding(&message).map_err(|_| error))
+}
+
+/// FNV-1a of eight bytes at a time: it tells one version of the adaptor from another.
+fn digest(source: &[u8]) -> u64 {
+    source.chunks(8).fold(0xcbf2_9ce4_8422_2325, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (hash ^ u64::from_le_bytes(word))
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(29)
+    })
 }
 
 #[cfg(test)]
@@ -326,6 +370,21 @@ mod tests {
         assert!(cgi.contains("class Body") && !cgi.contains("class Zygote"));
         assert!(pool.contains("class Zygote") && !pool.contains("run_cgi"));
         assert!(pool.len() < 128 << 10, "MAX_ARG_STRLEN");
+    }
+
+    #[test]
+    fn a_digest_tells_versions_apart() {
+        let source = for_cgi();
+        let of = |text: &str| digest(text.as_bytes());
+        assert_eq!(of(&source), of(&source.clone()));
+        for other in [
+            source.replace("'cgi'", "'cgj'"),
+            format!("{source}\n"),
+            source[1..].to_owned(),
+        ] {
+            assert_ne!(of(&source), of(&other));
+        }
+        assert!(boot().len() < 4096, "it stands in the command line");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(super) fn by_cgi(
             // If the host refuses it, the app has ours.
             let _ = process::become_stderr(stderr.as_fd());
         }
-        say("request", app::become_cgi(app, &config, &request));
+        say("request", app::become_cgi(app, &config, &request, None));
     });
     let child = child.map_err(system("start a process"))?;
     drop(into);

@@ -20,6 +20,7 @@ use crate::cgi::script::ScriptPath;
 use crate::config::{self, App, Config, Load};
 use crate::naming::Base;
 use crate::page::Failure;
+use crate::place::Place;
 use crate::policy::backoff;
 use crate::policy::route::{self, Facts, Reach, Route, StartRecord};
 use crate::report::{Exit, say};
@@ -390,7 +391,12 @@ impl Front {
             }
             return Exit::Ok;
         }
-        let cannot = app::become_cgi(&self.app, config, request);
+        let cannot = app::become_cgi(
+            &self.app,
+            config,
+            request,
+            Place::existing(&self.app, config).as_ref(),
+        );
         say(NAME, &cannot);
         self.refuse_because(config, app::failure_of(&cannot), &cannot.to_string())
     }

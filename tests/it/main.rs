@@ -57,6 +57,7 @@ mod harness;
 mod heads;
 mod hg;
 mod inflated;
+mod kept;
 mod keys;
 mod killed;
 mod last_words;
