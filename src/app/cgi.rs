@@ -13,7 +13,7 @@ use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::handoff;
 use crate::scgi::{self, Decoded};
-use crate::sys::program::Program;
+use crate::sys::program::{Prepared, Program};
 use crate::sys::{process, signal};
 
 /// GATEWAY_INTERFACE, if the client does not send it.
@@ -77,19 +77,41 @@ pub(super) fn become_cgi(
     }
 }
 
-/// Starts the command for the request with this SCGI header, as the leader of a process group; its pid. `fds` become
-/// its standard input, output and error.
-pub fn spawn(
+/// A child that is about to become the command. Dropped, it ends, and the command has not run.
+#[derive(Debug)]
+pub struct Ready {
+    prepared: Prepared,
+    path: PathBuf,
+    directory: PathBuf,
+}
+
+impl Ready {
+    /// Lets it become the command; its pid.
+    pub fn go(self) -> Result<i32, CannotRun> {
+        let started = self.prepared.go();
+        started.map_err(|not| CannotRun::not_started(&self.path, &self.directory, not))
+    }
+}
+
+/// Prepares the command for the request with this SCGI header, as the leader of a process group. `fds` become its
+/// standard input, output and error.
+pub fn prepare(
     app: &AppFile,
     config: &Config,
     command: &[String],
     header: &[u8],
     fds: [BorrowedFd<'_>; 3],
     nofile: Option<(u64, u64)>,
-) -> Result<i32, CannotRun> {
+) -> Result<Ready, CannotRun> {
     let run = Invocation::new(app, config, command, variables(header))?;
-    let started = run.program().spawn_leader(&fds, nofile);
-    started.map_err(|not| CannotRun::not_started(&run.path, &run.directory, not))
+    match run.program().prepare_leader(&fds, nofile) {
+        Ok(prepared) => Ok(Ready {
+            prepared,
+            path: run.path,
+            directory: run.directory,
+        }),
+        Err(not) => Err(CannotRun::not_started(&run.path, &run.directory, not)),
+    }
 }
 
 /// Whether the command could be run now.

@@ -83,7 +83,16 @@ impl Carrier {
         }
     }
 
-    /// Gives a request, whose front has been told, to the app.
+    /// Before the front is told that its request is taken, a process is made for it. What the host refuses until then
+    /// it refuses to a front that can still run the app itself.
+    pub(super) fn prepares_first(&self, config: &Config) -> bool {
+        match self {
+            Carrier::Foreign(_) => matches!(config.app, App::Commands { scgi: None, .. }),
+            Carrier::Workers(_) => false,
+        }
+    }
+
+    /// Gives a request to the app. Its front has been told, unless the carrier prepares first.
     pub(super) fn dispatch(
         &mut self,
         ticket: Ticket,

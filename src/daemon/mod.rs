@@ -274,13 +274,13 @@ impl Daemon {
         while let Some(event) = self.events.pop_front() {
             ::log::trace!("pool: {event:?}");
             self.pool.handle(event, clock::now(), &mut actions);
-            self.note_pool();
             for action in actions.drain(..) {
                 ::log::trace!("pool: {action:?}");
                 self.carry_out(action);
                 self.heed();
             }
         }
+        self.note_pool();
         if self.is_proven() && !self.is_cleared {
             self.is_cleared = true;
             self.ground.slots.clear_attempts();
@@ -342,7 +342,13 @@ impl Daemon {
 
     fn dispatch(&mut self, ticket: Ticket, worker: WorkerId) {
         let (clients, ground) = (&mut self.clients, &mut self.ground);
-        match clients.start(ticket, ground) {
+        let start = match self.carrier.prepares_first(&ground.config) {
+            // It tells the front when what it has prepared can run.
+            true if clients.get(ticket).is_some() => Start::Told,
+            true => Start::Unknown,
+            false => clients.start(ticket, ground),
+        };
+        match start {
             Start::Told => self.carrier.dispatch(ticket, worker, clients, ground),
             Start::TakenBack => {
                 self.note_late();

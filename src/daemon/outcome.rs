@@ -60,7 +60,7 @@ pub(super) enum Change {
     Watched(usize),
 }
 
-/// What the rooms may know of the pool, as of its last event.
+/// What the rooms may know of the pool, as of the last time that the loop settled.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PoolFacts {
     /// The generation that serves, or is about to.

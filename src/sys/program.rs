@@ -116,13 +116,39 @@ impl Program<'_> {
     }
 
     /// The same, as the leader of a process group of its own, for one request. When memory is short, the kernel kills
-    /// it before others.
-    pub fn spawn_leader(
+    /// it before others. It waits for [`Prepared::go`] before it becomes the program: until then nothing of the app
+    /// runs.
+    pub fn prepare_leader(
         &self,
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
-    ) -> Result<i32, NotStarted> {
-        self.start(fds, nofile, Kinship::Leader)
+    ) -> Result<Prepared, NotStarted> {
+        let (held, gate) = files::pipe().map_err(|error| NotStarted {
+            call: "pipe2",
+            error,
+        })?;
+        let held =
+            duplicate_above(held.as_fd(), first_free(fds)).map_err(NotStarted::by("fcntl"))?;
+        let (child, mut report) =
+            self.fork_child(fds, nofile, Kinship::Leader, Some((&held, &gate)))?;
+        drop(held);
+        match outcome(&mut report) {
+            Outcome::Failed(not) => {
+                let _ = nix::sys::wait::waitpid(child, None);
+                Err(not)
+            }
+            Outcome::AtGate => Ok(Prepared {
+                child,
+                report,
+                gate: Some(gate),
+            }),
+            // It could not say that it waits.
+            Outcome::Running => {
+                drop(gate);
+                let _ = nix::sys::wait::waitpid(child, None);
+                Err(NotStarted::by("write")(Errno::EIO))
+            }
+        }
     }
 
     /// The same, as the leader of a session, and with its own pid in LISTEN_PID, by which sd_listen_fds(3) sees that
@@ -154,6 +180,25 @@ impl Program<'_> {
         nofile: Option<(u64, u64)>,
         kinship: Kinship,
     ) -> Result<i32, NotStarted> {
+        let (child, mut report) = self.fork_child(fds, nofile, kinship, None)?;
+        match outcome(&mut report) {
+            Outcome::Failed(not) => {
+                // Its exit status says no more than the report.
+                let _ = nix::sys::wait::waitpid(child, None);
+                Err(not)
+            }
+            Outcome::AtGate | Outcome::Running => Ok(child.as_raw()),
+        }
+    }
+
+    /// `gate`: the end that the child reads before the exec, and the one that is ours.
+    fn fork_child(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        nofile: Option<(u64, u64)>,
+        kinship: Kinship,
+        gate: Option<(&OwnedFd, &OwnedFd)>,
+    ) -> Result<(Pid, std::fs::File), NotStarted> {
         let (report, low) = files::pipe().map_err(|error| NotStarted {
             call: "pipe2",
             error,
@@ -163,24 +208,24 @@ impl Program<'_> {
         drop(low);
         // SAFETY: this program has one thread, so the child may do all that the parent may.
         match unsafe { fork() }.map_err(NotStarted::by("fork"))? {
-            ForkResult::Parent { child } => {
-                drop(tell);
-                let mut told = [0; 5];
-                match std::fs::File::from(report).read_exact(&mut told) {
-                    Ok(()) => {
-                        // Its exit status says no more than the report.
-                        let _ = nix::sys::wait::waitpid(child, None);
-                        let [call, errno @ ..] = told;
-                        Err(NotStarted {
-                            call: CALLS.get(usize::from(call)).unwrap_or(&"execve"),
-                            error: io::Error::from_raw_os_error(i32::from_ne_bytes(errno)),
-                        })
-                    }
-                    Err(_) => Ok(child.as_raw()),
-                }
-            }
+            ForkResult::Parent { child } => Ok((child, std::fs::File::from(report))),
             ForkResult::Child => {
-                let NotStarted { call, error } = self.become_child(fds, nofile, kinship);
+                let wait = || {
+                    let Some((held, ours)) = gate else {
+                        return;
+                    };
+                    // A copy of ours would keep the gate shut for ever.
+                    // SAFETY: this child never uses it, and ends without dropping it.
+                    unsafe { libc::close(ours.as_raw_fd()) };
+                    // What was refused once may be granted the next time.
+                    let is_told = (0..TRIES).any(|_| nix::unistd::write(&tell, &[AT_GATE]).is_ok());
+                    let word = || nix::unistd::read(held, &mut [0]);
+                    let word = (0..TRIES).find_map(|_| word().ok());
+                    if !is_told || word != Some(1) {
+                        exit_now(0);
+                    }
+                };
+                let NotStarted { call, error } = self.become_child(fds, nofile, kinship, wait);
                 let [a, b, c, d] = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
                 let call = CALLS.iter().position(|known| *known == call).unwrap_or(0);
                 // This fails only if the parent is gone, which alone would read it.
@@ -195,6 +240,7 @@ impl Program<'_> {
         fds: &[BorrowedFd<'_>],
         nofile: Option<(u64, u64)>,
         kinship: Kinship,
+        wait: impl FnOnce(),
     ) -> NotStarted {
         match kinship {
             Kinship::Child => {}
@@ -240,7 +286,84 @@ impl Program<'_> {
             let environ = &environ;
             return Program { environ, ..*self }.exec();
         }
-        self.exec()
+        if let Some(directory) = self.directory
+            && let Err(errno) = nix::unistd::chdir(directory)
+        {
+            return NotStarted::by("chdir")(errno);
+        }
+        wait();
+        Program {
+            directory: None,
+            ..*self
+        }
+        .exec()
+    }
+}
+
+/// A child that is to become a program, and waits for that. Dropped, it ends, and nothing of the program has run.
+#[derive(Debug)]
+pub struct Prepared {
+    child: Pid,
+    report: std::fs::File,
+    gate: Option<OwnedFd>,
+}
+
+impl Prepared {
+    /// Lets it become the program; its pid.
+    pub fn go(mut self) -> Result<i32, NotStarted> {
+        let gate = self.gate.take();
+        let opened = gate.as_ref().map(|gate| nix::unistd::write(gate, b"x"));
+        if let Some(Err(errno)) = opened {
+            drop(gate);
+            let _ = nix::sys::wait::waitpid(self.child, None);
+            return Err(NotStarted::by("write")(errno));
+        }
+        match outcome(&mut self.report) {
+            Outcome::Failed(not) => {
+                let _ = nix::sys::wait::waitpid(self.child, None);
+                Err(not)
+            }
+            Outcome::AtGate | Outcome::Running => Ok(self.child.as_raw()),
+        }
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            drop(gate);
+            let _ = nix::sys::wait::waitpid(self.child, None);
+        }
+    }
+}
+
+/// How often a refused call of the gate is made again.
+const TRIES: u32 = 3;
+/// What a child says that waits for its gate.
+const AT_GATE: u8 = 0xff;
+
+/// What a child has reported.
+enum Outcome {
+    AtGate,
+    Failed(NotStarted),
+    /// It has become the program.
+    Running,
+}
+
+fn outcome(report: &mut std::fs::File) -> Outcome {
+    let mut call = [0];
+    let mut errno = [0; 4];
+    match report.read_exact(&mut call) {
+        Err(_) => Outcome::Running,
+        Ok(()) if call == [AT_GATE] => Outcome::AtGate,
+        Ok(()) => {
+            // The five bytes are one write.
+            let _ = report.read_exact(&mut errno);
+            Outcome::Failed(NotStarted {
+                call: CALLS.get(usize::from(call[0])).unwrap_or(&"execve"),
+                error: io::Error::from_raw_os_error(i32::from_ne_bytes(errno)),
+            })
+        }
     }
 }
 

@@ -330,6 +330,13 @@ impl Clients {
         connection.map(AsFd::as_fd)
     }
 
+    /// The request has a front that can run the app itself, and is untouched.
+    pub(super) fn can_go(&self, ticket: Ticket, config: &Config) -> bool {
+        let client = self.by_ticket.get(&ticket);
+        let request = client.and_then(|client| client.request.as_ref());
+        config.app.runs_as_cgi() && request.is_some_and(|request| request.can_go_elsewhere())
+    }
+
     /// Counts what a client holds of the spool, when that may have changed. `before`: what it held.
     pub(super) fn account(&mut self, ticket: Ticket, before: (u64, usize), ground: &Ground) {
         let client = self.by_ticket.get(&ticket);

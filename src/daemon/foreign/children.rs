@@ -28,9 +28,9 @@ use super::feed::{Feed, Rest};
 use super::runs::{Child, Run};
 use crate::app::{self, CannotRun};
 use crate::config::App;
-use crate::daemon::clients::{Client, Clients, has_whole_body};
+use crate::daemon::clients::{Client, Clients, Start, has_whole_body};
 use crate::daemon::ground::Ground;
-use crate::daemon::outcome::RETRY_AFTER;
+use crate::daemon::outcome::{Outcome, RETRY_AFTER};
 use crate::daemon::token::{RunId, Source, Token};
 use crate::page::Failure;
 use crate::policy::pool::Event;
@@ -156,13 +156,20 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         match self.start_child(ticket, run_id, rest, clients, ground) {
-            Ok(run) => self.begin(ticket, run_id, run, clients, ground),
+            Ok(Some(run)) => self.begin(ticket, run_id, run, clients, ground),
+            Ok(None) => {
+                ground.tell_pool_next(Event::NotTaken(run_id));
+                ground.tell(Outcome::FrontGone(ticket));
+            }
             Err(cannot) => {
                 let sentence = crate::report::plain(&cannot.to_string());
                 ::log::error!("{sentence}");
                 ground.tell_pool_next(Event::NotTaken(run_id));
                 clients.tell_web_server(ticket, &sentence, ground);
-                if cannot.is_shortage() {
+                if cannot.is_refusal() && clients.can_go(ticket, &ground.config) {
+                    // Its front runs the app itself.
+                    clients.abort_queued(ticket, ground);
+                } else if cannot.is_shortage() {
                     clients.refuse_overloaded(ticket, RETRY_AFTER, ground);
                 } else {
                     ground.failures.fail(sentence.clone());
@@ -172,6 +179,7 @@ impl Foreign {
         }
     }
 
+    /// `None`: the front has taken its request back, and nothing has run.
     fn start_child(
         &mut self,
         ticket: Ticket,
@@ -179,7 +187,7 @@ impl Foreign {
         rest: Option<Rest>,
         clients: &mut Clients,
         ground: &mut Ground,
-    ) -> Result<Run, CannotRun> {
+    ) -> Result<Option<Run>, CannotRun> {
         let path = &ground.app.path;
         let cannot = |error| CannotRun::new("start", path, error);
         let gone = || cannot(std::io::ErrorKind::NotFound.into());
@@ -200,7 +208,7 @@ impl Foreign {
         let fds = [stdin.fd(input, null), stdout.as_fd(), stderr.as_fd()];
         let reader = request.reader;
         let nofile = ground.nofile;
-        let pid = app::cgi::spawn(
+        let ready = app::cgi::prepare(
             &ground.app,
             &ground.config,
             command,
@@ -208,6 +216,11 @@ impl Foreign {
             fds,
             nofile,
         )?;
+        // What the host refuses up to here it refuses to a front that can still run the app itself.
+        if clients.start(ticket, ground) != Start::Told {
+            return Ok(None);
+        }
+        let pid = ready.go()?;
         ::log::debug!("child: ticket={ticket} worker={run_id} pid={pid}");
         let token = Token::Stderr(Source::Worker(run_id)).into();
         if let Err(error) = ground.poll.add(&errors, token, Interest::Read) {
@@ -215,7 +228,8 @@ impl Foreign {
         }
         let has_input = matches!(stdin, Stdin::Own);
         let feed = stdin.into_feed();
-        if let (Some(request), false) = (&mut client.request, has_input) {
+        let client = clients.get_mut(ticket);
+        if let (Some(Some(request)), false) = (client.map(|c| &mut c.request), has_input) {
             request.give_up_memory();
         }
         let child = Child {
@@ -228,7 +242,7 @@ impl Foreign {
             clock::now(),
         );
         run.has_input = has_input;
-        Ok(run)
+        Ok(Some(run))
     }
 
     /// What the child of a run has written to its standard error.

@@ -139,6 +139,14 @@ impl Foreign {
             }
             Reached::NotYet => self.wait_for_server(run_id),
             Reached::Resting => self.fall_back(run_id, clients, ground),
+            Reached::Failed(error) if has_cgi(ground) => {
+                let sentence = plain(&format!("cannot connect to the app's server: {error}"));
+                ::log::error!("{sentence}; the app runs as a CGI");
+                if let Some(ticket) = clients.ticket_of(run_id) {
+                    clients.tell_web_server(ticket, &sentence, ground);
+                }
+                self.fall_back(run_id, clients, ground);
+            }
             Reached::Failed(error) => self.unreached(run_id, &error, clients, ground),
         }
     }

@@ -98,7 +98,7 @@ impl Foreign {
         self.generations.insert(run_id, generation);
     }
 
-    /// Gives a request, whose front has been told, to the app.
+    /// Gives a request to the app. Its front has been told, but for a program's.
     pub(super) fn dispatch(
         &mut self,
         ticket: Ticket,

@@ -138,7 +138,9 @@ impl Daemon {
 /// Requests that the pool refuses.
 impl Daemon {
     pub(crate) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
-        if matches!(refusal, Refusal::HostRefused { .. }) && self.can_go(ticket) {
+        if matches!(refusal, Refusal::HostRefused { .. })
+            && self.clients.can_go(ticket, &self.ground.config)
+        {
             self.send_away(ticket);
         } else {
             self.clients.refuse(ticket, refusal, &mut self.ground);
@@ -148,18 +150,10 @@ impl Daemon {
     /// The host gives no worker: fronts whose requests wait run the app themselves.
     pub(crate) fn send_waiting_away(&mut self) {
         for ticket in self.clients.waiting().collect::<Vec<_>>() {
-            if self.can_go(ticket) {
+            if self.clients.can_go(ticket, &self.ground.config) {
                 self.send_away(ticket);
             }
         }
-    }
-
-    /// A front that can run the app itself, and has a request that is untouched.
-    fn can_go(&self, ticket: Ticket) -> bool {
-        let client = self.clients.get(ticket);
-        let request = client.and_then(|client| client.request.as_ref());
-        let is_untouched = request.is_some_and(|request| request.can_go_elsewhere());
-        self.ground.config.app.runs_as_cgi() && is_untouched
     }
 
     /// Lets a front go on by itself; its web server is told why, if it is the first.

@@ -18,7 +18,7 @@ pub(super) enum Instead {
 /// Of this kind of app, or of every kind; what a process of this kind calls, or all that it does.
 type NoOtherWay = (Option<Kind>, Role, &'static [i64], Instead);
 
-const NO_OTHER_WAY: [NoOtherWay; 12] = [
+const NO_OTHER_WAY: [NoOtherWay; 10] = [
     // The C library's start needs them, or the app file can't be read.
     (
         None,
@@ -53,15 +53,8 @@ const NO_OTHER_WAY: [NoOtherWay; 12] = [
     // The front knows already that its request is taken.
     (
         Some(Kind::Cgi),
-        Role::Daemon,
-        &[SYS_clone, SYS_pipe2],
-        Instead::Page,
-    ),
-    (Some(Kind::Cgi), Role::Launcher, &[], Instead::Page),
-    (
-        Some(Kind::CgiAndScgi),
-        Role::Daemon,
-        &[SYS_connect, SYS_socket],
+        Role::Launcher,
+        &[SYS_execve],
         Instead::Page,
     ),
     (

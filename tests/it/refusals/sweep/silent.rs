@@ -8,7 +8,7 @@ use super::Role;
 /// For a process of this kind, these calls.
 type Silent = (Role, &'static [i64]);
 
-const SILENT: [Silent; 23] = [
+const SILENT: [Silent; 24] = [
     // It asks for information; without it a default serves: one core, a local file system, no link from the default
     // place, unchanged flags, the next folder of PATH.
     (
@@ -136,6 +136,7 @@ const SILENT: [Silent; 23] = [
     (Role::Worker, &[SYS_pread64, SYS_pwrite64]),
     (Role::Zygote, &[SYS_pwrite64, SYS_write]),
     // The same process, in this turn or the next, or the front makes the call again.
+    (Role::Launcher, &[SYS_read]),
     (
         Role::Daemon,
         &[
