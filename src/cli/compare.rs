@@ -121,7 +121,7 @@ impl CompareCommand {
         }
         let cgi = Times::of(&found.cgi.runs);
         let parts = match &config.app {
-            App::Wsgi(target) => parts(&app, &config, target, cgi.median()),
+            App::Wsgi(target) => parts(&app, &config, target, cgi.minimum()),
             App::Commands { .. } | App::Connect(_) => Vec::new(),
         };
         let report = Report {
@@ -290,14 +290,18 @@ fn answer(
     let mut response = Vec::new();
     let mut is_longer = false;
     let begun = clock::now();
+    let mut ended = None;
     let made = make(&mut |from| {
         let taken = from.take(LONGEST_RESPONSE + 1).read_to_end(&mut response);
         let bytes = taken.map_err(system("read the response"))? as u64;
+        // A process may go on behind the response: no client waits for that.
+        ended = Some(clock::now());
         is_longer = bytes > LONGEST_RESPONSE;
         let is_whole = !is_longer;
         Ok(ReadResponse { bytes, is_whole })
     });
-    let wall = clock::now().saturating_sub(begun);
+    let ended = ended.unwrap_or_else(clock::now);
+    let wall = ended.saturating_sub(begun);
     if is_longer {
         let most = LONGEST_RESPONSE >> 20;
         let sentence = format!("the response is longer than {most} MB, too long to compare");
@@ -312,7 +316,7 @@ fn answer(
     Ok((answer, Timing { wall, cost, bytes }))
 }
 
-/// What a plain CGI's time is made of; nothing if the module can't be imported by itself.
+/// What the fastest plain CGI's time is made of, by the fastest run of each part; nothing if the module can't be imported by itself.
 fn parts(app: &AppFile, config: &Config, target: &Target, whole: Duration) -> Vec<Part> {
     const IMPORT: &str = "import sys; sys.path.insert(0, sys.argv[2]); __import__(sys.argv[1])";
     let Ok(interpreter) = Interpreter::find(app, config) else {
@@ -322,23 +326,27 @@ fn parts(app: &AppFile, config: &Config, target: &Target, whole: Duration) -> Ve
     let time = |words: &[&[u8]]| {
         let words = [&[&b"python3"[..], b"-c"], words].concat();
         let argv: Vec<CString> = words.into_iter().map(process::c_string).collect();
-        let times = (0..PART_RUNS).map(|_| {
-            let mut command = python::command(&interpreter, &argv, &directory);
-            command.stdin(Stdio::null()).stdout(Stdio::null());
-            let begun = clock::now();
-            let status = command.stderr(Stdio::null()).status();
-            let time = clock::now().saturating_sub(begun);
-            status.is_ok_and(|status| status.success()).then_some(time)
-        });
-        let times: Option<Vec<Duration>> = times.collect();
-        times.map(|times| compare::median(times.into_iter()))
+        let mut command = python::command(&interpreter, &argv, &directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let begun = clock::now();
+        let status = command.stderr(Stdio::null()).status();
+        let time = clock::now().saturating_sub(begun);
+        status.is_ok_and(|status| status.success()).then_some(time)
     };
     let folder = directory.as_os_str().as_encoded_bytes();
-    let bare = time(&[b"pass"]);
-    let imported = time(&[IMPORT.as_bytes(), target.module.as_bytes(), folder]);
-    let Some((bare, imported)) = bare.zip(imported) else {
+    // In turns, so that a busy moment of the host is in both.
+    let times = (0..PART_RUNS).map(|_| {
+        let bare = time(&[b"pass"])?;
+        let imported = time(&[IMPORT.as_bytes(), target.module.as_bytes(), folder])?;
+        Some((bare, imported))
+    });
+    let times: Option<Vec<(Duration, Duration)>> = times.collect();
+    let Some(times) = times else {
         return Vec::new();
     };
+    let least = |times: &mut dyn Iterator<Item = Duration>| times.min().unwrap_or_default();
+    let bare = least(&mut times.iter().map(|(bare, _)| *bare));
+    let imported = least(&mut times.iter().map(|(_, imported)| *imported));
     let part = |name, time| Part { name, time };
     vec![
         part("interpreter", bare),

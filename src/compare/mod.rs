@@ -21,7 +21,7 @@ pub use finding::{Comparison, compare};
 pub use json::to_json;
 pub use observed::Observed;
 pub use text::to_text;
-pub use times::{Cost, Part, Times, Timing, median};
+pub use times::{Cost, Part, Times, Timing};
 
 /// What was compared, and what it took.
 #[derive(Debug)]

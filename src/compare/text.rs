@@ -122,7 +122,11 @@ fn add_times(text: &mut String, report: &Report<'_>) {
         let parts: Vec<String> = parts
             .map(|part| format!("{} {}", part.name, milliseconds(part.time)))
             .collect();
-        let _ = writeln!(text, "Its time is made of: {}.", parts.join(", "));
+        let _ = writeln!(
+            text,
+            "Its time is made of: {} (fastest runs).",
+            parts.join(", ")
+        );
     }
 }
 
