@@ -248,9 +248,11 @@ impl Dir {
     fn remove(&self) -> io::Result<()> {
         let places = entries(Path::new("/run/polycgi")).into_iter();
         let more = entries(Path::new("/tmp")).into_iter();
+        // `polycgi-UID`; the directories of other tests are none of ours to look into.
         let more = more.filter(|path| {
-            path.file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"polycgi-"))
+            let name = path.file_name().map(OsStr::as_encoded_bytes);
+            let uid = name.and_then(|name| name.strip_prefix(b"polycgi-"));
+            uid.is_some_and(|uid| uid.iter().all(u8::is_ascii_digit))
         });
         for place in places.chain(more) {
             for link in entries(&place) {
