@@ -57,7 +57,9 @@ def keep(code, path, digest):
 
 def code(place, size, digest):
     """place: the app's, or empty. size: of the source, in bytes."""
-    path = place and '%s/adaptor-%d' % (place, int.from_bytes(MAGIC_NUMBER[:2], 'little'))
+    # Interpreters that are built differently may have the same number.
+    path = place and '%s/adaptor-%s-%d' % (
+        place, sys.implementation.cache_tag, int.from_bytes(MAGIC_NUMBER[:2], 'little'))
     try:
         if path:
             return kept(path, digest)

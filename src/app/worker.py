@@ -42,7 +42,7 @@ def prefer_for_oom():
     try:
         with open('/proc/self/oom_score_adj', 'w') as file:
             file.write('500')
-    except OSError:
+    except Exception:
         pass  # the kernel does not let us; nothing depends on it
 
 

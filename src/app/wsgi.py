@@ -317,7 +317,7 @@ def flush():
 def path_stats(loader, path):
     """As SourceFileLoader has it, but a file that was just written is imported without bytecode: that of the version
     before, of the same size and written in the same second, would pass for its own."""
-    if '/setproctitle/' in path:
+    if str(getattr(loader, 'name', '')).rpartition('.')[2] == 'setproctitle':
         unname_process()
     status = os.stat(path)
     now = time.time()
@@ -377,8 +377,8 @@ NAMED = {}  # by name_process(): the title, the comm; where the title is, and wh
 
 def name_process(role):
     """Makes the process's command line short, for ps, top and pgrep, and sets its comm: `polycgi: wiki worker` and
-    `wiki worker`. It keeps what the application has set. Nothing depends on it."""
-    before, title, comm = dict(NAMED), b'polycgi: %s %s\0' % (APP, role), APP[:14 - len(role)] + b' ' + role
+    `wiki:worker`, without a space, since there are programs that split /proc/self/stat at spaces. It keeps what the application has set. Nothing depends on it."""
+    before, title, comm = dict(NAMED), b'polycgi: %s %s\0' % (APP, role), APP[:14 - len(role)] + b':' + role
     NAMED.update(title=title, comm=comm)
     try:
         if not before:
@@ -387,7 +387,8 @@ def name_process(role):
         start, end = NAMED['place']  # arg_start, arg_end
         with open('/proc/self/mem', 'rb+', 0) as memory:
             found = os.pread(memory.fileno(), len(before.get('title', title)), start)
-            NAMED.setdefault('was', found)
+            if not before:
+                NAMED['was'] = found
             if start + len(title) < end and found == before.get('title', found):
                 os.pwrite(memory.fileno(), title, start)
                 # Its last NUL overwritten, the kernel shows a command line up to its first.
@@ -395,8 +396,8 @@ def name_process(role):
         with open('/proc/self/comm', 'rb+', 0) as file:
             if not before or file.read(16) == before['comm'] + b'\n':
                 file.write(comm)
-    except (KeyError, OSError, ValueError):
-        pass  # there is no /proc, or the host refuses it
+    except Exception:
+        pass  # there is no /proc, or the host or an audit hook of the application's refuses it
 
 
 def unname_process():
@@ -409,7 +410,7 @@ def unname_process():
             with open('/proc/self/mem', 'rb+', 0) as memory:
                 os.pwrite(memory.fileno(), was, start)
                 os.pwrite(memory.fileno(), b'\0', end - 1)
-        except OSError:
+        except Exception:
             pass  # then its titles are not shown
 
 

@@ -121,7 +121,11 @@ impl Daemon {
                 break;
             }
             let next = Timer::ALL.iter().filter_map(|&timer| self.deadline(timer));
-            let patience = next.min().map(|at| at.saturating_sub(clock::now()));
+            let patience = match self.events.is_empty() {
+                true => next.min().map(|at| at.saturating_sub(clock::now())),
+                // What came while the queued were told.
+                false => Some(Duration::ZERO),
+            };
             if let Err(error) = self.wait(&mut ready, patience) {
                 ::log::error!("cannot wait for events: epoll_wait: {error}");
                 self.carrier.kill_all(&self.ground.poll);

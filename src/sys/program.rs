@@ -142,11 +142,11 @@ impl Program<'_> {
                 report,
                 gate: Some(gate),
             }),
-            // It could not say that it waits.
+            // It could not say that it waits, or was killed: memory is short, most often.
             Outcome::Running => {
                 drop(gate);
                 let _ = nix::sys::wait::waitpid(child, None);
-                Err(NotStarted::by("write")(Errno::EIO))
+                Err(NotStarted::by("fork")(Errno::ENOMEM))
             }
         }
     }
@@ -210,18 +210,23 @@ impl Program<'_> {
         match unsafe { fork() }.map_err(NotStarted::by("fork"))? {
             ForkResult::Parent { child } => Ok((child, std::fs::File::from(report))),
             ForkResult::Child => {
-                let wait = || {
-                    let Some((held, ours)) = gate else {
-                        return;
-                    };
-                    // A copy of ours would keep the gate shut for ever.
+                if let Some((_, ours)) = gate {
+                    // A copy of ours would keep the gate shut for ever. First, before its number can be another's.
                     // SAFETY: this child never uses it, and ends without dropping it.
                     unsafe { libc::close(ours.as_raw_fd()) };
+                }
+                let wait = || {
+                    let Some((held, _)) = gate else {
+                        return;
+                    };
                     // What was refused once may be granted the next time.
                     let is_told = (0..TRIES).any(|_| nix::unistd::write(&tell, &[AT_GATE]).is_ok());
+                    if !is_told {
+                        // The parent waits for that word, or for our end.
+                        exit_now(0);
+                    }
                     let word = || nix::unistd::read(held, &mut [0]);
-                    let word = (0..TRIES).find_map(|_| word().ok());
-                    if !is_told || word != Some(1) {
+                    if (0..TRIES).find_map(|_| word().ok()) != Some(1) {
                         exit_now(0);
                     }
                 };
@@ -316,7 +321,11 @@ impl Prepared {
         if let Some(Err(errno)) = opened {
             drop(gate);
             let _ = nix::sys::wait::waitpid(self.child, None);
-            return Err(NotStarted::by("write")(errno));
+            return Err(match errno {
+                // It was killed while it waited.
+                Errno::EPIPE => NotStarted::by("fork")(Errno::ENOMEM),
+                errno => NotStarted::by("write")(errno),
+            });
         }
         match outcome(&mut self.report) {
             Outcome::Failed(not) => {

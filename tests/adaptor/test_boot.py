@@ -13,7 +13,8 @@ import unittest
 import peer
 
 BOOT = peer.source('boot')
-ASK = 'import importlib.util as it; print(int.from_bytes(it.MAGIC_NUMBER[:2], "little"))'
+ASK = ('import importlib.util as it, sys; '
+       'print("%s-%d" % (sys.implementation.cache_tag, int.from_bytes(it.MAGIC_NUMBER[:2], "little")))')
 NAME = 'adaptor-' + subprocess.check_output([peer.PYTHON, '-c', ASK]).decode().strip()
 DIGEST = '0123456789abcdef'
 APP = '''

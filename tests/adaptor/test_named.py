@@ -59,17 +59,25 @@ class Named(peer.Case):
     def test_each_process_is_named(self):
         folder = self.write()
         self.assertEqual(self.seen(self.cgi('named:application', folder=folder)),
-                         (b'polycgi: app cgi\0', b'app cgi\n'))
+                         (b'polycgi: app cgi\0', b'app:cgi\n'))
         for preload in True, False:
             pool = self.pool('named:application', folder=folder, preload=preload).up()
-            self.assertEqual(shown(pool.process.pid), (b'polycgi: app zygote\0', b'app zygote\n'))
-            self.assertEqual(self.seen(pool), (b'polycgi: app worker\0', b'app worker\n'))
+            self.assertEqual(shown(pool.process.pid), (b'polycgi: app zygote\0', b'app:zygote\n'))
+            self.assertEqual(self.seen(pool), (b'polycgi: app worker\0', b'app:worker\n'))
 
     def test_the_application_s_title_stays(self):
         folder = self.write(at_import=SETS.replace('\\\\0', '\\0'))
         self.assertEqual(self.seen(self.cgi('named:application', folder=folder)), (b'a title of its own\0', b'its own\n'))
         pool = self.pool('named:application', folder=folder).up()
         self.assertEqual(self.seen(pool), (b'a title of its own\0', b'its own\n'))
+
+    def test_a_loader_may_have_a_path_that_is_no_str(self):
+        """Nor does a folder of that name stand for the package."""
+        loads = 'import importlib.machinery as im, pathlib\n' \
+                'im.SourceFileLoader("other", pathlib.Path(__file__)).get_code("other")'
+        folder = self.write(at_import=loads)
+        for way in self.cgi('named:application', folder=folder), self.pool('named:application', folder=folder).up():
+            self.assertTrue(self.seen(way)[0].startswith(b'polycgi: app '))
 
     def test_a_package_that_searches_memory_finds_it(self):
         """setproctitle looks for the words of the command line before the environment."""

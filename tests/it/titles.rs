@@ -25,13 +25,13 @@ fn shown(mode: &str) -> (Dir, String) {
 #[test]
 fn of_a_plain_cgi() {
     let (_dir, seen) = shown("cgi");
-    assert_eq!(seen, r"['polycgi: wiki cgi\x00', 'wiki cgi\n']");
+    assert_eq!(seen, r"['polycgi: wiki cgi\x00', 'wiki:cgi\n']");
 }
 
 #[test]
 fn of_the_pool() {
     let (dir, seen) = shown("daemon");
-    assert_eq!(seen, r"['polycgi: wiki worker\x00', 'wiki worker\n']");
+    assert_eq!(seen, r"['polycgi: wiki worker\x00', 'wiki:worker\n']");
     let mut titles: Vec<String> = Process::all_of(dir.path())
         .into_iter()
         .map(|process| process.command_line)

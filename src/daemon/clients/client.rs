@@ -156,6 +156,11 @@ impl Client {
         self.request.as_ref().is_some_and(|r| r.passed.is_none())
     }
 
+    /// The front, or the plain client, can be told something.
+    pub(crate) fn has_connection(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Where the message-body comes from.
     pub(crate) fn input(&self) -> Option<BorrowedFd<'_>> {
         input_of(&self.connection, &self.request)

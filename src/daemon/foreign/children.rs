@@ -163,13 +163,19 @@ impl Foreign {
             }
             Err(cannot) => {
                 let sentence = crate::report::plain(&cannot.to_string());
-                ::log::error!("{sentence}");
                 ground.tell_pool_next(Event::NotTaken(run_id));
-                clients.tell_web_server(ticket, &sentence, ground);
                 if cannot.is_refusal() && clients.can_go(ticket, &ground.config) {
-                    // Its front runs the app itself.
+                    // Its front runs the app itself: one line is enough, for all requests.
+                    if self.keep_failure(&sentence, ground) {
+                        ::log::error!("{sentence}");
+                        clients.tell_web_server(ticket, &sentence, ground);
+                    }
                     clients.abort_queued(ticket, ground);
-                } else if cannot.is_shortage() {
+                    return;
+                }
+                ::log::error!("{sentence}");
+                clients.tell_web_server(ticket, &sentence, ground);
+                if cannot.is_shortage() {
                     clients.refuse_overloaded(ticket, RETRY_AFTER, ground);
                 } else {
                     ground.failures.fail(sentence.clone());

@@ -358,6 +358,10 @@ impl Foreign {
         let (Some(run_id), Some(client)) = (clients.worker_of(ticket), clients.get(ticket)) else {
             return;
         };
+        if !client.has_connection() {
+            // The front was told to leave. The child that waits at its gate held a copy of what we have closed.
+            return;
+        }
         let is_plain = client.is_plain();
         // A plain client may half-close: the end of its body is not its own.
         if is_plain && self.reads_body(run_id) {

@@ -24,7 +24,7 @@ use crate::report::plain;
 use crate::scgi::Decoded;
 use crate::spool::Ahead;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{clock, files, socket};
+use crate::sys::{Errno, clock, files, is, socket};
 
 /// A request that has waited longer than this for a server is given its whole time anew.
 const INSTANT: Duration = Duration::from_millis(100);
@@ -139,11 +139,14 @@ impl Foreign {
             }
             Reached::NotYet => self.wait_for_server(run_id),
             Reached::Resting => self.fall_back(run_id, clients, ground),
-            Reached::Failed(error) if has_cgi(ground) => {
+            // EAGAIN: its backlog is full. Programs beside a server that is busy would make it busier.
+            Reached::Failed(error) if has_cgi(ground) && !is(&error, Errno::EAGAIN) => {
                 let sentence = plain(&format!("cannot connect to the app's server: {error}"));
-                ::log::error!("{sentence}; the app runs as a CGI");
-                if let Some(ticket) = clients.ticket_of(run_id) {
-                    clients.tell_web_server(ticket, &sentence, ground);
+                if self.keep_failure(&sentence, ground) {
+                    ::log::error!("{sentence}; the app runs as a CGI");
+                    if let Some(ticket) = clients.ticket_of(run_id) {
+                        clients.tell_web_server(ticket, &sentence, ground);
+                    }
                 }
                 self.fall_back(run_id, clients, ground);
             }
