@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::util::process::send;
 use super::util::served::{assert_same, blocks, noise, pid_in};
 use super::util::{
-    Chunked, Deadline, Dir, Mpm, Output, Reply, Running, Site, as_user, cgi, daemon, digest,
+    Chunked, Deadline, Dir, Mpm, Output, Reply, Running, Site, Watch, as_user, cgi, daemon, digest,
     under_both,
 };
 
@@ -180,6 +180,14 @@ fn a_socket_without_a_server(mpm: Mpm) {
             .and_then(|state| state.modified())
             .expect("the state was written")
     };
+    // It is written in the turn that answers, and may come after the answer.
+    let place = site.dir.place();
+    let says = || {
+        let text = fs::read_to_string(place.join("state"));
+        text.is_ok_and(|text| text.contains("Connection refused"))
+    };
+    let is_there = Watch::on(&place).until(Deadline::soon(), says);
+    assert!(is_there, "the state says what failed");
     let before = written();
     assert_eq!(site.get("/hello").status(), 503);
     assert_eq!(written(), before);
