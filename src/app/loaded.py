@@ -98,8 +98,8 @@ def suspects(error, directory):
     return {path: signature(path) for path in paths if path[:1] != '<'}
 
 
-# EPERM, EINTR, EAGAIN, ENOMEM, ENFILE, EMFILE, EFBIG, ENOSPC, ENOSYS, ENOBUFS, EDQUOT
-OF_HOST = 1, 4, 11, 12, 23, 24, 27, 28, 38, 105, 122
+# EPERM, EINTR, EIO, EAGAIN, ENOMEM, ENFILE, EMFILE, EFBIG, ENOSPC, ENOSYS, ENOBUFS, EDQUOT
+OF_HOST = 1, 4, 5, 11, 12, 23, 24, 27, 28, 38, 105, 122
 
 
 def is_host_s(error):
