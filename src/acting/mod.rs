@@ -23,7 +23,7 @@ use crate::report::Exit;
 use crate::sys::accounts::Account;
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::program::{self, Program};
-use crate::sys::signal::{Signal, SignalPipe};
+use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::{environ, process};
 
 /// Makes this process the app's user's, if it is root's. `Ok(Some(users))`: there is nothing to act on, since none of
@@ -149,13 +149,18 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
         Signal::SIGTERM,
     ];
     let parent = process::pid();
+    // A signal that comes before the handlers below are there would end this process, and the new one without its
+    // children.
+    let held = signal::hold(&watched);
     let Some(child) = program::fork_session().map_err(&refused)? else {
+        drop(held);
         become_user(account.uid, Some(account)).map_err(&refused)?;
         program::end_with_parent(parent);
         HAS_BECOME.store(true, Ordering::Relaxed);
         return Ok(());
     };
     let signals = SignalPipe::new(&watched);
+    drop(held);
     let ended = process::open(child);
     while let (Ok(signals), Ok(ended)) = (&signals, &ended) {
         // The new process has no terminal: pass on the terminal's signals.

@@ -38,6 +38,27 @@ fn reset_actions() {
     }
 }
 
+/// Signals that are held back from [`hold`] on, and delivered when this is dropped.
+#[derive(Debug)]
+pub struct Held {
+    before: SigSet,
+}
+
+/// Holds signals back. A fork between this and the drop leaves them held in both processes: each has to drop its own.
+pub fn hold(signals: &[Signal]) -> Held {
+    let mut before = SigSet::empty();
+    let held = signals.iter().copied().collect::<SigSet>();
+    // Only an invalid `how` can fail here.
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before));
+    Held { before }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
 /// Empties the signal mask: event + mod_cgi starts a CGI with TERM blocked, and then waits 3 s to kill it.
 pub fn unblock_all() {
     // Only an invalid `how` can fail here.
