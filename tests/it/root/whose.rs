@@ -316,6 +316,10 @@ fn an_interrupt_ends_what_root_has_begun() {
         nix::sys::signal::Signal::SIGTERM,
         nix::sys::signal::Signal::SIGHUP,
     ] {
+        // A run of the tests in the background ignores SIGINT, and what it starts would inherit that.
+        // SAFETY: the default action runs no code of ours.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigDfl) }
+            .expect("a signal has a default action");
         let mut command = world.command(0, installed("polycgi"));
         let running = super::super::util::Running::start(command.args(["check", &app]), b"");
         let importing = gate.entered();
