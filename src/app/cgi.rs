@@ -79,13 +79,13 @@ pub(super) fn become_cgi(
 
 /// A child that is about to become the command. Dropped, it ends, and the command has not run.
 #[derive(Debug)]
-pub struct Ready {
+pub struct PreparedCgi {
     prepared: Prepared,
     path: PathBuf,
     directory: PathBuf,
 }
 
-impl Ready {
+impl PreparedCgi {
     /// Lets it become the command; its pid.
     pub fn go(self) -> Result<i32, CannotRun> {
         let started = self.prepared.go();
@@ -102,10 +102,10 @@ pub fn prepare(
     header: &[u8],
     fds: [BorrowedFd<'_>; 3],
     nofile: Option<(u64, u64)>,
-) -> Result<Ready, CannotRun> {
+) -> Result<PreparedCgi, CannotRun> {
     let run = Invocation::new(app, config, command, variables(header))?;
     match run.program().prepare_leader(&fds, nofile) {
-        Ok(prepared) => Ok(Ready {
+        Ok(prepared) => Ok(PreparedCgi {
             prepared,
             path: run.path,
             directory: run.directory,

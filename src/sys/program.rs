@@ -1,8 +1,10 @@
 //! Starting programs: what they are given, and what they must not inherit.
 
+mod gate;
+
 use std::ffi::CString;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,6 +17,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, Pid, fork, setpgid, setsid};
 
+pub use self::gate::Prepared;
+use self::gate::{ChildReport, child_report};
 use super::files;
 use super::process::{c_string, pid};
 use super::signal::{self, Signal};
@@ -132,18 +136,14 @@ impl Program<'_> {
         let (child, mut report) =
             self.fork_child(fds, nofile, Kinship::Leader, Some((&held, &gate)))?;
         drop(held);
-        match outcome(&mut report) {
-            Outcome::Failed(not) => {
+        match child_report(&mut report) {
+            ChildReport::Failed(not) => {
                 let _ = nix::sys::wait::waitpid(child, None);
                 Err(not)
             }
-            Outcome::AtGate => Ok(Prepared {
-                child,
-                report,
-                gate: Some(gate),
-            }),
+            ChildReport::AtGate => Ok(Prepared::new(child, report, gate)),
             // It could not say that it waits, or was killed: memory is short, most often.
-            Outcome::Running => {
+            ChildReport::Running => {
                 drop(gate);
                 let _ = nix::sys::wait::waitpid(child, None);
                 Err(NotStarted::by("fork")(Errno::ENOMEM))
@@ -181,13 +181,13 @@ impl Program<'_> {
         kinship: Kinship,
     ) -> Result<i32, NotStarted> {
         let (child, mut report) = self.fork_child(fds, nofile, kinship, None)?;
-        match outcome(&mut report) {
-            Outcome::Failed(not) => {
+        match child_report(&mut report) {
+            ChildReport::Failed(not) => {
                 // Its exit status says no more than the report.
                 let _ = nix::sys::wait::waitpid(child, None);
                 Err(not)
             }
-            Outcome::AtGate | Outcome::Running => Ok(child.as_raw()),
+            ChildReport::AtGate | ChildReport::Running => Ok(child.as_raw()),
         }
     }
 
@@ -216,17 +216,7 @@ impl Program<'_> {
                     unsafe { libc::close(ours.as_raw_fd()) };
                 }
                 let wait = || {
-                    let Some((held, _)) = gate else {
-                        return;
-                    };
-                    // What was refused once may be granted the next time.
-                    let is_told = (0..TRIES).any(|_| nix::unistd::write(&tell, &[AT_GATE]).is_ok());
-                    if !is_told {
-                        // The parent waits for that word, or for our end.
-                        exit_now(0);
-                    }
-                    let word = || nix::unistd::read(held, &mut [0]);
-                    if (0..TRIES).find_map(|_| word().ok()) != Some(1) {
+                    if gate.is_some_and(|(held, _)| !gate::wait(held, &tell)) {
                         exit_now(0);
                     }
                 };
@@ -302,77 +292,6 @@ impl Program<'_> {
             ..*self
         }
         .exec()
-    }
-}
-
-/// A child that is to become a program, and waits for that. Dropped, it ends, and nothing of the program has run.
-#[derive(Debug)]
-pub struct Prepared {
-    child: Pid,
-    report: std::fs::File,
-    gate: Option<OwnedFd>,
-}
-
-impl Prepared {
-    /// Lets it become the program; its pid.
-    pub fn go(mut self) -> Result<i32, NotStarted> {
-        let gate = self.gate.take();
-        let opened = gate.as_ref().map(|gate| nix::unistd::write(gate, b"x"));
-        if let Some(Err(errno)) = opened {
-            drop(gate);
-            let _ = nix::sys::wait::waitpid(self.child, None);
-            return Err(match errno {
-                // It was killed while it waited.
-                Errno::EPIPE => NotStarted::by("fork")(Errno::ENOMEM),
-                errno => NotStarted::by("write")(errno),
-            });
-        }
-        match outcome(&mut self.report) {
-            Outcome::Failed(not) => {
-                let _ = nix::sys::wait::waitpid(self.child, None);
-                Err(not)
-            }
-            Outcome::AtGate | Outcome::Running => Ok(self.child.as_raw()),
-        }
-    }
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            drop(gate);
-            let _ = nix::sys::wait::waitpid(self.child, None);
-        }
-    }
-}
-
-/// How often a refused call of the gate is made again.
-const TRIES: u32 = 3;
-/// What a child says that waits for its gate.
-const AT_GATE: u8 = 0xff;
-
-/// What a child has reported.
-enum Outcome {
-    AtGate,
-    Failed(NotStarted),
-    /// It has become the program.
-    Running,
-}
-
-fn outcome(report: &mut std::fs::File) -> Outcome {
-    let mut call = [0];
-    let mut errno = [0; 4];
-    match report.read_exact(&mut call) {
-        Err(_) => Outcome::Running,
-        Ok(()) if call == [AT_GATE] => Outcome::AtGate,
-        Ok(()) => {
-            // The five bytes are one write.
-            let _ = report.read_exact(&mut errno);
-            Outcome::Failed(NotStarted {
-                call: CALLS.get(usize::from(call[0])).unwrap_or(&"execve"),
-                error: io::Error::from_raw_os_error(i32::from_ne_bytes(errno)),
-            })
-        }
     }
 }
 
@@ -498,6 +417,7 @@ fn exit_now(status: i32) -> ! {
 #[cfg(test)]
 mod tests {
     use std::ffi::CStr;
+    use std::io::Read;
 
     use super::super::process::{End, is_group_gone, wait};
     use super::*;

@@ -40,20 +40,20 @@ fn reset_actions() {
 
 /// Signals that are held back from [`hold`] on, and delivered when this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldSignals {
     before: SigSet,
 }
 
 /// Holds signals back. A fork between this and the drop leaves them held in both processes: each has to drop its own.
-pub fn hold(signals: &[Signal]) -> Held {
+pub fn hold(signals: &[Signal]) -> HeldSignals {
     let mut before = SigSet::empty();
     let held = signals.iter().copied().collect::<SigSet>();
     // Only an invalid `how` can fail here.
     let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&held), Some(&mut before));
-    Held { before }
+    HeldSignals { before }
 }
 
-impl Drop for Held {
+impl Drop for HeldSignals {
     fn drop(&mut self) {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
