@@ -300,7 +300,7 @@ impl fmt::Display for NotAnApp {
         match self {
             NotAnApp::Binary(path) => write!(
                 f,
-                "{} is polycgi itself and not an app file: 'polycgi new' prints one. Under '#!/usr/bin/env polycgi' \
+                "{} is polycgi itself and not an app file: 'polycgi new' writes one. Under '#!/usr/bin/env polycgi' \
                  the kernel does not name the script: its first line must be '#!/usr/local/bin/polycgi -'",
                 path.display()
             ),

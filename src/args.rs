@@ -41,7 +41,14 @@ fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
 }
 
 /// Options that take no value.
-const SWITCHES: [&str; 5] = ["--environ", "--help", "--hold", "--include", "--json"];
+const SWITCHES: [&str; 6] = [
+    "--environ",
+    "--help",
+    "--hold",
+    "--include",
+    "--json",
+    "--print",
+];
 
 /// The words in argh's form: it knows only `--name value` and `--help`. What follows `--` stays.
 fn normalized(words: &[String]) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! `links` and `new`: they make the two forms of app file.
+//! `links`: makes the form of app file that is a symlink.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
-use crate::config;
 use crate::report::{Exit, say};
 use crate::sys::files::Control;
 use crate::sys::{accounts, files, process};
@@ -24,31 +23,6 @@ pub(super) struct LinksCommand {
     names: Vec<String>,
 }
 
-/// Print an app file to start from: for a WSGI application, a CGI program, an SCGI server or one that runs already.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "new")]
-pub(super) struct NewCommand {
-    /// the application, as module:callable
-    #[argh(option, arg_name = "module:callable")]
-    wsgi: Option<String>,
-
-    /// a command that runs the app as a CGI
-    #[argh(option, arg_name = "command")]
-    cgi: Option<String>,
-
-    /// a command that runs the app as an SCGI server
-    #[argh(option, arg_name = "command")]
-    scgi: Option<String>,
-
-    /// the address of an SCGI server that runs already: a path, or host:port
-    #[argh(option, arg_name = "address")]
-    connect: Option<String>,
-
-    /// the app's name
-    #[argh(positional)]
-    name: String,
-}
-
 impl LinksCommand {
     pub(super) fn run(self) -> Exit {
         if self.names.is_empty() {
@@ -61,15 +35,11 @@ impl LinksCommand {
         }
         let program = installed_program();
         for name in &self.names {
-            if let Err(exit) = check_app_name("links", name) {
-                return exit;
+            if let Err(sentence) = check_app_name(name) {
+                say("links", sentence);
+                return Exit::Usage;
             }
-            let has_extension = Path::new(name).extension().is_some();
-            let link = self.dir.join(if has_extension {
-                name.clone()
-            } else {
-                format!("{name}.cgi")
-            });
+            let link = self.dir.join(file_name(name));
             let is_known = fs::read_link(&link).is_ok_and(|to| to == program);
             let is_ours = files::control(&link).is_ok_and(|control| is_trusted(control.uid));
             if is_known && is_ours {
@@ -83,56 +53,6 @@ impl LinksCommand {
                 return Exit::CantCreate;
             }
             println!("{} -> {}", link.display(), program.display());
-        }
-        Exit::Ok
-    }
-}
-
-impl NewCommand {
-    pub(super) fn run(self) -> Exit {
-        let given = [
-            ("wsgi", &self.wsgi),
-            ("cgi", &self.cgi),
-            ("scgi", &self.scgi),
-            ("connect", &self.connect),
-        ];
-        let given = given
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        let lines: String = given
-            .map(|(key, value)| format!("{key} = {value}\n"))
-            .collect();
-        let is_commands = self.cgi.is_some() || self.scgi.is_some();
-        let ways = [self.wsgi.is_some(), is_commands, self.connect.is_some()];
-        if ways.into_iter().filter(|&is_one| is_one).count() != 1 {
-            let sentence = "an app has one of --wsgi, --cgi and/or --scgi, --connect";
-            say("new", sentence);
-            return Exit::Usage;
-        }
-        let name = &self.name;
-        // The printed file must be a valid app file.
-        if let Err(bad) = config::parse("the command line", lines.as_bytes()) {
-            say("new", bad.message());
-            return Exit::Usage;
-        }
-        if let Err(exit) = check_app_name("new", name) {
-            return exit;
-        }
-        let program = installed_program();
-        let home = std::env::var("HOME").unwrap_or_else(|_| "/srv".to_owned());
-        println!("#!{} -", program.display());
-        println!(
-            "# {name}: save this as {name}.cgi in cgi-bin, mode 755, and see `polycgi check {name}.cgi`."
-        );
-        print!("{lines}");
-        if self.wsgi.is_some() {
-            println!("# where the app's modules are; outside what the web server serves as files");
-            println!("#directory = {home}/{name}");
-            println!("# an interpreter, or the folder of a virtual environment");
-            println!("#python = python3");
-        } else if is_commands {
-            println!("# where the command is run");
-            println!("#directory = {home}/{name}");
         }
         Exit::Ok
     }
@@ -173,22 +93,27 @@ fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == process::uid()
 }
 
-/// A name that a file in cgi-bin can have; if not, an error is printed.
-fn check_app_name(command: &str, name: &str) -> Result<(), Exit> {
+/// The name of an app's file in cgi-bin.
+pub(super) fn file_name(name: &str) -> String {
+    if Path::new(name).extension().is_some() {
+        name.to_owned()
+    } else {
+        format!("{name}.cgi")
+    }
+}
+
+/// Checks that a file in cgi-bin can have this name; if not, why.
+pub(super) fn check_app_name(name: &str) -> Result<(), String> {
     let is_plain = !name.is_empty() && !name.contains(['/', '\n']) && !name.starts_with('.');
     if is_plain && !name.starts_with("nph-") {
         return Ok(());
     }
     let why = "it is empty, has a '/' or a line end, or begins with '.' or 'nph-'";
-    say(
-        command,
-        format_args!("'{name}' can't be the name of an app: {why}"),
-    );
-    Err(Exit::Usage)
+    Err(format!("'{name}' can't be the name of an app: {why}"))
 }
 
 /// The path of this program, for links and `#!` lines.
-fn installed_program() -> PathBuf {
+pub(super) fn installed_program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/polycgi"));
     fs::canonicalize(&own).unwrap_or(own)
 }

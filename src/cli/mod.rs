@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod control;
 mod links;
+mod new;
 mod python;
 mod request;
 mod status;
@@ -48,7 +49,7 @@ enum Subcommand {
     Check(check::CheckCommand),
     Compare(compare::CompareCommand),
     Links(links::LinksCommand),
-    New(links::NewCommand),
+    New(new::NewCommand),
     OverloadPage(OverloadPage),
     Reload(control::ReloadCommand),
     Request(request::RequestCommand),

@@ -30,6 +30,7 @@ pub use extremes::EXTREMES;
 pub use names::{Mount, Python, Target};
 pub use settings::{Settings, Typed};
 pub use values::{Load, Rate};
+pub use words::{as_text, as_word};
 
 /// The largest configuration file or `env-file`, in bytes: a larger file is not read.
 pub const LONGEST_FILE: usize = 1 << 20;

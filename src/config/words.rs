@@ -97,6 +97,26 @@ fn quoted(value: &str) -> Option<Result<String, BadWords>> {
     }))
 }
 
+/// A word of a command or a list that reads as `text`, quoted if it has to be. `None`: no line can hold it.
+pub fn as_word(text: &str) -> Option<String> {
+    let needs_none = |c: char| c.is_alphanumeric() || "%+,-./:=@_{}".contains(c);
+    match text {
+        _ if text.contains(char::is_control) => None,
+        "" => Some("''".to_owned()),
+        _ if text.chars().all(needs_none) => Some(text.to_owned()),
+        _ => Some(format!("'{}'", text.replace('\'', r"'\''"))),
+    }
+}
+
+/// A single text that reads as `text`, quoted if it has to be. `None`: no line can hold it.
+pub fn as_text(text: &str) -> Option<String> {
+    let is_plain = bare(text) == text && !text.is_empty() && !text.starts_with(['\'', '"']);
+    if is_plain && !text.starts_with(BLANKS) && !text.contains(char::is_control) {
+        return Some(text.to_owned());
+    }
+    as_word(text)
+}
+
 /// The word that begins at or after `from`; `None` at the end or at a comment.
 fn word(value: &str, from: usize) -> Result<Option<ShellWord>, BadWords> {
     let rest = value.get(from..).unwrap_or_default().char_indices();
@@ -216,6 +236,30 @@ mod tests {
             assert_eq!(text(value).as_deref(), Ok(as_text), "{value}");
             assert_eq!(env_value(value).as_deref(), Ok(as_env), "{value}");
         }
+    }
+
+    #[test]
+    fn what_is_quoted_reads_as_it_was() {
+        for kept in [
+            "/srv/wiki",
+            "/srv/my app",
+            "a # b",
+            "#a",
+            "it's",
+            "'a",
+            "\"a\" b",
+            " a ",
+            "",
+            "a\\b",
+            "$x `y`",
+        ] {
+            assert_eq!(text(&as_text(kept).unwrap()).as_deref(), Ok(kept), "{kept}");
+            let words = split(&format!("x {} y", as_word(kept).unwrap())).unwrap();
+            assert_eq!((words.len(), words[1].text.as_str()), (3, kept));
+        }
+        assert_eq!(as_text("/srv/my app").as_deref(), Some("/srv/my app"));
+        assert_eq!(as_word("./a.cgi").as_deref(), Some("./a.cgi"));
+        assert_eq!((as_text("a\nb"), as_word("a\rb")), (None, None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The subcommands as a person types them: `request`, `check`, `new`, `links`, `applets`.
+//! The subcommands as a person types them: `request`, `check`, `links`, `applets`.
 
 use std::fs;
 use std::process::Command;
@@ -177,71 +177,6 @@ fn check_finds_what_is_wrong_and_says_what_to_do() {
     let output = polycgi(&["check", &app]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("chmod 755"), "{text}");
-}
-
-#[test]
-fn new_prints_an_app_file_that_works() {
-    let dir = Dir::new();
-    let text = polycgi(&["new", "wiki", "--wsgi", "testapp:application"]).success();
-    let first = format!("#!{} -\n", installed("polycgi").display());
-    assert!(text.starts_with(&first), "{text}");
-    let at = dir.path().display();
-    let text = format!("{text}directory = {at}/apps\nruntime-dir = {at}/run\nmode = cgi\n");
-    let app = dir
-        .file("cgi-bin/wiki.cgi", &text, 0o755)
-        .display()
-        .to_string();
-    assert_eq!(
-        polycgi(&["request", &app, "/status/200"]).success(),
-        "status 200\n"
-    );
-    for words in [
-        &["new", "wiki"][..],
-        &["new", "wiki", "--cgi", "./a", "--wsgi", "x:y"],
-        &["new", "wiki", "--connect", "4000"],
-        &[
-            "new",
-            "wiki",
-            "--scgi",
-            "./a",
-            "--connect",
-            "127.0.0.1:4000",
-        ],
-        &["new", "wiki", "--wsgi", "testapp"],
-        &["new", "wiki", "--wsgi", "x y:z"],
-        &["new", "a/b", "--wsgi", "x:y"],
-    ] {
-        let output = polycgi(words);
-        assert_eq!(output.status.code(), Some(64), "{words:?}");
-        assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
-        assert!(output.stdout.is_empty());
-    }
-}
-
-#[test]
-fn new_knows_every_kind_of_app() {
-    let dir = Dir::new();
-    let scgi = ["--scgi", "env -u LISTEN_FDS true {socket}"];
-    for words in [
-        &["--cgi", "/bin/true x"][..],
-        &scgi,
-        &["--connect", "127.0.0.1:1"],
-        &["--cgi", "/bin/true", scgi[0], scgi[1]],
-    ] {
-        let text = polycgi(&[&["new", "wiki"], words].concat()).success();
-        for pair in words.chunks(2) {
-            let line = format!("\n{} = {}\n", &pair[0][2..], pair[1]);
-            assert!(text.contains(&line), "{text}");
-        }
-        let app = dir.file("cgi-bin/wiki.cgi", &text, 0o755);
-        let app = app.display().to_string();
-        let check = polycgi(&["check", &app]);
-        // The text is right; `check` may still find that no server listens at that port.
-        let says = String::from_utf8_lossy(&check.stdout).into_owned();
-        let is_down = says.contains("cannot connect to 127.0.0.1:1:");
-        assert_eq!(check.status.success(), !is_down, "{says}");
-        assert_eq!(is_down, words[0] == "--connect", "{says}");
-    }
 }
 
 #[test]

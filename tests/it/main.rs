@@ -67,6 +67,7 @@ mod limits;
 mod listen;
 mod matrix;
 mod mount;
+mod new;
 mod overload;
 mod places;
 mod races;

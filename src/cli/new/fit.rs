@@ -1,0 +1,570 @@
+//! What of a folder can be an app, and how it would be run, the likeliest first. It knows the customs of Django, Flask
+//! and their like by names and text.
+
+use super::folder::Folder;
+use super::source::{self, Binding, bindings, top_lines};
+use crate::config;
+
+/// What an app file can run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fit {
+    /// What was found: a file, and the text in it that decides.
+    pub(super) what: String,
+    /// `wsgi = wiki:application`
+    pub(super) line: String,
+    pub(super) is_wsgi: bool,
+    /// What a person should know, in sentences.
+    pub(super) cautions: Vec<String>,
+    /// The module that has to be made first.
+    pub(super) made: Option<Made>,
+}
+
+/// A module of a few lines that makes an application of what is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Made {
+    /// Its file in the app's folder.
+    pub(super) file: String,
+    pub(super) text: String,
+}
+
+/// What looks like an app and can't be run as it is, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Misfit {
+    pub(super) what: String,
+    pub(super) advice: String,
+}
+
+#[derive(Default)]
+pub(super) struct Fits {
+    pub(super) fits: Vec<Fit>,
+    pub(super) misfits: Vec<Misfit>,
+}
+
+/// Modules in which servers look for an application, in this order. There `app` is one, however it is made.
+const USUAL: [&str; 6] = [
+    "wsgi",
+    "passenger_wsgi",
+    "app",
+    "application",
+    "main",
+    "server",
+];
+/// Modules that are no app.
+const OTHERS: [&str; 6] = ["conftest", "fabfile", "manage", "noxfile", "setup", "tasks"];
+/// What makes a WSGI application, as the text has it; and what makes something else.
+const WSGI: [&str; 12] = [
+    "ASGIMiddleware(",
+    "Bottle(",
+    "Flask(",
+    "WSGIApp(",
+    "create_app(",
+    "default_app(",
+    "falcon.App(",
+    "get_wsgi_application(",
+    "make_app(",
+    "make_wsgi_app(",
+    ".server",
+    ".wsgifunc(",
+];
+const ASGI: [&str; 9] = [
+    "FastAPI(",
+    "Litestar(",
+    "Quart(",
+    "Sanic(",
+    "Starlette(",
+    "async def ",
+    "falcon.asgi.",
+    "get_asgi_application(",
+    ".ASGIApp(",
+];
+const NEITHER: [&str; 9] = [
+    "ArgumentParser(",
+    "Celery(",
+    "Dash(",
+    "QApplication(",
+    "Tk(",
+    "Typer(",
+    "class ",
+    "socketserver.",
+    "web.Application(",
+];
+const NAMES: [&str; 2] = ["app", "application"];
+const FACTORIES: [&str; 2] = ["create_app", "make_app"];
+/// The most packages and modules that are read.
+const MOST_SOURCES: usize = 100;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Nature {
+    Asgi,
+    Neither,
+    Unknown,
+    Wsgi,
+}
+
+impl Fits {
+    pub(super) fn of(folder: &Folder) -> Fits {
+        let mut found = Fits::default();
+        found.look_for_django(folder);
+        for module in USUAL {
+            found.look_at(folder, module, &format!("{module}.py"));
+        }
+        for package in folder.packages().take(MOST_SOURCES) {
+            found.look_at(folder, package, &format!("{package}/__init__.py"));
+            for module in USUAL {
+                let dotted = format!("{package}.{module}");
+                found.look_at(folder, &dotted, &format!("{package}/{module}.py"));
+            }
+        }
+        let others = folder.modules().filter(|module| {
+            let is_test = module.starts_with("test_") || module.ends_with("_test");
+            !USUAL.contains(module) && !OTHERS.contains(module) && !is_test
+        });
+        for module in others.take(MOST_SOURCES) {
+            found.look_at(folder, module, &format!("{module}.py"));
+        }
+        found.look_for_programs(folder);
+        // What has to be made comes behind what is there.
+        found.fits.sort_by_key(|fit| fit.made.is_some());
+        found
+    }
+
+    fn add(&mut self, fit: Fit) {
+        if self.fits.iter().all(|known| known.line != fit.line) {
+            self.fits.push(fit);
+        }
+    }
+
+    fn look_for_django(&mut self, folder: &Folder) {
+        let Some(text) = folder.text("manage.py") else {
+            return;
+        };
+        let after = text.split_once("DJANGO_SETTINGS_MODULE");
+        // The name's own closing quote comes first.
+        let after = after.and_then(|(_, after)| after.get(1..));
+        let Some(settings) = after
+            .and_then(source::literal)
+            .filter(|name| is_dotted(name))
+        else {
+            return;
+        };
+        let what = format!("manage.py: Django's, with the settings {settings}");
+        let cautions = vec![
+            "Django's static files are the web server's ('manage.py collectstatic'), and ALLOWED_HOSTS has to name \
+             the site's host"
+                .to_owned(),
+        ];
+        let target = django_application(folder, settings);
+        let made = target.is_none().then(|| {
+            let text = format!(
+                "import os\n\nfrom django.core.wsgi import get_wsgi_application\n\n\
+                 os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{settings}')\n\
+                 application = get_wsgi_application()\n"
+            );
+            free_module(folder, text)
+        });
+        let target = match (target, &made) {
+            (Some(target), _) => target,
+            (None, Some(made)) => made.target(),
+            (None, None) => return,
+        };
+        self.add(Fit {
+            what,
+            line: format!("wsgi = {target}"),
+            is_wsgi: true,
+            cautions,
+            made,
+        });
+    }
+
+    /// Looks for an application in a module.
+    fn look_at(&mut self, folder: &Folder, module: &str, file: &str) {
+        let Some(text) = folder.text(file) else {
+            return;
+        };
+        let lines = top_lines(&text);
+        let bindings = bindings(&lines);
+        let is_usual = USUAL.contains(&module.rsplit('.').next().unwrap_or(module));
+        let what = |bound: &Binding| format!("{file}: {}", shown(bound));
+        if let Some((bound, callable)) = application(&bindings, is_usual) {
+            self.add(Fit {
+                what: what(bound),
+                line: format!("wsgi = {module}:{callable}"),
+                is_wsgi: true,
+                cautions: cautions(file, &lines),
+                made: None,
+            });
+        } else if let Some(bound) = last(&bindings, |bound| {
+            FACTORIES.contains(&&*bound.name) && bound.by.starts_with("def ")
+        }) {
+            self.add_factory(folder, module, bound, what(bound));
+        } else if let Some(bound) = last(&bindings, is_asgi) {
+            let name = &bound.name;
+            let advice = format!(
+                "that is an ASGI application, and 'wsgi' runs those of WSGI. a2wsgi makes one of the other: install \
+                 it where the app's modules are, write a wsgi.py with 'from a2wsgi import ASGIMiddleware', 'from \
+                 {module} import {name}' and 'application = ASGIMiddleware({name})', and run 'polycgi new' again"
+            );
+            self.misfits.push(Misfit {
+                what: what(bound),
+                advice,
+            });
+        }
+    }
+
+    fn add_factory(&mut self, folder: &Folder, module: &str, bound: &Binding, what: String) {
+        let name = &bound.name;
+        if needs_arguments(&bound.by) {
+            let advice = format!(
+                "it needs arguments: write a wsgi.py with 'from {module} import {name}' and 'application = \
+                 {name}(...)', and run 'polycgi new' again"
+            );
+            return self.misfits.push(Misfit { what, advice });
+        }
+        let made = free_module(
+            folder,
+            format!("from {module} import {name}\n\napplication = {name}()\n"),
+        );
+        self.add(Fit {
+            what,
+            line: format!("wsgi = {}", made.target()),
+            is_wsgi: true,
+            cautions: Vec::new(),
+            made: Some(made),
+        });
+    }
+
+    /// CGI programs, and FastCGI programs, most of which run as CGIs too.
+    fn look_for_programs(&mut self, folder: &Folder) {
+        for (extension, kind) in [
+            (".cgi", "a CGI program"),
+            (".pl", "a Perl script"),
+            (".fcgi", "a FastCGI program"),
+        ] {
+            let mut names: Vec<&str> = folder.programs(extension).collect();
+            names.sort_by_key(|name| !name.starts_with("index."));
+            for name in names {
+                // A name that no line can hold.
+                let Some(command) = config::as_word(&format!("./{name}")) else {
+                    continue;
+                };
+                let mut cautions = Vec::new();
+                if extension == ".fcgi" {
+                    let sentence =
+                        "a FastCGI program runs here only if it also runs as a CGI, as most do";
+                    cautions.push(sentence.to_owned());
+                }
+                if !folder.can_execute(name) {
+                    cautions.push(format!("{name} can't be executed: chmod 755 it"));
+                }
+                self.add(Fit {
+                    what: format!("{name}: {kind}"),
+                    line: format!("cgi = {command}"),
+                    is_wsgi: false,
+                    cautions,
+                    made: None,
+                });
+            }
+        }
+    }
+}
+
+impl Made {
+    fn target(&self) -> String {
+        let module = self.file.strip_suffix(".py").unwrap_or(&self.file);
+        format!("{module}:application")
+    }
+}
+
+/// A module of this text, under a name that is free.
+fn free_module(folder: &Folder, text: String) -> Made {
+    let names = ["wsgi.py", "polycgi_wsgi.py"];
+    let is_free = |name: &&str| folder.text(name).is_none_or(|found| found == text);
+    let file = names
+        .into_iter()
+        .find(is_free)
+        .unwrap_or("application_wsgi.py");
+    Made {
+        file: file.to_owned(),
+        text,
+    }
+}
+
+/// `mysite.wsgi:application`: what the settings name, or the `wsgi.py` beside them or above.
+fn django_application(folder: &Folder, settings: &str) -> Option<String> {
+    let file = |module: &str| module.replace('.', "/") + ".py";
+    let lines = folder.text(&file(settings)).map(|text| top_lines(&text));
+    let named = bindings(&lines.unwrap_or_default());
+    let named = named.iter().rfind(|bound| bound.name == "WSGI_APPLICATION");
+    let named = named.and_then(|bound| source::literal(&bound.by)?.rsplit_once('.'));
+    let named = named.map(|(module, callable)| (module.to_owned(), callable.to_owned()));
+    let above = settings.match_indices('.').map(|(at, _)| at).rev();
+    let beside = above.map(|at| {
+        (
+            format!("{}.wsgi", &settings[..at]),
+            "application".to_owned(),
+        )
+    });
+    let root = ("wsgi".to_owned(), "application".to_owned());
+    let mut all = named.into_iter().chain(beside).chain([root]);
+    all.find_map(|(module, callable)| {
+        let is_there = is_dotted(&module) && is_dotted(&callable) && folder.has(&file(&module));
+        is_there.then(|| format!("{module}:{callable}"))
+    })
+}
+
+fn is_dotted(name: &str) -> bool {
+    name.split('.')
+        .all(|part| source::identifier(part) == Some(part))
+}
+
+/// The binding of a module's application, and its name in the module.
+fn application(bindings: &[Binding], is_usual: bool) -> Option<(&Binding, String)> {
+    let of = |name: &'static str, may_be_unknown: bool| {
+        last(bindings, |bound| bound.name == name).filter(|bound| match nature(bound) {
+            Nature::Wsgi => true,
+            Nature::Unknown => may_be_unknown,
+            Nature::Asgi | Nature::Neither => false,
+        })
+    };
+    let is_other = |bound: &Binding| {
+        nature(bound) == Nature::Wsgi && !is_import(bound) && !bound.name.starts_with('_')
+    };
+    let bound = of("application", true)
+        .or_else(|| of("app", is_usual))
+        .or_else(|| last(bindings, is_other));
+    if let Some(bound) = bound {
+        return Some((bound, bound.name.clone()));
+    }
+    let dash = last(bindings, |bound| bound.by.contains("Dash("))?;
+    Some((dash, format!("{}.server", dash.name)))
+}
+
+fn last(bindings: &[Binding], which: impl Fn(&Binding) -> bool) -> Option<&Binding> {
+    bindings.iter().rfind(|bound| which(bound))
+}
+
+fn nature(bound: &Binding) -> Nature {
+    let has = |words: &[&str]| words.iter().any(|word| bound.by.contains(word));
+    let is_value = bound.by.starts_with(['\'', '"', '[', '{'])
+        || bound.by.starts_with(|c: char| c.is_ascii_digit());
+    let is_function = bound.by.starts_with("def ");
+    if is_function && FACTORIES.contains(&&*bound.name) {
+        Nature::Neither
+    } else if is_function {
+        let is_one = bound.by.contains("start_response") || NAMES.contains(&&*bound.name);
+        if is_one {
+            Nature::Wsgi
+        } else {
+            Nature::Neither
+        }
+    } else if has(&["ASGIMiddleware("]) {
+        Nature::Wsgi
+    } else if has(&ASGI) {
+        Nature::Asgi
+    } else if is_value || has(&NEITHER) || ["None", "True", "False"].contains(&&*bound.by) {
+        Nature::Neither
+    } else if has(&WSGI) {
+        Nature::Wsgi
+    } else {
+        Nature::Unknown
+    }
+}
+
+/// Not any coroutine.
+fn is_asgi(bound: &Binding) -> bool {
+    let may_be = !bound.by.starts_with("async ") || NAMES.contains(&&*bound.name);
+    may_be && nature(bound) == Nature::Asgi
+}
+
+fn is_import(bound: &Binding) -> bool {
+    bound.by.starts_with("from ") || bound.by.starts_with("import ")
+}
+
+/// `app = Flask(__name__)`, cut where it is long.
+fn shown(bound: &Binding) -> String {
+    const MOST: usize = 60;
+    let is_statement = is_import(bound)
+        || ["def ", "class ", "async "]
+            .iter()
+            .any(|word| bound.by.starts_with(word));
+    let text = if is_statement {
+        bound.by.trim_end_matches(':').to_owned()
+    } else {
+        format!("{} = {}", bound.name, bound.by)
+    };
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text,
+    }
+}
+
+/// What would go wrong when the module is imported.
+fn cautions(file: &str, lines: &[String]) -> Vec<String> {
+    let mut cautions = Vec::new();
+    let runs = |line: &&String| {
+        let called = line.split_once('(').map_or("", |(called, _)| called);
+        called == "run_simple" || called.ends_with(".run") || called.ends_with(".serve_forever")
+    };
+    if let Some(line) = lines.iter().find(runs) {
+        cautions.push(format!(
+            "{file} starts a server of its own when it is imported: put '{}' below \"if __name__ == '__main__':\"",
+            line.trim_end()
+        ));
+    }
+    if lines.iter().any(|line| line.contains("os.execl(")) {
+        cautions.push(format!(
+            "{file} replaces its own interpreter (os.execl): remove that, and name the interpreter by 'python'"
+        ));
+    }
+    cautions
+}
+
+/// Whether a function, by its `def` line, can't be called without arguments.
+fn needs_arguments(line: &str) -> bool {
+    let inner = line.split_once('(').map_or("", |(_, rest)| rest);
+    let inner = inner.rsplit_once(')').map_or(inner, |(inner, _)| inner);
+    let mut depth = 0_usize;
+    let mut is_optional = true;
+    let mut is_all_optional = true;
+    let mut is_first = true;
+    for c in inner.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                is_all_optional &= is_optional;
+                is_first = true;
+                is_optional = true;
+            }
+            '=' if depth == 0 => is_optional = true,
+            c if c.is_whitespace() => {}
+            c if is_first => {
+                is_optional = matches!(c, '*' | '/');
+                is_first = false;
+            }
+            _ => {}
+        }
+    }
+    !(is_all_optional && is_optional)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What is taken of a folder with these files.
+    fn taken(files: &[(&str, &str)]) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let folder = Folder::look(dir.path().to_path_buf()).unwrap();
+        let fit = Fits::of(&folder).fits.into_iter().next()?;
+        Some(fit.line)
+    }
+
+    #[test]
+    fn an_application_by_its_name_or_by_what_makes_it() {
+        for (text, target) in [
+            ("application = x", Some("pages:application")),
+            (
+                "from x import app as application",
+                Some("pages:application"),
+            ),
+            ("def application(e, s): pass", Some("pages:application")),
+            (
+                "def wiki(environ, start_response): pass",
+                Some("pages:wiki"),
+            ),
+            ("site = Flask(__name__)", Some("pages:site")),
+            ("app = falcon.App()", Some("pages:app")),
+            ("app = web.application(urls).wsgifunc()", Some("pages:app")),
+            (
+                "app = dash.Dash()\nserver = app.server",
+                Some("pages:server"),
+            ),
+            ("app = Dash(__name__)", Some("pages:app.server")),
+            ("app = ASGIMiddleware(FastAPI())", Some("pages:app")),
+            ("app = Celery()", None),
+            ("app = anything()", None),
+            ("application = 'a text'", None),
+            ("application = None", None),
+            ("def apply(x): pass", None),
+            ("def _inner(environ, start_response): pass", None),
+            ("from flask import Flask", None),
+            ("application = FastAPI()", None),
+            ("async def application(scope, receive, send): pass", None),
+        ] {
+            let expected = target.map(|target| format!("wsgi = {target}"));
+            assert_eq!(taken(&[("pages.py", text)]), expected, "{text}");
+        }
+        assert_eq!(
+            taken(&[("app.py", "app = anything()")]).as_deref(),
+            Some("wsgi = app:app")
+        );
+    }
+
+    #[test]
+    fn where_django_has_its_application() {
+        let manage =
+            |settings: &str| format!("x.setdefault(\"DJANGO_SETTINGS_MODULE\", \"{settings}\")");
+        for (settings, text, file, target) in [
+            ("a.settings", "", "a/wsgi.py", "a.wsgi:application"),
+            ("a.settings.live", "", "a/wsgi.py", "a.wsgi:application"),
+            (
+                "a.settings",
+                "WSGI_APPLICATION = 'b.web.app'",
+                "b/web.py",
+                "b.web:app",
+            ),
+            (
+                "a.settings",
+                "WSGI_APPLICATION = 'b.web.app'",
+                "a/wsgi.py",
+                "a.wsgi:application",
+            ),
+            ("settings", "", "x.py", "wsgi:application"),
+        ] {
+            let at = settings.replace('.', "/") + ".py";
+            let files = [("manage.py", &*manage(settings)), (&*at, text), (file, "")];
+            assert_eq!(
+                taken(&files),
+                Some(format!("wsgi = {target}")),
+                "{settings} {file}"
+            );
+        }
+        assert_eq!(taken(&[("manage.py", "DJANGO_SETTINGS_MODULE")]), None);
+        assert_eq!(
+            taken(&[("manage.py", "DJANGO_SETTINGS_MODULE', '/etc/x'")]),
+            None
+        );
+    }
+
+    #[test]
+    fn which_factories_need_arguments() {
+        for (line, needs) in [
+            ("def create_app():", false),
+            (
+                "def create_app(config=None, *more, **rest) -> Flask:",
+                false,
+            ),
+            ("def create_app(names: dict[str, int] = {}):", false),
+            ("def create_app(config):", true),
+            ("def create_app(a=1, *, b):", true),
+            ("def create_app(names: dict[str, int]):", true),
+        ] {
+            assert_eq!(needs_arguments(line), needs, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_at_an_import_is_said() {
+        let lines = top_lines("app.run(debug=True)\nos.execl(a, b)\nsubprocess.run\n");
+        assert_eq!(cautions("app.py", &lines).len(), 2);
+        assert!(cautions("app.py", &top_lines("if x:\n    app.run()\n")).is_empty());
+    }
+}
