@@ -161,6 +161,26 @@ impl AppFile {
         }
     }
 
+    /// Whether nothing leads to the app with this id any more, neither the script or symlink at the path by which it was
+    /// run nor a configuration of its name. What can't be looked at is not gone.
+    pub fn is_gone(path: &Path, id: &[u8]) -> bool {
+        let is_missing = |error: &io::Error| {
+            let kind = error.kind();
+            kind == io::ErrorKind::NotFound || kind == io::ErrorKind::NotADirectory
+        };
+        match AppFile::at(path) {
+            Ok(app) => app.id.as_slice() != id,
+            Err(NotAnApp::Unreadable(_, error)) if is_missing(&error) => {
+                let leads = |config: &PathBuf| {
+                    config.is_file() && id_of(config).is_ok_and(|found| found.as_slice() == id)
+                };
+                let named = config_paths(path.file_stem().unwrap_or_default());
+                !named.iter().any(leads)
+            }
+            Err(_) => false,
+        }
+    }
+
     fn of_link(path: PathBuf) -> Result<AppFile, NotAnApp> {
         if naming::is_own_name(path.file_name().unwrap_or_default().as_bytes()) {
             return Err(NotAnApp::Binary(path));
@@ -373,6 +393,35 @@ mod tests {
         for name in ["polycgi", "no-such-app.cgi", "missing", "."] {
             assert_eq!(AppFile::id_at(&at(name)), None, "{name}");
         }
+    }
+
+    #[test]
+    fn an_app_is_gone_when_nothing_leads_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("cgi-bin");
+        let path = folder.join("wiki.cgi");
+        let put = || {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&path, "#!\n").unwrap();
+        };
+        put();
+        let app = AppFile::at(&path).unwrap();
+        let is_gone = || AppFile::is_gone(&path, app.id.as_slice());
+        assert!(!is_gone());
+        fs::write(&path, "no app file").unwrap();
+        assert!(!is_gone(), "an edit that is not done");
+        fs::remove_file(&path).unwrap();
+        assert!(is_gone());
+        put();
+        assert!(!is_gone(), "it is back");
+        // A folder that was replaced, as by a deployment, is another app's.
+        fs::rename(&folder, dir.path().join("old")).unwrap();
+        assert!(is_gone());
+        put();
+        assert!(is_gone());
+        symlink("loop", dir.path().join("loop")).unwrap();
+        let unseen = dir.path().join("loop/wiki.cgi");
+        assert!(!AppFile::is_gone(&unseen, app.id.as_slice()));
     }
 
     #[test]

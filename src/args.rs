@@ -41,12 +41,13 @@ fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
 }
 
 /// Options that take no value.
-const SWITCHES: [&str; 6] = [
+const SWITCHES: [&str; 7] = [
     "--environ",
     "--help",
     "--hold",
     "--include",
     "--json",
+    "--no-wait",
     "--print",
 ];
 

@@ -182,6 +182,21 @@ impl Place {
         self.dir.join("state")
     }
 
+    /// Leaves the app's path for `status` without APP, until a daemon writes more. Nothing depends on it.
+    pub fn introduce(&self, app: &AppFile) {
+        let status = Status {
+            app: app.path.display().to_string(),
+            ..Status::default()
+        };
+        let _ = files::make_own(&self.state(), status.to_lines().as_bytes());
+    }
+
+    /// Whether the app file at this path, by which the app of this place was run, is gone.
+    pub fn is_without(&self, app: &str) -> bool {
+        let id = self.dir.file_name().unwrap_or_default();
+        AppFile::is_gone(Path::new(app), id.as_bytes())
+    }
+
     /// Why the last daemon failed, if it did.
     pub fn last_failure(&self) -> Option<String> {
         self.left(process::uid())?.last_failure

@@ -41,6 +41,7 @@ pub const LONGEST_MEMORY: u64 = RING_LEN as u64 - 1;
 pub struct Slots {
     file: File,
     numbers: Numbers,
+    is_new: bool,
 }
 
 /// How the last start of the daemon went.
@@ -72,9 +73,7 @@ impl Slots {
         let file = files::open_own(path)?;
         files::reserve(&file, COUNT as u64 * 8)?;
         let numbers = Numbers::map(&file, COUNT)?;
-        let slots = Slots { file, numbers };
-        slots.forget_other_boots();
-        Ok(slots)
+        Ok(Slots::of(file, numbers))
     }
 
     /// What the file says now, for a caller that only reads: nothing is made and nothing is changed. The file must be
@@ -85,13 +84,26 @@ impl Slots {
             return Err(io::Error::other("it is too short"));
         }
         let numbers = Numbers::copied(&bytes)?;
-        let slots = Slots { file, numbers };
-        slots.forget_other_boots();
-        Ok(slots)
+        Ok(Slots::of(file, numbers))
     }
 
-    /// Times are counted from the boot: those of another boot mean nothing.
-    fn forget_other_boots(&self) {
+    fn of(file: File, numbers: Numbers) -> Slots {
+        let mut slots = Slots {
+            file,
+            numbers,
+            is_new: false,
+        };
+        slots.is_new = slots.forget_other_boots();
+        slots
+    }
+
+    /// Whether this process was the first to open the file since the boot.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Times are counted from the boot: those of another boot mean nothing. `true`: there were such, or none at all.
+    fn forget_other_boots(&self) -> bool {
         let ours = load::boot_id().unwrap_or(1).max(1);
         let noted = self.numbers.at(BOOT).load(SeqCst);
         let is_ours = noted == ours;
@@ -105,7 +117,9 @@ impl Slots {
             for index in ATTEMPTS..COUNT {
                 self.numbers.at(index).store(0, SeqCst);
             }
+            return true;
         }
+        false
     }
 
     /// How many CGIs of the app run now, in `most` slots.

@@ -257,6 +257,9 @@ impl Here {
         let place = Place::open(app, config.runtime_dir.as_deref()).map_err(|no| no.to_string())?;
         let slots = Slots::open(&place.slots())
             .map_err(|error| format!("cannot open {}: {error}", place.slots().display()))?;
+        if slots.is_new() {
+            place.introduce(app);
+        }
         Ok(Here { place, slots })
     }
 }

@@ -159,7 +159,9 @@ fn is_gone(error: &std::io::Error) -> bool {
 /// What a command without APP has found in one place.
 #[derive(Debug, PartialEq)]
 pub(super) enum Found {
-    /// The status from its daemon, or from what the last one left.
+    /// The status from its daemon, although the app file is gone.
+    Gone(Status),
+    /// The status from its daemon, or from what is in its place.
     Known(Status),
     /// Why its status is not known.
     Trouble(String),
@@ -246,7 +248,14 @@ fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnM
         Command::Status,
         PATIENCE,
         |place, said| match said {
-            Ok(Some(status)) if purpose == Purpose::Status => each(Found::Known(status)),
+            Ok(Some(status)) if purpose == Purpose::Status => {
+                let is_gone = place.is_without(&status.app);
+                each(if is_gone {
+                    Found::Gone(status)
+                } else {
+                    Found::Known(status)
+                });
+            }
             Ok(Some(_)) => answering.push(place.clone()),
             Ok(None) => left(place)
                 .map(Found::Known)
@@ -310,6 +319,10 @@ fn ask_places(
 /// Writes a finding for root's process: lines, then an empty line.
 fn write_down(found: &Found, text: &mut String) {
     match found {
+        Found::Gone(status) => {
+            text.push_str(GONE);
+            text.push_str(&status.to_lines());
+        }
         Found::Known(status) => text.push_str(&status.to_lines()),
         Found::Trouble(sentence) => {
             // Writing to a String can't fail.
@@ -321,14 +334,21 @@ fn write_down(found: &Found, text: &mut String) {
 
 /// The beginning of a trouble's line; no status has such a key.
 const TROUBLE: &str = "trouble=";
+/// The line before the status of an app whose file is gone; likewise.
+const GONE: &str = "gone=yes\n";
 
 /// Reads such findings. A last one that is cut off is dropped.
 fn read_back(text: &str) -> Vec<Found> {
     let whole = text.rfind("\n\n").map_or("", |end| &text[..=end]);
     let found = whole.split("\n\n").filter(|lines| !lines.is_empty());
-    let found = found.map(|lines| match lines.strip_prefix(TROUBLE) {
-        Some(sentence) => Found::Trouble(sentence.trim_end().to_owned()),
-        None => Found::Known(Status::from_lines(lines)),
+    let found = found.map(|lines| {
+        if let Some(sentence) = lines.strip_prefix(TROUBLE) {
+            Found::Trouble(sentence.trim_end().to_owned())
+        } else if let Some(lines) = lines.strip_prefix(GONE) {
+            Found::Gone(Status::from_lines(lines))
+        } else {
+            Found::Known(Status::from_lines(lines))
+        }
     });
     found.collect()
 }
@@ -349,6 +369,7 @@ mod tests {
         let found = [
             status("/srv/a.cgi"),
             Found::Trouble("no\n\napp=z".to_owned()),
+            Found::Gone(Status::default()),
             status(""),
         ];
         let mut text = String::new();
@@ -362,11 +383,13 @@ mod tests {
         assert_eq!(first.app, "/srv/a.cgi");
         assert_eq!(first.last_failure.as_deref(), Some("x  trouble=y"));
         assert_eq!(back[1], Found::Trouble("no??app=z".to_owned()));
-        assert_eq!(back.len(), 3);
+        assert_eq!(back[2], Found::Gone(Status::default()));
+        assert_eq!(back.len(), 4);
         for cut in 0..text.len() {
             let back = read_back(&text[..cut]);
-            assert!(back.len() < 3, "{cut}");
+            assert!(back.len() < 4, "{cut}");
             assert!(back.iter().zip(&found).all(|(back, _)| match back {
+                Found::Gone(status) => status.app.is_empty(),
                 Found::Known(status) => status.app == "/srv/a.cgi",
                 Found::Trouble(sentence) => sentence == "no??app=z",
             }));

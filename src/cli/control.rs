@@ -1,4 +1,4 @@
-//! `start`, `stop`, `reload`: commands of a person to an app's daemon.
+//! `start` and `reload`: commands of a person to an app's daemon.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -15,10 +15,8 @@ use crate::config::Config;
 use crate::control::{Command, DaemonState, Status};
 use crate::report::{Exit, say};
 use crate::start::{self, Here};
-use crate::sys::{clock, process};
+use crate::sys::process;
 
-/// How long `stop --hold` keeps the daemon down.
-const HOLD: Duration = Duration::from_secs(24 * 3600);
 /// The longest wait for a reload, whatever `start-timeout` is.
 const LONGEST_RELOAD: Duration = Duration::from_secs(600);
 
@@ -40,23 +38,6 @@ pub(super) struct ReloadCommand {
 #[derive(FromArgs)]
 #[argh(subcommand, name = "start")]
 pub(super) struct StartCommand {
-    /// for root: the user whom the web server runs the app as
-    #[argh(option, arg_name = "name")]
-    user: Option<String>,
-
-    /// the app file, or the NAME of NAME.conf
-    #[argh(positional)]
-    app: String,
-}
-
-/// Stop an app's daemon: it finishes what it has. The next request may start it again.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "stop")]
-pub(super) struct StopCommand {
-    /// keep it down until 'start', or for a day; meanwhile the app runs as a plain CGI
-    #[argh(switch)]
-    hold: bool,
-
     /// for root: the user whom the web server runs the app as
     #[argh(option, arg_name = "name")]
     user: Option<String>,
@@ -111,10 +92,10 @@ impl ReloadCommand {
         let is_root = process::uid() == 0;
         let none = |_: &_| None;
         ask::survey("reload", Purpose::Reload, none, |user, found| match found {
-            Found::Known(status) if is_root => {
+            Found::Gone(status) | Found::Known(status) if is_root => {
                 report_reload(&format_args!("{} of {user}", status.app), &status)
             }
-            Found::Known(status) => report_reload(&status.app, &status),
+            Found::Gone(status) | Found::Known(status) => report_reload(&status.app, &status),
             Found::Trouble(sentence) => {
                 say("reload", format_args!("{user}: {sentence}"));
                 Exit::Unavailable
@@ -186,63 +167,8 @@ impl StartCommand {
     }
 }
 
-impl StopCommand {
-    pub(super) fn run(self) -> Exit {
-        let named = Named::new(OsStr::new(&self.app));
-        let user = self.user.as_deref();
-        let deed = if self.hold { Deed::Run } else { Deed::Ask };
-        let app = match app_for("stop", &named, user, deed) {
-            Ok(Sought::App(app)) => app,
-            Ok(Sought::Nothing(users)) => {
-                print_no_daemon(&named, Some(&users), "");
-                return Exit::Ok;
-            }
-            Err(exit) => return exit,
-        };
-        if self.hold {
-            match opened(&named, &app, user) {
-                Ok((_, here)) => here.slots.hold(Some(clock::now() + HOLD)),
-                Err((exit, sentence)) => {
-                    say("stop", sentence);
-                    return exit;
-                }
-            }
-        }
-        match stop(&app) {
-            Ok(true) => Exit::Ok,
-            Ok(false) => {
-                print_no_daemon(&named, None, "");
-                Exit::Ok
-            }
-            Err(sentence) => {
-                say("stop", sentence);
-                Exit::Unavailable
-            }
-        }
-    }
-}
-
-/// Makes the daemon exit; `false`: there is none. One that exits without an answer counts as stopped.
-fn stop(app: &AppFile) -> Result<bool, String> {
-    let Some(connection) = ask::find(app)? else {
-        return Ok(false);
-    };
-    match ask::ask(connection, Command::Stop, PATIENCE)? {
-        Some(Status {
-            state: DaemonState::Draining,
-            ..
-        }) => Ok(true),
-        Some(status) => {
-            let state = status.state.word();
-            Err(format!("the daemon does not exit: it is {state}"))
-        }
-        None if ask::find(app)?.is_none() => Ok(true),
-        None => Err("the daemon has closed the connection without an answer".to_owned()),
-    }
-}
-
 /// The app's configuration and place.
-fn opened(
+pub(super) fn opened(
     named: &Named,
     app: &AppFile,
     user: Option<&str>,

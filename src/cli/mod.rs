@@ -1,5 +1,6 @@
 //! The subcommands for people: their table, their help, and what an app file prints when it is run by hand.
 
+mod apps;
 mod ask;
 mod asked;
 mod check;
@@ -10,6 +11,7 @@ mod new;
 mod python;
 mod request;
 mod status;
+mod stop;
 mod surroundings;
 mod ways;
 
@@ -56,7 +58,7 @@ enum Subcommand {
     ScgiDaemon(ScgiDaemon),
     Start(control::StartCommand),
     Status(status::StatusCommand),
-    Stop(control::StopCommand),
+    Stop(stop::StopCommand),
 }
 
 /// List the applets: the names under which a web server runs this program.

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 
 use argh::FromArgs;
 
-use super::ask::{self, Found, PATIENCE, Purpose};
+use super::apps;
+use super::ask::{self, PATIENCE};
 use super::{Sought, app_for};
 use crate::acting::{self, Deed};
 use crate::app_file::{AppFile, Named};
@@ -39,7 +40,12 @@ pub(super) struct StatusCommand {
 impl StatusCommand {
     pub(super) fn run(self) -> Exit {
         let Some(name) = &self.app else {
-            return self.show_all();
+            if self.user.is_some() {
+                let sentence = "'--user' names the user of one app: say which app";
+                say("status", sentence);
+                return Exit::Usage;
+            }
+            return apps::show(self.json, of_place);
         };
         let named = Named::new(OsStr::new(name));
         let app = match app_for("status", &named, self.user.as_deref(), Deed::Ask) {
@@ -85,31 +91,6 @@ impl StatusCommand {
             print!("{}", status.to_text());
         }
     }
-
-    fn show_all(&self) -> Exit {
-        if self.user.is_some() {
-            say(
-                "status",
-                "'--user' names the user of one app: say which app",
-            );
-            return Exit::Usage;
-        }
-        let is_root = process::uid() == 0;
-        ask::survey("status", Purpose::Status, status_of_place, |user, found| {
-            match found {
-                Found::Known(status) if is_root => self.show(&Status {
-                    user: Some(user.to_owned()),
-                    ..status
-                }),
-                Found::Known(status) => self.show_of(user, status),
-                Found::Trouble(sentence) => {
-                    say("status", format_args!("{user}: {sentence}"));
-                    return Exit::Unavailable;
-                }
-            }
-            Exit::Ok
-        })
-    }
 }
 
 /// The status of an app that has no daemon now.
@@ -123,11 +104,18 @@ fn status_without_daemon(app: &AppFile) -> Status {
     }
 }
 
-/// The status of a place without a daemon. `None`: it never had one, since there is no `state` file.
-fn status_of_place(place: &Place) -> Option<Status> {
-    place.state().exists().then(|| known_of_place(place))
+/// What is known of an app without a daemon. `None`: its file is gone.
+fn of_place(place: &Place) -> Option<Status> {
+    let status = known_of_place(place);
+    if status.app.is_empty() {
+        // A version that left no path has made the place, or there was no room.
+        let app = place.dir.display().to_string();
+        return Some(Status { app, ..status });
+    }
+    (!place.is_without(&status.app)).then_some(status)
 }
 
+/// The status of a place without a daemon.
 fn known_of_place(place: &Place) -> Status {
     let uid = process::uid();
     let left = place.left(uid).unwrap_or_default();

@@ -1,11 +1,17 @@
 //! `status`, `start` and `stop` by the command line: what they show and do while requests run.
 
-use super::util::process::is_alive;
-use super::util::{Conversation, Mpm, Running, Site, cgi, daemon, under_both};
+use nix::sys::signal::Signal;
+
+use super::util::patient::PatientRead;
+use super::util::process::{is_alive, send};
+use super::util::{
+    Conversation, Deadline, Mpm, Piped, Running, Site, Watch, as_user, cgi, daemon, installed,
+    under_both,
+};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\nmax-procs = 2\n";
 
-under_both!(status_while_requests_are_held stop_and_start stop_hold);
+under_both!(status_while_requests_are_held stop_and_start stop_hold stop_waits);
 
 #[track_caller]
 fn assert_has(status: &[String], lines: &[String]) {
@@ -84,7 +90,7 @@ fn stop_and_start(mpm: Mpm) {
     let held = site.open("GET", "/hold?gate=gate", &[], None);
     let worker = gate.entered();
     let first = dir.daemon();
-    dir.polycgi(&["stop"]).success();
+    dir.polycgi(&["stop", "--no-wait"]).success();
     // The next request starts another, while the first finishes.
     assert_eq!(site.get("/mark?name=next").ok(), "next daemon\n");
     assert!(is_alive(first) && is_alive(worker));
@@ -134,4 +140,86 @@ fn stop_hold(mpm: Mpm) {
     dir.until_status_has("cgis = 1");
     gate.open(1);
     assert_eq!(held.reply().ok(), format!("{script}\n"));
+}
+
+/// `stop` of the app of this site, as a process of its own.
+fn stopping(site: &Site) -> Running {
+    let mut stop = as_user(installed("polycgi"));
+    stop.arg("stop").arg(site.dir.join("cgi-bin/app"));
+    Running::start(&mut stop, b"")
+}
+
+/// Waits until the daemon has given up its socket's name.
+#[track_caller]
+fn until_leaving(site: &Site) {
+    let place = site.dir.place();
+    let mut watch = Watch::on(&place);
+    let is_leaving = || !place.join("sock").exists();
+    assert!(
+        watch.until(Deadline::soon(), is_leaving),
+        "it does not leave"
+    );
+}
+
+fn stop_waits(mpm: Mpm) {
+    let site = Site::configured(mpm, 16, CONFIG);
+    let mut gate = site.dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    let worker = gate.entered();
+    let serving = site.dir.daemon();
+    let stop = stopping(&site);
+    until_leaving(&site);
+    assert!(is_alive(stop.pid()) && is_alive(serving));
+    gate.open(1);
+    assert_eq!(held.reply().ok(), format!("{worker}\n"));
+    let output = stop.end();
+    assert!(!is_alive(serving), "it had to wait");
+    assert_eq!(output.stderr, "");
+    output.success();
+}
+
+/// A daemon that is stopped by SIGSTOP once it has answered.
+#[test]
+fn stop_does_not_wait_for_ever() {
+    let config = format!("{CONFIG}graceful-timeout = 1s\n");
+    let mut site = Site::configured(Mpm::Prefork, 16, &config);
+    let mut gate = site.dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    gate.entered();
+    let serving = site.dir.daemon();
+    let stop = stopping(&site);
+    until_leaving(&site);
+    send(serving, Signal::SIGSTOP);
+    let output = stop.end();
+    assert!(is_alive(serving));
+    send(serving, Signal::SIGCONT);
+    gate.open(1);
+    held.reply();
+    // graceful-timeout is over.
+    site.logged("the app's worker ended without an answer: SIGKILL");
+    assert_eq!(output.status.code(), Some(69), "{}", output.stderr);
+    let said =
+        format!("the daemon, pid {serving}, has not ended within 16 s: it waits for 1 request");
+    assert!(output.stderr.contains(&said), "{}", output.stderr);
+}
+
+#[test]
+fn stop_says_on_a_terminal_what_it_waits_for() {
+    let site = Site::configured(Mpm::Prefork, 16, CONFIG);
+    let mut gate = site.dir.gate("gate");
+    let held = site.open("GET", "/hold?gate=gate", &[], None);
+    gate.entered();
+    let app = site.dir.join("cgi-bin/app");
+    let command = format!("{} stop {}", installed("polycgi").display(), app.display());
+    let mut terminal = as_user("/usr/bin/script");
+    terminal.args(["-qec", &command, "/dev/null"]);
+    let mut stop = Piped::start(&mut terminal);
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("the daemon waits for 1 request, at most ") {
+        assert!(stop.stdout.more(Deadline::soon(), &mut said), "{said:?}");
+    }
+    gate.open(1);
+    held.reply();
+    let (_, words) = stop.answer();
+    assert_eq!(words, "");
 }

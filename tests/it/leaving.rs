@@ -215,7 +215,7 @@ fn stop() {
             // A request is forwarded at most twice: the second daemon must stay.
             crowd.dir.until_status_has("state = \"up\"");
             crowd.dir.until_status_has("queue = 0");
-            crowd.dir.polycgi(&["stop"]).success();
+            crowd.dir.polycgi(&["stop", "--no-wait"]).success();
             crowd.until_said(load, "leave: stop", times);
         }
     });

@@ -417,7 +417,7 @@ fn a_reload_while_it_leaves_takes_nothing_back() {
     let mut held = ScgiClient::connect(&path);
     held.send(&header("GET", "/hold?gate=gate", &[], 0));
     gate.entered();
-    dir.polycgi(&["stop"]).success();
+    dir.polycgi(&["stop", "--no-wait"]).success();
     assert!(!path.exists());
     send(leaving, Signal::SIGHUP);
     let second = || ScgiClient::try_connect(&path);

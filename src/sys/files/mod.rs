@@ -11,7 +11,7 @@ pub use descriptor::{
 };
 pub use identity::{Control, Entry, Identity, Stamp, control, entry, identity, stamp};
 pub use own::{
-    Unusable, can_change, can_make_in, is_own_directory, open_own, own_directory,
+    Unusable, can_change, can_make_in, is_own_directory, make_own, open_own, own_directory,
     private_directory, privately, read_own, replace_own,
 };
 pub use unnamed::{in_memory, in_memory_of, reserve, reserve_beyond, unnamed};

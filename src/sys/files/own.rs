@@ -88,11 +88,15 @@ pub fn replace_own(path: &Path, text: &[u8]) -> io::Result<()> {
     new.push(".new");
     // A file that is left of a write that found no room may have any mode.
     let _ = fs::remove_file(&new);
+    make_own(Path::new(&new), text)?;
+    fs::rename(new, path)
+}
+
+/// Makes a file of ours, mode 0600, that has this text; an error if there is one already.
+pub fn make_own(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    let mut file = privately(|| options.open(&new))?;
-    file.write_all(text)?;
-    fs::rename(new, path)
+    privately(|| options.open(path))?.write_all(text)
 }
 
 /// A regular file of this uid and its content, if that is at most `limit` bytes. A link is not followed; a FIFO or a

@@ -47,7 +47,7 @@ fn a_look_makes_nothing() {
             }
         }
         let bare = world.root(&["status"]).success();
-        assert_eq!(bare, "");
+        assert_eq!(bare, "no app has run here\n");
         world::assert_same(&before, &world.listing(), "status");
     }
 }

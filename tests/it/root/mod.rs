@@ -2,6 +2,7 @@
 //! user and never root's, whatever other users have made; commands that only look change nothing.
 
 mod bare;
+mod listed;
 mod looks;
 mod squats;
 mod whose;

@@ -177,7 +177,7 @@ fn stopping_ends_it_when_its_last_request_is_done() {
     let mut gate = own.dir.gate("gate");
     let held = own.front("/hold?gate=gate");
     gate.entered();
-    own.dir.polycgi(&["stop"]).success();
+    own.dir.polycgi(&["stop", "--no-wait"]).success();
     assert!(is_alive(server));
     gate.open(1);
     assert_eq!(pid_in(&held.end().response().ok()), server);

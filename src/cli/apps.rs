@@ -1,0 +1,110 @@
+//! `status` without APP: a line for each app that has a place here, of this user, or for root of all users.
+
+use std::fmt::Write;
+
+use super::ask::{self, Found, Purpose};
+use crate::acting;
+use crate::control::{Activity, Status};
+use crate::place::Place;
+use crate::printable;
+use crate::report::{Exit, say};
+use crate::sys::process;
+
+/// Prints them. `of_place`: what is known of an app without a daemon; `None`: it is gone.
+pub(super) fn show(is_json: bool, of_place: fn(&Place) -> Option<Status>) -> Exit {
+    let uid = process::uid();
+    let is_root = uid == 0;
+    let mut count = 0;
+    let exit = ask::survey("status", Purpose::Status, of_place, |user, found| {
+        count += 1;
+        let (status, is_gone) = match found {
+            Found::Gone(status) => (status, true),
+            Found::Known(status) => (status, false),
+            Found::Trouble(sentence) => {
+                say("status", format_args!("{user}: {sentence}"));
+                return Exit::Unavailable;
+            }
+        };
+        if is_json {
+            let user = Some(user.to_owned());
+            println!("{}", Status { user, ..status }.to_json());
+        } else {
+            println!("{}", line(is_root.then_some(user), &status, is_gone));
+        }
+        Exit::Ok
+    });
+    if count == 0 && !is_json {
+        if is_root {
+            println!("no app has run here");
+        } else {
+            println!("no app of {} has run here", acting::user_name(uid));
+        }
+    }
+    exit
+}
+
+/// The owner, the path, the daemon's state, and what it has to do.
+fn line(user: Option<&str>, status: &Status, is_gone: bool) -> String {
+    let user = user.map_or(String::new(), |user| format!("{user}: "));
+    let mut text = format!("{user}{}: {}", status.app, status.state.word());
+    // Writing to a String can't fail.
+    let mut add = |words: std::fmt::Arguments<'_>| _ = text.write_fmt(words);
+    if let Some(pid) = status.pid {
+        add(format_args!(" (pid {pid})"));
+    }
+    if is_gone {
+        add(format_args!(", its file is gone"));
+    }
+    if !status.workers.is_empty() {
+        let is_busy = |state| matches!(state, Activity::Busy | Activity::Stuck);
+        let busy = status.workers.iter();
+        let busy = busy.filter(|worker| is_busy(worker.state)).count();
+        add(format_args!(
+            ", {busy} of {} workers busy",
+            status.workers.len()
+        ));
+    }
+    for (number, what) in [
+        (status.queue, "waiting"),
+        (status.cgis, "running as plain CGIs"),
+        (status.rate, "requests in the last minute"),
+    ] {
+        if number > 0 {
+            add(format_args!(", {number} {what}"));
+        }
+    }
+    if let Some(failure) = &status.last_failure {
+        add(format_args!("; last failure: {failure}"));
+    }
+    printable::line(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{DaemonState, WorkerStatus};
+
+    #[test]
+    fn an_app_is_a_line() {
+        let mut status = Status {
+            app: "/srv/wiki.cgi".to_owned(),
+            ..Status::default()
+        };
+        assert_eq!(line(None, &status, false), "/srv/wiki.cgi: down");
+        let worker = |state| WorkerStatus {
+            state,
+            ..WorkerStatus::default()
+        };
+        status.workers = [Activity::Busy, Activity::Idle, Activity::Stuck]
+            .map(worker)
+            .to_vec();
+        (status.state, status.pid) = (DaemonState::Up, Some(7));
+        (status.queue, status.cgis, status.rate) = (3, 1, 60);
+        status.last_failure = Some("it was\x1b[2J\nkilled".to_owned());
+        assert_eq!(
+            line(Some("www-data"), &status, true),
+            "www-data: /srv/wiki.cgi: up (pid 7), its file is gone, 2 of 3 workers busy, 3 waiting, \
+             1 running as plain CGIs, 60 requests in the last minute; last failure: it was?[2J?killed"
+        );
+    }
+}
