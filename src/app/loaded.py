@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: later, path_stats from wsgi.py; OURS from streams.py.
-# Gives: BEFORE, Journal, NOTED, Watch, files, is_host_s, noting_path_stats, now_settled, signature, suspects,
-# unstable.
+# Gives: BEFORE, Journal, NOTED, Watch, files, is_host_s, note_templates, noting_path_stats, now_settled, signature,
+# suspects, unstable.
 #
 # Which files the application was loaded from, and whether they are still what they were. It knows imports and
 # signatures; it refuses to know when to look, and what follows from a change.
@@ -10,6 +10,10 @@
 # older one, and the change is seen later. For some files we learn of the import only afterwards: extension modules, and
 # what was imported before us. Their signature is taken then, and is not relied on if the file changed since the import
 # began. A file counts under the path that it was imported by: a release that is a symlink changes with the symlink.
+#
+# A template counts as loaded code where its engine keeps what it has read and never looks at the file again: Jinja2
+# with auto_reload off, as in Flask, and Django's cached loader. It is noted when the engine reads it, which it does once
+# in a process: no request pays for that.
 #
 # All generations and their workers share one file in memory, the journal, since the zygote that looks is not the only
 # process that imports. A worker records there what it imports later. A generation that can't be imported records what
@@ -25,6 +29,7 @@ TICK = 20000000  # ns: two writes within one tick of the kernel's coarse clock h
 ENCODING = sys.getfilesystemencoding()  # of paths
 UNSETTLED = ()  # not relied on: equal to the signature of no file
 NOTED = {}  # path: its signature before it was read
+NOTING = set()  # loaders of templates that note what they read
 
 
 def signature(path):
@@ -44,6 +49,52 @@ def settled(found, since):
 def noting_path_stats(loader, path):
     NOTED[path] = settled(signature(path), time.time_ns())
     return path_stats(loader, path)
+
+
+def note_templates():
+    """Makes the template engines that were imported note what they read."""
+    if 'django.template' in modules:
+        try:
+            __import__('django.template.loaders.cached')  # Django itself imports it at the first template
+        except Exception:
+            pass  # an old or a broken one
+    for module, name, method, noting in (
+            ('django.template.loaders.cached', 'Loader', 'get_contents', noting_get_contents),
+            ('jinja2.loaders', 'FileSystemLoader', 'get_source', noting_get_source),
+            ('jinja2.loaders', 'PackageLoader', 'get_source', noting_get_source)):
+        try:
+            loader = getattr(modules.get(module), name, None)
+            if loader and loader not in NOTING:
+                setattr(loader, method, noting(getattr(loader, method)))
+                NOTING.add(loader)
+        except Exception:
+            pass  # sys.modules may contain anything
+
+
+def noting_get_source(read):
+    """For Jinja2. read: the loader's own method."""
+    def get_source(self, environment, template):
+        since = time.time_ns()
+        found = read(self, environment, template)
+        if not environment.auto_reload:
+            note_template(found[1], since)
+        return found
+    return get_source
+
+
+def noting_get_contents(read):
+    """For Django."""
+    def get_contents(self, origin):
+        since = time.time_ns()
+        found = read(self, origin)
+        note_template(origin.name, since)
+        return found
+    return get_contents
+
+
+def note_template(path, since):
+    if isinstance(path, str) and path[:1] == '/' and path not in NOTED:
+        NOTED[path] = settled(signature(path), since)
 
 
 def files(since):

@@ -6,6 +6,7 @@ pub mod cgi;
 pub mod doubts;
 pub mod environment;
 pub mod scgi;
+pub mod watched;
 pub mod wsgi;
 
 use std::fmt;
@@ -16,7 +17,7 @@ use crate::answer::answer;
 use crate::app_file::{AppFile, NotAnApp};
 use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
-use crate::config::{App, Config, Mount, Reload};
+use crate::config::{App, Config, Mount};
 use crate::page::Failure;
 use crate::place::Place;
 use crate::report::{Exit, visible};
@@ -126,21 +127,6 @@ pub fn env_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
 pub fn log_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
     let path = config.log.file.as_ref()?;
     Some(directory(app, config).join(path))
-}
-
-/// The files that are watched for every app, by their numbers: 0 is the app's configuration file and 1 is `binary`;
-/// from 2 on the others that make the app reload. An empty path is not watched.
-pub fn watched(app: &AppFile, config: &Config, binary: &Path) -> Vec<PathBuf> {
-    let binary = binary.to_path_buf();
-    if config.reload == Reload::Off {
-        return vec![PathBuf::new(), binary];
-    }
-    let directory = directory(app, config);
-    [app.config.clone(), binary]
-        .into_iter()
-        .chain(env_file(app, config))
-        .chain([directory.join("restart.txt")])
-        .collect()
 }
 
 /// The owner's own overload page. If it can't be read, our page is used instead.

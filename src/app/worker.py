@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: above, at_fork, name_process from wsgi.py; POLLIN, poll, ready from streams.py; Journal, NOTED, files,
-# now_settled from loaded.py; AT_IMPORT, LAST_WORDS from begun.py; LARGEST, receive, say from channel.py; Board,
+# note_templates, now_settled from loaded.py; AT_IMPORT, LAST_WORDS from begun.py; LARGEST, receive, say from channel.py; Board,
 # OVERDUE, mmap from board.py; forget_children, import_or_exit, note_failure from zygote.py; Served from served.py.
 # Gives: Worker.
 #
@@ -82,7 +82,7 @@ class Worker:
         self.known = zygote.watch.known
         if zygote.preload:
             self.app = zygote.app
-            self.seen = len(modules), len(NOTED)
+            self.seen = zygote.seen
         else:
             self.import_app(zygote)
         register(SIGRTMAX, 2, all_threads=True, chain=False)
@@ -127,6 +127,7 @@ class Worker:
         if not self.journal or seen == self.seen:
             return
         self.seen = seen
+        note_templates()
         found = files(self.began)
         # A file that is written and imported within one tick would look changed again and again.
         new = now_settled({path: found[path] for path in found.keys() - self.known.keys()})

@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: DROPPED, Request, copy, flush, load, name_process, prepare_for_app from wsgi.py; show from late.py; Journal,
-# Watch, files, is_host_s, noting_path_stats, now_settled, signature, suspects, unstable from loaded.py; AT_IMPORT,
-# Begun, LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
+# NOTED, Watch, files, is_host_s, note_templates, noting_path_stats, now_settled, signature, suspects, unstable from
+# loaded.py; AT_IMPORT, Begun, LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
 # Gives: Zygote, forget_children, import_or_exit, note_failure.
 #
 # The zygote: imports the application and forks workers. It knows processes and the daemon's channel; it refuses to know
@@ -106,6 +106,9 @@ class Zygote:
         loaded = files(self.began)
         self.retry_if_unstable(loaded)
         self.watch.known = now_settled(loaded)
+        if self.journal:
+            note_templates()
+        self.seen = len(modules), len(NOTED)
         flush()
         gc.collect()
         gc.freeze()

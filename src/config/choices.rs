@@ -58,11 +58,11 @@ choice! {
 choice! {
     /// `reload`: what makes the daemon load the app anew.
     Reload {
-        /// A change to any loaded module, the app file or `restart.txt`.
+        /// A change to any loaded module or template, the app file, `restart.txt`, or what `watch` names.
         Auto = "auto",
         /// Only a command or a signal.
         Off = "off",
-        /// A change to the app file or `restart.txt`.
+        /// A change to the app file, `restart.txt`, or what `watch` names.
         Touch = "touch",
     }
 }

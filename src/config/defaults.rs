@@ -46,6 +46,7 @@ impl Config {
                 limit: or(&s.spool_limit, 1 << 30),
             },
             reload: or(&s.reload, Reload::Auto),
+            watch: or(&s.watch, Vec::new()),
             show_errors: or(&s.show_errors, ShowErrors::Off),
             server_timing: or(&s.server_timing, false),
             overload: Overload {

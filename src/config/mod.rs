@@ -227,6 +227,8 @@ pub struct Config {
     pub spool: Spool,
     /// What makes the daemon load the app anew.
     pub reload: Reload,
+    /// Patterns of more files whose edit makes it do so. If relative, to `directory`.
+    pub watch: Vec<String>,
     /// Which clients see reasons.
     pub show_errors: ShowErrors,
     /// Whether responses carry a Server-Timing field.

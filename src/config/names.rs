@@ -111,6 +111,25 @@ pub(super) fn path(value: &str) -> Result<PathBuf, Misread> {
     }
 }
 
+/// Patterns of paths, as a shell writes them; or `none`.
+pub(super) fn patterns(value: &str) -> Result<Vec<String>, Misread> {
+    let words = words::split(value)?;
+    let bad = words.iter().find_map(|word| match word.text.as_str() {
+        "" => Some((BadValue::Empty, word)),
+        text if text.starts_with("~/") => Some((BadValue::Tilde, word)),
+        _ => None,
+    });
+    if let Some((what, word)) = bad {
+        let at = Some(word.at.clone());
+        return Err(Misread { what, at });
+    }
+    match &words[..] {
+        [] => Err(BadValue::Empty.into()),
+        [none] if none.text == "none" => Ok(Vec::new()),
+        _ => Ok(words.into_iter().map(|word| word.text).collect()),
+    }
+}
+
 /// A file. Other servers take `| command` too.
 pub(super) fn log_file(value: &str) -> Result<PathBuf, Misread> {
     if value.starts_with('|') {

@@ -154,6 +154,7 @@ settings! {
     "spool-dir" spool_dir: PathBuf = names::absolute_path;
     "spool-limit" spool_limit: u64 = bare(values::size);
     "reload" reload: Reload = bare(Reload::from_word);
+    "watch" watch: Vec<String> = names::patterns;
     "show-errors" show_errors: ShowErrors = addresses::show_errors;
     "server-timing" server_timing: bool = bare(values::switch);
     "overload-page" overload_page: PathBuf = names::path;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod environ;
 pub mod fdpass;
 pub mod files;
+pub mod glob;
 pub mod listen;
 pub mod load;
 pub mod lock;

@@ -171,6 +171,10 @@ fn sentences() {
         ),
         ("preload = yes", "11: preload: 'yes' is not one of on, off"),
         (
+            "watch = a ~/b",
+            "11: watch: '~/b' begins with '~', which is not expanded; write the path in full",
+        ),
+        (
             "show-errors = yes",
             "15: show-errors: 'yes' is not one of on, off, networks (192.0.2.0/24)",
         ),

@@ -111,6 +111,7 @@ fn defaults() {
         (c.reload, c.show_errors, c.server_timing),
         (Reload::Auto, ShowErrors::Off, false)
     );
+    assert!(c.watch.is_empty());
     assert_eq!(
         c.overload,
         Overload {
@@ -256,6 +257,9 @@ fn every_key() {
     );
     assert_eq!(with("spool-limit = 0").spool.limit, 0);
     assert_eq!(with("reload = touch").reload, Reload::Touch);
+    let watched = with("watch = 't m/**/*.html' /srv/[ab].ini # both").watch;
+    assert_eq!(watched, words(&["t m/**/*.html", "/srv/[ab].ini"]));
+    assert!(with("watch = none").watch.is_empty());
     assert!(
         with("show-errors = 10.0.0.0/8")
             .show_errors

@@ -1,9 +1,8 @@
 //! When code or configuration change: what a zygote found is summed up, the configuration is read anew, and what
 //! became of each new generation is logged once. Which generation serves, and when another begins, is the pool's.
 
-use std::path::PathBuf;
-
 use super::reloads::{Renewal, fixed_key};
+use crate::app::watched::Watched;
 use crate::app::{self, doubts};
 use crate::daemon::house::Daemon;
 use crate::daemon::limits;
@@ -17,17 +16,22 @@ impl Daemon {
     /// A zygote has noted its files. If one of them has changed since we read it, the zygote can't find that: we do.
     pub(crate) fn compare_with_zygote(&mut self, generation: Generation) {
         self.look_at_binary();
-        let watched = self.reload.watched.get(&generation);
-        let mut numbered = watched.into_iter().flatten().enumerate();
-        let found = numbered.find(|(_, path)| self.reload.has_changed(path));
-        if let Some(number) = found.map(|(number, _)| number) {
-            self.note_change(Change::Watched(number));
+        let Some(watched) = self.reload.watched.get(&generation) else {
+            return;
+        };
+        let mut numbered = watched.paths.iter().enumerate();
+        let edited = numbered.find(|(_, path)| self.reload.has_changed(path));
+        let change = edited.map(|(number, _)| Change::Watched(number));
+        // The zygote has noted a folder after we had looked what is in it.
+        let appeared = || Some(Change::Module(watched.appeared()?.display().to_string()));
+        if let Some(change) = change.or_else(appeared) {
+            self.note_change(change);
             self.looked(generation);
         }
     }
 
     /// A generation begins, and watches these files.
-    pub(crate) fn note_generation(&mut self, generation: Generation, watched: Vec<PathBuf>) {
+    pub(crate) fn note_generation(&mut self, generation: Generation, watched: Watched) {
         let (serving, has_code) = (self.pool.generation(), self.pool.has_code());
         let reload = &mut self.reload;
         self.ground.failures.keeps_words = has_code || reload.said.is_some();
@@ -68,7 +72,7 @@ impl Daemon {
     pub(crate) fn looked(&mut self, generation: Generation) {
         let found = std::mem::take(&mut self.reload.found);
         let watched = self.reload.watched.get(&generation);
-        let asked = Renewal::for_changes(&found, watched.map_or(&[], Vec::as_slice));
+        let asked = Renewal::for_changes(&found, watched);
         let mut reason = asked.reason;
         if asked.configuration && self.read_configuration().is_ok() {
             reason = Some(self.ground.app.config.display().to_string());

@@ -5,14 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::app::doubts;
+use crate::app::watched::{BINARY, CONFIGURATION, Watched};
 use crate::config::{App, Config, Mode};
 use crate::daemon::outcome::Change;
 use crate::policy::pool::Generation;
 use crate::sys::files::{self, Stamp};
-
-// Numbers of what a zygote always watches: see `app::watched`.
-const CONFIGURATION: usize = 0;
-const BINARY: usize = 1;
 
 /// How far the reloads have come.
 #[derive(Debug, Default)]
@@ -20,7 +17,7 @@ pub(crate) struct Reload {
     /// Found changed since the last look was over.
     pub(super) found: Vec<Change>,
     /// What each zygote watches beside the modules that it imported.
-    pub(super) watched: BTreeMap<Generation, Vec<PathBuf>>,
+    pub(super) watched: BTreeMap<Generation, Watched>,
     /// Files as they were just before we read them. A zygote notes them later: an edit in between is found by us.
     pub(super) stamps: BTreeMap<PathBuf, Option<Stamp>>,
     /// Why the next generation will be wanted.
@@ -64,7 +61,8 @@ impl Reload {
 
     /// What has changed of the files that this generation watches, if no zygote looks at them.
     pub(crate) fn changed(&mut self, generation: Generation) -> Vec<Change> {
-        let watched = self.watched.get(&generation).map_or(&[][..], Vec::as_slice);
+        let watched = self.watched.get(&generation);
+        let watched = watched.map_or(&[][..], |watched| &watched.paths);
         let mut changed = Vec::new();
         for (number, path) in watched.iter().enumerate() {
             let Some(known) = self.stamps.get_mut(path) else {
@@ -118,14 +116,14 @@ impl Reload {
 }
 
 impl Renewal {
-    pub(super) fn for_changes(found: &[Change], watched: &[PathBuf]) -> Renewal {
+    pub(super) fn for_changes(found: &[Change], watched: Option<&Watched>) -> Renewal {
         let mut asked = Renewal::default();
         for change in found {
             match change {
                 Change::Watched(BINARY) => asked.binary = true,
                 Change::Watched(CONFIGURATION) => asked.configuration = true,
                 Change::Watched(number) => {
-                    let path = watched.get(*number);
+                    let path = watched.and_then(|watched| watched.reason(*number));
                     asked.reason = path.map(|path| path.display().to_string()).or(asked.reason);
                 }
                 Change::Module(name) => asked.reason = Some(name.clone()),
@@ -175,8 +173,9 @@ mod tests {
 
     #[test]
     fn changes_ask_for_what_they_concern() {
-        let watched = ["/app.cgi", "/bin/polycgi", "/srv/restart.txt"].map(PathBuf::from);
-        let asked = |found: &[Change]| Renewal::for_changes(found, &watched);
+        let paths = ["/app.cgi", "/bin/polycgi", "/srv/restart.txt"].map(PathBuf::from);
+        let watched = Watched::of_files(paths.to_vec());
+        let asked = |found: &[Change]| Renewal::for_changes(found, Some(&watched));
         assert_eq!(asked(&[]), Renewal::default());
         let both = asked(&[Change::Watched(0), Change::Watched(1)]);
         assert!(both.configuration && both.binary && both.reason.is_none());

@@ -1,7 +1,8 @@
 //! How a generation begins, and what is said when it can't: here, to one web server, and to fronts that can run the app
 //! themselves.
 
-use crate::app::{self, CannotRun};
+use crate::app::CannotRun;
+use crate::app::watched::Watched;
 use crate::daemon::clients::REASON;
 use crate::daemon::house::Daemon;
 use crate::daemon::token::Source;
@@ -19,13 +20,18 @@ impl Daemon {
         }
         self.ground.failures.words.clear();
         let (app, config) = (&self.ground.app, &self.ground.config);
-        let watched = app::watched(app, config, self.upgrade.binary());
-        for path in self.carrier.files_to_stamp(&watched, app, config) {
+        let watched = Watched::new(app, config, self.upgrade.binary());
+        if watched.is_cut() {
+            ::log::warn!("watch: there are too many files; the others are not watched");
+        }
+        for path in self.carrier.files_to_stamp(&watched.paths, app, config) {
             self.reload.stamp(&path);
         }
         self.note_generation(generation, watched.clone());
         let (clients, ground) = (&mut self.clients, &mut self.ground);
-        let started = self.carrier.start(generation, &watched, clients, ground);
+        let started = self
+            .carrier
+            .start(generation, &watched.paths, clients, ground);
         if let Err(cannot) = started {
             self.cannot_begin(generation, &cannot);
         }

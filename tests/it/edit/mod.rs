@@ -8,6 +8,8 @@ mod by_hand;
 mod load;
 mod next;
 mod plain_cgi;
+mod templates;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -55,11 +57,17 @@ struct Edited {
 impl Edited {
     #[track_caller]
     fn served(config: &str) -> Self {
-        let dir = Dir::new();
-        let app = dir.app_file("app", &app_lines(config));
-        let edited = Self { dir, app };
+        let edited = Self::new(&app_lines(config), |_| {});
         assert_eq!(edited.ask().version, 0);
         edited
+    }
+
+    /// An app file of these lines, in a directory that is prepared.
+    fn new(lines: &str, prepare: impl FnOnce(&Dir)) -> Self {
+        let dir = Dir::new();
+        prepare(&dir);
+        let app = dir.app_file("app", lines);
+        Self { dir, app }
     }
 
     /// Edits the app file: other lines of configuration.

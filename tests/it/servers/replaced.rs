@@ -69,15 +69,20 @@ fn where_the_new_one_fails_the_old_one_goes_on() {
 
 #[test]
 fn touching_a_file_makes_a_new_one() {
-    let own = Own::new("", "");
-    let first = own.hello();
-    own.dir.file("apps/restart.txt", "", 0o600);
-    let deadline = Deadline::soon();
-    while own.hello() == first {
-        assert!(!deadline.left().is_zero(), "{}", own.dir.daemon_log());
+    for (config, file) in [
+        ("", "apps/restart.txt"),
+        ("watch = ../spool/*.ini", "spool/site.ini"),
+    ] {
+        let own = Own::new("", config);
+        let first = own.hello();
+        own.dir.file(file, "", 0o600);
+        let deadline = Deadline::soon();
+        while own.hello() == first {
+            assert!(!deadline.left().is_zero(), "{}", own.dir.daemon_log());
+        }
+        assert!(Deadline::soon().ended(first));
+        assert_eq!(own.marks("start"), 2);
     }
-    assert!(Deadline::soon().ended(first));
-    assert_eq!(own.marks("start"), 2);
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! The files whose edit makes a daemon load an app anew, beside the modules that it imports. Knows which they are, not
+//! who looks at them.
+
+use std::path::{Path, PathBuf};
+
+use super::{directory, env_file};
+use crate::app_file::AppFile;
+use crate::config::{Config, Reload};
+use crate::sys::glob::Globbed;
+
+/// The number of the app's configuration file.
+pub const CONFIGURATION: usize = 0;
+/// The number of our own binary.
+pub const BINARY: usize = 1;
+
+/// The files that are watched for an app, by their numbers; from 2 on those that make the app reload.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Files, and then the folders in which files may appear that `watch` names. An empty path is not watched.
+    pub paths: Vec<PathBuf>,
+    first_folder: usize,
+    globbed: Globbed,
+    patterns: Vec<String>,
+    directory: PathBuf,
+}
+
+impl Watched {
+    /// What is watched for a generation that begins now.
+    pub fn new(app: &AppFile, config: &Config, binary: &Path) -> Watched {
+        let binary = binary.to_path_buf();
+        if config.reload == Reload::Off {
+            return Watched {
+                paths: vec![PathBuf::new(), binary],
+                first_folder: 2,
+                ..Watched::default()
+            };
+        }
+        let directory = directory(app, config);
+        let globbed = Globbed::find(&directory, &config.watch);
+        let mut paths = vec![app.config.clone(), binary];
+        paths.extend(env_file(app, config));
+        paths.push(directory.join("restart.txt"));
+        paths.extend(globbed.files.iter().cloned());
+        let first_folder = paths.len();
+        paths.extend(globbed.folders.iter().cloned());
+        Watched {
+            paths,
+            first_folder,
+            globbed,
+            patterns: config.watch.clone(),
+            directory,
+        }
+    }
+
+    /// These files and no folders.
+    #[cfg(test)]
+    pub fn of_files(paths: Vec<PathBuf>) -> Watched {
+        Watched {
+            first_folder: paths.len(),
+            paths,
+            ..Watched::default()
+        }
+    }
+
+    /// What a change of this file or folder makes the app reload for. In a folder, only what `watch` names counts.
+    pub fn reason(&self, number: usize) -> Option<PathBuf> {
+        if number >= self.first_folder {
+            return self.appeared();
+        }
+        self.paths.get(number).cloned()
+    }
+
+    /// A file that `watch` names and that was not there, or is there no longer.
+    pub fn appeared(&self) -> Option<PathBuf> {
+        if self.globbed.folders.is_empty() {
+            return None;
+        }
+        let now = Globbed::find(&self.directory, &self.patterns);
+        let differs = now.files.symmetric_difference(&self.globbed.files).next();
+        differs.cloned()
+    }
+
+    /// `watch` names more than can be watched.
+    pub fn is_cut(&self) -> bool {
+        self.globbed.is_cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_counts_by_what_is_named_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a.ini"), "").unwrap();
+        let patterns = vec!["*.ini".to_owned()];
+        let globbed = Globbed::find(dir.path(), &patterns);
+        let watched = Watched {
+            paths: vec![PathBuf::new(), PathBuf::new(), at("a.ini"), at("")],
+            first_folder: 3,
+            globbed,
+            patterns,
+            directory: dir.path().to_path_buf(),
+        };
+        assert_eq!(watched.reason(2), Some(at("a.ini")));
+        assert_eq!((watched.reason(3), watched.reason(4)), (None, None));
+        fs::write(at("b.txt"), "").unwrap();
+        assert_eq!(watched.reason(3), None);
+        fs::write(at("b.ini"), "").unwrap();
+        assert_eq!(watched.reason(3), Some(at("b.ini")));
+        fs::remove_file(at("b.ini")).unwrap();
+        fs::remove_file(at("a.ini")).unwrap();
+        assert_eq!(watched.reason(3), Some(at("a.ini")));
+    }
+}
