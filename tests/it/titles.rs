@@ -35,7 +35,8 @@ fn of_the_pool() {
     let mut titles: Vec<String> = Process::all_of(dir.path())
         .into_iter()
         .map(|process| process.command_line)
-        .filter(|line| !line.contains("scgi-daemon"))
+        // A process that ends has none any more: a worker is forked twice.
+        .filter(|line| !line.is_empty() && !line.contains("scgi-daemon"))
         .collect();
     titles.sort();
     titles.dedup();
