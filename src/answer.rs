@@ -60,23 +60,34 @@ pub fn answer(
 }
 
 /// What [`answer`] writes.
-pub fn page(
+fn page(
     failure: Failure,
     request: Option<&Request<'_>>,
     reason: Option<&str>,
     html: Option<&str>,
 ) -> Vec<u8> {
-    let form = request.map_or(Form::Text, |r| Form::from_accept(r.accept()));
-    let head_only = request.is_some_and(Request::is_head);
     Answer {
-        failure,
-        form,
-        head_only,
-        refreshes: request.is_some_and(|request| request.method() == b"GET"),
         reason,
         html,
+        ..to_request(failure, request)
     }
     .to_cgi_response()
+}
+
+/// The outline of such a page, for a program that this process becomes.
+pub fn outline(failure: Failure, request: &Request<'_>) -> Vec<u8> {
+    to_request(failure, Some(request)).outline()
+}
+
+fn to_request(failure: Failure, request: Option<&Request<'_>>) -> Answer<'static> {
+    Answer {
+        failure,
+        form: request.map_or(Form::Text, |r| Form::from_accept(r.accept())),
+        head_only: request.is_some_and(Request::is_head),
+        refreshes: request.is_some_and(|request| request.method() == b"GET"),
+        reason: None,
+        html: None,
+    }
 }
 
 /// The length of a bad request's message-body, if CONTENT_LENGTH is a number.

@@ -12,15 +12,15 @@ TRIES = 3  # of a call that the host has refused, and that we can't do without
 
 
 def say(channel, words):
-    """words: bytes, or any text."""
+    """words: bytes, or any text. False: the daemon is gone, as the next receive() will find."""
     if not isinstance(words, bytes):
-        words = words.encode('ascii', 'backslashreplace')
+        words = words.encode('utf-8', 'backslashreplace')
     for _ in range(TRIES):
         try:
             channel.send(words)
-            return
+            return True
         except ConnectionError:
-            return  # the daemon is gone, as the next receive() will find
+            return False
         except OSError:
             pass  # the host has refused it
     os._exit(71)  # EX_OSERR: the daemon waits for these words, and our end tells it that they don't come

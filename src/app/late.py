@@ -1,19 +1,89 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: DROPPED, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py; INTERRUPT from
-# once.py.
-# Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, oversee, release_signal,
-# report_dropped, show, start_again.
+# Takes: APP, DROPPED, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py; INTERRUPT,
+# NO_BODY, TIMED_OUT from once.py.
+# Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, oversee, page, reason_of,
+# release_signal, report_dropped, shortened, show, start_again.
 #
 # What is needed when a request fails, is overdue or is unusual: text until then (later()). It knows what the client and
 # the operator are told; it refuses to know the daemon. The names of streams.py are there only with a message-body.
 
-def show(error):
-    """Writes the traceback to stderr, without our own frames at its top."""
+def show(error, before=''):
+    """Writes the traceback to stderr, without our own frames at its top, and returns it. before: a line to stand before
+    it."""
     trace = error.__traceback__
     while trace and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
     error.__traceback__ = trace
-    excepthook(type(error), error, trace)
+    log, caught = getattr(sys, 'stderr', None), io.StringIO()
+    sys.stderr = caught
+    try:
+        excepthook(type(error), error, trace)
+    finally:
+        sys.stderr = log
+    text = caught.getvalue()
+    try:
+        log.write(before + text)  # at once, so that the lines of processes that share a log do not mix
+        log.flush()
+    except Exception:
+        pass  # the application has closed or replaced it
+    return text
+
+
+def reason_of(error):
+    """The error in one line."""
+    try:
+        words = str(error).split()
+    except Exception:
+        words = []  # it is the application's own, and broken
+    return ' '.join([type(error).__name__ + (':' if words else ''), *words])[:500]
+
+
+def line_of(request, sentence):
+    """A line for the web server's log."""
+    environ = request.environ
+    path = environ.get('REQUEST_URI', '').partition('?')[0]
+    path = path or environ.get('SCRIPT_NAME', '') + environ.get('PATH_INFO', '')
+    asked = '%s %s' % (environ.get('REQUEST_METHOD', ''), path)
+    asked = ''.join(c if ' ' <= c <= '~' else '?' for c in asked[:100]) + '...' * (len(asked) > 100)
+    sentence = ''.join(c if c.isprintable() else '?' for c in sentence)
+    return 'polycgi: wsgi: %s: %s: %s\n' % (APP.decode(), asked, sentence)
+
+
+LONGEST_REASON, BEGINNING = 8000, 2000  # characters; as src/page/mod.rs has it
+
+
+def shortened(reason):
+    """A reason as a page has it: of a long one the beginning, and more of the end."""
+    reason = reason.rstrip()
+    if len(reason) > LONGEST_REASON:
+        reason = '%s\n...\n%s' % (reason[:BEGINNING], reason[BEGINNING - LONGEST_REASON:])
+    return reason.encode('utf-8', 'backslashreplace').decode()
+
+
+def escaped(text, head):
+    """The text for the form that this head names; as src/page/escape.rs has it."""
+    shown = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), '?')
+    if b'json' in head:
+        shown = {code: '\\u%04x' % code for code in shown}
+        shown.update(zip(b'\t\n\r"\\', ('\\t', '\\n', '\\r', '\\"', '\\\\')))
+        text = '"%s"' % text.translate(shown)
+    else:
+        if b'html' in head:
+            shown.update(zip(b'&<>"\'', ('&amp;', '&lt;', '&gt;', '&quot;', '&#39;')))
+        text = text.translate(shown)
+    return text.encode()
+
+
+def page(outline, method, reason=''):
+    """A response of ours, by its outline (Answer::outline in src/page/mod.rs). reason: empty if the client is not to
+    see it."""
+    start, head, opening, closing, end = outline.split(b'\0')
+    at = head.index(b'\r\n\r\n') + 4
+    head, beginning = head[:at], head[at:]
+    if reason:
+        end = opening + escaped(shortened(reason), head) + closing + end
+    head = b'%s%d%s' % (start, len(beginning) + len(end), head)
+    return head if method == 'HEAD' else head + beginning + end
 
 
 SAID = set()  # fields that were dropped, in lower case
@@ -64,16 +134,15 @@ def start_again(request, exc_info):
 def fail(request, error):
     """Reports the error to the operator, and to the client if the response has not begun."""
     # Not if the client has hung up; and if the request is overdue, the stack was already reported.
-    if not (request.gone and isinstance(error, ConnectionError)
+    if (request.gone and isinstance(error, ConnectionError)
             or request.overdue and isinstance(error, (SystemExit, BrokenPipeError))):
-        show(error)
-    if request.begun:
         return
-    text = b'The application could not answer this request.\n'
-    request.head = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
-                    b'Content-Type: text/plain\r\nContent-Length: %d\r\n' % len(text))
+    reason = reason_of(error)
+    if not request.is_loaded:
+        reason = 'cannot start the app: ' + reason
+    trace = show(error, line_of(request, reason))
     try:
-        request.begin(b'' if request.environ.get('REQUEST_METHOD') == 'HEAD' else text)
+        request.give_up('%s\n\n%s' % (reason, trace))
     except OSError:
         pass  # the client is gone; the operator has the traceback
 
@@ -99,22 +168,21 @@ def oversee(request):
         time.sleep(left)
     else:
         return
-    key = b'request-limit' if request.until and request.until <= time.monotonic() else b'request-timeout'
+    key = 'request-limit' if request.until and request.until <= time.monotonic() else 'request-timeout'
     waiting = request.body and request.body.waiting
     request.overdue = True
     is_ours = request.claim.acquire(False)
-    lines = [b'polycgi: wsgi: %s: the app did not answer in time\n' % key]
-    for ident, frame in frames_of_threads().items():
-        if ident != get_ident():
-            lines += stack(frame)
+    sentence = key + ': the app did not answer in time'
+    stacks = ''.join(line for ident, frame in frames_of_threads().items() if ident != get_ident()
+                     for line in stack(frame))
     try:
-        os.write(2, b''.join(lines))
+        os.write(2, (line_of(request, sentence) + stacks).encode('ascii', 'backslashreplace'))
     except OSError:
         pass  # the application has closed it
     if is_ours:
         request.begun = True
         try:
-            os.write(request.out, request.pages[1 if waiting else 0])
+            os.write(request.out, request.page(NO_BODY if waiting else TIMED_OUT, '%s\n\n%s' % (sentence, stacks)))
         except OSError:
             pass  # the client is gone
     for _ in range(50):
@@ -169,10 +237,8 @@ def leave_some(body):
 
 def stack(frame):
     """The lines of a stack, in faulthandler's form."""
-    yield b'Thread (most recent call first):\n'
+    yield 'Thread (most recent call first):\n'
     while frame:
         code = frame.f_code
-        yield b'  File "%s", line %d in %s\n' % (
-            code.co_filename.encode('ascii', 'backslashreplace'), frame.f_lineno or 0,
-            code.co_name.encode('ascii', 'backslashreplace'))
+        yield '  File "%s", line %d in %s\n' % (code.co_filename, frame.f_lineno or 0, code.co_name)
         frame = frame.f_back

@@ -1,9 +1,12 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from wsgi.py;
-# disown_only, interrupted, is_for_error, oversee from late.py.
-# Gives: INTERRUPT.
+# disown_only, interrupted, is_for_error, oversee, page from late.py.
+# Gives: INTERRUPT, NO_BODY, TIMED_OUT.
 #
 # The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
+
+
+TIMED_OUT, NO_BODY, BROKEN, FAILED = range(4)  # our pages, in the order of OUTLINES in wsgi.rs
 
 
 class OnlyRequest(Request):
@@ -13,11 +16,12 @@ class OnlyRequest(Request):
     A thread of ours keeps the time limits; see oversee(). Most requests are over before it has to do anything."""
 
     is_limited = False  # True until the request's end, if it has time limits
+    outlines = b''  # of our pages, with byte 1 between them
+    shows = False  # whether the client may see the reason on them
 
-    def limit(self, timeout, limit, pages):
-        """timeout: seconds without progress; limit: seconds in all, or None; pages: the answers if the response is
-        late, and if the message-body is."""
-        self.timeout, self.pages, self.main = timeout, pages, get_ident()
+    def limit(self, timeout, limit):
+        """timeout: seconds without progress; limit: seconds in all, or None."""
+        self.timeout, self.main = timeout, get_ident()
         self.moved()
         self.until = limit and self.moved_at + limit
         self.claim, self.is_limited = allocate_lock(), True
@@ -50,6 +54,24 @@ class OnlyRequest(Request):
             if self.has_alarm():
                 alarm(0)
 
+    def page(self, number, reason=''):
+        outline = self.outlines.split(b'\1')[number]
+        return page(outline, self.environ.get('REQUEST_METHOD'), reason if self.shows else '')
+
+    def give_up(self, reason):
+        """The application has failed: answers, if the response has not begun."""
+        if self.begun:
+            return
+        data = self.page(FAILED if self.is_loaded else BROKEN, reason)
+        if self.claim and not self.claim.acquire(False):
+            raise SystemExit  # answered by oversee()
+        self.begun = True
+        self.complete()
+        self.put(data, empty=True)
+
+    def answer_500(self):
+        answer_500(self.out)
+
     def complete(self):
         try:
             signal(SIGTERM, self.ignore)  # not SIG_IGN, which programs that the application starts would inherit
@@ -73,8 +95,8 @@ def watch(request, seconds):
 
 def run_cgi(app, target, directory, fd, since='', *limits):
     """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
-    empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty;
-    and the size of the first of two pages behind the header."""
+    empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty.
+    Behind the header are the outlines of our pages, and byte 1 if the client may see the reason on them."""
     out = 1
     try:
         with open(int(fd), 'rb') as file:
@@ -84,11 +106,11 @@ def run_cgi(app, target, directory, fd, since='', *limits):
         source = above_if_possible(0)
         out = above_if_possible(1)
         request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
+        request.outlines, request.shows = data[end + 1:], data.endswith(b'\1')
         if limits:
-            timeout, limit, size = limits
-            size = end + 1 + int(size)
+            timeout, limit = limits
             try:
-                request.limit(float(timeout), limit and float(limit), (data[end + 1:size], data[size:]))
+                request.limit(float(timeout), limit and float(limit))
             except OSError:
                 request.is_limited = False  # the host refuses it; there is the alarm that our front has set
         if request.environ.get('REDIRECT_STATUS', '200') != '200':

@@ -1,5 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: Request from wsgi.py; AT_ONCE, Outgoing from outgoing.py; say from channel.py; OVERDUE from board.py.
+# Takes: Request, answer_500 from wsgi.py; shortened from late.py; AT_ONCE, Outgoing from outgoing.py; say from
+# channel.py; OVERDUE from board.py.
 # Gives: Served.
 #
 # A request that a worker serves. It knows the daemon's channel and the worker's part of the board; it refuses to know
@@ -59,6 +60,15 @@ class Served(Request):
         except OSError:
             self.gone = True
             raise
+
+    def give_up(self, reason):
+        """The application has failed: the daemon answers when we are done, if the response has not begun."""
+        has_begun, self.begun = self.begun, True
+        if not say(self.worker.daemon, 'raised ' + shortened(reason)) and not has_begun:
+            answer_500(self.out)
+
+    def answer_500(self):
+        """Nothing: the daemon answers when this process has ended."""
 
     def claim_report(self, number):
         """True once in each generation, in whichever worker asks first."""

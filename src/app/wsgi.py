@@ -1,7 +1,7 @@
 # The first part of the adaptor; all parts are pasted into one source, with one namespace (by wsgi.rs).
 # Takes: FileWrapper, give_body, report_length, write_reading_body from streams.py; fail, hold_signal, name_server,
 # release_signal, report_dropped, start_again from late.py.
-# Gives: DROPPED, PATH, Request, above, above_if_possible, answer_500, at_fork, copy, excepthook, flush,
+# Gives: APP, DROPPED, PATH, Request, above, above_if_possible, answer_500, at_fork, copy, excepthook, flush,
 # frames_of_threads, later, load, name_process, path_stats, prepare_for_app.
 #
 # Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and
@@ -116,6 +116,7 @@ class Request:
     moved = None  # called for each block
     claim_report = None  # called with an index in DROPPED: whether to report that field; None: report it
     claim = None  # a lock: its holder begins the response. None: there is no thread beside
+    is_loaded = False  # there is an application
     forked = False  # this is a child that the application has forked
     for_error = False  # Apache asks for its ErrorDocument
     body = None
@@ -165,7 +166,9 @@ class Request:
         """Runs the application that load() gives; True if it asked to leave (SystemExit)."""
         leave = False
         try:
-            self.run(load())
+            app = load()
+            self.is_loaded = True
+            self.run(app)
         except BaseException as error:
             if self.forked:
                 raise
@@ -174,7 +177,7 @@ class Request:
                 fail(self, error)
             except BaseException:
                 if not self.begun:
-                    answer_500(self.out)
+                    self.answer_500()
                 raise
             leave = isinstance(error, (SystemExit, KeyboardInterrupt))
         if self.forked:
@@ -342,7 +345,7 @@ def load(target):
 
 
 def answer_500(out):
-    """The last resort: answers if not even fail() can."""
+    """The last resort: answers if not even fail() can, or if the daemon is gone that would."""
     try:
         os.write(out, b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
                       b'Content-Type: text/plain\r\n\r\nThe application could not answer this request.\n')

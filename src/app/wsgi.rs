@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{CannotRun, directory, environment};
+use super::{CannotRun, directory, environment, shows_errors};
 use crate::answer;
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
@@ -137,10 +137,9 @@ pub(super) fn become_cgi(
     request: &Request<'_>,
     place: Option<&Place>,
 ) -> CannotRun {
-    let timed_out = answer::page(Failure::TimedOut, Some(request), None, None);
-    let no_body = answer::page(Failure::RequestTimeout, Some(request), None, None);
     let source = for_cgi();
-    let pages: [&[u8]; 2] = [&timed_out, &no_body];
+    let address = request.value("REMOTE_ADDR").unwrap_or_default();
+    let pages = outlines(request, shows_errors(config, address));
     // A pipe has no room for the source: then the interpreter is given that, and compiles it.
     let (header, boot) = match header_file(&source, request, &pages) {
         Ok(header) => (header, Some(boot())),
@@ -170,7 +169,6 @@ pub(super) fn become_cgi(
             since.as_deref().unwrap_or_default(),
             &seconds(config.timeouts.request),
             &limit.map(seconds).unwrap_or_default(),
-            &timed_out.len().to_string(),
         ],
     );
     if boot.is_some() {
@@ -319,8 +317,25 @@ fn argv(
         .collect()
 }
 
+/// The pages that the adaptor may have to answer with, in its order.
+const OUTLINES: [Failure; 4] = [
+    Failure::TimedOut,
+    Failure::RequestTimeout,
+    Failure::AppBroken,
+    Failure::AppFailed,
+];
+
+/// Their outlines, with byte 1 between them, which no page contains. One behind them tells the adaptor that the client
+/// may see the reason.
+fn outlines(request: &Request<'_>, shows_errors: bool) -> Vec<u8> {
+    let outlines = OUTLINES.map(|failure| answer::outline(failure, request));
+    let mut outlines = outlines.join(&b"\x01"[..]);
+    outlines.extend(shows_errors.then_some(b'\x01'));
+    outlines
+}
+
 /// A file with the source, the request's header and these pages; its offset is that of the header.
-fn header_file(source: &str, request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
+fn header_file(source: &str, request: &Request<'_>, pages: &[u8]) -> io::Result<OwnedFd> {
     let mut file = files::in_memory(c"polycgi-request", true)?;
     let mut message = source.as_bytes().to_vec();
     add_message(request, pages, &mut message);
@@ -330,18 +345,16 @@ fn header_file(source: &str, request: &Request<'_>, pages: &[&[u8]]) -> io::Resu
 }
 
 /// A pipe with the request's header and these pages, where the host refuses such a file.
-fn header_pipe(request: &Request<'_>, pages: &[&[u8]]) -> io::Result<OwnedFd> {
+fn header_pipe(request: &Request<'_>, pages: &[u8]) -> io::Result<OwnedFd> {
     let mut message = Vec::new();
     add_message(request, pages, &mut message);
     files::pipe_holding(&message)
 }
 
-fn add_message(request: &Request<'_>, pages: &[&[u8]], message: &mut Vec<u8>) {
+fn add_message(request: &Request<'_>, pages: &[u8], message: &mut Vec<u8>) {
     let length = request.value("CONTENT_LENGTH").unwrap_or_default();
     scgi::encode::message(length, request.meta().iter().copied(), message);
-    for page in pages {
-        message.extend_from_slice(page);
-    }
+    message.extend_from_slice(pages);
 }
 
 /// FNV-1a of eight bytes at a time: it tells one version of the adaptor from another.

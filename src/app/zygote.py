@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: DROPPED, Request, copy, flush, load, name_process, prepare_for_app from wsgi.py; show from late.py; Journal,
-# NOTED, Watch, files, is_host_s, note_templates, noting_path_stats, now_settled, signature, suspects, unstable from
-# loaded.py; AT_IMPORT, Begun, LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
+# Takes: DROPPED, Request, copy, flush, load, name_process, prepare_for_app from wsgi.py; reason_of, show from late.py;
+# Journal, NOTED, Watch, files, is_host_s, note_templates, noting_path_stats, now_settled, signature, suspects, unstable
+# from loaded.py; AT_IMPORT, Begun, LAST_WORDS, ZYGOTE from begun.py; receive, say from channel.py; mmap from board.py.
 # Gives: Zygote, forget_children, import_or_exit, note_failure.
 #
 # The zygote: imports the application and forks workers. It knows processes and the daemon's channel; it refuses to know
@@ -45,9 +45,8 @@ def import_or_exit(target, channel, begun, before=None):
             before(error)
         show(error)
         flush()
-        reason = '%s: %s' % (type(error).__name__, error)
         word = 'refused ' if is_host_s(error) else 'failed '
-        say(channel, word + ' '.join(reason.split())[:500])
+        say(channel, word + reason_of(error))
         begun.end_now()
         os._exit(1)
 

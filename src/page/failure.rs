@@ -7,6 +7,8 @@ use crate::cgi::StatusCode;
 pub enum Failure {
     /// 500: the app can't be started.
     AppBroken,
+    /// 500: the app has raised an error instead of answering.
+    AppFailed,
     /// 503: the app's server is not running, and it is not ours to start.
     Away {
         /// In seconds; 0 counts as 1.
@@ -41,9 +43,10 @@ impl Failure {
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
-            Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Failure::AppBroken
+            | Failure::AppFailed
+            | Failure::Misconfigured
+            | Failure::NotAnApp => StatusCode::INTERNAL_SERVER_ERROR,
             Failure::Away { .. } | Failure::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Failure::BadGateway => StatusCode::BAD_GATEWAY,
             Failure::BadRequest => StatusCode::BAD_REQUEST,
@@ -58,9 +61,10 @@ impl Failure {
     /// The reason phrase of the status (RFC 9110 15, RFC 6585 5).
     pub(super) fn phrase(self) -> &'static str {
         match self {
-            Failure::AppBroken | Failure::Misconfigured | Failure::NotAnApp => {
-                "Internal Server Error"
-            }
+            Failure::AppBroken
+            | Failure::AppFailed
+            | Failure::Misconfigured
+            | Failure::NotAnApp => "Internal Server Error",
             Failure::Away { .. } | Failure::Overloaded { .. } => "Service Unavailable",
             Failure::BadGateway => "Bad Gateway",
             Failure::BadRequest => "Bad Request",
@@ -87,7 +91,7 @@ impl Failure {
         match self {
             Failure::AppBroken => "This site is out of order",
             Failure::Away { .. } | Failure::Overloaded { .. } => "One moment, please",
-            Failure::BadGateway => "Something went wrong",
+            Failure::AppFailed | Failure::BadGateway => "Something went wrong",
             Failure::BadRequest => "That request made no sense here",
             Failure::BodyTooLarge => "That was too much at once",
             Failure::HeaderTooLarge => "That was too long a header",
@@ -105,6 +109,10 @@ impl Failure {
             Failure::AppBroken => {
                 "The program behind this page could not be started. Its owner finds the reason in \
                  the error log."
+            }
+            Failure::AppFailed => {
+                "The program behind this page has failed. Please try again; if it happens again, \
+                 tell the site's owner, who finds the reason in the error log."
             }
             Failure::BadGateway => {
                 "The program behind this page stopped before it had answered. Please try again; if \
@@ -154,9 +162,10 @@ impl Failure {
 
 #[cfg(test)]
 impl Failure {
-    pub(super) fn all(retry_after: u32) -> [Failure; 12] {
+    pub(super) fn all(retry_after: u32) -> [Failure; 13] {
         [
             Failure::AppBroken,
+            Failure::AppFailed,
             Failure::Away { retry_after },
             Failure::BadGateway,
             Failure::BadRequest,
@@ -181,7 +190,9 @@ mod tests {
         let codes = Failure::all(5).map(|failure| failure.status().as_u16());
         assert_eq!(
             codes,
-            [500, 503, 502, 400, 413, 431, 500, 500, 404, 503, 408, 504]
+            [
+                500, 500, 503, 502, 400, 413, 431, 500, 500, 404, 503, 408, 504
+            ]
         );
     }
 

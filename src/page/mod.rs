@@ -9,6 +9,8 @@ mod failure;
 pub use accept::Form;
 pub use failure::Failure;
 
+use std::borrow::Cow;
+
 use escape::{Html, Json, Plain};
 
 /// The HTML page for every failure; what is in double braces is filled in.
@@ -16,6 +18,15 @@ const TEMPLATE: &str = include_str!("overload.html");
 
 /// For a person who has put the binary itself into cgi-bin, and for an app's hook that ran it by mistake.
 const NOT_AN_APP: &str = include_str!("not_an_app.txt");
+
+/// Upper limit for a reason on a page, in characters. Of a longer one the beginning is kept, which names the error, and
+/// more of the end: of a traceback that is where it was raised.
+const LONGEST_REASON: usize = 8000;
+/// How much of a longer one is kept of its beginning.
+const BEGINNING: usize = 2000;
+
+/// What divides an [outline](Answer::outline); no page contains it, since control characters are replaced.
+const DIVIDER: char = '\0';
 
 /// A time for Retry-After: whole seconds, at least one (RFC 9110 10.2.3).
 pub fn whole_seconds(time: std::time::Duration) -> u32 {
@@ -45,35 +56,67 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// A document response (RFC 3875 6.2.1) that no cache may keep.
     pub fn to_cgi_response(&self) -> Vec<u8> {
-        let form = if self.failure == Failure::NotAnApp {
-            Form::Text
-        } else {
-            self.form
-        };
-        let body = match form {
-            Form::Html => self.html(),
-            Form::Json => self.json(),
-            Form::Text => self.text(),
-        };
-        let mut response = format!(
-            "Status: {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
-             Cache-Control: no-store\r\n",
-            self.failure.status(),
-            self.failure.phrase(),
-            form.media_type(),
-            body.len(),
-        );
-        if let Some(seconds) = self.failure.retry_after() {
-            response.push_str(&format!("Retry-After: {seconds}\r\n"));
-        }
-        response.push_str("\r\n");
+        let form = self.form();
+        let reason = self.reason.map(|reason| {
+            let (opening, closing) = around_reason(form);
+            format!("{opening}{}{closing}", escaped(form, &shortened(reason)))
+        });
+        let body = self.body(form, &reason.unwrap_or_default());
+        let mut response = self.head(form, &body.len().to_string());
         if !self.head_only {
             response.push_str(&body);
         }
         response.into_bytes()
     }
 
-    fn html(&self) -> String {
+    /// The response for another program to fill in (`page` in src/app/late.py), which learns of a reason when we are
+    /// gone. In five parts with a NUL between: up to Content-Length's number; from there up to the reason; what stands
+    /// before a reason and what behind it, if there is one; the rest. It has a message-body for HEAD as well, and
+    /// neither `reason` nor `html` is in it.
+    pub fn outline(&self) -> Vec<u8> {
+        let form = self.form();
+        let (opening, closing) = around_reason(form);
+        let reason = format!("{DIVIDER}{opening}{DIVIDER}{closing}{DIVIDER}");
+        let body = Answer {
+            html: None,
+            ..*self
+        }
+        .body(form, &reason);
+        let outline = self.head(form, &DIVIDER.to_string()) + &body;
+        outline.into_bytes()
+    }
+
+    fn form(&self) -> Form {
+        match self.failure {
+            Failure::NotAnApp => Form::Text,
+            _ => self.form,
+        }
+    }
+
+    fn head(&self, form: Form, length: &str) -> String {
+        let mut head = format!(
+            "Status: {} {}\r\nContent-Type: {}\r\nContent-Length: {length}\r\n\
+             Cache-Control: no-store\r\n",
+            self.failure.status(),
+            self.failure.phrase(),
+            form.media_type(),
+        );
+        if let Some(seconds) = self.failure.retry_after() {
+            head.push_str(&format!("Retry-After: {seconds}\r\n"));
+        }
+        head + "\r\n"
+    }
+
+    /// `reason`: with what stands around it; empty where the client sees none.
+    fn body(&self, form: Form, reason: &str) -> String {
+        match form {
+            Form::Html => self.html(reason),
+            Form::Json => self.json(reason),
+            Form::Text => self.text(reason),
+        }
+    }
+
+    fn html(&self, reason: &str) -> String {
         let retry_after = self.failure.retry_after();
         if let (Some(own), Some(_)) = (self.html, retry_after) {
             return own.to_owned();
@@ -87,9 +130,6 @@ impl Answer<'_> {
             )
         });
         let (refresh, bar) = refresh.unwrap_or_default();
-        let reason = self
-            .reason
-            .map(|reason| format!("<pre>{}</pre>\n", Html(reason)));
         fill(
             TEMPLATE,
             &[
@@ -97,7 +137,7 @@ impl Answer<'_> {
                 ("title", self.failure.title()),
                 ("sentence", &self.failure.sentence(self.refreshes)),
                 ("bar", &bar),
-                ("reason", &reason.unwrap_or_default()),
+                ("reason", reason),
                 (
                     "status",
                     &format!("{} {}", self.failure.status(), self.failure.phrase()),
@@ -106,7 +146,7 @@ impl Answer<'_> {
         )
     }
 
-    fn json(&self) -> String {
+    fn json(&self, reason: &str) -> String {
         let mut json = format!(
             r#"{{"status":{},"error":{},"message":{}"#,
             self.failure.status(),
@@ -116,15 +156,11 @@ impl Answer<'_> {
         if let Some(seconds) = self.failure.retry_after() {
             json.push_str(&format!(r#","retry_after":{seconds}"#));
         }
-        if let Some(reason) = self.reason {
-            json.push_str(&format!(r#","reason":{}"#, Json(reason)));
-        }
-        json.push_str("}\n");
-        json
+        json + reason + "}\n"
     }
 
-    fn text(&self) -> String {
-        let mut text = match self.failure {
+    fn text(&self, reason: &str) -> String {
+        let text = match self.failure {
             Failure::NotAnApp => NOT_AN_APP.to_owned(),
             failure => format!(
                 "{} {}: {}\n",
@@ -133,11 +169,37 @@ impl Answer<'_> {
                 failure.sentence(false)
             ),
         };
-        if let Some(reason) = self.reason {
-            text.push_str(&format!("\n{}\n", Plain(reason.trim_end())));
-        }
-        text
+        text + reason
     }
+}
+
+/// What stands before a reason, and what behind it.
+fn around_reason(form: Form) -> (&'static str, &'static str) {
+    match form {
+        Form::Html => ("<pre>", "</pre>\n"),
+        Form::Json => (",\"reason\":", ""),
+        Form::Text => ("\n", "\n"),
+    }
+}
+
+fn escaped(form: Form, reason: &str) -> String {
+    match form {
+        Form::Html => Html(reason).to_string(),
+        Form::Json => Json(reason).to_string(),
+        Form::Text => Plain(reason).to_string(),
+    }
+}
+
+/// The reason without blanks at its end, and no longer than [`LONGEST_REASON`].
+fn shortened(reason: &str) -> Cow<'_, str> {
+    let reason = reason.trim_end();
+    let count = reason.chars().count();
+    if count <= LONGEST_REASON {
+        return reason.into();
+    }
+    let beginning: String = reason.chars().take(BEGINNING).collect();
+    let end = reason.chars().skip(count - (LONGEST_REASON - BEGINNING));
+    format!("{beginning}\n...\n{}", end.collect::<String>()).into()
 }
 
 /// Replaces each `{{name}}` by its value. Braces in a value, such as a reason, are left alone.
@@ -289,6 +351,50 @@ mod tests {
             of(Form::Json).ends_with(",\"reason\":\"<b>&\\\"{{title}}\\u001b[1m\\nline 2\"}\n")
         );
         assert!(of(Form::Text).ends_with(".\n\n<b>&\"{{title}}?[1m\nline 2\n"));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_in_its_middle() {
+        let long = format!("Error: x\n{}\nline 9\n", "é".repeat(20_000));
+        let (_, body) = split(&Answer {
+            reason: Some(&long),
+            ..answer(Failure::AppFailed, Form::Text)
+        });
+        assert!(body.contains("\n\nError: x\né") && body.ends_with("é\nline 9\n"));
+        assert!(body.contains("é\n...\né"));
+        assert!(body.chars().count() < 8_300, "{}", body.len());
+        assert_eq!(shortened(&"x".repeat(8_000)), "x".repeat(8_000));
+    }
+
+    /// `page` in src/app/late.py does this.
+    #[test]
+    fn an_outline_that_is_filled_in_is_the_page() {
+        for failure in Failure::all(5) {
+            for form in [Form::Html, Form::Json, Form::Text] {
+                let plain = answer(failure, form);
+                let outline = String::from_utf8(plain.outline()).unwrap();
+                let parts: Vec<&str> = outline.split(DIVIDER).collect();
+                let [start, head, opening, closing, end] = parts[..] else {
+                    panic!("{outline}");
+                };
+                for reason in [None, Some("a <b> & \"c\"")] {
+                    let form = plain.form();
+                    let reason_part = reason.map_or(String::new(), |reason| {
+                        format!("{opening}{}{closing}", escaped(form, reason))
+                    });
+                    let (_, before) = head.split_once("\r\n\r\n").unwrap();
+                    let length = before.len() + reason_part.len() + end.len();
+                    let filled = format!("{start}{length}{head}{reason_part}{end}");
+                    let page = Answer { reason, ..plain }.to_cgi_response();
+                    assert_eq!(filled, String::from_utf8(page).unwrap());
+                }
+                let of_head = Answer {
+                    head_only: true,
+                    ..plain
+                };
+                assert_eq!(of_head.outline(), outline.as_bytes());
+            }
+        }
     }
 
     #[test]

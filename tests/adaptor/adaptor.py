@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from client import netstring
+from client import netstring, outline
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, 'apps')
@@ -28,6 +28,8 @@ def source(name):
 
 
 BOTH = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
+PAGES = [outline('504 Gateway Timeout', b'too late'), outline('408 Request Timeout', b'no body'),
+         outline('500 Internal Server Error', b'broken'), outline('500 Internal Server Error', b'failed')]
 CGI_SOURCE = BOTH + source('once')
 SOURCE = BOTH + ''.join(map(source, POOL))
 
@@ -39,11 +41,12 @@ class Cgi:
     run_once = True
 
     def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS, since='', timeout=None,
-                 pages=()):
+                 shows=False):
+        """shows: whether the client may see the reason of a failure."""
         self.target, self.source, self.env, self.python = target, source, env, python
-        self.folder, self.words, self.pages = folder, [since], b''.join(pages)
+        self.folder, self.words, self.pages = folder, [since], b'\1'.join(PAGES) + b'\1' * shows
         if timeout:
-            self.words += [str(timeout), '', str(len(pages[0]))]
+            self.words += [str(timeout), '']
         self.process = None
 
     def start(self, client, meta):

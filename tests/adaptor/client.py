@@ -18,6 +18,12 @@ def netstring(meta):
     return b'%d:%s,' % (len(content), content)
 
 
+def outline(status, text=b''):
+    """What the front leaves of a page: a beginning, the rest of the head, what stands around a reason, the end."""
+    return b'\0'.join((b'Status: %s\r\nContent-Length: ' % status.encode(),
+                       b'\r\nCache-Control: no-store\r\nContent-Type: text/plain\r\n\r\n' + text, b'(', b')', b'\n'))
+
+
 class Response:
     def __init__(self, raw, stderr=b'', word=None):
         self.raw, self.stderr, self.word = raw, stderr.decode(), word

@@ -19,6 +19,7 @@ from client import netstring
 BOARD = 16384  # bytes; src/sys/memory.rs describes it
 MOVED, TOLD, SPOOL = 4096, 8192, 12288  # where its parts begin, in bytes
 GONE, OVERDUE = 1, 2
+PAGE = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\nContent-Length: 7\r\n\r\n', b'failed\n')
 SYS_TGKILL = {'aarch64': 131, 'x86_64': 234}[os.uname().machine]
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -103,12 +104,13 @@ class Turn(threading.Thread):
     """The loop's half of one request, beside the client's: sends what the worker spools, and reads out
     the message-body that it leaves."""
 
-    def __init__(self, pool, worker, source, out):
+    def __init__(self, pool, worker, source, out, is_head):
         super().__init__(daemon=True)
-        self.pool, self.worker = pool, worker
+        self.pool, self.worker, self.is_head = pool, worker, is_head
         self.source, self.out = os.dup(source), os.dup(out)
         self.is_pipe = stat.S_ISFIFO(os.fstat(out).st_mode)
         self.words = []  # everything that the worker said
+        self.raised = None  # why the application has failed
         self.spool = None
         self.sending = self.full = self.done = self.dropped = False
         self.unread = 0
@@ -138,7 +140,7 @@ class Turn(threading.Thread):
                     os.close(fd)
 
     def hear(self):
-        data, fds, _, _ = socket.recv_fds(self.worker.channel, 4096, 1)
+        data, fds, _, _ = socket.recv_fds(self.worker.channel, 65536, 1)
         word = data.decode() or None
         self.words.append(word)
         if word == 'spooled':
@@ -150,8 +152,12 @@ class Turn(threading.Thread):
             self.answer_full()
         elif word and word.startswith('unread '):
             self.unread = int(word.split()[1])
+        elif word and word.startswith('raised '):
+            self.raised = word.partition(' ')[2]
         else:
             self.done = True
+            if self.raised and word and not self.pool.mark(self.worker.index):
+                os.write(self.out, PAGE[0] if self.is_head else b''.join(PAGE))
 
     def answer_full(self):
         if self.full and not self.sending:
@@ -193,12 +199,12 @@ class Pool:
             assert adaptor.count(ours) == 1
             adaptor = adaptor.replace(ours, 'PATIENCE, LITTLE_PATIENCE = %r,' % patience)
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.page = os.memfd_create('page')
-        os.truncate(self.page, BOARD)
-        os.pwrite(self.page, struct.pack('=QQ', 0, limit), SPOOL)
+        self.board = os.memfd_create('page')
+        os.truncate(self.board, BOARD)
+        os.pwrite(self.board, struct.pack('=QQ', 0, limit), SPOOL)
         self.loaded = os.memfd_create('loaded') if loaded is None else os.dup(loaded)
         self.stderr = tempfile.TemporaryFile()
-        fds = [theirs.fileno(), self.page, self.loaded]
+        fds = [theirs.fileno(), self.board, self.loaded]
         self.process = subprocess.Popen(
             [python, '-c', adaptor, 'pool', 'app', target, folder, *map(str, fds), str(int(preload)),
              str(int(modules)), str(int(timing)), str(max_rss), str(switch), spool, *watched],
@@ -238,7 +244,8 @@ class Pool:
             os.write(fds[2], ahead)
         elif not int(meta.get('CONTENT_LENGTH') or 0):
             del fds[0]  # as the loop does it, where there is no message-body
-        self.turn = Turn(self, self.worker, client.theirs_in, client.theirs_out)
+        is_head = meta.get('REQUEST_METHOD') == 'HEAD'
+        self.turn = Turn(self, self.worker, client.theirs_in, client.theirs_out, is_head)
         socket.send_fds(self.worker.channel, [netstring(meta) + letters], fds)
         for fd in fds[2:]:
             os.close(fd)
@@ -257,20 +264,20 @@ class Pool:
 
     def mark(self, index, value=None):
         if value is None:
-            return os.pread(self.page, 1, index)[0]
-        os.pwrite(self.page, bytes([value]), index)
+            return os.pread(self.board, 1, index)[0]
+        os.pwrite(self.board, bytes([value]), index)
 
     def tell(self, index, what):
-        os.pwrite(self.page, bytes([what]), TOLD + index)
+        os.pwrite(self.board, bytes([what]), TOLD + index)
 
     def tell_spool(self, used, limit):
-        os.pwrite(self.page, struct.pack('=QQ', used, limit), SPOOL)
+        os.pwrite(self.board, struct.pack('=QQ', used, limit), SPOOL)
 
     def tell_waiting(self, waiting):
-        os.pwrite(self.page, struct.pack('=Q', waiting), SPOOL + 16)
+        os.pwrite(self.board, struct.pack('=Q', waiting), SPOOL + 16)
 
     def moved(self, index):
-        return int.from_bytes(os.pread(self.page, 4, MOVED + 4 * index), sys.byteorder)
+        return int.from_bytes(os.pread(self.board, 4, MOVED + 4 * index), sys.byteorder)
 
     def look(self):
         """Asks which files have changed; its messages."""
@@ -299,5 +306,5 @@ class Pool:
             self.process.kill()
             self.process.wait()
         self.stderr.close()
-        os.close(self.page)
+        os.close(self.board)
         os.close(self.loaded)

@@ -44,7 +44,8 @@ class Boot(peer.Case):
         """The CGI's standard output and error."""
         data = source.encode()
         header = os.memfd_create('header')
-        os.write(header, data + peer.netstring({'PATH_INFO': path, 'REQUEST_METHOD': 'GET'}))
+        os.write(header, data + peer.netstring({'PATH_INFO': path, 'REQUEST_METHOD': 'GET'})
+                 + b'\1'.join(peer.PAGES))
         os.lseek(header, len(data), os.SEEK_SET)
         ran = subprocess.run(
             [peer.PYTHON, *options, '-c', BOOT, 'cgi', 'app', 'booted:application', self.folder, str(header), digest,

@@ -10,7 +10,7 @@ import peer
 
 OK = '200 OK'
 OOPS = '500 Internal Server Error'
-PAGE = b'The application could not answer this request.\n'
+PAGE = b'failed\n'
 
 
 def head(status='200 OK', *fields):
@@ -178,8 +178,7 @@ class Both(peer.Case):
             (peer.Pool('pep:application', timing=True).up(), b'daemon', 0)
         for way, name, least in ways:
             self.addCleanup(way.close)
-            for path, said, before in (('/hello', {}, []), ('/generator', {}, []), ('/raise_before', {}, []),
-                                       ('/head_of', own, ['db;dur=5'])):
+            for path, said, before in (('/hello', {}, []), ('/generator', {}, []), ('/head_of', own, ['db;dur=5'])):
                 response = self.ask(way, path, **said)
                 fields = [value for key, value in response.fields if key == 'Server-Timing']
                 self.assertEqual(fields[:-1], before, response)
@@ -191,8 +190,49 @@ class Both(peer.Case):
     def test_traceback_is_the_application_s(self):
         for way in self.both('pep:application'):
             lines = self.ask(way, '/raise_before').stderr.split('\n')
-            self.assertEqual(lines[0], 'Traceback (most recent call last):')
-            self.assertIn('pep.py', lines[1])
+            self.assertEqual(lines[0], "polycgi: wsgi: app: GET /app/raise_before: KeyError: 'before'")
+            self.assertEqual(lines[1], 'Traceback (most recent call last):')
+            self.assertIn('pep.py', lines[2])
+
+    def test_a_failure_is_told_in_one_line(self):
+        """Printable and short, whatever the request and the error are."""
+        for way in self.both('pep:application'):
+            long = '/raise/' + 'x' * 200
+            for said, asked in (({'REQUEST_URI': '/a%20b\xe9\n?secret=1'}, 'GET /a%20b??'),
+                                ({'REQUEST_METHOD': 'P\x1b'}, 'P? /app/raises_text'),
+                                ({'REQUEST_URI': long}, ('GET ' + long)[:100] + '...')):
+                said['QUERY_STRING'] = ascii('of\n two\x1b[1m \u20ac \u202e lines' + 'y' * 1000)
+                response = self.ask(way, '/raises_text', **said)
+                line = response.stderr.split('\n')[0]
+                self.assertTrue(line.startswith('polycgi: wsgi: app: %s: ValueError: of two?[1m \u20ac ? linesyy' % asked),
+                                line)
+                self.assertLess(len(line), 700)
+            self.assertIn(': ValueError\n', self.ask(way, '/raises_text', QUERY_STRING="''").stderr)
+            # An error that has no text.
+            self.assertIn(': Mute\n', self.ask(way, '/raises_mute').stderr)
+
+    def test_what_the_client_may_see(self):
+        """The reason and the traceback, escaped and bounded; the daemon is told the same."""
+        text = '<b>&"\'\x1b\x9b\xe9\\\u20ac\udc80' + 'y' * 20000
+        said = {'QUERY_STRING': ascii(text)}
+        shown = self.ask(self.cgi('pep:application', shows=True), '/raises_text', **said)
+        reason = shown.body.decode()
+        self.assertTrue(reason.startswith('failed(ValueError: <b>&"\'??\xe9\\\u20ac\\udc80yy'), reason[:100])
+        self.assertIn('Traceback (most recent call last):\n', reason)
+        self.assertIn('\n...\n', reason)
+        self.assertTrue(reason.endswith('yyy)\n'), reason[-20:])
+        self.assertLess(len(reason), 8100)
+        self.assertIn(('Content-Length', str(len(shown.body))), shown.fields)
+        hidden = self.ask(self.cgi('pep:application'), '/raises_text', **said)
+        self.assertEqual(hidden.body, PAGE)
+        head = self.ask(self.cgi('pep:application', shows=True), '/raises_text', REQUEST_METHOD='HEAD', **said)
+        self.assertEqual((head.body, dict(head.fields)), (b'', dict(shown.fields)))
+        pool = self.pool('pep:application').up()
+        self.ask(pool, '/raises_text', **said)
+        self.assertEqual('failed(%s)\n' % pool.turn.raised.replace('\x1b', '?').replace('\x9b', '?'), reason)
+        # Once the response has begun nothing is added to it.
+        begun = self.ask(self.cgi('pep:application', shows=True), '/raise_in_mid_iteration')
+        self.assertEqual(begun.body, b'begun')
 
     def test_environ(self):
         said = {'HTTPS': 'on', 'HTTP_X_UTF8': 'caf\xc3\xa9', 'CONTENT_TYPE': 'text/plain',

@@ -255,7 +255,7 @@ class Forks(peer.Case):
     def test_page(self):
         """The byte is set by the first write to the client, and by nothing else."""
         pool = self.pool('pep:application').up()
-        for path, byte in (('/os_exit', 0), ('/hello', 1), ('/nothing', 1), ('/raise_before', 1)):
+        for path, byte in (('/os_exit', 0), ('/hello', 1), ('/nothing', 1), ('/raise_before', 0)):
             self.ask(pool, path)
             self.assertEqual(pool.mark(7), byte, path)
             self.assertEqual(pool.mark(6) + pool.mark(8), 0)

@@ -67,10 +67,13 @@ class Replaced(peer.Case):
                 self.assertEqual(way.said(), '')
 
     def test_a_request_that_is_overdue(self):
-        way = self.cgi('hostile:application', timeout=1, pages=(b'too late', b'no body'))
+        way = self.cgi('hostile:application', timeout=1, shows=True)
         response = self.ask(way, '/stuck')
-        self.assertEqual(response.raw, b'too late')
-        self.assertIn('the app did not answer in time', response.stderr)
+        self.assertEqual(response.status, '504 Gateway Timeout')
+        sentence = 'request-timeout: the app did not answer in time'
+        self.assertTrue(response.body.startswith(b'too late(%s\n\nThread (' % sentence.encode()), response.body)
+        self.assertRegex(response.body, rb'hostile.py", line \d+ in application')
+        self.assertIn('polycgi: wsgi: app: GET /app/stuck: %s\n' % sentence, response.stderr)
         self.assertRegex(response.stderr, r'hostile.py", line \d+ in application')
         self.assertNotIn('the adaptor called', response.stderr)
 

@@ -96,11 +96,13 @@ pub(super) enum Phase {
     Parting,
     /// The message-body comes in.
     Receiving { body: Body },
-    /// A worker has it. `outgoing`: what was spooled of its response; `unread`: as the worker says before it is done.
+    /// A worker has it. `outgoing`: what was spooled of its response; `unread` and `raised`: as the worker says before
+    /// it is done.
     Running {
         worker: WorkerId,
         outgoing: Option<Outgoing>,
         unread: u64,
+        raised: Option<String>,
     },
     /// It waits for a worker.
     Waiting,

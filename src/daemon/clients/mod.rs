@@ -291,6 +291,7 @@ impl Clients {
             worker,
             outgoing: None,
             unread: 0,
+            raised: None,
         };
         self.running.insert(worker, ticket);
         true

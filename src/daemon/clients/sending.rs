@@ -255,6 +255,32 @@ impl Clients {
         }
     }
 
+    /// The app has raised an error in this worker's request: why.
+    pub(crate) fn note_raised(&mut self, worker: WorkerId, reason: String) {
+        let ticket = self.ticket_of(worker);
+        let client = ticket.and_then(|ticket| self.by_ticket.get_mut(&ticket));
+        if let Some(client) = client
+            && let Phase::Running { raised, .. } = &mut client.phase
+        {
+            *raised = Some(reason);
+        }
+    }
+
+    /// Why the app has not answered, if it has raised an error: then a page is due, and what is left of the
+    /// message-body is known.
+    pub(crate) fn take_raised(&mut self, ticket: Ticket) -> Option<String> {
+        let client = self.by_ticket.get_mut(&ticket)?;
+        let Phase::Running { unread, raised, .. } = &mut client.phase else {
+            return None;
+        };
+        let (unread, reason) = (*unread, raised.take().filter(|_| !client.is_gone)?);
+        if let Some(request) = &mut client.request {
+            let ahead = request.ahead.len();
+            request.set_length(unread + ahead);
+        }
+        Some(reason)
+    }
+
     /// The worker is done with its request: what is left of it is done here.
     pub(crate) fn take_over(&mut self, worker: WorkerId, ground: &mut Ground) {
         let Some(ticket) = self.running.remove(&worker) else {

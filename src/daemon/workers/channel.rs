@@ -55,6 +55,8 @@ pub(super) enum Said {
     More {
         tail: Option<u64>,
     },
+    /// The app has raised an error instead of answering, or while it answered: why, and the traceback.
+    Raised(String),
     Ready,
     /// The host has refused something: no fault of the app's.
     Refused(String),
@@ -205,6 +207,7 @@ impl Said {
             "more" => Some(Said::More {
                 tail: rest.parse().ok(),
             }),
+            "raised" => Some(Said::Raised(rest.to_owned())),
             "ready" => Some(Said::Ready),
             "refused" => Some(Said::Refused(rest.to_owned())),
             "spooled" => Some(Said::Spooled {
@@ -276,6 +279,8 @@ mod tests {
         assert_eq!(Said::parse("changed -1"), None);
         let failed = Said::Failed("ImportError: no module".to_owned());
         assert_eq!(Said::parse("failed ImportError: no module"), Some(failed));
+        let raised = Said::Raised("KeyError: 1\n\nTraceback".to_owned());
+        assert_eq!(Said::parse("raised KeyError: 1\n\nTraceback"), Some(raised));
         let fork = Said::ForkFailed {
             worker: 3,
             errno: 11,

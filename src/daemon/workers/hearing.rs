@@ -9,6 +9,7 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::token::Source;
+use crate::page::Failure;
 use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::report::{plain, visible};
 
@@ -90,6 +91,14 @@ impl Workers {
                     Some(ticket) if self.has_run_out(worker, ground) => {
                         self.time_out(ticket, worker, clients, ground);
                     }
+                    Some(ticket) if !ground.board.has_written(worker) => {
+                        match clients.take_raised(ticket) {
+                            Some(reason) => {
+                                clients.answer(ticket, Failure::AppFailed, &reason, ground);
+                            }
+                            None => clients.take_over(worker, ground),
+                        }
+                    }
                     _ => clients.take_over(worker, ground),
                 }
                 self.roster.release(worker);
@@ -105,6 +114,7 @@ impl Workers {
                     self.send(ticket, clients, ground);
                 }
             }
+            Said::Raised(reason) => clients.note_raised(worker, reason),
             Said::Ready => self.on_ready(worker, clients, ground),
             Said::Refused(reason) => {
                 self.start_failed(Source::Worker(worker), reason, true, clients, ground);

@@ -54,7 +54,7 @@ pub(super) struct Roster {
     given: BTreeMap<WorkerId, Given>,
     /// Workers that have not said that they are ready.
     starting: BTreeSet<WorkerId>,
-    /// The buffer for a packet: the longest has a traceback's last line.
+    /// The buffer for a packet: the longest has a traceback, as long as a page's reason may be.
     packet: Vec<u8>,
 }
 
@@ -68,7 +68,7 @@ impl Roster {
             generations: BTreeMap::new(),
             given: BTreeMap::new(),
             starting: BTreeSet::new(),
-            packet: vec![0; 4096],
+            packet: vec![0; 64 << 10],
         })
     }
 

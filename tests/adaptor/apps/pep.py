@@ -1,5 +1,6 @@
 # One application for each line of PEP 3333 that a server can get wrong; PATH_INFO names it.
 
+import ast
 import gzip
 import hashlib
 import io
@@ -147,6 +148,20 @@ def never_start_empty(environ, start_response):
 @app
 def raise_before(environ, start_response):
     raise KeyError('before')
+
+
+@app
+def raises_text(environ, start_response):
+    raise ValueError(ast.literal_eval(environ['QUERY_STRING']))
+
+
+@app
+def raises_mute(environ, start_response):
+    class Mute(Exception):
+        def __str__(self):
+            raise self
+
+    raise Mute
 
 
 @app
