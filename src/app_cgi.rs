@@ -32,7 +32,7 @@ pub fn main() -> Exit {
                     return Exit::Ok;
                 }
             };
-            let Some(body) = app::body::settle(NAME, &app, &config, &request) else {
+            let Ok(body) = app::body::settle(NAME, &app, &config, &request) else {
                 return Exit::Ok;
             };
             let settled = body.request(&request);

@@ -208,6 +208,11 @@ impl Place {
         Some(Status::from_lines(&String::from_utf8_lossy(&text)))
     }
 
+    /// What went wrong last: see [`crate::logbook`].
+    pub fn incidents(&self) -> PathBuf {
+        self.dir.join("incidents")
+    }
+
     /// The daemon's log.
     pub fn log(&self) -> PathBuf {
         self.dir.join("log")

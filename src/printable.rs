@@ -1,4 +1,4 @@
-//! Which characters a terminal shows, and which it obeys.
+//! Which characters a terminal shows, and which it obeys; and a time as people and programs read it.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
@@ -51,6 +51,26 @@ pub fn json_string(text: &str) -> String {
     quoted
 }
 
+/// UTC, as RFC 3339 writes it.
+pub fn timestamp(seconds: u64) -> String {
+    let (days, second) = ((seconds / 86_400) as i64, seconds % 86_400);
+    // Civil date from days: years begin in March, so that a leap day is the last of its year.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +88,14 @@ mod tests {
             assert_eq!(line(text), shown);
         }
         assert_eq!(lines("a\r\nb\x1b"), "a?\nb?");
+    }
+
+    #[test]
+    fn dates_of_the_calendar() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(timestamp(1_709_251_199), "2024-02-29T23:59:59Z");
+        assert_eq!(timestamp(4_102_444_800), "2100-01-01T00:00:00Z");
     }
 }

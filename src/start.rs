@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::naming;
 use crate::place::Place;
 use crate::policy::route::Reach;
-use crate::slots::Slots;
+use crate::slots::{Cause, Slots};
 use crate::sys::files::Identity;
 use crate::sys::process;
 use crate::sys::program::{NotStarted, Program};
@@ -273,6 +273,7 @@ pub fn start(
     here: &Here,
     backlog: i32,
     environ: &[CString],
+    cause: &Cause,
 ) -> Result<OwnedFd, StartError> {
     let Here { place, slots } = here;
     let lock = NameLock::wait(place)?;
@@ -301,6 +302,7 @@ pub fn start(
         StartError::System("connect to", place.socket(), error)
     })?;
     slots.note_attempt(now);
+    slots.note_cause(cause);
     slots.clear_silent();
     spawn_daemon(app, &listener, environ).map_err(|not| {
         slots.note_refused();

@@ -53,21 +53,21 @@ impl Settled {
     }
 }
 
-/// Makes sure that the app can read the message-body from standard input. `None`: it can't; the client has its answer,
-/// or is gone.
+/// Makes sure that the app can read the message-body from standard input. The error is what the client got; none if it
+/// is gone.
 pub fn settle(
     applet: &str,
     app: &AppFile,
     config: &Config,
     request: &Request<'_>,
-) -> Option<Settled> {
+) -> Result<Settled, Option<Failure>> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let no = match measure(config, request, stdin.as_fd(), stdout.as_fd()) {
-        Ok(measured) => return Some(Settled { measured }),
+        Ok(measured) => return Ok(Settled { measured }),
         Err(no) => no,
     };
     let failure = match &no {
-        BodyRefused::Gone => return None,
+        BodyRefused::Gone => return Err(None),
         BodyRefused::Io(_) => Failure::BadRequest,
         BodyRefused::Late => Failure::RequestTimeout,
         BodyRefused::NoRoom(no) => no.failure(),
@@ -77,7 +77,7 @@ pub fn settle(
         say(applet, &no);
     }
     refuse(app, config, request, failure, "");
-    None
+    Err(Some(failure))
 }
 
 /// Measures a message-body that has no length, or one in doubt. `None`: the length is as the web server says.

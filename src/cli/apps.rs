@@ -27,7 +27,7 @@ pub(super) fn show(is_json: bool, of_place: fn(&Place) -> Option<Status>) -> Exi
         };
         if is_json {
             let user = Some(user.to_owned());
-            println!("{}", Status { user, ..status }.to_json());
+            println!("{}", Status { user, ..*status }.to_json());
         } else {
             println!("{}", line(is_root.then_some(user), &status, is_gone));
         }

@@ -24,7 +24,7 @@ const LONGEST_ANSWER: usize = 256 << 10;
 /// The most users whose places root examines in a command without APP.
 const MOST_USERS: usize = 64;
 /// The most bytes that are read for one of them.
-const LONGEST_SURVEY: usize = 256 << 10;
+const LONGEST_SURVEY: usize = 1 << 20;
 /// The most places of one of them that are named for not answering.
 const MOST_TROUBLES: usize = 5;
 
@@ -160,9 +160,9 @@ fn is_gone(error: &std::io::Error) -> bool {
 #[derive(Debug, PartialEq)]
 pub(super) enum Found {
     /// The status from its daemon, although the app file is gone.
-    Gone(Status),
+    Gone(Box<Status>),
     /// The status from its daemon, or from what is in its place.
-    Known(Status),
+    Known(Box<Status>),
     /// Why its status is not known.
     Trouble(String),
 }
@@ -250,6 +250,7 @@ fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnM
         |place, said| match said {
             Ok(Some(status)) if purpose == Purpose::Status => {
                 let is_gone = place.is_without(&status.app);
+                let status = Box::new(status.brief());
                 each(if is_gone {
                     Found::Gone(status)
                 } else {
@@ -258,7 +259,7 @@ fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnM
             }
             Ok(Some(_)) => answering.push(place.clone()),
             Ok(None) => left(place)
-                .map(Found::Known)
+                .map(|status| Found::Known(Box::new(status.brief())))
                 .into_iter()
                 .for_each(&mut each),
             Err(sentence) => troubles.push(trouble(place, &sentence)),
@@ -271,7 +272,10 @@ fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnM
         Command::Reload,
         patience,
         |place, said| match said {
-            Ok(status) => status.map(Found::Known).into_iter().for_each(&mut each),
+            Ok(status) => status
+                .map(|status| Found::Known(Box::new(status)))
+                .into_iter()
+                .for_each(&mut each),
             Err(sentence) => troubles.push(trouble(place, &sentence)),
         },
     );
@@ -345,9 +349,9 @@ fn read_back(text: &str) -> Vec<Found> {
         if let Some(sentence) = lines.strip_prefix(TROUBLE) {
             Found::Trouble(sentence.trim_end().to_owned())
         } else if let Some(lines) = lines.strip_prefix(GONE) {
-            Found::Gone(Status::from_lines(lines))
+            Found::Gone(Box::new(Status::from_lines(lines)))
         } else {
-            Found::Known(Status::from_lines(lines))
+            Found::Known(Box::new(Status::from_lines(lines)))
         }
     });
     found.collect()
@@ -360,16 +364,16 @@ mod tests {
     #[test]
     fn findings_are_read_back_as_they_were_written() {
         let status = |app: &str| {
-            Found::Known(Status {
+            Found::Known(Box::new(Status {
                 app: app.to_owned(),
                 last_failure: Some("x\n\ntrouble=y".to_owned()),
                 ..Status::default()
-            })
+            }))
         };
         let found = [
             status("/srv/a.cgi"),
             Found::Trouble("no\n\napp=z".to_owned()),
-            Found::Gone(Status::default()),
+            Found::Gone(Box::default()),
             status(""),
         ];
         let mut text = String::new();
@@ -383,7 +387,7 @@ mod tests {
         assert_eq!(first.app, "/srv/a.cgi");
         assert_eq!(first.last_failure.as_deref(), Some("x  trouble=y"));
         assert_eq!(back[1], Found::Trouble("no??app=z".to_owned()));
-        assert_eq!(back[2], Found::Gone(Status::default()));
+        assert_eq!(back[2], Found::Gone(Box::default()));
         assert_eq!(back.len(), 4);
         for cut in 0..text.len() {
             let back = read_back(&text[..cut]);

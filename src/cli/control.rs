@@ -14,6 +14,7 @@ use crate::app_file::{AppFile, Named};
 use crate::config::Config;
 use crate::control::{Command, DaemonState, Status};
 use crate::report::{Exit, say};
+use crate::slots::Cause;
 use crate::start::{self, Here};
 use crate::sys::process;
 
@@ -140,7 +141,7 @@ impl StartCommand {
         here.slots.clear_attempts();
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(&config);
-        let connection = match start::start(&app, &here, backlog, &environ) {
+        let connection = match start::start(&app, &here, backlog, &environ, &Cause::BY_HAND) {
             Ok(connection) => connection,
             Err(error) => {
                 say("start", error);

@@ -6,6 +6,7 @@ mod asked;
 mod check;
 mod compare;
 mod control;
+mod known;
 mod links;
 mod new;
 mod python;

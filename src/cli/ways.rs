@@ -16,6 +16,7 @@ use crate::cgi;
 use crate::relay;
 use crate::report::{Exit, say};
 use crate::scgi;
+use crate::slots::Cause;
 use crate::start::{self, Here};
 use crate::sys::process::{self, Usage};
 use crate::sys::signal::Signal;
@@ -243,7 +244,7 @@ pub(super) fn daemon(
     }
     let here = Here::open(app, &config).map_err(|no| (Exit::CantCreate, no))?;
     let environ = app::environment::for_daemon();
-    start::start(app, &here, app::backlog(&config), &environ)
+    start::start(app, &here, app::backlog(&config), &environ, &Cause::BY_HAND)
         .map_err(|error| (Exit::Unavailable, error.to_string()))
 }
 

@@ -52,6 +52,16 @@ pub enum App {
 }
 
 impl App {
+    /// The key that names what runs it; of a CGI that is also an SCGI server, `scgi`.
+    pub fn key(&self) -> &'static str {
+        match self {
+            App::Commands { scgi: Some(_), .. } => "scgi",
+            App::Commands { scgi: None, .. } => "cgi",
+            App::Connect(_) => "connect",
+            App::Wsgi(_) => "wsgi",
+        }
+    }
+
     /// Whether it can run as a plain CGI. If not, every request is forwarded.
     pub fn runs_as_cgi(&self) -> bool {
         match self {

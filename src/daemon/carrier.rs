@@ -128,7 +128,7 @@ impl Carrier {
     ) {
         match self {
             Carrier::Foreign(foreign) => foreign.interrupt_run(worker, clients, ground),
-            Carrier::Workers(workers) => workers.interrupt(worker, ground),
+            Carrier::Workers(workers) => workers.interrupt(worker, clients, ground),
         }
     }
 

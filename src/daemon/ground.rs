@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::failures::Failures;
+use super::ledger::Ledger;
 use super::outcome::{Outcome, PoolFacts};
 use crate::app_file::AppFile;
 use crate::config::Config;
@@ -27,6 +28,7 @@ pub(super) struct Ground {
     /// The soft and the hard limit of descriptors at our start.
     pub(super) nofile: Option<(u64, u64)>,
     pub(super) failures: Failures,
+    pub(super) ledger: Ledger,
     pub(super) pool: PoolFacts,
     pub(super) outcomes: VecDeque<Outcome>,
 }

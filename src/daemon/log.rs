@@ -88,6 +88,11 @@ impl Log {
         self.file().look();
     }
 
+    /// Where it is meant to be.
+    pub(super) fn path(&self) -> PathBuf {
+        self.file().path.clone()
+    }
+
     /// Why lines go elsewhere.
     pub(super) fn trouble(&self) -> Option<String> {
         self.file().trouble.clone()

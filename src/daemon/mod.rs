@@ -25,6 +25,7 @@ mod foreign;
 mod ground;
 mod guest;
 mod house;
+mod ledger;
 mod life;
 mod limited;
 mod limits;
@@ -142,6 +143,7 @@ impl Daemon {
         mark::kill_left(None);
         self.write_last_state();
         self.clients.notices().say_rest();
+        self.ground.ledger.close(&self.ground.place);
         let (requests, overloads) = (self.clients.requests(), self.clients.overloads());
         ::log::info!("exit: requests={requests} overloads={overloads}");
         self.leaving.exit()
@@ -379,7 +381,10 @@ impl Daemon {
 
     fn deadline(&self, timer: Timer) -> Option<Duration> {
         match timer {
-            Timer::Clients => self.clients.next_deadline(),
+            Timer::Clients => {
+                let ledger = self.ground.ledger.next_deadline();
+                self.clients.next_deadline().into_iter().chain(ledger).min()
+            }
             Timer::Carrier => self.carrier.next_deadline(),
             Timer::Leaving => self.leaving.next_deadline(),
             Timer::Door => self.door.next_deadline(),

@@ -12,6 +12,7 @@ use super::door::{self, Door, Handed};
 use super::failures::Failures;
 use super::ground::Ground;
 use super::house::Daemon;
+use super::ledger::Ledger;
 use super::life::leaving::Leaving;
 use super::life::reloads::Reload;
 use super::life::states::{StateFile, Upgrade, Upkeep};
@@ -27,7 +28,7 @@ use crate::config::Config;
 use crate::place::Place;
 use crate::policy::pool::{Event, Pool};
 use crate::report::{self, Exit, say};
-use crate::slots::Slots;
+use crate::slots::{Cause, Slots};
 use crate::start::{self, NameLock};
 use crate::sys::files::Identity;
 use crate::sys::lock::Shared;
@@ -73,6 +74,7 @@ impl Daemon {
         let ground = Ground {
             // Until a worker is ready, `status` shows the last daemon's failure.
             failures: Failures::new(place.last_failure()),
+            ledger: Ledger::default(),
             app,
             config,
             place,
@@ -220,6 +222,9 @@ fn begin(
 ) -> Result<(Slots, Means), CannotStart> {
     let slots = Slots::open(&place.slots()).map_err(refused("open, fallocate, mmap"))?;
     let means = Means::gather(words, place, config, own)?;
+    if words.socket_fd.is_none() {
+        slots.note_cause(&Cause::BY_HAND);
+    }
     if is_background {
         process::silence().map_err(refused("dup2"))?;
     }

@@ -17,16 +17,17 @@ use crate::app;
 use crate::app_file::{AppFile, LoadError};
 use crate::cgi::request::Request;
 use crate::cgi::script::ScriptPath;
-use crate::config::{self, App, Config, Load};
+use crate::config::{App, Config};
+use crate::facts;
+use crate::figures::Counted;
 use crate::naming::Base;
 use crate::page::Failure;
 use crate::place::Place;
-use crate::policy::backoff;
-use crate::policy::route::{self, Facts, Reach, Route, StartRecord};
+use crate::policy::route::{self, Reach, Route, Rule, StartRecord};
 use crate::report::{Exit, say};
-use crate::slots::Verdict;
+use crate::slots::{Cause, Verdict};
 use crate::start::{self, Here, NameLock, StartError};
-use crate::sys::{Errno, clock, environ, is, load, process, signal, socket};
+use crate::sys::{Errno, clock, environ, is, process, signal, socket};
 use handoff::{Forwarded, Reply};
 
 pub use left::leave;
@@ -211,7 +212,8 @@ impl Front {
             Ok(path) => path,
             Err((failure, sentence)) => {
                 say(NAME, &sentence);
-                return self.refuse_because(config, failure, &sentence);
+                let here = Here::open(&self.app, config).ok();
+                return self.refuse_because(config, here.as_ref(), failure, &sentence);
             }
         };
         let here = match Here::open(&self.app, config) {
@@ -232,7 +234,8 @@ impl Front {
         loop {
             // Before the connect: a starter listens first and notes its attempt then. In the other order, a start that
             // has just begun would look like one that has failed.
-            let start = here.map_or(StartRecord::Clear, |here| started(here, now));
+            let slots = here.map(|here| &here.slots);
+            let start = slots.map_or(StartRecord::Clear, |slots| facts::started(slots, now));
             let mut reach = Reach::Absent;
             if let Some(here) = here
                 && self.asked.forwards < MOST_FORWARDS
@@ -243,18 +246,20 @@ impl Front {
                     Tried::Unreached(found) => reach = found,
                 }
             }
-            let facts = facts(config, here, start, reach, now);
-            match (route::route(&facts), here) {
+            let facts = facts::gather(config, slots, start, reach, now);
+            let (route, rule) = route::decide(&facts);
+            match (route, here) {
                 (Route::Broken, here) => {
                     let reason = here.and_then(|here| here.place.last_failure());
                     let reason = reason.unwrap_or_default();
-                    return self.refuse_because(config, Failure::AppBroken, &reason);
+                    return self.refuse_because(config, here, Failure::AppBroken, &reason);
                 }
-                (Route::Overload { retry_after }, _) => {
-                    return self.overload_or_held(config, start, retry_after);
+                (Route::Overload { retry_after }, here) => {
+                    return self.overload_or_held(config, here, rule, retry_after);
                 }
                 (Route::StartAndForward, Some(here)) if self.asked.forwards < MOST_FORWARDS => {
-                    match self.start_and_forward(config, here) {
+                    let cause = facts::cause(rule, &facts, &here.slots, now);
+                    match self.start_and_forward(config, here, &cause) {
                         AfterStart::Served => return Exit::Ok,
                         AfterStart::LookAgain => continue,
                         AfterStart::RunCgi => {}
@@ -299,20 +304,33 @@ impl Front {
     }
 
     /// There is no slot for the request, or no other way at all while an operator holds the daemon down.
-    fn overload_or_held(&self, config: &Config, start: StartRecord, retry_after: Duration) -> Exit {
-        if start != StartRecord::Held || config.app.runs_without_daemon() {
-            return self.overload(config, retry_after);
+    fn overload_or_held(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        rule: Rule,
+        retry_after: Duration,
+    ) -> Exit {
+        if rule != Rule::Held || config.app.runs_without_daemon() {
+            let why = match rule {
+                Rule::HostOverloaded => Counted::HostOverloaded,
+                Rule::BacklogFull => Counted::BacklogFull,
+                Rule::BackingOff => Counted::BackingOff,
+                _ => Counted::NoSlot,
+            };
+            return self.overload(config, here, why, retry_after);
         }
         let app = self.app.path.display();
         let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
         say(NAME, &sentence);
+        count(here, Counted::Held);
         self.away(config, retry_after, &sentence)
     }
 
-    fn start_and_forward(&mut self, config: &Config, here: &Here) -> AfterStart {
+    fn start_and_forward(&mut self, config: &Config, here: &Here, cause: &Cause) -> AfterStart {
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(config);
-        match start::start(&self.app, here, backlog, &environ) {
+        match start::start(&self.app, here, backlog, &environ, cause) {
             Ok(connection) if self.asked.is_silent(&connection) => AfterStart::RunCgi,
             Ok(connection) => match self.forward(connection) {
                 Forwarded::NotTaken => {
@@ -357,10 +375,20 @@ impl Front {
             let app = self.app.path.display();
             let sentence = format!("{app}: {}", without_daemon(config));
             say(NAME, &sentence);
+            count(here, Counted::Away);
             return self.away(config, route::SLOT_PAUSE, &sentence);
         }
-        let Some(body) = app::body::settle(NAME, &self.app, config, &self.request) else {
-            return Exit::Ok;
+        let body = match app::body::settle(NAME, &self.app, config, &self.request) {
+            Ok(body) => body,
+            Err(answered) => {
+                let what = match answered {
+                    None => Counted::Gone,
+                    Some(Failure::Overloaded { .. }) => Counted::NoSpoolRoom,
+                    Some(failure) => Counted::of(failure),
+                };
+                count(here, what);
+                return Exit::Ok;
+            }
         };
         if let Some(here) = here {
             match here.slots.take(config.cgi_max) {
@@ -372,54 +400,82 @@ impl Front {
                         );
                     }
                 }
-                Ok(false) => return self.overload(config, route::SLOT_PAUSE),
+                Ok(false) => {
+                    let here = Some(here);
+                    return self.overload(config, here, Counted::NoSlot, route::SLOT_PAUSE);
+                }
                 Err(error) => say(NAME, format_args!("cannot take a slot for a CGI: {error}")),
             }
         }
         let settled = body.request(&self.request);
         match path {
-            Some(path) => self.become_app(config, &settled.at(path)),
-            None => self.become_app(config, &settled),
+            Some(path) => self.become_app(config, here, &settled.at(path)),
+            None => self.become_app(config, here, &settled),
         }
     }
 
-    fn become_app(&self, config: &Config, request: &Request<'_>) -> Exit {
+    fn become_app(&self, config: &Config, here: Option<&Here>, request: &Request<'_>) -> Exit {
         if let App::Connect(address) = &config.app {
             if let Err((failure, sentence)) = straight::relay(address, config.timeouts, request) {
                 say(NAME, &sentence);
-                return self.refuse_because(config, failure, &sentence);
+                return self.refuse_because(config, here, failure, &sentence);
             }
+            count(here, Counted::Cgi);
             return Exit::Ok;
         }
-        let cannot = app::become_cgi(
-            &self.app,
-            config,
-            request,
-            Place::existing(&self.app, config).as_ref(),
-        );
+        // Before it is known whether the exec succeeds: there is no moment after it.
+        let now = count(here, Counted::Cgi);
+        let place = Place::existing(&self.app, config);
+        let cannot = app::become_cgi(&self.app, config, request, place.as_ref());
+        if let Some(here) = here {
+            here.slots.uncount(Counted::Cgi, now);
+        }
         say(NAME, &cannot);
-        self.refuse_because(config, app::failure_of(&cannot), &cannot.to_string())
+        self.refuse_because(config, here, app::failure_of(&cannot), &cannot.to_string())
     }
 
-    fn overload(&self, config: &Config, retry_after: Duration) -> Exit {
+    fn overload(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        why: Counted,
+        retry_after: Duration,
+    ) -> Exit {
+        count(here, why);
         let retry_after = crate::page::whole_seconds(retry_after);
-        self.refuse(config, Failure::Overloaded { retry_after })
+        self.refuse(config, Failure::Overloaded { retry_after }, "")
     }
 
     /// Not because too many ask, but because there is no server to ask.
     fn away(&self, config: &Config, retry_after: Duration, reason: &str) -> Exit {
         let retry_after = crate::page::whole_seconds(retry_after);
-        self.refuse_because(config, Failure::Away { retry_after }, reason)
+        self.refuse(config, Failure::Away { retry_after }, reason)
     }
 
-    fn refuse(&self, config: &Config, failure: Failure) -> Exit {
-        self.refuse_because(config, failure, "")
+    fn refuse_because(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        failure: Failure,
+        reason: &str,
+    ) -> Exit {
+        count(here, Counted::of(failure));
+        self.refuse(config, failure, reason)
     }
 
-    fn refuse_because(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
+    fn refuse(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
         app::refuse(&self.app, config, &self.request, failure, reason);
         Exit::Ok
     }
+}
+
+/// Counts what becomes of the request, where there is a place to count it; when that is.
+fn count(here: Option<&Here>, what: Counted) -> Duration {
+    let now = clock::now();
+    if let Some(here) = here {
+        here.slots.count(what, None, now);
+    }
+    now
 }
 
 /// What came of a connect to the daemon.
@@ -443,67 +499,5 @@ fn without_daemon(config: &Config) -> &'static str {
         App::Commands { cgi: None, .. } => "without its daemon the app can't be served",
         App::Commands { .. } | App::Wsgi(_) => "the app runs as a plain CGI",
         App::Connect(_) => "its server is asked without a limit",
-    }
-}
-
-/// What `slots` says of starts, and of a daemon that does not answer.
-fn started(here: &Here, now: Duration) -> StartRecord {
-    let failed = here.slots.attempt(now);
-    let left = failed.and_then(|a| Some((a, backoff::remaining(a.attempts, a.since)?)));
-    match left {
-        _ if here.slots.is_held(now) => StartRecord::Held,
-        Some((attempt, left)) => StartRecord::BackingOff {
-            broken: attempt.verdict == Verdict::Broken,
-            left,
-        },
-        None => match here.slots.silence(now) {
-            Some(is_stopped) => StartRecord::Silent { is_stopped },
-            None => StartRecord::Clear,
-        },
-    }
-}
-
-fn facts(
-    config: &Config,
-    here: Option<&Here>,
-    start: StartRecord,
-    reach: Reach,
-    now: Duration,
-) -> Facts {
-    let cores = load::usable_cores();
-    let running = here.and_then(|here| here.slots.running(config.cgi_max).ok());
-    let faster = |count, unit| here.is_some_and(|h| h.slots.is_faster_than(count, unit, now));
-    Facts {
-        reach: if here.is_none() {
-            Reach::Forbidden
-        } else {
-            reach
-        },
-        start,
-        mode: match config.mode {
-            // Only the daemon knows how many requests the server may have at once.
-            config::Mode::Auto if matches!(config.app, App::Connect(_)) => route::Mode::Daemon,
-            config::Mode::Auto => route::Mode::Auto,
-            config::Mode::Cgi => route::Mode::Cgi,
-            config::Mode::Daemon => route::Mode::Daemon,
-        },
-        has_cgi: config.app.runs_without_daemon(),
-        slots: running.map_or(route::CgiCount::Uncounted, |running| {
-            route::CgiCount::Taken {
-                running,
-                most: config.cgi_max,
-            }
-        }),
-        busy_limit: config.when.busy,
-        rate_exceeded: faster(config.when.rate.count().into(), config.when.rate.window()),
-        last_minute: if faster(1, Duration::from_secs(60)) {
-            2
-        } else {
-            1
-        },
-        load: load::average() / cores,
-        load_limit: config.when.load.per_core(),
-        has_just_left: here.is_some_and(|here| here.slots.has_just_left(now)),
-        overload_limit: config.overload.when_load.map(Load::per_core),
     }
 }

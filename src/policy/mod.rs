@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+mod facts;
 pub mod pool;
 pub mod queue;
 pub mod route;
+pub mod rule;
 pub mod server;
 pub mod shares;
 pub mod tally;

@@ -3,93 +3,8 @@
 
 use std::time::Duration;
 
-/// How the app's daemon answered a connect that does not wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// No process listens.
-    Absent,
-    /// It took the connection.
-    Answers,
-    /// A policy of the host (SELinux, AppArmor) or a mode forbids it.
-    Forbidden,
-    /// Its backlog is full: the overload signal.
-    Full,
-}
-
-/// What the record of starts says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StartRecord {
-    /// The last start failed, and the pause after it is not over.
-    BackingOff {
-        /// The app itself could not be imported: a CGI would fail in the same way.
-        broken: bool,
-        /// What remains of the pause.
-        left: Duration,
-    },
-    /// A daemon may be started.
-    Clear,
-    /// An operator keeps the daemon down.
-    Held,
-    /// A moment ago a daemon has not answered in time: its process is there, but it has lost its name until it answers.
-    Silent {
-        /// It was stopped (SIGSTOP, a debugger); else it may only be slow, and another one would make the host slower.
-        is_stopped: bool,
-    },
-}
-
-/// `mode` in the app file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// By load.
-    Auto,
-    /// Never a daemon.
-    Cgi,
-    /// Always a daemon.
-    Daemon,
-}
-
-/// The CGIs of the app that run at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CgiCount {
-    /// This many of at most so many are taken.
-    Taken {
-        /// Taken slots.
-        running: u32,
-        /// All slots (`cgi-max`).
-        most: u32,
-    },
-    /// There is no file to count them in: the app runs without a limit.
-    Uncounted,
-}
-
-/// All that the decision depends on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Facts {
-    /// The daemon's answer.
-    pub reach: Reach,
-    /// The record of starts.
-    pub start: StartRecord,
-    /// `mode`.
-    pub mode: Mode,
-    /// The app can run as a CGI at all.
-    pub has_cgi: bool,
-    /// CGIs that run.
-    pub slots: CgiCount,
-    /// `daemon-when-busy`: start the daemon at this many CGIs.
-    pub busy_limit: u32,
-    /// Requests come faster than `daemon-when-rate`.
-    pub rate_exceeded: bool,
-    /// Requests in the last minute, this one included.
-    pub last_minute: u32,
-    /// 1-minute load average per usable core.
-    pub load: f64,
-    /// `daemon-when-load`.
-    pub load_limit: f64,
-    /// A daemon left less than a minute ago because it was not needed: it takes a crowd to start another.
-    pub has_just_left: bool,
-    /// `overload-when-load`.
-    pub overload_limit: Option<f64>,
-}
+pub use super::facts::{CgiCount, Facts, Mode, Reach, StartRecord};
+pub use super::rule::Rule;
 
 /// The way a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,36 +31,60 @@ const LOAD_PAUSE: Duration = Duration::from_secs(15);
 
 /// Decides. Each rule is a line of the table in DESIGN's section on cgi-front, and of the test below.
 pub fn route(facts: &Facts) -> Route {
-    if facts.reach == Reach::Answers {
-        return Route::Forward;
-    }
-    if facts.overload_limit.is_some_and(|limit| facts.load > limit) {
-        return Route::Overload {
+    decide(facts).0
+}
+
+/// The same, and the rule that decides.
+pub fn decide(facts: &Facts) -> (Route, Rule) {
+    let rule = rule(facts);
+    let or_cgi = |retry_after| cgi_or_overload(facts, retry_after);
+    let route = match rule {
+        Rule::Answers => Route::Forward,
+        Rule::HostOverloaded => Route::Overload {
             retry_after: LOAD_PAUSE,
-        };
-    }
-    if facts.mode == Mode::Cgi || facts.reach == Reach::Full {
-        return cgi_or_overload(facts, SLOT_PAUSE);
-    }
-    if facts.reach == Reach::Forbidden {
-        return cgi_or_overload(facts, LOAD_PAUSE);
-    }
-    match facts.start {
-        StartRecord::BackingOff { broken: true, .. } => Route::Broken,
-        StartRecord::BackingOff {
-            broken: false,
-            left,
-        } => cgi_or_overload(facts, left),
-        StartRecord::Held => cgi_or_overload(facts, SLOT_PAUSE),
-        StartRecord::Silent { is_stopped } => match cgi_or_overload(facts, SLOT_PAUSE) {
-            Route::Overload { .. } if is_stopped || !facts.has_cgi => Route::StartAndForward,
-            route => route,
         },
-        StartRecord::Clear if facts.mode == Mode::Daemon || !facts.has_cgi => {
+        Rule::ModeCgi | Rule::BacklogFull | Rule::Held => or_cgi(SLOT_PAUSE),
+        Rule::Forbidden => or_cgi(LOAD_PAUSE),
+        Rule::Broken => Route::Broken,
+        Rule::BackingOff => match facts.start {
+            StartRecord::BackingOff { left, .. } => or_cgi(left),
+            _ => or_cgi(SLOT_PAUSE),
+        },
+        Rule::Silent => {
+            let is_stopped = facts.start == StartRecord::Silent { is_stopped: true };
+            match or_cgi(SLOT_PAUSE) {
+                Route::Overload { .. } if is_stopped || !facts.has_cgi => Route::StartAndForward,
+                route => route,
+            }
+        }
+        Rule::JustLeft | Rule::Quiet => Route::RunCgi,
+        Rule::ModeDaemon | Rule::NoCgi | Rule::Busy | Rule::Rate | Rule::Load | Rule::ByHand => {
             Route::StartAndForward
         }
-        StartRecord::Clear if is_quiet(facts) => Route::RunCgi,
-        StartRecord::Clear => Route::StartAndForward,
+    };
+    (route, rule)
+}
+
+fn rule(facts: &Facts) -> Rule {
+    if facts.reach == Reach::Answers {
+        return Rule::Answers;
+    }
+    if facts.overload_limit.is_some_and(|limit| facts.load > limit) {
+        return Rule::HostOverloaded;
+    }
+    if facts.mode == Mode::Cgi {
+        return Rule::ModeCgi;
+    }
+    match (facts.reach, facts.start) {
+        (Reach::Full, _) => Rule::BacklogFull,
+        (Reach::Forbidden, _) => Rule::Forbidden,
+        (_, StartRecord::BackingOff { broken: true, .. }) => Rule::Broken,
+        (_, StartRecord::BackingOff { broken: false, .. }) => Rule::BackingOff,
+        (_, StartRecord::Held) => Rule::Held,
+        (_, StartRecord::Silent { .. }) => Rule::Silent,
+        (_, StartRecord::Clear) if facts.mode == Mode::Daemon => Rule::ModeDaemon,
+        (_, StartRecord::Clear) if !facts.has_cgi => Rule::NoCgi,
+        (_, StartRecord::Clear) => by_load(facts),
     }
 }
 
@@ -161,15 +100,25 @@ fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
     }
 }
 
-/// Few CGIs run, few requests come, and the host is not loaded (or this is the only request). Within a minute after a
-/// daemon left for want of work only the CGIs count, so that daemons don't come and go.
-fn is_quiet(facts: &Facts) -> bool {
+/// Quiet: few CGIs run, few requests come, and the host is not loaded (or this is the only request). Within a minute
+/// after a daemon left for want of work only the CGIs count, so that daemons don't come and go.
+fn by_load(facts: &Facts) -> Rule {
     let busy = match facts.slots {
         CgiCount::Taken { running, most } => running >= facts.busy_limit.min(most),
         CgiCount::Uncounted => false,
     };
     let loaded = facts.load > facts.load_limit && facts.last_minute >= 2;
-    !busy && (facts.has_just_left || !facts.rate_exceeded && !loaded)
+    if busy {
+        Rule::Busy
+    } else if facts.has_just_left {
+        Rule::JustLeft
+    } else if facts.rate_exceeded {
+        Rule::Rate
+    } else if loaded {
+        Rule::Load
+    } else {
+        Rule::Quiet
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +136,7 @@ mod tests {
         },
         busy_limit: 2,
         rate_exceeded: false,
+        rate_limit: (6, Duration::from_secs(60)),
         last_minute: 1,
         load: 0.1,
         load_limit: 1.0,
@@ -253,5 +203,35 @@ mod tests {
         for (rule, facts, expected) in table {
             assert_eq!(route(&facts), expected, "{rule}");
         }
+    }
+
+    #[test]
+    fn an_operator_reads_the_facts_that_decided() {
+        let reason = |facts: Facts| decide(&facts).1.reason(&facts);
+        assert_eq!(
+            reason(QUIET),
+            "0 of 5 CGIs (a daemon from 2), 1 requests in the last minute (from 6/m), \
+             load 0.10 per core (from 1)"
+        );
+        let load = Facts {
+            load: 1.25,
+            last_minute: 4,
+            ..QUIET
+        };
+        assert_eq!(
+            reason(load),
+            "load 1.25 per core (daemon-when-load 1), 4 requests in the last minute"
+        );
+        let busy = Facts {
+            slots: FULL_SLOTS,
+            ..QUIET
+        };
+        assert_eq!(reason(busy), "5 of 5 CGIs (daemon-when-busy 2)");
+        let start = StartRecord::BackingOff {
+            broken: false,
+            left: LEFT,
+        };
+        let sentence = "its last start failed; the next is tried in 8 s";
+        assert_eq!(reason(Facts { start, ..QUIET }), sentence);
     }
 }

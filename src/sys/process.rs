@@ -14,7 +14,7 @@ use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::{kill, killpg};
 use nix::sys::wait::WaitStatus;
-use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
+use nix::unistd::{AccessFlags, Pid, SysconfVar, access, geteuid, getpid, sysconf};
 
 use super::files;
 use super::signal::{self, Signal};
@@ -37,6 +37,14 @@ pub fn is_stopped(pid: i32) -> bool {
         .rsplit_once(") ")
         .map(|(_, rest)| rest.bytes().next());
     matches!(state, Some(Some(b'T' | b't')))
+}
+
+/// Bytes of memory that the process has in use, what it shares with others included (proc_pid_statm(5)).
+pub fn memory(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    let size = sysconf(SysconfVar::PAGE_SIZE).ok()??;
+    pages.checked_mul(u64::try_from(size).ok()?)
 }
 
 /// Does what Rust's runtime would do before `main` and our modes rely on: descriptors 0 to 2 are open, and a write to a

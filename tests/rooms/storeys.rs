@@ -24,6 +24,7 @@ const GROUND: &[&str] = &[
     "failures.rs",
     "ground.rs",
     "guest.rs",
+    "ledger.rs",
     "limited.rs",
     "limits.rs",
     "log.rs",

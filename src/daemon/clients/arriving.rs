@@ -90,7 +90,11 @@ impl Clients {
         self.arrived.push(ticket);
         self.requests += 1;
         // For the rate: a front that finds a daemon does not count its request.
-        ground.slots.arrive(clock::now());
+        let now = clock::now();
+        ground.slots.arrive(now);
+        if let Some(request) = &mut client.request {
+            request.account.came = Some(now);
+        }
         let is_whole = client
             .input()
             .is_none_or(|input| has_whole_body(input, missing));

@@ -9,6 +9,7 @@ use super::Clients;
 use super::client::{Client, Phase};
 use crate::daemon::ground::Ground;
 use crate::daemon::watch::Stream;
+use crate::figures::Counted;
 use crate::policy::pool::{Event, Reason};
 use crate::policy::queue::Ticket;
 use crate::sys::clock;
@@ -72,6 +73,12 @@ impl Clients {
             client.to_log.count_lost(ticket);
             client.close();
         }
+    }
+
+    /// The client of a queued request is gone.
+    pub(super) fn hang_up(&mut self, ticket: Ticket, ground: &mut Ground) {
+        self.count_hung_up(ticket, ground);
+        self.abort_queued(ticket, ground);
     }
 
     /// The client of a queued request is gone, or is to go on by itself.
@@ -178,7 +185,7 @@ impl Clients {
         let receives = |client: &Client| matches!(client.phase, Phase::Receiving { .. });
         let receiving = self.by_ticket.iter().filter(|(_, client)| receives(client));
         for ticket in receiving.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
-            self.refuse_overloaded(ticket, Duration::from_secs(1), ground);
+            self.refuse_for_want(ticket, Counted::Leaving, Duration::from_secs(1), ground);
         }
     }
 }

@@ -4,9 +4,11 @@
 //! The state is here. A request is driven by `arriving` (its header), `receiving` (its body), `sending` and `ending`; what
 //! goes to a log is in `telling`.
 
+mod account;
 mod arriving;
 mod body;
 mod client;
+mod counting;
 mod doubt;
 mod ending;
 mod errors;
@@ -39,10 +41,12 @@ use super::outcome::{Outcome, RETRY_AFTER};
 use super::watch::Stream;
 use crate::cgi::meta::Peer;
 use crate::config::Config;
+use crate::figures::Counted;
 use crate::policy::pool::{Event, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::policy::shares::{ShareLimits, Shares};
 use crate::spool::Room;
+use crate::sys::clock;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::Ready;
 
@@ -228,7 +232,7 @@ impl Clients {
             Phase::Header { .. } => self.read_header(ticket, ground),
             Phase::Receiving { .. } if is_plain => self.receive(ticket, ground),
             // A client that hangs up while it waits is removed.
-            Phase::Receiving { .. } | Phase::Waiting if gone => self.abort_queued(ticket, ground),
+            Phase::Receiving { .. } | Phase::Waiting if gone => self.hang_up(ticket, ground),
             Phase::Parting => self.release_front(ticket, ground),
             Phase::Answering { .. } if is_plain => self.write_page(ticket, ground),
             Phase::Draining { .. } if is_plain => self.drain(ticket, ground),
@@ -264,7 +268,7 @@ impl Clients {
         match self.by_ticket.get(&ticket).map(|client| &client.phase) {
             Some(Phase::Answering { .. }) => self.write_page(ticket, ground),
             // Its front has left, so only the output shows that the client is gone.
-            Some(Phase::Receiving { .. } | Phase::Waiting) => self.abort_queued(ticket, ground),
+            Some(Phase::Receiving { .. } | Phase::Waiting) => self.hang_up(ticket, ground),
             _ => self.send_rest(ticket, ground),
         }
     }
@@ -283,10 +287,14 @@ impl Clients {
     }
 
     /// A worker has the request. `false`: there is none.
-    pub(super) fn run(&mut self, ticket: Ticket, worker: WorkerId) -> bool {
+    pub(super) fn run(&mut self, ticket: Ticket, worker: WorkerId, ground: &Ground) -> bool {
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return false;
         };
+        let now = clock::now();
+        if let Some(request) = &mut client.request {
+            request.account.began = Some(now);
+        }
         client.phase = Phase::Running {
             worker,
             outgoing: None,
@@ -294,6 +302,7 @@ impl Clients {
             raised: None,
         };
         self.running.insert(worker, ticket);
+        ground.slots.note_busy(self.running.len() as u64, now);
         true
     }
 
@@ -314,6 +323,7 @@ impl Clients {
             self.watch_end(ticket, ground);
         }
         self.notices.say_counts(now);
+        ground.ledger.pass_time(now, &ground.place);
     }
 
     /// A client waits for the answer to a command: its time is not limited, and nothing more is read of its connection.
@@ -389,6 +399,6 @@ impl Clients {
     ) {
         ::log::error!("cannot give a request to any worker: {error}");
         ground.tell_pool_next(Event::NotTaken(worker));
-        self.refuse_overloaded(ticket, RETRY_AFTER, ground);
+        self.refuse_for_want(ticket, Counted::NoProcess, RETRY_AFTER, ground);
     }
 }

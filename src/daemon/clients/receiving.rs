@@ -13,6 +13,7 @@ use crate::cgi::Doubt;
 use crate::cgi::meta::Peer;
 use crate::daemon::ground::Ground;
 use crate::daemon::watch::Stream;
+use crate::figures::Counted;
 use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
@@ -73,7 +74,7 @@ impl Clients {
         };
         self.account(ticket, before, ground);
         match came {
-            Ok(Came::Enough) if self.is_cut(ticket) => self.abort_queued(ticket, ground),
+            Ok(Came::Enough) if self.is_cut(ticket) => self.hang_up(ticket, ground),
             Ok(Came::Enough) => self.arrive_with_body(ticket, ground),
             Ok(Came::Short) if self.do_without_body(ticket, true) => {
                 self.arrive_with_body(ticket, ground);
@@ -87,7 +88,7 @@ impl Clients {
                     self.limited.insert(ticket, due);
                 }
             }
-            Err(Unread::Io(_)) if self.is_cut(ticket) => self.abort_queued(ticket, ground),
+            Err(Unread::Io(_)) if self.is_cut(ticket) => self.hang_up(ticket, ground),
             Err(Unread::Io(error)) => {
                 self.refuse_body(ticket, &format!("cannot read the body: {error}"), ground);
             }
@@ -95,6 +96,9 @@ impl Clients {
                 self.note_refused(ticket, Level::Info, &no.to_string(), "");
                 if no.is_news() {
                     self.tell_web_server(ticket, &no.to_string(), ground);
+                }
+                if no.failure().status().as_u16() == 503 {
+                    self.note_refused_for(ticket, Counted::NoSpoolRoom);
                 }
                 self.answer(ticket, no.failure(), "", ground);
             }

@@ -12,6 +12,8 @@ use crate::app;
 use crate::daemon::ground::Ground;
 use crate::daemon::turn::Progress;
 use crate::daemon::watch::Stream;
+use crate::figures::Counted;
+use crate::incidents::Mishap;
 use crate::page::{self, Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Ticket;
@@ -36,6 +38,15 @@ impl Clients {
         if matches!(refusal, Refusal::Overloaded { .. }) {
             self.overloads += 1;
         }
+        match refusal {
+            Refusal::Overloaded { is_late: true, .. } => {
+                self.note_refused_for(ticket, Counted::QueueSlow);
+            }
+            Refusal::Overloaded { is_late: false, .. } => {
+                self.note_refused_for(ticket, Counted::QueueFull);
+            }
+            Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {}
+        }
         let reason = match refusal {
             Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {
                 self.tell_why(ticket, ground);
@@ -46,14 +57,18 @@ impl Clients {
         self.answer(ticket, failure(refusal), &reason, ground);
     }
 
-    /// Refuses for want of room.
-    pub(crate) fn refuse_overloaded(
+    /// Refuses for want of something that the host or the daemon does not have now.
+    pub(crate) fn refuse_for_want(
         &mut self,
         ticket: Ticket,
+        why: Counted,
         retry_after: Duration,
         ground: &mut Ground,
     ) {
-        self.refuse(ticket, Refusal::Overloaded { retry_after }, ground);
+        self.overloads += 1;
+        self.note_refused_for(ticket, why);
+        let retry_after = page::whole_seconds(retry_after);
+        self.answer(ticket, Failure::Overloaded { retry_after }, "", ground);
     }
 
     /// Answers for a server that can't be reached now.
@@ -93,6 +108,11 @@ impl Clients {
             self.remove_client(ticket, ground);
             return;
         }
+        let refused_for = client.request.as_ref().and_then(|r| r.account.refused_for);
+        self.count(ticket, refused_for.unwrap_or(Counted::of(failure)), ground);
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
         let own_page = app::own_page(&ground.app, &ground.config);
         let Some(request) = &client.request else {
             return;
@@ -256,12 +276,18 @@ impl Clients {
     }
 
     /// The app has raised an error in this worker's request: why.
-    pub(crate) fn note_raised(&mut self, worker: WorkerId, reason: String) {
+    pub(crate) fn note_raised(&mut self, worker: WorkerId, reason: String, ground: &mut Ground) {
         let ticket = self.ticket_of(worker);
         let client = ticket.and_then(|ticket| self.by_ticket.get_mut(&ticket));
         if let Some(client) = client
             && let Phase::Running { raised, .. } = &mut client.phase
         {
+            if let Some(request) = &mut client.request {
+                request.account.has_raised = true;
+                ground
+                    .ledger
+                    .note(Mishap::Exception, request.line(), &reason);
+            }
             *raised = Some(reason);
         }
     }
@@ -287,6 +313,7 @@ impl Clients {
             return;
         };
         ::log::debug!("done: ticket={ticket} worker={worker}");
+        self.count_served(ticket, ground);
         let Some(client) = self.by_ticket.get_mut(&ticket) else {
             return;
         };
@@ -413,7 +440,7 @@ impl Clients {
 fn failure(refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Broken => Failure::AppBroken,
-        Refusal::HostRefused { retry_after } | Refusal::Overloaded { retry_after } => {
+        Refusal::HostRefused { retry_after } | Refusal::Overloaded { retry_after, .. } => {
             Failure::Overloaded {
                 retry_after: page::whole_seconds(retry_after),
             }

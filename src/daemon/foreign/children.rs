@@ -32,6 +32,8 @@ use crate::daemon::clients::{Client, Clients, Start, has_whole_body};
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::{Outcome, RETRY_AFTER};
 use crate::daemon::token::{RunId, Source, Token};
+use crate::figures::Counted;
+use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
@@ -176,9 +178,10 @@ impl Foreign {
                 ::log::error!("{sentence}");
                 clients.tell_web_server(ticket, &sentence, ground);
                 if cannot.is_shortage() {
-                    clients.refuse_overloaded(ticket, RETRY_AFTER, ground);
+                    clients.refuse_for_want(ticket, Counted::NoProcess, RETRY_AFTER, ground);
                 } else {
                     ground.failures.fail(sentence.clone());
+                    clients.note_mishap(ticket, Mishap::Configuration, &sentence, ground);
                     clients.answer(ticket, Failure::Misconfigured, &sentence, ground);
                 }
             }
@@ -284,6 +287,9 @@ impl Foreign {
             Some(end @ End::Killed(_)) => {
                 ::log::error!("the app's program ended in a request: pid={pid} end={end}");
                 if let (Some(ticket), true) = (clients.ticket_of(run_id), has_begun) {
+                    clients.count(ticket, Counted::Cut, ground);
+                    let reason = format!("the program ended after it had begun to answer: {end}");
+                    clients.note_mishap(ticket, Mishap::Killed, &reason, ground);
                     let sentence =
                         format!("the app's program ended by {end} after it had begun to answer");
                     clients.tell_web_server(ticket, &sentence, ground);

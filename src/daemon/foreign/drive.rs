@@ -14,6 +14,8 @@ use crate::daemon::ground::Ground;
 use crate::daemon::limits;
 use crate::daemon::token::RunId;
 use crate::daemon::watch::Stream;
+use crate::figures::Counted;
+use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
@@ -21,6 +23,7 @@ use crate::policy::server::ServerEvent;
 use crate::report::{plain, visible};
 use crate::sys::clock;
 use crate::sys::poll::{Interest, Ready};
+use crate::sys::process::End;
 
 /// How long a program may take to end after its response, so that its last words, and how it ended, can be told of its
 /// request. After that the request is over, and the program goes on in its run.
@@ -38,7 +41,7 @@ impl Foreign {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if !clients.run(ticket, run_id) {
+        if !clients.run(ticket, run_id, ground) {
             return;
         }
         run.watch(
@@ -249,8 +252,16 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         ::log::error!("{sentence}");
+        let end = self.runs.get(run_id).and_then(|run| run.end);
         self.end_exchange(run_id, clients, ground);
         if let Some(ticket) = clients.ticket_of(run_id) {
+            let kind = match (failure, end) {
+                (Failure::TimedOut, _) => Mishap::TimeOut,
+                (_, Some(End::Killed(_))) => Mishap::Killed,
+                (_, Some(End::Exited(_))) => Mishap::Exited,
+                (_, None) => Mishap::BadResponse,
+            };
+            clients.note_mishap(ticket, kind, sentence, ground);
             clients.tell_web_server(ticket, sentence, ground);
             clients.answer(ticket, failure, sentence, ground);
         }
@@ -271,6 +282,7 @@ impl Foreign {
         );
         self.end_exchange(run_id, clients, ground);
         if let Some(ticket) = ticket {
+            clients.count(ticket, Counted::Cut, ground);
             clients.end_request(ticket, ground);
         }
         self.release_run(run_id, clients, ground);
@@ -409,6 +421,9 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         let key = self.exceeded_key(run_id, ground);
+        if let Some(ticket) = clients.ticket_of(run_id) {
+            clients.note_mishap(ticket, Mishap::TimeOut, key, ground);
+        }
         let run = self.runs.get(run_id);
         let server = run.and_then(|run| run.link.as_ref()?.server());
         let server = server.and_then(|(id, _)| self.servers.get(id)?.pid);

@@ -17,6 +17,7 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId};
+use crate::incidents::Mishap;
 use crate::policy::pool::Refusal;
 use crate::policy::queue::Ticket;
 use crate::policy::server::ServerEvent;
@@ -117,7 +118,7 @@ impl Foreign {
             }
             None => Rest::default(),
         };
-        clients.run(ticket, run_id);
+        clients.run(ticket, run_id, ground);
         self.runs.insert(run_id, Run::waiting(rest, clock::now()));
         true
     }
@@ -355,6 +356,7 @@ impl Foreign {
             ::log::error!("{sentence}");
         }
         clients.tell_web_server(ticket, &sentence, ground);
+        clients.note_mishap(ticket, Mishap::Server, &sentence, ground);
         self.end_exchange(run_id, clients, ground);
         clients.answer_away(ticket, RETRY_AFTER, &sentence, ground);
         self.release_run(run_id, clients, ground);

@@ -4,10 +4,12 @@
 use super::reloads::{Renewal, fixed_key};
 use crate::app::watched::Watched;
 use crate::app::{self, doubts};
+use crate::control::CodeChange;
 use crate::daemon::house::Daemon;
 use crate::daemon::limits;
 use crate::daemon::outcome::Change;
 use crate::daemon::token::Source;
+use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation};
 use crate::report::{self, plain, visible};
 use crate::sys::clock;
@@ -189,6 +191,8 @@ impl Daemon {
         let is_news = self.reload.said.as_deref() != Some(sentence);
         self.reload.said = Some(sentence.to_owned());
         self.ground.failures.fail(sentence.to_owned());
+        let kind = Mishap::Import;
+        self.ground.ledger.note(kind, Default::default(), sentence);
         is_news
     }
 
@@ -215,6 +219,10 @@ impl Daemon {
         if before > 0 {
             let reason = &self.reload.newest_reason;
             ::log::info!("reload: generation={generation} reason={reason}");
+            self.reload.changed = Some(CodeChange {
+                at: clock::wall().as_secs(),
+                what: reason.clone(),
+            });
         }
         if self.ground.failures.keeps_words {
             self.log_words(generation, &words);

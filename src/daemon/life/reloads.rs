@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::app::doubts;
 use crate::app::watched::{BINARY, CONFIGURATION, Watched};
 use crate::config::{App, Config, Mode};
+use crate::control::CodeChange;
 use crate::daemon::outcome::Change;
 use crate::policy::pool::Generation;
 use crate::sys::files::{self, Stamp};
@@ -25,6 +26,8 @@ pub(crate) struct Reload {
     /// Why the newest generation was wanted.
     pub(super) newest_reason: String,
     pub(super) newest: Generation,
+    /// What made the generation that serves wanted, if it is not the first.
+    pub(super) changed: Option<CodeChange>,
     /// The newest generation that has failed.
     pub(super) failed: Generation,
     /// The generation that serves, as last logged.

@@ -60,6 +60,8 @@ pub(crate) struct Upkeep {
     pub(super) due: Duration,
     pub(super) state_due: Duration,
     pub(super) processor_limit: Option<Duration>,
+    /// When we were started, in seconds since 1970.
+    pub(super) started: u64,
 }
 
 impl Upkeep {
@@ -69,6 +71,7 @@ impl Upkeep {
             due: now,
             state_due: now,
             processor_limit: load::processor_limit(),
+            started: clock::wall().as_secs(),
         }
     }
 

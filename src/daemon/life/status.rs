@@ -1,10 +1,15 @@
 //! What the daemon says of itself: to `status`, and to the daemon after it.
 
+use std::time::Duration;
+
 use crate::app_file::AppFile;
-use crate::control::{Activity, DaemonState, Status, WorkerStatus};
+use crate::control::{
+    Activity, Ceilings, DaemonState, Leave, RequestStatus, Routing, Status, WorkerStatus,
+};
 use crate::daemon::house::Daemon;
+use crate::facts;
 use crate::place::Place;
-use crate::policy::pool::WorkerState;
+use crate::policy::pool::{Reason, WorkerState};
 use crate::sys::{clock, files, process};
 
 /// Why a daemon could not be set up, for `status`; what else lies in `state` stays.
@@ -19,61 +24,131 @@ pub(crate) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
     let _ = files::replace_own(&place.state(), status.to_lines().as_bytes());
 }
 
+/// The memory of so many workers is looked up, and so many requests are named: an answer stays small.
+const MOST_DETAILS: usize = 64;
+
 impl Daemon {
     pub(crate) fn status(&self) -> Status {
-        let workers = self.pool.workers().map(|(id, worker)| WorkerStatus {
-            pid: self.carrier.pid(id),
-            state: match worker.state {
-                WorkerState::Busy { .. } => Activity::Busy,
-                WorkerState::Idle { .. } => Activity::Idle,
-                WorkerState::Retiring => Activity::Retiring,
-                WorkerState::Starting => Activity::Starting,
-                WorkerState::Stuck => Activity::Stuck,
-            },
-            requests: worker.requests.into(),
-            generation: self.carrier.generation(id).into(),
-        });
+        let (now, wall) = (clock::now(), clock::wall());
+        let ground = &self.ground;
+        let config = &ground.config;
         Status {
-            user: None,
-            app: self.ground.app.path.display().to_string(),
-            state: if self.leaving.has_begun() {
-                DaemonState::Draining
-            } else if self.pool.is_backing_off() {
-                DaemonState::BackingOff
-            } else if self.pool.is_proven() {
-                DaemonState::Up
-            } else {
-                DaemonState::Starting
-            },
+            kind: Some(config.app.key().to_owned()),
+            now: wall.as_secs(),
             pid: Some(process::pid()),
-            workers: workers.collect(),
+            started: Some(self.upkeep.started),
+            routing: facts::noted(config, &ground.slots).map(|(rule, facts)| Routing {
+                way: "daemon".to_owned(),
+                rule: rule.word().to_owned(),
+                reason: rule.reason(&facts),
+            }),
+            leave: self.end_to_come(now),
+            ceilings: Some(Ceilings {
+                workers: config.pool.max_procs.into(),
+                queue: config.queue.size.into(),
+                cgis: config.cgi_max.into(),
+                spool: config.spool.limit,
+            }),
+            workers: self.worker_statuses(now),
             server: self.carrier.server(),
             queue: self.pool.queued() as u64,
+            changed: self.reload.changed.clone(),
+            figures: ground.slots.figures(now, wall),
+            failures: ground.ledger.all(&ground.place),
+            log: self
+                .log
+                .as_ref()
+                .map(|log| log.path().display().to_string()),
+            ..self.lasting_status()
+        }
+    }
+
+    /// What is worth being kept when we are gone.
+    fn lasting_status(&self) -> Status {
+        let ground = &self.ground;
+        Status {
+            app: ground.app.path.display().to_string(),
+            state: self.daemon_state(),
             requests: self.clients.requests(),
             overloads: self.clients.overloads(),
-            rate: self.ground.slots.last_minute(clock::now()),
+            rate: ground.slots.last_minute(clock::now()),
             spooled: self.clients.spooled(),
             generation: self.pool.generation().into(),
-            cgis: self
-                .ground
+            cgis: ground
                 .slots
-                .running(self.ground.config.cgi_max)
+                .running(ground.config.cgi_max)
                 .unwrap_or(0)
                 .into(),
-            last_failure: (self.ground.failures.last().cloned())
+            last_failure: (ground.failures.last().cloned())
                 .or_else(|| self.door.trouble())
                 .or_else(|| self.log.as_ref()?.trouble()),
+            ..Status::default()
         }
+    }
+
+    fn daemon_state(&self) -> DaemonState {
+        if self.leaving.has_begun() {
+            DaemonState::Draining
+        } else if self.pool.is_backing_off() {
+            DaemonState::BackingOff
+        } else if self.pool.is_proven() {
+            DaemonState::Up
+        } else {
+            DaemonState::Starting
+        }
+    }
+
+    fn end_to_come(&self, now: Duration) -> Option<Leave> {
+        let (at, reason) = self.pool.exit_due()?;
+        let key = match reason {
+            Reason::Idle => "idle-timeout",
+            Reason::Quiet => "quiet-timeout",
+            Reason::Broken | Reason::HostRefused | Reason::StartTimedOut => return None,
+        };
+        // As a person counts: what is not over yet.
+        let left = at.saturating_sub(now) + Duration::from_millis(999);
+        Some(Leave {
+            within: left.as_secs(),
+            key: key.to_owned(),
+        })
+    }
+
+    fn worker_statuses(&self, now: Duration) -> Vec<WorkerStatus> {
+        let workers = self.pool.workers().enumerate();
+        let workers = workers.map(|(nth, (id, worker))| {
+            let pid = self.carrier.pid(id);
+            let has_details = nth < MOST_DETAILS;
+            let request = self.clients.running_on(id).filter(|_| has_details);
+            WorkerStatus {
+                pid,
+                state: match worker.state {
+                    WorkerState::Busy { .. } => Activity::Busy,
+                    WorkerState::Idle { .. } => Activity::Idle,
+                    WorkerState::Retiring => Activity::Retiring,
+                    WorkerState::Starting => Activity::Starting,
+                    WorkerState::Stuck => Activity::Stuck,
+                },
+                requests: worker.requests.into(),
+                generation: self.carrier.generation(id).into(),
+                memory: pid.filter(|_| has_details).and_then(process::memory),
+                request: request.map(|(since, method, path)| {
+                    let age = now.saturating_sub(since).as_millis();
+                    RequestStatus {
+                        age: u64::try_from(age).unwrap_or(u64::MAX),
+                        method,
+                        path,
+                    }
+                }),
+            }
+        });
+        workers.collect()
     }
 
     /// Writes what outlives us to the state file, if it has changed. Nothing depends on it.
     pub(crate) fn write_state(&mut self) {
         let status = Status {
-            state: Default::default(),
-            pid: None,
-            workers: Vec::new(),
-            server: None,
-            ..self.status()
+            state: DaemonState::default(),
+            ..self.lasting_status()
         };
         let text = status.to_lines();
         if text == self.state.text {

@@ -6,6 +6,8 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::token::Source;
+use crate::figures::Counted;
+use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::{Event, WorkerId};
 use crate::sys::process::End;
@@ -86,7 +88,16 @@ impl Workers {
         if let Some(ticket) = clients.ticket_of(worker) {
             let has_written = ground.board.has_written(worker);
             ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
+            if !self.roster.is_overdue(worker) {
+                let kind = match end {
+                    End::Exited(_) => Mishap::Exited,
+                    End::Killed(_) => Mishap::Killed,
+                };
+                let reason = format!("the worker ended: {end}");
+                clients.note_mishap(ticket, kind, &reason, ground);
+            }
             if has_written {
+                clients.count(ticket, Counted::Cut, ground);
                 clients.end_request(ticket, ground);
             } else if self.has_run_out(worker, ground) {
                 self.time_out(ticket, worker, clients, ground);

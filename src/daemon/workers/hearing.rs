@@ -9,6 +9,7 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::token::Source;
+use crate::figures::Counted;
 use crate::page::Failure;
 use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::report::{plain, visible};
@@ -99,7 +100,12 @@ impl Workers {
                             None => clients.take_over(worker, ground),
                         }
                     }
-                    _ => clients.take_over(worker, ground),
+                    ticket => {
+                        if let (Some(ticket), true) = (ticket, self.roster.is_overdue(worker)) {
+                            clients.count(ticket, Counted::Cut, ground);
+                        }
+                        clients.take_over(worker, ground);
+                    }
                 }
                 self.roster.release(worker);
                 ground.tell_pool(Event::WorkerDone { worker, last });
@@ -114,7 +120,7 @@ impl Workers {
                     self.send(ticket, clients, ground);
                 }
             }
-            Said::Raised(reason) => clients.note_raised(worker, reason),
+            Said::Raised(reason) => clients.note_raised(worker, reason, ground),
             Said::Ready => self.on_ready(worker, clients, ground),
             Said::Refused(reason) => {
                 self.start_failed(Source::Worker(worker), reason, true, clients, ground);

@@ -22,6 +22,7 @@ use super::ground::Ground;
 use super::limits;
 use crate::app::CannotRun;
 use crate::config::Target;
+use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::report::plain;
@@ -90,7 +91,7 @@ impl Workers {
                 if let Some(request) = &mut client.request {
                     request.give_up_memory();
                 }
-                clients.run(ticket, worker);
+                clients.run(ticket, worker, ground);
             }
             Err(error) if is_end(&error) => {
                 ::log::warn!("cannot give a request to worker {worker}: {error}");
@@ -126,10 +127,13 @@ impl Workers {
     }
 
     /// A request has taken too long.
-    pub(super) fn interrupt(&mut self, worker: WorkerId, ground: &Ground) {
+    pub(super) fn interrupt(&mut self, worker: WorkerId, clients: &Clients, ground: &mut Ground) {
         let pid = self.roster.pid(worker).unwrap_or(0);
         let key = self.exceeded_key(worker, ground);
         ::log::error!("{key}: the app is stuck in a request: pid={pid}");
+        if let Some(ticket) = clients.ticket_of(worker) {
+            clients.note_mishap(ticket, Mishap::TimeOut, key, ground);
+        }
         self.roster.interrupt(worker, &ground.board);
     }
 

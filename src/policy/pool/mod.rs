@@ -280,12 +280,12 @@ impl Pool {
             _ => self.queue.push(request, self.free()),
         };
         if let Some(refused) = refused {
-            self.refuse_as_overloaded(refused, actions);
+            self.refuse_as_overloaded(refused, false, actions);
         }
         self.look(now, actions);
     }
 
-    fn refuse_as_overloaded(&self, ticket: Ticket, actions: &mut Vec<Action>) {
+    fn refuse_as_overloaded(&self, ticket: Ticket, is_late: bool, actions: &mut Vec<Action>) {
         let workers = self.limits.max_procs;
         let drained = self.traffic.drain_time(self.queue.len(), workers);
         // Clients that are refused together must not come back together: up to a half is added.
@@ -293,6 +293,7 @@ impl Pool {
         let retry_after = drained + drained * jitter / 1024;
         let refusal = Refusal::Overloaded {
             retry_after: retry_after.min(traffic::LONGEST),
+            is_late,
         };
         actions.push(Action::Refuse { ticket, refusal });
     }
@@ -421,7 +422,7 @@ impl Pool {
         self.queue.pass(self.is_served(), now);
         while let Some(expired) = self.queue.pop_expired(self.room(), now) {
             match expired {
-                Expired::Crowd(ticket) => self.refuse_as_overloaded(ticket, actions),
+                Expired::Crowd(ticket) => self.refuse_as_overloaded(ticket, true, actions),
                 Expired::Start(ticket) => {
                     let refusal = self.trouble().unwrap_or(Refusal::StartTimedOut);
                     actions.push(Action::Refuse { ticket, refusal });

@@ -87,8 +87,8 @@ impl Pool {
         }
     }
 
-    /// When to leave if no request comes, and why.
-    pub(super) fn exit_due(&self) -> Option<(Duration, Reason)> {
+    /// When to leave if no request comes, and why; `None` while requests are served.
+    pub fn exit_due(&self) -> Option<(Duration, Reason)> {
         // A pool that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
         let rests = self.limits.stays && (!self.has_code() || self.is_reloading());
         if self.phase != PoolPhase::Serving || rests || self.crew.any_runs() || self.has_requests()

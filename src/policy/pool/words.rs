@@ -147,8 +147,11 @@ pub enum Refusal {
         /// When the start is tried again.
         retry_after: Duration,
     },
-    /// The queue is full, or the request has waited too long.
-    Overloaded { retry_after: Duration },
+    /// The queue is full, or the request has waited too long (`is_late`).
+    Overloaded {
+        retry_after: Duration,
+        is_late: bool,
+    },
     /// The app was not ready within `start-timeout`.
     StartTimedOut,
 }

@@ -122,7 +122,7 @@ fn a_refusal_says_when_to_come_back() {
     let retry = |actions: &[Action]| match actions {
         [
             Action::Refuse {
-                refusal: Refusal::Overloaded { retry_after },
+                refusal: Refusal::Overloaded { retry_after, .. },
                 ..
             },
         ] => *retry_after,

@@ -74,6 +74,7 @@ impl Site {
             },
             busy_limit: 2,
             rate_exceeded: is_fast,
+            rate_limit: (6, Duration::from_secs(60)),
             last_minute: 1,
             load: 0.0,
             load_limit: 1.0,

@@ -1,5 +1,7 @@
-//! What the fronts of one app tell one another while there is no daemon: how many CGIs run (locked bytes), when
-//! requests came, how the last start went. Knows the file; decides nothing.
+//! What the fronts and the daemon of one app tell one another through a file: how many CGIs run (locked bytes), when
+//! requests came, how the last start went, what became of requests. Knows the file; decides nothing.
+
+mod counts;
 
 use std::fs::File;
 use std::io;
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use crate::policy::route::Rule;
 use crate::sys::memory::Numbers;
 use crate::sys::{files, load, lock, process};
 
@@ -20,11 +23,15 @@ const VERDICT: usize = 3;
 const HELD_UNTIL: usize = 4;
 const ARRIVALS: usize = 5;
 const LEFT_AT: usize = 6;
+/// Why the daemon was started: a rule, and behind it three facts.
+const CAUSE: usize = 7;
 const SILENT_AT: usize = 14;
 const STOPPED: usize = 15;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
-const COUNT: usize = RING + RING_LEN;
+/// Versions before 0.2 had no more than this.
+const FIRST_COUNT: usize = RING + RING_LEN;
+const COUNT: usize = counts::END;
 
 /// The number for [`Verdict::Refused`] at `VERDICT`.
 const REFUSED: u64 = 2;
@@ -55,6 +62,28 @@ pub struct Attempt {
     pub verdict: Verdict,
 }
 
+/// Why a daemon was started: the rule that asked for it, and the facts of that moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Cause {
+    pub rule: Rule,
+    /// CGIs that ran.
+    pub running: u32,
+    pub last_minute: u32,
+    /// Per core.
+    pub load: f64,
+}
+
+impl Cause {
+    /// A person has started it.
+    pub const BY_HAND: Cause = Cause {
+        rule: Rule::ByHand,
+        running: 0,
+        last_minute: 0,
+        load: 0.0,
+    };
+}
+
 /// Why a daemon could not be started, as far as it has noted that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -77,12 +106,13 @@ impl Slots {
     }
 
     /// What the file says now, for a caller that only reads: nothing is made and nothing is changed. The file must be
-    /// this uid's, and of the size that [`Slots::open`] gives it.
+    /// this uid's, and of the size that [`Slots::open`] gives it, or gave it once.
     pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
-        let (file, bytes) = files::read_own(path, uid, COUNT * 8)?;
-        if bytes.len() != COUNT * 8 {
+        let (file, mut bytes) = files::read_own(path, uid, COUNT * 8)?;
+        if ![FIRST_COUNT * 8, COUNT * 8].contains(&bytes.len()) {
             return Err(io::Error::other("it is too short"));
         }
+        bytes.resize(COUNT * 8, 0);
         let numbers = Numbers::copied(&bytes)?;
         Ok(Slots::of(file, numbers))
     }
@@ -219,6 +249,32 @@ impl Slots {
         })
     }
 
+    /// Notes why a daemon is started.
+    pub fn note_cause(&self, cause: &Cause) {
+        let load = (cause.load * 1000.0) as u64;
+        let numbers = [
+            cause.rule.number(),
+            cause.running.into(),
+            cause.last_minute.into(),
+            load,
+        ];
+        for (nth, number) in numbers.into_iter().enumerate() {
+            self.numbers.at(CAUSE + nth).store(number, SeqCst);
+        }
+    }
+
+    /// Why the last daemon was started.
+    pub fn cause(&self) -> Option<Cause> {
+        let [rule, running, last_minute, load] =
+            [0, 1, 2, 3].map(|nth| self.numbers.at(CAUSE + nth).load(SeqCst));
+        Some(Cause {
+            rule: Rule::from_number(rule)?,
+            running: u32::try_from(running).unwrap_or(u32::MAX),
+            last_minute: u32::try_from(last_minute).unwrap_or(u32::MAX),
+            load: load as f64 / 1000.0,
+        })
+    }
+
     /// Notes that a daemon leaves because it is not needed.
     pub fn note_left(&self, now: Duration) {
         self.numbers.at(LEFT_AT).store(millis(now), SeqCst);
@@ -257,7 +313,14 @@ impl Slots {
 
     /// An operator keeps the daemon down.
     pub fn is_held(&self, now: Duration) -> bool {
-        self.numbers.at(HELD_UNTIL).load(SeqCst) > millis(now)
+        self.held_for(now).is_some()
+    }
+
+    /// For how long still.
+    pub fn held_for(&self, now: Duration) -> Option<Duration> {
+        let until = self.numbers.at(HELD_UNTIL).load(SeqCst);
+        let left = until.checked_sub(millis(now)).filter(|&left| left > 0)?;
+        Some(Duration::from_millis(left))
     }
 }
 
@@ -313,12 +376,29 @@ mod tests {
         assert!(Slots::look(&path, uid + 1).is_err(), "another's");
         assert!(Slots::look(&dir.path().join("none"), uid).is_err());
         assert!(!dir.path().join("none").exists());
-        for size in [0, COUNT as u64 * 8 - 1, COUNT as u64 * 8 + 1, 1 << 40] {
+        let (first, now) = (FIRST_COUNT as u64 * 8, COUNT as u64 * 8);
+        for size in [0, first - 1, first, first + 1, now - 1, now + 1, 1 << 40] {
             let other = File::create(dir.path().join("other")).unwrap();
             other.set_len(size).unwrap();
             let look = Slots::look(&dir.path().join("other"), uid);
-            assert!(look.is_err(), "{size}");
+            assert_eq!(look.is_ok(), size == first, "{size}");
         }
+    }
+
+    #[test]
+    fn the_cause_of_a_start_is_noted() {
+        let (_dir, slots) = slots();
+        assert_eq!(slots.cause(), None);
+        let cause = Cause {
+            rule: Rule::Load,
+            running: 3,
+            last_minute: 7,
+            load: 1.25,
+        };
+        slots.note_cause(&cause);
+        assert_eq!(slots.cause(), Some(cause));
+        slots.note_cause(&Cause::BY_HAND);
+        assert_eq!(slots.cause(), Some(Cause::BY_HAND));
     }
 
     #[test]
@@ -384,6 +464,7 @@ mod tests {
         let (_dir, slots) = slots();
         slots.hold(Some(S(100)));
         assert!(slots.is_held(S(99)) && !slots.is_held(S(100)));
+        assert_eq!(slots.held_for(S(95)), Some(S(5)));
         slots.hold(None);
         assert!(!slots.is_held(S(1)));
     }

@@ -1,0 +1,421 @@
+//! A status for a person at a terminal, who may have been woken up for it: what is wrong first, a figure beside its
+//! limit, no line longer than a small terminal.
+
+use std::fmt::Write;
+
+use super::status::{RequestStatus, Status, WorkerStatus};
+use super::words::{Activity, condition_word};
+use crate::figures::{Counted, Quantiles};
+use crate::incidents::Incident;
+use crate::printable::{self, timestamp};
+
+/// Columns.
+const WIDTH: usize = 79;
+/// Where the text of a line begins, behind its title.
+const INDENT: usize = 14;
+/// So many workers are shown one by one; of more, the idle ones only with their number.
+const MOST_WORKERS: usize = 8;
+/// So many failures are shown; JSON has all of them.
+const MOST_FAILURES: usize = 8;
+
+impl Status {
+    /// The text. Characters that a terminal would obey become `?`.
+    pub fn to_text(&self) -> String {
+        let mut page = Page::default();
+        let user = self.user.as_ref();
+        let user = user.map_or(String::new(), |user| format!("{user}: "));
+        let mut head = format!("{user}{}: {}", self.app, self.state.word());
+        if let Some(pid) = self.pid {
+            let _ = write!(head, " (pid {pid}");
+            if let Some(started) = self.started {
+                let _ = write!(head, ", for {}", span(self.now.saturating_sub(started)));
+            }
+            head.push(')');
+        }
+        page.text.push_str(&head);
+        page.text.push('\n');
+        self.tell_way(&mut page);
+        if let Some(failure) = &self.last_failure {
+            page.row("trouble", failure);
+        }
+        self.tell_load(&mut page);
+        self.tell_figures(&mut page);
+        self.tell_processes(&mut page);
+        self.tell_code(&mut page);
+        self.tell_failures(&mut page);
+        if let Some(log) = &self.log {
+            page.row("log", log);
+        }
+        printable::lines(&page.text)
+    }
+
+    fn tell_way(&self, page: &mut Page) {
+        if let Some(routing) = &self.routing {
+            let reason = &routing.reason;
+            let sentence = match &*routing.way {
+                "daemon" => format!("the daemon, started because: {reason}"),
+                "cgi" => format!("plain CGIs: {reason}"),
+                "start" => format!("a daemon, which the next request starts: {reason}"),
+                "broken" => format!("nothing but 500: {reason}"),
+                _ => format!("nothing but 503: {reason}"),
+            };
+            page.row("served by", &sentence);
+        }
+        if let Some(leave) = &self.leave {
+            let within = span(leave.within);
+            page.row(
+                "leaves",
+                &format!("in {within} if no request comes ({})", leave.key),
+            );
+        }
+    }
+
+    fn tell_load(&self, page: &mut Page) {
+        let pace = self.figures.pace;
+        let mut parts = Vec::new();
+        if pace > 0 {
+            parts.push(format!("{}.{} requests/s", pace / 1000, pace % 1000 / 100));
+        }
+        let rate = self.rate;
+        if rate > 0 {
+            parts.push(format!("{rate} in the last minute"));
+        }
+        let of = |limit: Option<u64>| limit.map_or(String::new(), |limit| format!(" of {limit}"));
+        let limits = self.ceilings.as_ref();
+        if self.pid.is_some() {
+            let workers = of(limits.map(|limits| limits.workers));
+            parts.push(format!("{}{workers} workers busy", self.busy()));
+            let queue = of(limits.map(|limits| limits.queue));
+            parts.push(format!("queue {}{queue}", self.queue));
+        }
+        if self.cgis > 0 || self.pid.is_none() {
+            let cgis = of(limits.map(|limits| limits.cgis));
+            parts.push(format!("CGIs {}{cgis}", self.cgis));
+        }
+        if self.spooled > 0 {
+            let spool = limits.map(|limits| format!(" of {}", bytes(limits.spool)));
+            let spool = spool.unwrap_or_default();
+            parts.push(format!("spool {}{spool}", bytes(self.spooled)));
+        }
+        if let Some(memory) = self.memory() {
+            parts.push(format!("memory {}", bytes(memory)));
+        }
+        page.row("load", &parts.join(", "));
+    }
+
+    fn tell_figures(&self, page: &mut Page) {
+        let figures = &self.figures;
+        let recent = &figures.recent;
+        if recent.requests > 0 {
+            let busiest = recent.busiest;
+            let mut sentence = format!("{} requests", recent.requests);
+            if busiest > 0 {
+                let _ = write!(sentence, ", {busiest} at once at most");
+            }
+            page.row("last 5 min", &sentence);
+            let mut times = |title, quantiles: Option<Quantiles>| {
+                if let Some(Quantiles { p50, p95, p99 }) = quantiles {
+                    let [p50, p95, p99] = [p50, p95, p99].map(micros);
+                    let sentence = format!("half in {p50}, 95% in {p95}, 99% in {p99}");
+                    page.row(title, &sentence);
+                }
+            };
+            times("  served", recent.served);
+            times("  waited", recent.waited);
+        }
+        if let Some(since) = figures.since {
+            let all = figures.counts.some();
+            let all = all.map(|(what, count)| format!("{} {count}", title(what)));
+            let all: Vec<String> = all.collect();
+            let since = self.clock(since);
+            page.row("in all", &format!("{}; since {since}", all.join(", ")));
+        }
+    }
+
+    fn tell_processes(&self, page: &mut Page) {
+        if let Some(server) = &self.server {
+            let pid = server.pid.map_or(String::new(), |pid| format!("{pid} "));
+            page.row("server", &format!("{pid}{}", condition_word(server.state)));
+        }
+        // Without a process it is only room for a request.
+        let mut workers: Vec<&WorkerStatus> =
+            self.workers.iter().filter(|w| w.pid.is_some()).collect();
+        let age = |worker: &&WorkerStatus| worker.request.as_ref().map_or(0, |request| request.age);
+        workers.sort_by_key(|worker| std::cmp::Reverse(age(worker)));
+        let is_crowd = workers.len() > MOST_WORKERS;
+        let mut resting = 0;
+        let mut title = "workers";
+        for worker in workers {
+            if is_crowd && worker.state == Activity::Idle {
+                resting += 1;
+                continue;
+            }
+            page.row(title, &self.worker(worker));
+            title = "";
+        }
+        if resting > 0 {
+            page.row(title, &format!("{resting} idle"));
+        }
+    }
+
+    fn worker(&self, worker: &WorkerStatus) -> String {
+        let (pid, state) = (worker.pid.unwrap_or(0), worker.state);
+        let mut line = format!("{pid} {state}");
+        if let Some(RequestStatus { age, method, path }) = &worker.request {
+            let _ = write!(
+                line,
+                " for {}: {method} {path};",
+                micros(age.saturating_mul(1000))
+            );
+        } else {
+            line.push(',');
+        }
+        let _ = write!(line, " {} requests", worker.requests);
+        if let Some(memory) = worker.memory {
+            let _ = write!(line, ", {}", bytes(memory));
+        }
+        if worker.generation < self.generation {
+            line.push_str(", old code");
+        }
+        line
+    }
+
+    fn tell_code(&self, page: &mut Page) {
+        let generation = self.generation;
+        match &self.changed {
+            Some(changed) => {
+                let (at, what) = (self.clock(changed.at), &changed.what);
+                let sentence = format!("generation {generation}, since {at}: {what} changed");
+                page.row("code", &sentence);
+            }
+            None if generation > 1 => page.row("code", &format!("generation {generation}")),
+            None => {}
+        }
+    }
+
+    fn tell_failures(&self, page: &mut Page) {
+        let newest = self.failures.iter().rev().take(MOST_FAILURES);
+        let mut title = "failures";
+        for incident in newest {
+            page.row(title, &self.failure(incident));
+            title = "";
+        }
+        let more = self.failures.len().saturating_sub(MOST_FAILURES);
+        if more > 0 {
+            page.row("", &format!("{more} more: --json has them"));
+        }
+    }
+
+    fn failure(&self, incident: &Incident) -> String {
+        let mut line = self.clock(incident.at);
+        if incident.count > 1 {
+            let first = self.clock(incident.first);
+            let _ = write!(line, " ({} times since {first})", incident.count);
+        }
+        if !incident.path.is_empty() {
+            let _ = write!(line, " {} {}", incident.method, incident.path);
+        }
+        let _ = write!(line, ": {}", incident.reason);
+        line
+    }
+
+    /// A time of today without its date.
+    fn clock(&self, seconds: u64) -> String {
+        let (at, today) = (timestamp(seconds), timestamp(self.now));
+        let (date, time) = at.split_once('T').unwrap_or((&at, ""));
+        let time = time.trim_end_matches('Z');
+        match today.starts_with(date) {
+            true => format!("{time} UTC"),
+            false => format!("{date} {time} UTC"),
+        }
+    }
+}
+
+/// Lines with titles.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    /// A line, or several: the words that find no room go to the next.
+    fn row(&mut self, title: &str, sentence: &str) {
+        let mut column = INDENT;
+        let _ = write!(self.text, "  {title:<12}");
+        for (nth, word) in sentence.split(' ').enumerate() {
+            let length = word.chars().count();
+            if nth > 0 && column + 1 + length > WIDTH {
+                let _ = write!(self.text, "\n{:INDENT$}", "");
+                column = INDENT;
+            } else if nth > 0 {
+                self.text.push(' ');
+                column += 1;
+            }
+            self.text.push_str(word);
+            column += length;
+        }
+        self.text.push('\n');
+    }
+}
+
+fn title(what: Counted) -> String {
+    match (what, what.status()) {
+        (Counted::Cgi, _) => "plain CGI".to_owned(),
+        (_, Some(status)) => format!("{status} {}", what.word()),
+        (_, None) => what.word().to_owned(),
+    }
+}
+
+/// Seconds in the two units that matter.
+fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    for (nth, (size, unit)) in UNITS.into_iter().enumerate() {
+        let (whole, rest) = (seconds / size, seconds % size);
+        if whole > 0 {
+            let next = UNITS.get(nth + 1).filter(|_| whole < 10);
+            let part = next.map(|(size, unit)| (rest / size, unit));
+            return match part {
+                Some((part, unit_of_part)) if part > 0 => {
+                    format!("{whole} {unit} {part} {unit_of_part}")
+                }
+                _ => format!("{whole} {unit}"),
+            };
+        }
+    }
+    "0 s".to_owned()
+}
+
+/// Two digits that matter.
+fn micros(micros: u64) -> String {
+    match micros {
+        0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        10_000..1_000_000 => format!("{} ms", micros / 1000),
+        1_000_000..60_000_000 => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+        _ => span(micros / 1_000_000),
+    }
+}
+
+fn bytes(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = UNITS.into_iter().find(|&(shift, _)| bytes >> shift > 0);
+    match unit {
+        Some((shift, unit)) if bytes >> shift < 10 => {
+            let tenths = (bytes >> (shift - 10) & 1023) * 10 / 1024;
+            match tenths {
+                0 => format!("{} {unit}", bytes >> shift),
+                _ => format!("{}.{tenths} {unit}", bytes >> shift),
+            }
+        }
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{NOW, busy};
+    use super::*;
+    use crate::incidents::Mishap;
+
+    #[test]
+    fn a_person_reads_what_matters_first() {
+        let text = "\
+/srv/cgi-bin/wiki.cgi: up (pid 42, for 8 min 20 s)
+  served by   the daemon, started because: 2 of 5 CGIs
+  leaves      in 14 min if no request comes (idle-timeout)
+  trouble     ImportError: no module \"x\"
+  load        12.3 requests/s, 5 in the last minute, 1 of 4 workers busy, queue
+              1 of 100, CGIs 3 of 5, spool 64 KiB of 1 GiB, memory 45 MiB
+  last 5 min  5 requests, 2 at once at most
+    served    half in 12 ms, 95% in 80 ms, 99% in 2.1 s
+  in all      plain CGI 3, 503 queue-full 2; since 22:00:00 UTC
+  server      45 up
+  workers     43 busy for 2.3 s: GET /wiki; 7 requests, 45 MiB
+              44 idle, 128 requests, old code
+  code        generation 2, since 22:10:00 UTC: wiki.page changed
+  failures    22:12:00 UTC (4 times since 22:11:00 UTC) GET /crash: killed by
+              SIGSEGV
+  log         /run/polycgi/33/wiki-1c9a/log
+";
+        assert_eq!(busy().to_text(), text);
+    }
+
+    #[test]
+    fn it_stays_small_and_narrow() {
+        let one = busy().workers[0].clone();
+        let idle = busy().workers[1].clone();
+        let failure = |at| {
+            let line = ("GET".to_owned(), "/x".repeat(50));
+            Incident::new(Mishap::Exception, at, line, &"reason ".repeat(40))
+        };
+        let status = Status {
+            workers: [vec![one; 3], vec![idle; 64]].concat(),
+            failures: (0..24).map(|hour| failure(NOW - hour * 3600)).collect(),
+            ..busy()
+        };
+        let text = status.to_text();
+        assert!(text.contains("\n              64 idle\n"), "{text}");
+        assert!(text.contains("\n              16 more: --json"), "{text}");
+        assert!(text.contains("2023-11-13 23:13:20 UTC"), "{text}");
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(INDENT + 100 + 2), "a long word: {widest:?}");
+        assert!(text.lines().count() < 80, "{text}");
+    }
+
+    #[test]
+    fn what_a_stranger_said_is_only_shown() {
+        let status = Status {
+            user: Some("nobody".to_owned()),
+            app: "\x1b]0;x\x07\u{202e}\u{9b}2J\u{e0041}\n".to_owned(),
+            last_failure: Some("a\x1b[31m\"\\".to_owned()),
+            ..Status::default()
+        };
+        let text = "nobody: ?]0;x???2J?\n: down\n  trouble     a?[31m\"\\\n  load        CGIs 0\n";
+        assert_eq!(status.to_text(), text);
+    }
+
+    #[test]
+    fn spans_and_sizes_have_two_figures() {
+        let spans = [0, 59, 60, 61, 600, 3600, 36_060, 90_000, 10_000_000];
+        assert_eq!(
+            spans.map(span),
+            [
+                "0 s",
+                "59 s",
+                "1 min",
+                "1 min 1 s",
+                "10 min",
+                "1 h",
+                "10 h",
+                "1 d 1 h",
+                "115 d"
+            ]
+        );
+        let times = [0, 640, 9_999, 12_345, 999_999, 1_234_567, 61_000_000];
+        assert_eq!(
+            times.map(micros),
+            [
+                "0.0 ms",
+                "0.6 ms",
+                "9.9 ms",
+                "12 ms",
+                "999 ms",
+                "1.2 s",
+                "1 min 1 s"
+            ]
+        );
+        let sizes = [0, 1023, 1024, 1536, 45 << 20, 1 << 30, u64::MAX];
+        assert_eq!(
+            sizes.map(bytes),
+            [
+                "0 bytes",
+                "1023 bytes",
+                "1 KiB",
+                "1.5 KiB",
+                "45 MiB",
+                "1 GiB",
+                "17179869183 GiB"
+            ]
+        );
+    }
+}
