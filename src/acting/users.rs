@@ -78,7 +78,7 @@ pub fn is_of_host(uid: u32) -> bool {
 
 /// The user's name, or the number if there is no name.
 pub fn user_name(uid: u32) -> String {
-    table().map_or_else(|_| uid.to_string(), |table| name(uid, &table))
+    accounts::name(uid)
 }
 
 pub(super) fn name(uid: u32, table: &[Account]) -> String {

@@ -7,7 +7,6 @@ use super::{directory, env_file};
 use crate::app_file::AppFile;
 use crate::config::Config;
 use crate::sys::named::{self, Access};
-use crate::sys::process;
 
 const ROOT: u32 = 0;
 const STICKY: u32 = 0o1000;
@@ -30,6 +29,11 @@ enum Flaw {
 }
 
 impl FileDoubt {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
         match self.why {
@@ -60,8 +64,8 @@ impl fmt::Display for FileDoubt {
     }
 }
 
-/// Looks at the app file, the folders that code and configuration come from, and `env-file`.
-pub fn of(app: &AppFile, config: &Config) -> Vec<FileDoubt> {
+/// Looks at the app file, the folders that code and configuration come from, and `env-file`. `uid`: the app's user.
+pub fn of(app: &AppFile, config: &Config, uid: u32) -> Vec<FileDoubt> {
     let folder = |path: &Path| path.parent().map(Path::to_path_buf);
     let code = [
         Some(app.config.clone()),
@@ -81,7 +85,7 @@ pub fn of(app: &AppFile, config: &Config) -> Vec<FileDoubt> {
         .collect();
     if let Some(path) = env_file(app, config)
         && let Some(found) = named::access(&path)
-        && let Some(why) = of_secrets(found, process::uid())
+        && let Some(why) = of_secrets(found, uid)
     {
         doubts.push(FileDoubt { path, why });
     }

@@ -7,6 +7,7 @@ pub mod doubts;
 pub mod environment;
 pub mod scgi;
 pub mod watched;
+pub mod way;
 pub mod wsgi;
 
 use std::fmt;
@@ -38,14 +39,18 @@ pub struct CannotRun {
     /// The system call that the host has refused, if the error alone does not say which.
     call: Option<&'static str>,
     error: io::Error,
+    /// What the errno alone does not say: the folder that can't be entered, the link that leads nowhere.
+    why: Option<String>,
 }
 
 impl CannotRun {
     /// `verb` and `object` of the sentence 'cannot VERB OBJECT: error'.
     pub fn new(verb: &'static str, object: impl Into<PathBuf>, error: io::Error) -> CannotRun {
+        let object = object.into();
         CannotRun {
+            why: way::reason(verb, &object, &error),
             verb,
-            object: object.into(),
+            object,
             call: None,
             error,
         }
@@ -104,7 +109,11 @@ impl fmt::Display for CannotRun {
         if let Some(call) = self.call {
             write!(f, "{call}: ")?;
         }
-        self.error.fmt(f)
+        self.error.fmt(f)?;
+        match &self.why {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
     }
 }
 

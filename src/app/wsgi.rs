@@ -32,7 +32,7 @@ const LATER: [(&str, &str); 2] = [
 /// The part that only a CGI needs, behind that.
 const ONCE: &str = include_str!("once.py");
 /// The parts that only a pool needs, in its place and in this order.
-const POOL: [&str; 9] = [
+const POOL: [&str; 8] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
     include_str!("begun.py"),
@@ -41,8 +41,11 @@ const POOL: [&str; 9] = [
     include_str!("zygote.py"),
     include_str!("served.py"),
     include_str!("worker.py"),
-    include_str!("pool.py"),
 ];
+/// The last part of a pool.
+const RUN_POOL: &str = include_str!("pool.py");
+/// The last part for `check`, in place of that.
+const TRIAL: &str = include_str!("trial.py");
 /// The time that a worker's own alarm leaves the daemon to end the worker: for a stack dump, a tidy end, and a kill.
 const SWITCH_GRACE: Duration = Duration::from_secs(15);
 
@@ -65,8 +68,12 @@ fn boot() -> String {
 
 /// The adaptor for a pool.
 fn for_pool() -> String {
+    pool_with(RUN_POOL)
+}
+
+fn pool_with(last: &str) -> String {
     let mut source = common_part();
-    for part in POOL {
+    for part in POOL.into_iter().chain([last]) {
         add_without_comments(part, &mut source);
     }
     source
@@ -273,21 +280,26 @@ fn dead_man_s_switch(config: &Config) -> Duration {
     thrice.saturating_add(SWITCH_GRACE).min(most)
 }
 
-/// The command line for `check`: imports the application as a pool does, and writes a traceback if that fails or the
-/// application can't be called.
-pub fn import_argv(
+/// The descriptor on which the process of [`trial_argv`] says what it finds.
+pub const FACTS: i32 = 3;
+
+/// The command line for `check`: imports the application as a pool does, and writes no bytecode. It says what it finds
+/// on [`FACTS`], as trial.py has it.
+pub fn trial_argv(
     app: &AppFile,
     interpreter: &Interpreter,
     target: &Target,
     directory: &Path,
 ) -> Vec<CString> {
-    argv(
+    let mut argv = argv(
         interpreter,
-        &for_pool(),
+        &pool_with(TRIAL),
         &["import", app.name(), &name(target)],
         directory,
-        &[],
-    )
+        &[&FACTS.to_string()],
+    );
+    argv.insert(1, c"-B".to_owned());
+    argv
 }
 
 fn name(target: &Target) -> String {

@@ -177,27 +177,32 @@ fn describe_app(app: &AppFile) -> Exit {
 
 /// The app that a person names. From now on this process has the rights of the app's user. Errors are printed.
 fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Result<Sought, Exit> {
-    let refused = |(exit, sentence): CommandError| {
-        say(command, sentence);
-        exit
-    };
-    let no_app = |no: NotAnApp| {
-        say(command, &no);
-        Exit::NoInput
-    };
-    // No such file: then the app has no user.
-    if named
-        .files()
-        .iter()
-        .all(|file| file.symlink_metadata().is_err())
-    {
-        return AppFile::of(named).map(Sought::App).map_err(no_app);
-    }
-    let nothing = acting::begin(named, user, deed).map_err(refused)?;
-    if let Some(users) = nothing {
+    if let Some(users) = act_for(command, named, user, deed)? {
         return Ok(Sought::Nothing(users.join(" or ")));
     }
-    AppFile::of(named).map(Sought::App).map_err(no_app)
+    AppFile::of(named).map(Sought::App).map_err(|no: NotAnApp| {
+        say(command, &no);
+        Exit::NoInput
+    })
+}
+
+/// From now on this process has the rights of the app's user, if there is such an app. `Some`: none of these users, of
+/// whom one must be the app's, has a place for it. Errors are printed.
+fn act_for(
+    command: &str,
+    named: &Named,
+    user: Option<&str>,
+    deed: Deed,
+) -> Result<Option<Vec<String>>, Exit> {
+    // No such file: then the app has no user.
+    let files = named.files();
+    if files.iter().all(|file| file.symlink_metadata().is_err()) {
+        return Ok(None);
+    }
+    acting::begin(named, user, deed).map_err(|(exit, sentence): CommandError| {
+        say(command, sentence);
+        exit
+    })
 }
 
 /// What a command can act on.

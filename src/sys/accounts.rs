@@ -48,6 +48,27 @@ fn accounts(table: &[u8]) -> Vec<Account> {
         .collect()
 }
 
+/// The user's name, or the number if /etc/passwd has none.
+pub fn name(uid: u32) -> String {
+    let found = all().unwrap_or_default();
+    let found = found.into_iter().find(|account| account.uid == uid);
+    found.map_or_else(|| uid.to_string(), |account| account.name)
+}
+
+/// The account with this name or number, if /etc/passwd has it.
+pub fn account(word: &str) -> io::Result<Option<Account>> {
+    let is_it = |account: &Account| account.name == word || word.parse() == Ok(account.uid);
+    Ok(all()?.into_iter().find(is_it))
+}
+
+/// All groups of a user.
+pub fn all_groups(account: &Account) -> Vec<u32> {
+    let table = fs::read("/etc/group").unwrap_or_default();
+    let mut groups = groups_of(&table, &account.name);
+    groups.push(account.gid);
+    groups
+}
+
 /// The groups that name the user as a member; group(5): `name:password:gid:member,member`.
 fn groups_of(table: &[u8], name: &str) -> Vec<u32> {
     let lines = table.split(|&byte| byte == b'\n');

@@ -51,6 +51,19 @@ pub fn start(path: &Path) -> io::Result<[u8; 2]> {
     Ok(start)
 }
 
+/// The first bytes of a regular file, at most `most`; fewer if it is shorter.
+pub fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(AT_ONCE).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if !kind.is_file() {
+        return Err(not_a_file(kind));
+    }
+    let mut bytes = Vec::new();
+    file.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Opens a file to append to. If it is missing it is made, with mode 0600 whatever the umask is; if it is there, its
 /// mode stays. A write to it never waits.
 pub fn append(path: &Path) -> io::Result<File> {

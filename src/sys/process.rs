@@ -229,6 +229,14 @@ pub fn look_for_dead() -> io::Result<Option<i32>> {
     Ok((pid > 0).then_some(pid))
 }
 
+/// The children of this process, as far as the kernel shows them (proc_pid_children(5)).
+pub fn children() -> Vec<i32> {
+    let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
 /// A descriptor of a process, ready to read once the process has ended (pidfd_open(2)), reaped or not.
 /// `ESRCH`: there is none of this pid.
 pub fn open(pid: i32) -> io::Result<OwnedFd> {

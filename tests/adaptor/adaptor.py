@@ -11,7 +11,7 @@ from client import netstring, outline
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, 'apps')
 POOL = ('loaded', 'outgoing', 'begun', 'channel', 'board', 'zygote', 'served', 'worker', 'pool')  # as in wsgi.rs
-PARTS = ('wsgi', 'streams', 'late', 'once', *POOL)
+PARTS = ('wsgi', 'streams', 'late', 'once', *POOL, 'trial')
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
 ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}
 
@@ -32,6 +32,7 @@ PAGES = [outline('504 Gateway Timeout', b'too late'), outline('408 Request Timeo
          outline('500 Internal Server Error', b'broken'), outline('500 Internal Server Error', b'failed')]
 CGI_SOURCE = BOTH + source('once')
 SOURCE = BOTH + ''.join(map(source, POOL))
+TRIAL_SOURCE = BOTH + ''.join(map(source, POOL[:-1])) + source('trial')  # for `check`
 
 
 class Cgi:

@@ -158,9 +158,11 @@ class Shadowed(peer.Case):
                     response = self.ask(way, body=body, kind=kind)
                     self.assertEqual((response.status, response.stderr), ('200 OK', ''))
                     self.assertEqual(ast.literal_eval(response.body.rstrip(b' -').decode()), expected)
-        check = subprocess.run([peer.PYTHON, '-c', peer.SOURCE, 'import', 'app', 'shadow:application', folder],
+        check = subprocess.run([peer.PYTHON, '-c', peer.TRIAL_SOURCE, 'import', 'app', 'shadow:application', folder, '2'],
                                env=env, cwd=folder, stderr=subprocess.PIPE)
-        self.assertEqual((check.returncode, check.stderr), (0, b''))
+        facts = check.stderr.decode()
+        self.assertRegex(facts, r'\Apython \S+ \S+\nimported\nkind wsgi\n\Z')
+        self.assertEqual(check.returncode, 0)
 
     def run_python(self, source, *words, env=peer.ENVIRON):
         ran = subprocess.run([peer.PYTHON, '-c', source, *words], env=env, stdout=subprocess.PIPE, check=True)

@@ -34,6 +34,7 @@ mod cgi_daemon;
 mod cgi_limits;
 mod cgi_slow;
 mod cgi_time;
+mod check;
 mod chunked;
 mod cli;
 mod compare;

@@ -12,7 +12,7 @@ use crate::daemon::token::Source;
 use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation};
 use crate::report::{self, plain, visible};
-use crate::sys::clock;
+use crate::sys::{clock, process};
 
 impl Daemon {
     /// A zygote has noted its files. If one of them has changed since we read it, the zygote can't find that: we do.
@@ -156,7 +156,7 @@ impl Daemon {
 
     /// Other users can read or change what they should not: said once for each file.
     pub(crate) fn warn_of_permissions(&mut self) {
-        for doubt in doubts::of(&self.ground.app, &self.ground.config) {
+        for doubt in doubts::of(&self.ground.app, &self.ground.config, process::uid()) {
             if self.reload.doubts.insert(doubt.clone()) {
                 ::log::warn!("{doubt}: {}", doubt.advice());
             }

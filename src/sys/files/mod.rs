@@ -5,6 +5,7 @@ mod descriptor;
 mod identity;
 mod own;
 mod unnamed;
+mod way;
 
 pub use descriptor::{
     Kind, become_input, described, duplicate, kind, null, pipe, pipe_holding, rest, waiting,
@@ -15,3 +16,4 @@ pub use own::{
     private_directory, privately, read_own, replace_own,
 };
 pub use unnamed::{in_memory, in_memory_of, reserve, reserve_beyond, unnamed};
+pub use way::{Obstacle, Stop, Walker, Want, is_noexec, walk};

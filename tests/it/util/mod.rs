@@ -42,7 +42,7 @@ mod apache;
 mod busybox;
 pub(crate) mod cgi;
 mod chunked;
-mod command;
+pub(crate) mod command;
 pub(crate) mod daemon;
 mod deadline;
 mod dir;

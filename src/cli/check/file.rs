@@ -1,0 +1,245 @@
+//! The app file itself: the way to it, its mode, and its first line, which only the kernel reads.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::finding::{Finding, Findings};
+use super::subject::User;
+use crate::app::way;
+use crate::naming;
+use crate::sys::files::{self, Stop, Want};
+use crate::sys::named;
+
+/// How much of the file is read for its first line.
+const BEGINNING: usize = 4096;
+/// The kernel reads no more of a first line, its newline included (BINPRM_BUF_SIZE).
+const LONGEST_LINE: usize = 255;
+
+/// What the path was found to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An app file, which was examined, or what others know more of.
+    Other,
+    /// There is no such file.
+    Missing,
+    /// What hinders the kernel was said; it is no app.
+    Refused,
+}
+
+/// Examines what is at the path of an app file.
+pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
+    let target = match files::walk(&user.walker, path) {
+        Ok(target) => target,
+        Err(obstacle) if matches!(obstacle.why, Stop::Missing) && obstacle.link.is_none() => {
+            return Found::Missing;
+        }
+        Err(obstacle) => {
+            let sentence = way::stopped(&obstacle, &user.name);
+            findings.add(
+                Finding::error("way", sentence)
+                    .at(&obstacle.at)
+                    .advise("let the user enter each folder on the way: chmod a+x it, or g+x for a group of the user's"),
+            );
+            return Found::Refused;
+        }
+    };
+    let text = match named::beginning(path, BEGINNING) {
+        Ok(text) => text,
+        // What is no file is no app file.
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Found::Other,
+        Err(error) => {
+            let why = way::reason("read", path, &error).unwrap_or_else(|| error.to_string());
+            findings.add(
+                Finding::error(
+                    "unreadable",
+                    format!("cannot read {}: {why}", path.display()),
+                )
+                .at(path)
+                .advise("polycgi reads it as the app's user: chmod 755 it; 700 under suEXEC"),
+            );
+            return Found::Refused;
+        }
+    };
+    if text.starts_with(b"#!") {
+        look_at_mode(path, &target, user, findings);
+        look_at_line(path, user, &text, findings);
+        return Found::Other;
+    }
+    match begins_late(&text) {
+        Some((sentence, advice, line)) => {
+            let finding = Finding::error("first-line", sentence);
+            findings.add(finding.at_line(path, line, Some(1)).advise(advice));
+            Found::Refused
+        }
+        // A symlink to us, or no app file.
+        None => Found::Other,
+    }
+}
+
+/// Why the kernel does not see the `#!` of a file that has one.
+fn begins_late(text: &[u8]) -> Option<(String, &'static str, usize)> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if let Some(behind) = text.strip_prefix(MARK)
+        && behind.starts_with(b"#!")
+    {
+        let sentence =
+            "a byte order mark (EF BB BF) is before '#!', so the kernel does not see that";
+        return Some((
+            sentence.to_owned(),
+            "save it as UTF-8 without a byte order mark (BOM)",
+            1,
+        ));
+    }
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let blank = text.iter().take_while(|byte| byte.is_ascii_whitespace());
+    let blank = blank.count();
+    if blank == 0 || !text[blank..].starts_with(b"#!") {
+        return None;
+    }
+    let newlines = text[..blank].iter().filter(|&&byte| byte == b'\n').count();
+    Some(if newlines == 0 {
+        (
+            "a blank is before '#!', so the kernel does not see that".to_owned(),
+            "'#!' has to be the file's first two bytes",
+            1,
+        )
+    } else {
+        (
+            format!(
+                "the first line is empty and '#!' is in line {}, where the kernel does not look for it",
+                newlines + 1
+            ),
+            "'#!' has to be the file's first two bytes: remove what is above it",
+            1,
+        )
+    })
+}
+
+fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings) {
+    if files::is_noexec(target) {
+        findings.add(
+            Finding::error(
+                "noexec",
+                format!(
+                    "{} is on a file system that is mounted with noexec",
+                    path.display()
+                ),
+            )
+            .at(path)
+            .advise("no program can be run from there: move it, or mount that with exec"),
+        );
+    } else if !user.walker.may(Want::Enter, target) {
+        let sentence = way::refused(target, &user.name, "execute");
+        findings.add(
+            Finding::error("mode", sentence)
+                .at(path)
+                .advise("chmod 755 it; 700 under suEXEC"),
+        );
+    }
+    if user.is_other() && !user.walker.may(Want::Read, target) {
+        let sentence = way::refused(target, &user.name, "read");
+        findings.add(
+            Finding::error("unreadable", sentence)
+                .at(path)
+                .advise("chmod 755 it; 700 under suEXEC"),
+        );
+    }
+}
+
+fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) {
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let own = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/polycgi".into());
+    let advice = format!("let its first line be: #!{} -", own.display());
+    let mut wrong = |sentence: String, column: usize| {
+        let finding = Finding::error("first-line", sentence);
+        findings.add(
+            finding
+                .at_line(path, 1, Some(column))
+                .advise(advice.clone()),
+        );
+    };
+    let (bare, ends_in_cr) = match line.strip_suffix(b"\r") {
+        Some(bare) => (bare, true),
+        None => (line, false),
+    };
+    let shown = path.display();
+    let words = bare[2..].split(u8::is_ascii_whitespace);
+    let mut words = words.filter(|word| !word.is_empty());
+    let Some(program) = words.next() else {
+        return wrong(
+            format!("nothing follows '#!': {shown} is run by no program"),
+            3,
+        );
+    };
+    let has_argument = words.next().is_some();
+    let program = Path::new(std::ffi::OsStr::from_bytes(program));
+    let run_by = format!("{shown} is to be run by {}", program.display());
+    if line.len() > LONGEST_LINE {
+        wrong(
+            format!(
+                "the first line has {} bytes, and the kernel reads {LONGEST_LINE}",
+                line.len()
+            ),
+            1,
+        );
+    } else if program.file_name() == Some("env".as_ref()) {
+        wrong(
+            format!(
+                "{shown} is run by {}: the kernel then does not name the app file",
+                program.display()
+            ),
+            3,
+        );
+    } else if !program.is_absolute() {
+        wrong(format!("{run_by}, which is no absolute path"), 3);
+    } else if let Some(why) = cannot_run(program, user) {
+        wrong(format!("{run_by}, {why}"), 3);
+    } else if !is_ours(program) {
+        wrong(
+            format!("{run_by}, which is not polycgi: it is no app file"),
+            3,
+        );
+    } else if ends_in_cr && !has_argument {
+        wrong(
+            format!(
+                "the first line ends in CR LF, so the kernel looks for a program '{}\\r'",
+                program.display()
+            ),
+            line.len(),
+        );
+    } else if ends_in_cr {
+        let sentence = "the first line ends in CR LF; it runs only since a ' -' keeps that from the program's name";
+        let finding = Finding::warning("line-ends", sentence);
+        findings.add(
+            finding
+                .at_line(path, 1, Some(line.len()))
+                .advise("save it with line ends of Unix (LF)"),
+        );
+    }
+}
+
+fn cannot_run(program: &Path, user: &User) -> Option<String> {
+    match files::walk(&user.walker, program) {
+        Err(obstacle) if obstacle.link.is_none() && matches!(obstacle.why, Stop::Missing) => {
+            Some("which does not exist".to_owned())
+        }
+        Err(obstacle) => Some(format!("but {}", way::stopped(&obstacle, &user.name))),
+        Ok(end) => {
+            way::not_executed(&user.walker, &end, &user.name).map(|why| format!("but {why}"))
+        }
+    }
+}
+
+/// Whether the program is this one, or another version of it: by what it is or by its name.
+pub(super) fn is_ours(program: &Path) -> bool {
+    let is_this = files::identity(program)
+        .is_ok_and(|found| files::identity(crate::sys::process::own_program()).ok() == Some(found));
+    let name = |path: &Path| path.file_name().unwrap_or_default().as_bytes().to_vec();
+    let has_our_name = |path: &Path| {
+        let name = name(path);
+        naming::is_own_name(&name) || memchr::memmem::find(&name, b"polycgi").is_some()
+    };
+    is_this || has_our_name(program) || fs::canonicalize(program).is_ok_and(|to| has_our_name(&to))
+}

@@ -1,0 +1,218 @@
+//! `check`: what can be found wrong about an app before a client meets it, and what to do about it. A file here looks at
+//! one subject and adds what it finds; nothing is changed by a look, and nothing waited for without a limit.
+
+mod application;
+mod commands;
+mod configuration;
+mod file;
+mod finding;
+mod interpreter;
+mod limits;
+mod mounts;
+mod paths;
+mod places;
+mod subject;
+mod trial;
+
+use std::ffi::OsStr;
+
+use argh::FromArgs;
+
+use self::file::Found;
+use self::finding::{Finding, Findings, Severity};
+use self::subject::{Subject, User};
+use super::act_for;
+use crate::acting::{self, Deed};
+use crate::app_file::{AppFile, LoadError, Named, NotAnApp};
+use crate::config::{App, Config, Mode};
+use crate::report::{Exit, say};
+use crate::sys::accounts;
+use crate::sys::files::Walker;
+use crate::sys::process;
+
+/// Examine an app: what would keep it from being served, who could change it or read its secrets, what runs it. It
+/// imports a WSGI application, and runs no command.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check")]
+pub(super) struct CheckCommand {
+    /// the user whom the web server runs the app as
+    #[argh(option, long = "as", arg_name = "name")]
+    as_user: Option<String>,
+
+    /// the same, as other commands call it
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
+    /// an object for each finding, one a line
+    #[argh(switch)]
+    json: bool,
+
+    /// the app file, or the NAME of NAME.conf
+    #[argh(positional)]
+    app: String,
+}
+
+impl CheckCommand {
+    pub(super) fn run(self) -> Exit {
+        let named = Named::new(OsStr::new(&self.app));
+        let user = match self.become_user(&named) {
+            Ok(user) => user,
+            Err(exit) => return exit,
+        };
+        let mut findings = Findings::default();
+        let summary = match examine(&named, &user, &mut findings) {
+            Ok(summary) => summary,
+            Err(no) => {
+                say("check", no);
+                return Exit::NoInput;
+            }
+        };
+        let printed = if self.json {
+            findings.print_json()
+        } else {
+            findings.print_text(&named.to_string(), summary.as_deref())
+        };
+        if let Err(error) = printed {
+            say("check", format!("cannot write: {error}"));
+            return Exit::IoError;
+        }
+        if findings.has_errors() {
+            Exit::Config
+        } else if user.is_other() {
+            say("check", only_modes(&user, &self.app));
+            Exit::NoPermission
+        } else {
+            Exit::Ok
+        }
+    }
+
+    /// The user as whom the app is examined: from now on this process is that user's, if it may.
+    fn become_user(&self, named: &Named) -> Result<User, Exit> {
+        let word = match (&self.as_user, &self.user) {
+            (Some(one), Some(other)) if one != other => {
+                say("check", "--as and --user name different users");
+                return Err(Exit::Usage);
+            }
+            (one, other) => one.as_deref().or(other.as_deref()),
+        };
+        if let Some(word) = word
+            && process::uid() != 0
+            && let Ok(Some(account)) = accounts::account(word)
+            && account.uid != process::uid()
+        {
+            return Ok(User {
+                name: account.name.clone(),
+                uid: account.uid,
+                walker: Walker::Other {
+                    uid: account.uid,
+                    groups: accounts::all_groups(&account),
+                },
+            });
+        }
+        act_for("check", named, word, Deed::Run)?;
+        let uid = process::uid();
+        Ok(User {
+            name: acting::user_name(uid),
+            uid,
+            walker: Walker::Own,
+        })
+    }
+}
+
+/// For a user who may not become the app's.
+fn only_modes(user: &User, app: &str) -> String {
+    let name = &user.name;
+    format!(
+        "as {name} only owners and modes were looked at; for the rest, such as the import: sudo -u {name} polycgi \
+         check {app}"
+    )
+}
+
+/// Looks at everything; what runs the app, and how, if nothing is wrong. An error: there is no such app.
+fn examine(
+    named: &Named,
+    user: &User,
+    findings: &mut Findings,
+) -> Result<Option<String>, NotAnApp> {
+    if let Named::Path(path) = named
+        && file::look(path, user, findings) == Found::Refused
+    {
+        return Ok(None);
+    }
+    let app = match AppFile::of(named) {
+        Ok(app) => app,
+        Err(no) => return add_no_app(named, no, findings).map(|()| None),
+    };
+    let config = match app.load() {
+        Ok(config) => config,
+        Err(bad) => {
+            findings.add(not_loaded(&bad, &app));
+            return Ok(None);
+        }
+    };
+    let subject = Subject::new(&app, &config, user);
+    configuration::look(&subject, findings);
+    paths::look(&subject, findings);
+    if !user.is_other() {
+        places::look(&subject, findings);
+    }
+    places::look_around(&subject, findings);
+    limits::look(&subject, findings);
+    let runs = look_at_app(&subject, findings);
+    Ok(runs.map(|runs| format!("{runs} as {}", user.name)))
+}
+
+/// A symlink to us that has no configuration is an app that is not complete. What else is no app is not examined.
+fn add_no_app(named: &Named, no: NotAnApp, findings: &mut Findings) -> Result<(), NotAnApp> {
+    match (named, &no) {
+        (Named::Path(path), NotAnApp::NoConfig(..)) if file::is_ours(path) => {
+            let name = path.file_stem().unwrap_or_default().display();
+            let advice = format!(
+                "polycgi new {name} prints one; a web server sets no HOME, so it is looked for in /etc/polycgi"
+            );
+            let finding = Finding::error("no-configuration", no.to_string());
+            findings.add(finding.at(path).advise(advice));
+            Ok(())
+        }
+        _ => Err(no),
+    }
+}
+
+fn not_loaded(bad: &LoadError, app: &AppFile) -> Finding {
+    match bad {
+        LoadError::Wrong(bad) => Finding::in_config(Severity::Error, "configuration", bad),
+        other => Finding::error("configuration", other.sentence()).at(&app.config),
+    }
+}
+
+/// What runs the app, if it can be run.
+fn look_at_app(subject: &Subject<'_>, findings: &mut Findings) -> Option<String> {
+    let config = subject.config;
+    let runs = match &config.app {
+        App::Wsgi(target) => application::look(subject, target, findings)?,
+        App::Commands { cgi, scgi } => {
+            let cgi = cgi.as_deref().map(|command| ("cgi", command, "a CGI"));
+            let scgi = scgi.as_deref();
+            let scgi = scgi.map(|command| ("scgi", command, "an SCGI server"));
+            let found = cgi
+                .into_iter()
+                .chain(scgi)
+                .map(|(key, command, what)| commands::look(subject, key, command, what, findings));
+            let found: Vec<String> = found.collect::<Option<_>>()?;
+            found.join(" and ")
+        }
+        App::Connect(address) => {
+            commands::look_at_server(subject, address, findings);
+            return Some(format!("the server at {address} is asked"));
+        }
+    };
+    Some(format!("{runs} runs it {}", way_of(config)))
+}
+
+fn way_of(config: &Config) -> &'static str {
+    match (config.mode, config.app.runs_as_cgi()) {
+        (Mode::Cgi, _) => "as a plain CGI",
+        (Mode::Daemon, _) | (Mode::Auto, false) => "in a daemon",
+        (Mode::Auto, true) => "as a plain CGI, or in a daemon while it is busy,",
+    }
+}

@@ -1,0 +1,111 @@
+//! The file systems of this host, by the kernel's list: no file of them is touched, so one whose server is away can't
+//! make us wait.
+
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::sys::named;
+
+/// A line of proc_pid_mountinfo(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    point: PathBuf,
+    /// `ext4`, `nfs4`
+    pub(super) kind: String,
+}
+
+impl Mount {
+    pub(super) fn is_remote(&self) -> bool {
+        let kinds = [
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "smbfs",
+            "9p",
+            "afs",
+            "ceph",
+            "coda",
+            "fuse.sshfs",
+            "glusterfs",
+        ];
+        kinds.contains(&self.kind.as_str())
+    }
+
+    pub(super) fn is_memory(&self) -> bool {
+        ["tmpfs", "ramfs"].contains(&self.kind.as_str())
+    }
+}
+
+/// All of them, in the order in which they were mounted.
+#[derive(Debug, Default)]
+pub(super) struct Mounts(Vec<Mount>);
+
+impl Mounts {
+    pub(super) fn read() -> Mounts {
+        let bytes = named::read(Path::new("/proc/self/mountinfo"), config::LONGEST_FILE);
+        Mounts::parse(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
+    }
+
+    fn parse(text: &str) -> Mounts {
+        let mount = |line: &str| {
+            let (before, after) = line.split_once(" - ")?;
+            let point = unescaped(before.split(' ').nth(4)?);
+            let kind = after.split(' ').next()?.to_owned();
+            Some(Mount {
+                point: point.into(),
+                kind,
+            })
+        };
+        Mounts(text.lines().filter_map(mount).collect())
+    }
+
+    /// The one that the path is on, by its name alone. Of two at one point the later one covers the other.
+    pub(super) fn of(&self, path: &Path) -> Option<&Mount> {
+        let on = self.0.iter().filter(|mount| path.starts_with(&mount.point));
+        on.max_by_key(|mount| mount.point.components().count())
+    }
+}
+
+/// A blank is `\040`.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                plain.push(code.into());
+                plain.push_str(&part[3..]);
+            }
+            None => {
+                plain.push('\\');
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mount_of_a_path() {
+        let mounts = Mounts::parse(
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+             30 22 0:4 / /srv/my\\040apps rw shared:1 master:2 - nfs4 host:/x rw\n\
+             31 22 0:5 / /tmp rw - ext4 x rw\n\
+             32 22 0:6 / /tmp rw - tmpfs tmpfs rw\n",
+        );
+        let kind = |path: &str| mounts.of(Path::new(path)).map(|mount| mount.kind.clone());
+        assert_eq!(kind("/srv/my apps/a").as_deref(), Some("nfs4"));
+        assert_eq!(kind("/srv/my").as_deref(), Some("ext4"));
+        assert_eq!(kind("/tmp/x").as_deref(), Some("tmpfs"));
+        assert!(mounts.of(Path::new("/tmp")).unwrap().is_memory());
+        assert!(mounts.of(Path::new("/srv/my apps")).unwrap().is_remote());
+    }
+}

@@ -1,0 +1,96 @@
+//! The paths that the configuration names, as the app's user finds them: the working directory, and what is read or
+//! written by the app's own processes.
+
+use std::path::Path;
+
+use super::finding::{Finding, Findings, Severity};
+use super::subject::Subject;
+use crate::app::{self, way};
+use crate::config::App;
+use crate::sys::files::Want;
+
+const OPEN_THE_WAY: &str =
+    "let the user enter each folder on the way: chmod a+x it, or g+x for a group of the user's";
+
+pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
+    look_at_directory(subject, findings);
+    look_at_spool(subject, findings);
+    // This process's own attempt to read it says more: see the interpreter.
+    if subject.user.is_other()
+        && let Some(file) = app::env_file(subject.app, subject.config)
+        && let Err(why) = readable(subject, &file)
+    {
+        let message = format!("cannot read {}: {why}", file.display());
+        findings.add(
+            subject
+                .blame("env-file", "env-file", &message)
+                .advise("chown it to the app's user and chmod 600 it"),
+        );
+    }
+}
+
+fn readable(subject: &Subject<'_>, path: &Path) -> Result<(), String> {
+    let end = subject.walk(path)?;
+    if subject.user.walker.may(Want::Read, &end) {
+        Ok(())
+    } else {
+        Err(way::refused(&end, &subject.user.name, "read"))
+    }
+}
+
+fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
+    let directory = &subject.directory;
+    let mut wrong = |why: &str, advice: &str| {
+        let message = format!("cannot change to {}: {why}", directory.display());
+        let finding = if subject.config.directory.is_some() {
+            subject.blame("directory", "directory", &message)
+        } else {
+            Finding::error("directory", message).at(directory)
+        };
+        findings.add(finding.advise(advice));
+    };
+    let end = match subject.walk(directory) {
+        Ok(end) => end,
+        Err(why) if why.contains(" can't enter ") => return wrong(&why, OPEN_THE_WAY),
+        Err(why) => {
+            return wrong(
+                &why,
+                "'directory' is where the app is run, and where its modules are; if relative, to the app file's folder",
+            );
+        }
+    };
+    let user = &subject.user;
+    if !end.is_dir() {
+        wrong("it is not a directory", "'directory' names a folder");
+    } else if !user.walker.may(Want::Enter, &end) {
+        wrong(&way::refused(&end, &user.name, "enter"), OPEN_THE_WAY);
+    } else if !user.walker.may(Want::Read, &end) && matches!(subject.config.app, App::Wsgi(_)) {
+        let why = way::refused(&end, &user.name, "read");
+        let finding = Finding::error("directory", format!("{why}: Python finds no modules there"));
+        findings.add(
+            finding
+                .at(&end)
+                .advise("chmod a+rx it, or g+rx for a group of the user's"),
+        );
+    }
+}
+
+/// Where bodies and responses wait. Nothing of it is made here, and nothing written.
+fn look_at_spool(subject: &Subject<'_>, findings: &mut Findings) {
+    let dir = &subject.config.spool.dir;
+    let user = &subject.user;
+    let why = match subject.walk(dir) {
+        Err(why) => why,
+        Ok(end) if !end.is_dir() => "it is not a directory".to_owned(),
+        Ok(end) if !user.walker.may(Want::Write, &end) || !user.walker.may(Want::Enter, &end) => {
+            way::refused(&end, &user.name, "make files in")
+        }
+        Ok(_) => return,
+    };
+    let message = format!("cannot spool in {}: {why}", dir.display());
+    findings.add(
+        subject
+            .find(Severity::Error, "spool", "spool-dir", &message)
+            .advise("requests with a body, and slow clients, need it: name a folder of the user's; see 'spool-dir'"),
+    );
+}

@@ -1,0 +1,181 @@
+//! What the app's processes make, and what others could do to it: runtime directory, log, overload page, addresses,
+//! permissions, file systems.
+
+use std::path::Path;
+
+use super::super::ask;
+use super::finding::{Finding, Findings, Severity};
+use super::mounts::Mounts;
+use super::subject::Subject;
+use crate::app::{self, way};
+use crate::config::{App, Mode};
+use crate::listen;
+use crate::place::Place;
+use crate::sys::named;
+
+/// What is looked at by this process, which is the app's user's.
+pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
+    look_at_place(subject, findings);
+    look_at_page(subject, findings);
+    look_at_log(subject, findings);
+    look_at_listen(subject, findings);
+}
+
+/// What modes and mounts show, to any user.
+pub(super) fn look_around(subject: &Subject<'_>, findings: &mut Findings) {
+    for doubt in app::doubts::of(subject.app, subject.config, subject.user.uid) {
+        findings.add(
+            Finding::error("permissions", doubt.to_string())
+                .at(doubt.path())
+                .advise(doubt.advice()),
+        );
+    }
+    look_at_mounts(subject, findings);
+}
+
+fn look_at_place(subject: &Subject<'_>, findings: &mut Findings) {
+    // It only examines: a place is made by a request.
+    let Err(no) = Place::examine(subject.app, subject.config.runtime_dir.as_deref()) else {
+        return;
+    };
+    let without = match &subject.config.app {
+        App::Commands { cgi: None, .. } => "the app can't be served",
+        App::Commands { .. } | App::Wsgi(_) => "the app runs as a plain CGI only, without a limit",
+        App::Connect(_) => "the server is asked without a limit",
+    };
+    let user = &subject.user.name;
+    let advice = format!(
+        "without a runtime directory of {user}'s own, mode 0700, {without}; see 'runtime-dir'"
+    );
+    findings.add(Finding::error("runtime-dir", no.to_string()).advise(advice));
+}
+
+fn look_at_page(subject: &Subject<'_>, findings: &mut Findings) {
+    let Some(page) = app::overload_page(subject.app, subject.config) else {
+        return;
+    };
+    if let Err(error) = app::read_page(&page) {
+        let message = cannot("read", &page, &page, &error);
+        findings.add(
+            subject
+                .blame("overload-page", "overload-page", &message)
+                .advise("until then the built-in page is shown; see 'overload-page'"),
+        );
+    }
+}
+
+fn look_at_log(subject: &Subject<'_>, findings: &mut Findings) {
+    let Some(path) = app::log_file(subject.app, subject.config) else {
+        return;
+    };
+    let blame = |message: &str| subject.blame("log-file", "log-file", message);
+    if named::standard_stream(&path).is_some() {
+        let shown = path.display();
+        findings.add(
+            blame(&format!(
+                "cannot log to {shown}: a daemon in the background has no such stream"
+            ))
+            .advise(
+                "name a file; a daemon in the foreground logs to standard error without 'log-file'",
+            ),
+        );
+    } else if let Err(error) = named::can_append(&path) {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        findings.add(
+            blame(&cannot("log to", &path, folder, &error))
+                .advise("until then the log is in the runtime directory; see 'log-file'"),
+        );
+    }
+}
+
+/// `cannot VERB PATH: error`, and what stands in the way to `way`.
+fn cannot(verb: &str, path: &Path, way: &Path, error: &std::io::Error) -> String {
+    let why = way::reason("", way, error).map_or(String::new(), |why| format!(": {why}"));
+    format!("cannot {verb} {}: {error}{why}", path.display())
+}
+
+/// While the app has a daemon, the addresses are the daemon's, and `status` shows those at which it can't listen.
+fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
+    let how = &subject.config.listen;
+    if !how.addresses.is_empty() && subject.config.mode == Mode::Cgi {
+        findings.add(
+            subject
+                .blame(
+                    "listen",
+                    "listen",
+                    "with 'mode = cgi' no process listens at the addresses of 'listen'",
+                )
+                .advise("only a daemon listens: set 'mode = auto' or 'mode = daemon'"),
+        );
+    }
+    for user in &how.allow.users {
+        if let Err(sentence) = listen::uid(user) {
+            findings.add(
+                subject
+                    .blame("listen", "listen-allow", &sentence)
+                    .advise("name a user of this host, or the number of one"),
+            );
+        }
+    }
+    if let Err(sentence) = listen::group(how) {
+        return findings.add(
+            subject
+                .blame("listen", "socket-group", &sentence)
+                .advise("name a group of this host, or the number of one"),
+        );
+    }
+    // A daemon that can't be reached has them too.
+    if !matches!(ask::find(subject.app), Ok(None)) {
+        return;
+    }
+    for address in &how.addresses {
+        if let Err(cannot) = listen::try_out(address, how) {
+            findings.add(
+                subject
+                    .blame("listen", "listen", &cannot.to_string())
+                    .advise("see 'listen', 'socket-mode' and 'socket-group'"),
+            );
+        }
+    }
+}
+
+/// Which file systems the app and its files are on. They are told by the list of mounts: a look at a file of a server
+/// that is away would not return.
+fn look_at_mounts(subject: &Subject<'_>, findings: &mut Findings) {
+    let mounts = Mounts::read();
+    let spool = &subject.config.spool.dir;
+    if let Some(mount) = mounts.of(spool)
+        && (mount.is_remote() || mount.is_memory())
+    {
+        let what = if mount.is_remote() {
+            "on a network file system"
+        } else {
+            "in memory, so what waits there counts as memory"
+        };
+        let message = format!("{} is {what} ({})", spool.display(), mount.kind);
+        findings.add(
+            subject
+                .find(Severity::Warning, "file-system", "spool-dir", &message)
+                .advise("let 'spool-dir' be on a disk of this host"),
+        );
+    }
+    let paths = [subject.app.folder(), subject.directory.as_path()];
+    let remote = paths.into_iter().find_map(|path| {
+        mounts
+            .of(path)
+            .filter(|mount| mount.is_remote())
+            .map(|mount| (path, mount))
+    });
+    if let Some((path, mount)) = remote {
+        let message = format!(
+            "{} is on a network file system ({}): an edit may be seen only after its cache's time",
+            path.display(),
+            mount.kind
+        );
+        findings.add(
+            Finding::warning("file-system", message)
+                .at(path)
+                .advise("nothing, or mount it with a shorter 'acregmax'; 'polycgi reload' loads an edit at once"),
+        );
+    }
+}

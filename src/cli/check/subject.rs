@@ -1,0 +1,68 @@
+//! What is examined: an app, with its configuration, as one user finds it.
+
+use std::path::{Path, PathBuf};
+
+use super::finding::{Finding, Severity};
+use crate::app::{self, way};
+use crate::app_file::AppFile;
+use crate::config::Config;
+use crate::sys::files::{self, Walker};
+
+/// An app whose configuration could be read.
+pub(super) struct Subject<'a> {
+    pub(super) app: &'a AppFile,
+    pub(super) config: &'a Config,
+    /// The user whom the app runs as.
+    pub(super) user: &'a User,
+    /// The app's working directory.
+    pub(super) directory: PathBuf,
+}
+
+/// A user, and what the user may do.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) walker: Walker,
+}
+
+impl User {
+    /// Whether it is another user than this process's: then only modes can be looked at.
+    pub(super) fn is_other(&self) -> bool {
+        self.walker != Walker::Own
+    }
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(app: &'a AppFile, config: &'a Config, user: &'a User) -> Subject<'a> {
+        Subject {
+            directory: app::directory(app, config),
+            app,
+            config,
+            user,
+        }
+    }
+
+    /// An error at the line of the configuration where `key` is, or that says what to run.
+    pub(super) fn blame(&self, kind: &'static str, key: &str, message: &str) -> Finding {
+        self.find(Severity::Error, kind, key, message)
+    }
+
+    /// The same, of that severity.
+    pub(super) fn find(
+        &self,
+        severity: Severity,
+        kind: &'static str,
+        key: &str,
+        message: &str,
+    ) -> Finding {
+        let bad = self.config.blame(key, &crate::report::plain(message));
+        Finding::in_config(severity, kind, &bad)
+    }
+
+    /// Goes to a path as the user; where it leads, or the sentence that says what is in the way.
+    pub(super) fn walk(&self, path: &Path) -> Result<PathBuf, String> {
+        files::walk(&self.user.walker, path)
+            .map_err(|obstacle| way::stopped(&obstacle, &self.user.name))
+    }
+}

@@ -1,0 +1,281 @@
+//! What stands in a file and is read as it stands, although a shell, or a parser of comments, would have made something
+//! else of it. The file is right all the same; whether the doubt matters is the caller's to decide.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::bad_config::BadConfig;
+use super::lines::{self, BLANKS, Line, Secrets};
+use super::words;
+
+/// One doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigDoubt {
+    /// The position and the sentence.
+    pub at: BadConfig,
+    /// What it is about.
+    pub kind: DoubtKind,
+}
+
+/// What a doubt is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoubtKind {
+    /// An assignment stands before a command.
+    Assignment,
+    /// The value of an environment variable goes on after what looks like a comment.
+    Comment,
+    /// Quotes make one word of a whole command.
+    Quotes,
+    /// A character that only a shell reads as more than itself.
+    Shell,
+}
+
+impl DoubtKind {
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            DoubtKind::Assignment => "write env.NAME = VALUE on a line of its own",
+            DoubtKind::Comment => {
+                "put the comment on a line of its own; if it belongs to the value, quote the value"
+            }
+            DoubtKind::Quotes => "leave the quotes out: the line is split at blanks",
+            DoubtKind::Shell => {
+                "no shell reads it: write the result, or let one read it by sh -c '...'; if the character itself is \
+                 meant, quote it"
+            }
+        }
+    }
+}
+
+/// The doubts about an app's configuration.
+pub fn doubts(path: &str, text: &[u8]) -> Vec<ConfigDoubt> {
+    let path = path.into();
+    let lines = lines::read(&path, text, Secrets::Dotted).flatten();
+    lines.filter_map(|line| of_line(&line)).collect()
+}
+
+/// The doubts about an `env-file`.
+pub fn env_file_doubts(path: &str, text: &[u8]) -> Vec<ConfigDoubt> {
+    let path = path.into();
+    let lines = lines::read(&path, text, Secrets::All).flatten();
+    lines.filter_map(|line| of_variable(&line)).collect()
+}
+
+fn of_line(line: &Line<'_>) -> Option<ConfigDoubt> {
+    match line.key() {
+        "cgi" | "scgi" => of_command(line),
+        "directory" | "env-file" | "log-file" | "overload-page" | "python" | "runtime-dir"
+        | "spool-dir" => of_path(line),
+        key if key.starts_with("env.") => of_variable(line),
+        _ => None,
+    }
+}
+
+/// Unquoted, and with a comment behind it: after the first `#` that follows a blank.
+fn of_variable(line: &Line<'_>) -> Option<ConfigDoubt> {
+    let value = line.value();
+    if value.starts_with(['\'', '"']) {
+        return None;
+    }
+    let kept = words::bare(value).len();
+    let hash = value[kept..].find('#').map(|at| kept + at)?;
+    if hash == 0 {
+        return None;
+    }
+    let message = format_args!("the value of {} keeps its end from '#' on", line.key());
+    Some(doubt(line, hash..value.len(), DoubtKind::Comment, &message))
+}
+
+fn of_command(line: &Line<'_>) -> Option<ConfigDoubt> {
+    let value = line.value();
+    let words = words::split(value).ok()?;
+    let first = words.first()?;
+    if words.len() == 1 && first.text.contains(BLANKS) && value.starts_with(['\'', '"']) {
+        let message = format_args!("the quotes make a single word, the program's name, of all");
+        return Some(doubt(line, first.at.clone(), DoubtKind::Quotes, &message));
+    }
+    if is_assignment(&first.text) {
+        let message = format_args!("this is taken for the program: it is no assignment here");
+        return Some(doubt(
+            line,
+            first.at.clone(),
+            DoubtKind::Assignment,
+            &message,
+        ));
+    }
+    words.iter().find_map(|word| {
+        let at = mark(value, word.at.clone())?;
+        Some(shell_doubt(line, at))
+    })
+}
+
+/// A path that is one text. A `~` at its start is an error of its own.
+fn of_path(line: &Line<'_>) -> Option<ConfigDoubt> {
+    let value = words::bare(line.value());
+    if value.starts_with(['\'', '"']) {
+        return None;
+    }
+    let at = value.find(['$', '*', '`'])?;
+    let at = if value[at..].starts_with('$') {
+        variable_at(value, at)?
+    } else {
+        at..at + 1
+    };
+    Some(shell_doubt(line, at))
+}
+
+fn shell_doubt(line: &Line<'_>, at: Range<usize>) -> ConfigDoubt {
+    let sign = line.value().get(at.clone()).unwrap_or_default();
+    let message = format_args!("'{sign}' stays as it is: no shell reads this line");
+    doubt(line, at, DoubtKind::Shell, &message)
+}
+
+fn doubt(
+    line: &Line<'_>,
+    at: Range<usize>,
+    kind: DoubtKind,
+    message: &fmt::Arguments<'_>,
+) -> ConfigDoubt {
+    ConfigDoubt {
+        at: BadConfig::new(line.value_position(at), message),
+        kind,
+    }
+}
+
+fn is_assignment(word: &str) -> bool {
+    let name = word.split_once('=').map(|(name, _)| name);
+    name.is_some_and(|name| {
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+/// The first unquoted sign in a word that a shell would not leave as it is. What only looks so within a word, such as
+/// `&` in a URL, is none.
+fn mark(value: &str, word: Range<usize>) -> Option<Range<usize>> {
+    let text = &value[word.clone()];
+    let mut chars = text.char_indices().peekable();
+    let mut quote = None;
+    while let Some((at, c)) = chars.next() {
+        let found = word.start + at;
+        match (quote, c) {
+            (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some('\''), _) => {}
+            (_, '\\') => {
+                chars.next();
+            }
+            (_, '$') => match variable_at(value, found) {
+                Some(variable) => return Some(variable),
+                None => continue,
+            },
+            (_, '`') => return Some(found..found + 1),
+            (Some(_), _) => {}
+            (None, '*') => return Some(found..found + 1),
+            (None, '~') if at == 0 && is_home(text) => return Some(found..found + 1),
+            (None, '|' | '<' | '>' | ';' | '&') if at == 0 => {
+                let end = text.find(|c: char| !"|<>;&12".contains(c));
+                return Some(found..word.start + end.unwrap_or(text.len()));
+            }
+            (None, '>') if text.starts_with(['1', '2']) && at == 1 => {
+                return Some(word.start..found + 1);
+            }
+            (None, '|' | ';' | '&') if at + 1 == text.len() => return Some(found..found + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn is_home(word: &str) -> bool {
+    let name = word[1..].split('/').next().unwrap_or_default();
+    name.chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// `$NAME`, `${NAME}` or `$(command)` at that byte; not `$` alone, and not `$1`.
+fn variable_at(value: &str, at: usize) -> Option<Range<usize>> {
+    let behind = value.get(at + 1..)?;
+    let first = behind.chars().next()?;
+    if matches!(first, '{' | '(') {
+        return Some(at..at + 2);
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !is_name(first) || first.is_ascii_digit() {
+        return None;
+    }
+    let length = behind.find(|c| !is_name(c)).unwrap_or(behind.len());
+    Some(at..at + 1 + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> String {
+        let text = format!("#!/x -\n{line}\n");
+        let found = doubts("f", text.as_bytes());
+        let shown = found.iter().map(|doubt| doubt.at.sentence());
+        shown.collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_a_shell_would_read() {
+        for (line, column, sign) in [
+            ("cgi = ./app | tee log", 13, "'|'"),
+            ("cgi = ./app > log", 13, "'>'"),
+            ("cgi = ./app >log", 13, "'>'"),
+            ("cgi = ./app 2>&1", 13, "'2>'"),
+            ("cgi = ./app; true", 12, "';'"),
+            ("cgi = ./app && true", 13, "'&&'"),
+            ("cgi = ./app *.txt", 13, "'*'"),
+            ("cgi = ./app ~/x", 13, "'~'"),
+            ("cgi = ./app $HOME/x", 13, "'$HOME'"),
+            ("cgi = ./app \"${HOME}\"", 14, "'${'"),
+            ("cgi = ./app `date`", 13, "'`'"),
+            ("directory = $HOME/app", 13, "'$HOME'"),
+            ("python = /opt/*/bin/python3", 15, "'*'"),
+        ] {
+            let said = said(line);
+            let begins = format!("f:2:{column}: {sign} stays as it is");
+            assert!(said.starts_with(&begins), "{line}: {said}");
+        }
+        assert!(said("cgi = \"./app --x\"").contains("a single word"));
+        assert!(said("cgi = LANG=C ./app").starts_with("f:2:7: this is taken"));
+        assert!(said("env.X = 0   # note").starts_with("f:2:13: the value of env.X keeps"));
+    }
+
+    #[test]
+    fn what_no_shell_would_read_either() {
+        for line in [
+            "cgi = sh -c './app | tee log *'",
+            "cgi = ./app '*' \"|\" \\* \"a'|'\"",
+            "cgi = ./app a|b http://x/?a=b&c=d 100% x~ ~+x $ $1 a>b",
+            "cgi = './my app' x",
+            "cgi = ./app # a | b",
+            "env.X = \"0\" # note",
+            "env.X = '0 # note'",
+            "env.X = #fff",
+            "env.X = a#b",
+            "env.X = $HOME | *",
+            "wsgi = a:b # *",
+            "directory = /srv/a # *",
+            "directory = '/srv/$x'",
+        ] {
+            assert_eq!(said(line), "");
+        }
+    }
+
+    #[test]
+    fn an_env_file_keeps_its_secrets() {
+        let found = env_file_doubts("f", b"A=1\nB=tiger # note\n");
+        assert_eq!(found.len(), 1);
+        let shown = found[0].at.to_string();
+        assert!(shown.starts_with("f:2:9: the value of B keeps"), "{shown}");
+        assert!(
+            !shown.contains("tiger") && !shown.contains("note"),
+            "{shown}"
+        );
+    }
+}
