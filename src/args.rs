@@ -65,6 +65,10 @@ fn normalized(words: &[String]) -> Vec<String> {
             long if long.starts_with("--") => match long.split_once('=') {
                 // argh then says that it knows no such option.
                 Some((name, _)) if SWITCHES.contains(&name) => out.push(word.clone()),
+                // An option of argh either has a value or not.
+                Some(("--profile", prefix)) => {
+                    out.extend(["--profile-file".to_owned(), prefix.to_owned()]);
+                }
                 Some((name, value)) => out.extend([name.to_owned(), value.to_owned()]),
                 None => out.push(word.clone()),
             },

@@ -13,6 +13,7 @@ use crate::acting::{self, CommandError};
 use crate::app::{self, environment::Variable};
 use crate::app_file::{AppFile, Named};
 use crate::cgi;
+use crate::place::Place;
 use crate::relay;
 use crate::report::{Exit, say};
 use crate::scgi;
@@ -44,6 +45,8 @@ pub(super) struct Beside<'a> {
     pub(super) variables: &'a [Variable],
     /// Its standard error; `None`: ours.
     pub(super) stderr: Option<&'a File>,
+    /// Where our adaptor's compiled code is kept.
+    pub(super) place: Option<&'a Place>,
 }
 
 /// Runs the app as a plain CGI, whatever the load; what it has used.
@@ -72,7 +75,10 @@ pub(super) fn by_cgi(
             // If the host refuses it, the app has ours.
             let _ = process::become_stderr(stderr.as_fd());
         }
-        say("request", app::become_cgi(app, &config, &request, None));
+        say(
+            "request",
+            app::become_cgi(app, &config, &request, beside.place),
+        );
     });
     let child = child.map_err(system("start a process"))?;
     drop(into);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Report;
 use super::finding::Difference;
 use super::observed::Aspect;
+use super::profile::Profile;
 use super::times::{Cost, Times};
 use crate::printable::json_string;
 
@@ -17,12 +18,12 @@ pub fn to_json(report: &Report<'_>) -> String {
     let parts = report.parts.iter();
     let parts = parts.map(|part| format!("{}:{}", json_string(part.name), seconds(part.time)));
     let parts: Vec<String> = parts.collect();
-    let cost = report.cgi.cost.map_or("null".to_owned(), cost_to_json);
+    let profile = report.profile.map_or("null".to_owned(), Profile::to_json);
     let (app, request) = (json_string(report.app), json_string(report.request));
     let (status, stderr) = (json_string(&comparison.status), json_string(report.stderr));
     let (cgi, daemon) = (times_to_json(&report.cgi), times_to_json(&report.daemon));
     format!(
-        r#"{{"app":{app},"request":{request},"runs":{},"differs":{},"status":{status},"differences":{differences},"varying":{varying},"times":{{"cgi":{cgi},"daemon":{daemon}}},"cost":{cost},"parts":{{{}}},"stderr":{stderr}}}"#,
+        r#"{{"app":{app},"request":{request},"runs":{},"differs":{},"status":{status},"differences":{differences},"varying":{varying},"times":{{"cgi":{cgi},"daemon":{daemon}}},"parts":{{{}}},"profile":{profile},"stderr":{stderr}}}"#,
         comparison.daemon_runs,
         comparison.differs(),
         parts.join(","),
@@ -53,12 +54,13 @@ fn times_to_json(times: &Times) -> String {
     let others = times.others;
     let of = |time: Option<Duration>| time.map_or("null".to_owned(), seconds);
     format!(
-        r#"{{"first":{},"minimum":{},"median":{},"p95":{},"bytes":{}}}"#,
+        r#"{{"first":{},"minimum":{},"median":{},"p95":{},"bytes":{},"cost":{}}}"#,
         seconds(times.first),
         of(others.map(|others| others.minimum)),
         of(others.map(|others| others.median)),
         of(others.map(|others| others.p95)),
-        times.bytes
+        times.bytes,
+        times.cost.map_or("null".to_owned(), cost_to_json)
     )
 }
 
@@ -112,11 +114,12 @@ mod tests {
             cgi: times,
             daemon: times,
             parts: &[part],
+            profile: None,
             stderr: "x\n",
         };
         assert_eq!(
             to_json(&report),
-            r#"{"app":"wiki","request":"GET /","runs":1,"differs":true,"status":"200 OK","differences":[{"what":"header field a","runs":1,"first":1,"changes":false,"cgi":["1"],"daemon":[]},{"what":"header field b","runs":1,"first":1,"changes":false,"cgi":[],"daemon":["\""]},{"what":"body","runs":1,"first":1,"changes":false,"diff":"@@ -1 +1 @@\u000a-a\u000a+b\u000a"}],"varying":["status","header field a"],"times":{"cgi":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17},"daemon":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17}},"cost":{"user":0.003000,"system":0.001000,"faults":9},"parts":{"import":0.002000},"stderr":"x\u000a"}"#
+            r#"{"app":"wiki","request":"GET /","runs":1,"differs":true,"status":"200 OK","differences":[{"what":"header field a","runs":1,"first":1,"changes":false,"cgi":["1"],"daemon":[]},{"what":"header field b","runs":1,"first":1,"changes":false,"cgi":[],"daemon":["\""]},{"what":"body","runs":1,"first":1,"changes":false,"diff":"@@ -1 +1 @@\u000a-a\u000a+b\u000a"}],"varying":["status","header field a"],"times":{"cgi":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}},"daemon":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}}},"parts":{"import":0.002000},"profile":null,"stderr":"x\u000a"}"#
         );
     }
 }

@@ -13,6 +13,7 @@ mod diff;
 mod finding;
 mod json;
 mod observed;
+mod profile;
 mod template;
 mod text;
 mod times;
@@ -20,6 +21,7 @@ mod times;
 pub use finding::{Comparison, compare};
 pub use json::to_json;
 pub use observed::Observed;
+pub use profile::{Growth, Profile};
 pub use text::to_text;
 pub use times::{Cost, Part, Times, Timing};
 
@@ -38,6 +40,8 @@ pub struct Report<'a> {
     pub daemon: Times,
     /// What a plain CGI's time is made of, if that is known.
     pub parts: &'a [Part],
+    /// With `--profile`.
+    pub profile: Option<&'a Profile>,
     /// What the first plain CGI has written to its standard error.
     pub stderr: &'a str,
 }

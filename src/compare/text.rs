@@ -24,6 +24,9 @@ pub fn to_text(report: &Report<'_>) -> String {
     let _ = writeln!(text, "{}: {}, {runs}", report.app, report.request);
     add_differences(&mut text, comparison);
     add_times(&mut text, report);
+    if let Some(profile) = report.profile {
+        profile.add_to_text(&mut text);
+    }
     if !report.stderr.is_empty() {
         text.push_str("\nThe first plain CGI wrote to standard error:\n");
         let lines: Vec<&str> = report.stderr.lines().collect();
@@ -105,17 +108,22 @@ fn add_times(text: &mut String, report: &Report<'_>) {
     for (way, times) in [("plain CGI", &report.cgi), ("daemon", &report.daemon)] {
         add_row(text, way, times);
     }
-    if let Some(Cost {
-        user,
-        system,
-        faults,
-    }) = report.cgi.cost
-    {
-        let (user, system) = (milliseconds(user), milliseconds(system));
-        let _ = writeln!(
-            text,
-            "A plain CGI uses {user} in user code and {system} in the kernel, with {faults} page faults (medians)."
-        );
+    for (way, cost) in [
+        ("A plain CGI uses", report.cgi.cost),
+        ("The daemon and its processes use", report.daemon.cost),
+    ] {
+        if let Some(Cost {
+            user,
+            system,
+            faults,
+        }) = cost
+        {
+            let (user, system) = (milliseconds(user), milliseconds(system));
+            let _ = writeln!(
+                text,
+                "{way} {user} in user code and {system} in the kernel, with {faults} page faults."
+            );
+        }
     }
     if !report.parts.is_empty() {
         let parts = report.parts.iter();
@@ -184,6 +192,7 @@ mod tests {
             cgi: times,
             daemon: times,
             parts: &[],
+            profile: None,
             stderr: "",
         };
         let text = to_text(&report);

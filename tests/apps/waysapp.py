@@ -64,8 +64,21 @@ def caches():
     return '%d kept\n' % len(CACHE)
 
 
+def hoards():
+    CACHE[len(CACHE)] = bytearray(1000)
+    return 'always the same\n'
+
+
+def works():
+    return '%d\n' % sum(busy(number) for number in range(300))
+
+
+def busy(number):
+    return sum(range(number))
+
+
 ROUTES = {function.__name__: function for function in (
-    right, nonce, unordered, relative, survives, variable, unclosed, prints, speaks, masks, caches)}
+    right, nonce, unordered, relative, survives, variable, unclosed, prints, speaks, masks, caches, hoards, works)}
 
 
 def application(environ, start_response):

@@ -4,6 +4,7 @@ mod other;
 
 use std::process::Command;
 
+use super::util::process::Process;
 use super::util::{Dir, Output, as_user, installed, run};
 
 fn command(words: &[&str]) -> Command {
@@ -152,6 +153,124 @@ fn environ_shows_what_the_application_has_left() {
 }
 
 #[test]
+fn a_profile_of_each_way() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let output = compare(&["-n", "2", "--profile", &app, "/works"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let titles = [
+        "The import of the app",
+        "The request in a plain CGI",
+        "The request in a worker that has served it before",
+    ];
+    let profiles = titles.map(|title| {
+        let parts = said.split_once(&format!("\n{title}:\n"));
+        let (_, profile) = parts.unwrap_or_else(|| panic!("no {title} in {said}"));
+        profile.split("\n\n").next().unwrap_or_default()
+    });
+    let calls = |profile: &str, end: &str| {
+        let line = profile.lines().find(|line| line.ends_with(end))?;
+        line.trim_start().split(' ').next()?.parse::<u32>().ok()
+    };
+    let [import, cgi, daemon] = profiles;
+    assert_eq!(calls(import, "waysapp.py:1 <module>"), Some(1), "{import}");
+    for profile in [cgi, daemon] {
+        assert_eq!(calls(profile, " busy"), Some(300), "{profile}");
+        assert!(!profile.contains("<module>"), "{profile}");
+    }
+    let nothing = "\n\nNo request leaves anything behind in a worker.\n";
+    assert!(said.ends_with(nothing), "{said}");
+}
+
+/// A cache that is never emptied, and that no response shows.
+#[test]
+fn what_a_request_leaves_behind() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let output = compare(&["-n", "2", "--profile", &app, "/hoards"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (_, growth) = said
+        .split_once("\nEach request leaves behind in a worker:\n")
+        .unwrap_or_else(|| panic!("nothing grows: {said}"));
+    let line = growth.lines().next().unwrap_or_default();
+    let source = std::fs::read_to_string(dir.join("apps/waysapp.py")).expect("the application");
+    let number = 1 + source
+        .lines()
+        .position(|line| line.contains("bytearray(1000)"))
+        .expect("it");
+    assert!(line.ends_with(&format!("/waysapp.py:{number}")), "{growth}");
+    let bytes = line
+        .split(' ')
+        .find_map(|word| word.parse().ok().filter(|&bytes: &u32| bytes > 999));
+    assert!(bytes.is_some_and(|bytes| bytes < 1500), "{growth}");
+}
+
+#[test]
+fn profiles_are_kept_for_other_programs() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let prefix = dir.folder("profiles", 0o755).join("site");
+    let option = format!("--profile={}", prefix.display());
+    let output = compare(&["--json", "-n", "1", &option, &app, "/works"]);
+    let json = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{json}");
+    assert!(
+        json.contains(r#""profile":{"import":""#) && json.contains(r#""growth":[]}"#),
+        "{json}"
+    );
+    for end in ["cgi", "daemon"] {
+        let path = prefix.with_extension(end);
+        let mut python = as_user("/usr/bin/python3");
+        python.args([
+            "-c",
+            "import pstats, sys; pstats.Stats(sys.argv[1]).print_stats('busy')",
+        ]);
+        let read = run(python.arg(&path), b"");
+        assert!(
+            String::from_utf8_lossy(&read.stdout).contains("(busy)"),
+            "{}",
+            read.stderr
+        );
+    }
+    // Never over a file that is there.
+    let output = compare(&["-n", "1", &option, &app, "/works"]);
+    assert_eq!(output.status.code(), Some(73), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("site.import: File exists"),
+        "{}",
+        output.stderr
+    );
+    // Nothing stays of a profile that could not be made.
+    let other = format!("--profile={}", prefix.with_file_name("other").display());
+    let output = compare(&["-n", "1", &other, "/no/such/app"]);
+    assert_eq!(output.status.code(), Some(66), "{}", output.stderr);
+    assert_eq!(
+        std::fs::read_dir(dir.join("profiles"))
+            .expect("a folder")
+            .count(),
+        3
+    );
+}
+
+/// The copy that is looked at leaves no process and no file.
+#[test]
+fn the_private_copy_is_gone() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let folder = dir.folder("temporary", 0o777);
+    let mut command = command(&["-n", "1", "--profile", "--environ", &app, "/right"]);
+    command.env("TMPDIR", &folder);
+    let output = run(&mut command, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
+    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0);
+    // The app's own daemon has it in its environment, too.
+    let left = Process::all_of(&folder.join("polycgi-compare"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn the_request_is_as_request_has_it() {
     let dir = Dir::new();
     let app = app(&dir);
@@ -207,6 +326,7 @@ fn what_is_wrong_is_one_sentence() {
         (&["/no/such/app"], 66, "No such file"),
         (&[&server], 64, "no CGI"),
         (&["--environ", &server], 64, "for an app of 'wsgi'"),
+        (&["--profile", &server], 64, "for an app of 'wsgi'"),
     ] {
         let output = compare(words);
         assert_eq!(

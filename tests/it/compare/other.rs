@@ -15,6 +15,7 @@ fn a_cgi_program_is_the_same_in_both() {
     for said in [
         "status none, which means 200",
         "A plain CGI uses ",
+        "The daemon and its processes use ",
         "wrote to standard error:\n  complaint\n",
     ] {
         assert!(text.contains(said), "no {said} in {text}");

@@ -1,0 +1,204 @@
+//! `compare`: one request as a plain CGI and by the daemon, some times in turns, and what differs.
+
+mod copied;
+mod kept;
+mod parts;
+mod runs;
+
+use std::ffi::OsStr;
+
+use argh::FromArgs;
+
+use self::copied::Copied;
+use self::kept::KeptProfiles;
+use self::parts::parts;
+use self::runs::Ways;
+use super::asked::RequestWords;
+use super::{app_to_run, surroundings};
+use crate::acting::CommandError;
+use crate::app::environment;
+use crate::app_file::{AppFile, Named};
+use crate::compare::{self, Report, Times};
+use crate::config::{App, Config};
+use crate::report::{Exit, say};
+
+const NAME: &str = "compare";
+/// The most requests each way.
+const MOST_RUNS: u32 = 1000;
+
+/// Make one request as a plain CGI and by the daemon, and show what differs.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "compare")]
+pub(super) struct CompareCommand {
+    /// how often each way (default 10); once more as a plain CGI
+    #[argh(option, short = 'n', default = "10", arg_name = "runs")]
+    runs: u32,
+
+    /// the method (default GET, or POST with -d)
+    #[argh(option, short = 'X', arg_name = "method")]
+    method: Option<String>,
+
+    /// a header field, 'Name: value'; may be repeated
+    #[argh(option, short = 'H', arg_name = "field")]
+    header: Vec<String>,
+
+    /// the message-body, or @FILE for what a file holds
+    #[argh(option, short = 'd', arg_name = "body")]
+    data: Option<String>,
+
+    /// compare the environ of the request and what the processes start with, too: environment, directory, umask,
+    /// limits (for 'wsgi')
+    #[argh(switch)]
+    environ: bool,
+
+    /// show where the time goes each way, by cProfile, and what a request leaves in a worker (for 'wsgi')
+    #[argh(switch)]
+    profile: bool,
+
+    /// the same, and keep the profiles: PREFIX.import, PREFIX.cgi, PREFIX.daemon; also --profile=PREFIX
+    #[argh(option, arg_name = "prefix")]
+    profile_file: Option<String>,
+
+    /// print JSON: an object in one line
+    #[argh(switch)]
+    json: bool,
+
+    /// for root: the user whom the web server runs the app as
+    #[argh(option, arg_name = "name")]
+    user: Option<String>,
+
+    /// the app file, or the NAME of NAME.conf
+    #[argh(positional)]
+    app: String,
+
+    /// path and query, such as /page?name=value
+    #[argh(positional, default = "\"/\".to_owned()")]
+    path: String,
+}
+
+impl CompareCommand {
+    pub(super) fn run(self) -> Exit {
+        match self.compare() {
+            Ok(exit) => exit,
+            Err(NotCompared::Said(exit)) => exit,
+            Err(NotCompared::By((exit, sentence))) => {
+                say(NAME, sentence);
+                exit
+            }
+        }
+    }
+
+    fn compare(&self) -> Result<Exit, NotCompared> {
+        if !(1..=MOST_RUNS).contains(&self.runs) {
+            let sentence = format!("'-n {}' is not from 1 to {MOST_RUNS}", self.runs);
+            return Err((Exit::Usage, sentence).into());
+        }
+        let asked = self.asked();
+        // Before this process becomes another user's.
+        let body = asked.body()?;
+        let kept = self.profile_file.as_deref().map(KeptProfiles::new);
+        let kept = kept.transpose()?;
+        let named = Named::new(OsStr::new(&self.app));
+        let app = app_to_run(NAME, &named, self.user.as_deref()).map_err(NotCompared::Said)?;
+        let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+        let copied = self.copy(&app, &config)?;
+        let ways = Ways {
+            named: &named,
+            app: &app,
+            config: &config,
+            user: self.user.as_deref(),
+            meta: asked.meta_variables(&app, body.len())?,
+            body: &body,
+            // A web server gives a program its own environment, too; our adaptor takes only what is the host's.
+            variables: match config.app {
+                App::Wsgi(_) => Vec::new(),
+                App::Commands { .. } | App::Connect(_) => environment::of_host().collect(),
+            },
+        };
+        let found = ways.run(self.runs)?;
+        let mut comparison = compare::compare(&found.cgi.answers, &found.daemon.answers);
+        let mut profile = None;
+        if let Some(copied) = &copied {
+            copied.request(&ways.meta, &body, self.is_profiled())?;
+            if self.environ {
+                let [cgi, daemon] = copied.environs()?;
+                comparison.add_processes(&cgi, &daemon);
+                let cgi = surroundings::of_cgi(&app, &config)?;
+                comparison.add_processes(&cgi, &surroundings::of_worker(&app)?);
+            }
+            if self.is_profiled() {
+                profile = Some(copied.profile()?);
+            }
+            if let Some(kept) = kept {
+                kept.fill(copied)?;
+            }
+        }
+        let cgi = Times::of(&found.cgi.runs);
+        let parts = match &config.app {
+            App::Wsgi(target) => parts(&app, &config, target, cgi.minimum()),
+            App::Commands { .. } | App::Connect(_) => Vec::new(),
+        };
+        let report = Report {
+            app: &self.app,
+            request: &format!("{} {}", asked.method(), self.path),
+            comparison: &comparison,
+            cgi,
+            daemon: Times {
+                cost: found.daemon_cost,
+                ..Times::of(&found.daemon.runs)
+            },
+            parts: &parts,
+            profile: profile.as_ref(),
+            stderr: &found.stderr,
+        };
+        if self.json {
+            println!("{}", compare::to_json(&report));
+        } else {
+            print!("{}", compare::to_text(&report));
+        }
+        Ok(if comparison.differs() {
+            Exit::Differs
+        } else {
+            Exit::Ok
+        })
+    }
+
+    fn is_profiled(&self) -> bool {
+        self.profile || self.profile_file.is_some()
+    }
+
+    /// The copy of the app that is looked at from inside, if that is asked for.
+    fn copy(&self, app: &AppFile, config: &Config) -> Result<Option<Copied>, CommandError> {
+        let option = match (self.environ, self.is_profiled()) {
+            (true, _) => "--environ",
+            (_, true) => "--profile",
+            _ => return Ok(None),
+        };
+        let App::Wsgi(target) = &config.app else {
+            return Err((Exit::Usage, format!("'{option}' is for an app of 'wsgi'")));
+        };
+        Copied::new(app, config, target).map(Some)
+    }
+
+    fn asked(&self) -> RequestWords {
+        RequestWords {
+            method: self.method.clone(),
+            header: self.header.clone(),
+            data: self.data.clone(),
+            path: self.path.clone(),
+        }
+    }
+}
+
+/// Why nothing was compared.
+enum NotCompared {
+    By(CommandError),
+    /// It was printed.
+    Said(Exit),
+}
+
+impl From<CommandError> for NotCompared {
+    fn from(error: CommandError) -> NotCompared {
+        NotCompared::By(error)
+    }
+}
