@@ -21,6 +21,7 @@ use crate::compare::{Growth, Profile};
 use crate::config::{Config, Target};
 use crate::control::Command;
 use crate::report::Exit;
+use crate::slots::Cause;
 use crate::start::{self, Here};
 use crate::sys::poll::{Interest, wait_one};
 use crate::sys::{files, named, process, socket};
@@ -125,8 +126,14 @@ impl Copied {
     fn daemon(&self) -> Result<OwnedFd, CommandError> {
         let here = Here::open(&self.app, &self.config).map_err(|no| (Exit::CantCreate, no))?;
         let environ = environment::for_daemon();
-        start::start(&self.app, &here, app::backlog(&self.config), &environ)
-            .map_err(|error| (Exit::Unavailable, error.to_string()))
+        start::start(
+            &self.app,
+            &here,
+            app::backlog(&self.config),
+            &environ,
+            &Cause::BY_HAND,
+        )
+        .map_err(|error| (Exit::Unavailable, error.to_string()))
     }
 
     /// The environ of the request in both ways: names, and values as Python shows them. Left out is what the ways must
