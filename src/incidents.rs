@@ -6,6 +6,8 @@
 pub const MOST: usize = 24;
 /// The most of one kind, once there are [`MOST`].
 const MOST_OF_KIND: usize = 8;
+/// Bytes of a path that are shown.
+const LONGEST_PATH: usize = 200;
 /// Bytes of each text that are kept.
 const LONGEST: usize = 300;
 
@@ -132,6 +134,29 @@ impl Incident {
     }
 }
 
+/// A request's method and path, as they are shown: the path that the client has asked for, without the query string.
+/// Each is a meta-variable, empty if there is none.
+pub fn line(method: &[u8], uri: &[u8], script_name: &[u8], path_info: &[u8]) -> (String, String) {
+    let path = match uri.split(|&byte| byte == b'?').next() {
+        Some(path) if !path.is_empty() => visible(path),
+        _ => visible(&[script_name, path_info].concat()),
+    };
+    (visible(method), path)
+}
+
+/// Untrusted bytes: visible ASCII, others as `?`.
+fn visible(bytes: &[u8]) -> String {
+    let shown = |&byte: &u8| match byte {
+        b' '..=b'~' => byte as char,
+        _ => '?',
+    };
+    let mut text: String = bytes.iter().take(LONGEST_PATH).map(shown).collect();
+    if bytes.len() > LONGEST_PATH {
+        text.push_str("...");
+    }
+    text
+}
+
 /// One field: no tab, no end of a line, not too long.
 fn clean(text: &str) -> String {
     let mut text: String = text
@@ -217,6 +242,16 @@ mod tests {
             }
         }
         assert_eq!(all.len(), MOST);
+    }
+
+    #[test]
+    fn a_request_is_known_by_its_method_and_path() {
+        let known = |uri: &[u8]| line(b"GET", uri, b"/cgi-bin/wiki", b"/Front").1;
+        assert_eq!(known(b""), "/cgi-bin/wiki/Front");
+        assert_eq!(known(b"/w/Front?token=secret"), "/w/Front");
+        assert_eq!(known(b"?token=secret"), "/cgi-bin/wiki/Front");
+        assert_eq!(known(b"/\x1b[2J\xff"), "/?[2J?");
+        assert_eq!(known(&[b'/'; 1000]).len(), LONGEST_PATH + 3);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: APP, DROPPED, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py; INTERRUPT,
 # NO_BODY, TIMED_OUT from once.py.
-# Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, oversee, page, reason_of,
+# Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, note, oversee, page, reason_of,
 # release_signal, report_dropped, shortened, show, start_again.
 #
 # What is needed when a request fails, is overdue or is unusual: text until then (later()). It knows what the client and
@@ -38,15 +38,62 @@ def reason_of(error):
     return ' '.join([type(error).__name__ + (':' if words else ''), *words])[:500]
 
 
-def line_of(request, sentence):
-    """A line for the web server's log."""
-    environ = request.environ
+def asked(environ, most):
+    """The request's method and path."""
     path = environ.get('REQUEST_URI', '').partition('?')[0]
     path = path or environ.get('SCRIPT_NAME', '') + environ.get('PATH_INFO', '')
-    asked = '%s %s' % (environ.get('REQUEST_METHOD', ''), path)
-    asked = ''.join(c if ' ' <= c <= '~' else '?' for c in asked[:100]) + '...' * (len(asked) > 100)
+    text = '%s %s' % (environ.get('REQUEST_METHOD', ''), path)
+    return ''.join(c if ' ' <= c <= '~' else '?' for c in text[:most]) + '...' * (len(text) > most)
+
+
+def line_of(request, sentence):
+    """A line for the web server's log."""
+    words = asked(request.environ, 100)
     sentence = ''.join(c if c.isprintable() else '?' for c in sentence)
-    return 'polycgi: wsgi: %s: %s: %s\n' % (APP.decode(), asked, sentence)
+    return 'polycgi: wsgi: %s: %s: %s\n' % (APP.decode(), words, sentence)
+
+
+MOST, MOST_OF_KIND = 24, 8  # incidents in all, and of a kind; as src/incidents.rs has them
+TRIES_OF_LOCK = 50
+
+
+def note(place, kind, environ, reason):
+    """Adds to the file `incidents` in the app's place, as src/logbook.rs does: equal ones are counted. Nothing depends
+    on it. place: empty if there is none."""
+    if not place:
+        return
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(place + '/incidents', flags, 0o600)
+    except Exception:
+        return
+    try:
+        for left in reversed(range(TRIES_OF_LOCK)):
+            try:
+                os.lockf(fd, os.F_TLOCK, 0)
+                break
+            except OSError:
+                if not left:
+                    raise
+                time.sleep(0.001)
+        now, reason = '%d' % time.time(), ' '.join(reason.partition('\n')[0].split())[:300]
+        new = [now, now, '1', kind, *asked(environ, 200).split(' ', 1), reason]
+        old = [line.split('\t') for line in os.read(fd, 65536).decode('utf-8', 'replace').split('\n')]
+        old = [words for words in old if len(words) == len(new)]
+        for words in [words for words in old if (words[3], words[6]) == (kind, reason)]:
+            old.remove(words)
+            new[1:3] = words[1], str(int(words[2]) + int(new[2]))
+        if len(old) >= MOST:
+            kinds = [words[3] for words in old]
+            crowds = [kinds.index(kind) for kind in kinds if kinds.count(kind) > MOST_OF_KIND]
+            del old[min(crowds) if crowds else 0]
+        text = ''.join('\t'.join(words) + '\n' for words in (*old, new)).encode('utf-8', 'replace')
+        os.pwrite(fd, text, 0)
+        os.ftruncate(fd, len(text))
+    except Exception:
+        pass  # the host refuses it, or another process holds the lock for too long
+    finally:
+        os.close(fd)
 
 
 LONGEST_REASON, BEGINNING = 8000, 2000  # characters; as src/page/mod.rs has it
@@ -185,6 +232,7 @@ def oversee(request):
             os.write(request.out, request.page(NO_BODY if waiting else TIMED_OUT, '%s\n\n%s' % (sentence, stacks)))
         except OSError:
             pass  # the client is gone
+    note(request.place, 'time-out', request.environ, sentence)
     for _ in range(50):
         # Again and again: a signal just before a system call that blocks is not handled before that call returns.
         pthread_kill(request.main, INTERRUPT)

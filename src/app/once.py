@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from wsgi.py;
-# disown_only, interrupted, is_for_error, oversee, page from late.py.
+# disown_only, interrupted, is_for_error, note, oversee, page from late.py.
 # Gives: INTERRUPT, NO_BODY, TIMED_OUT.
 #
 # The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
@@ -18,6 +18,7 @@ class OnlyRequest(Request):
     is_limited = False  # True until the request's end, if it has time limits
     outlines = b''  # of our pages, with byte 1 between them
     shows = False  # whether the client may see the reason on them
+    place = ''  # the app's, or empty
 
     def limit(self, timeout, limit):
         """timeout: seconds without progress; limit: seconds in all, or None."""
@@ -60,6 +61,7 @@ class OnlyRequest(Request):
 
     def give_up(self, reason):
         """The application has failed: answers, if the response has not begun."""
+        note(self.place, 'exception' if self.is_loaded else 'import', self.environ, reason)
         if self.begun:
             return
         data = self.page(FAILED if self.is_loaded else BROKEN, reason)
@@ -95,7 +97,8 @@ def watch(request, seconds):
 
 def run_cgi(app, target, directory, fd, since='', *limits):
     """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
-    empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty.
+    empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty; and
+    the app's place, which may be empty too.
     Behind the header are the outlines of our pages, and byte 1 if the client may see the reason on them."""
     out = 1
     try:
@@ -108,7 +111,8 @@ def run_cgi(app, target, directory, fd, since='', *limits):
         request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
         request.outlines, request.shows = data[end + 1:], data.endswith(b'\1')
         if limits:
-            timeout, limit = limits
+            timeout, limit, *place = limits
+            request.place = ''.join(place)
             try:
                 request.limit(float(timeout), limit and float(limit))
             except OSError:

@@ -178,11 +178,14 @@ pub(super) fn become_cgi(
             &limit.map(seconds).unwrap_or_default(),
         ],
     );
+    let place = place.map_or(&b""[..], |place| place.dir.as_os_str().as_bytes());
+    let place = process::c_string(place);
+    argv.push(place.clone());
     if boot.is_some() {
         argv.extend([
             process::c_string(format!("{:016x}", digest(source.as_bytes())).as_bytes()),
             process::c_string(source.len().to_string().as_bytes()),
-            process::c_string(place.map_or(&b""[..], |place| place.dir.as_os_str().as_bytes())),
+            place,
         ]);
     }
     let time = limit.map_or(config.timeouts.request, |limit| {

@@ -13,6 +13,7 @@ use crate::logbook;
 use crate::place::Place;
 use crate::policy::route::{self, CgiCount, Facts, Reach, Route, Rule, StartRecord};
 use crate::printable::timestamp;
+use crate::report::plain;
 use crate::slots::Slots;
 use crate::sys::{clock, process};
 
@@ -23,10 +24,9 @@ const MOST_SLOTS: u32 = 1024;
 pub(super) fn of_app(app: &AppFile) -> Status {
     let places = ask::places(app);
     let place = places.iter().find(|place| place.slots().exists());
-    let config = app.load().ok();
     Status {
         app: app.path.display().to_string(),
-        ..known(place, Some(app).zip(config.as_ref()))
+        ..known(place, Some(app))
     }
 }
 
@@ -44,15 +44,14 @@ pub(super) fn of_place(place: &Place) -> Option<Status> {
     }
     // The file is this user's, as is all that it can name.
     let app = AppFile::at(Path::new(&left.app)).ok();
-    let config = app.as_ref().and_then(|app| app.load().ok());
-    let status = known(Some(place), app.as_ref().zip(config.as_ref()));
+    let status = known(Some(place), app.as_ref());
     Some(Status {
         app: left.app,
         ..status
     })
 }
 
-fn known(place: Option<&Place>, app: Option<(&AppFile, &Config)>) -> Status {
+fn known(place: Option<&Place>, app: Option<&AppFile>) -> Status {
     let uid = process::uid();
     let now = clock::now();
     let slots = place.and_then(|place| Slots::look(&place.slots(), uid).ok());
@@ -73,14 +72,25 @@ fn known(place: Option<&Place>, app: Option<(&AppFile, &Config)>) -> Status {
         status.rate = slots.last_minute(now);
         status.figures = slots.figures(now, clock::wall());
     }
-    if let Some((app, config)) = app {
-        status.kind = Some(config.app.key().to_owned());
-        status.ceilings = Some(ceilings(config));
-        status.routing = Some(routing(config, slots.as_ref(), &status));
-        let log = app::log_file(app, config);
-        let log = log.or_else(|| Some(place?.log()).filter(|log| log.exists()));
-        status.log = log.map(|log| log.display().to_string());
+    let mut log = None;
+    match app.map(|app| (app, app.load())) {
+        Some((app, Ok(config))) => {
+            status.kind = Some(config.app.key().to_owned());
+            status.ceilings = Some(ceilings(&config));
+            status.routing = Some(routing(&config, slots.as_ref(), &status));
+            log = app::log_file(app, &config);
+        }
+        Some((_, Err(wrong))) => {
+            status.routing = Some(Routing {
+                way: "broken".to_owned(),
+                rule: "misconfigured".to_owned(),
+                reason: plain(&wrong.sentence()),
+            });
+        }
+        None => {}
     }
+    let log = log.or_else(|| Some(place?.log()).filter(|log| log.exists()));
+    status.log = log.map(|log| log.display().to_string());
     status
 }
 

@@ -26,11 +26,10 @@ impl Status {
         let user = user.map_or(String::new(), |user| format!("{user}: "));
         let mut head = format!("{user}{}: {}", self.app, self.state.word());
         if let Some(pid) = self.pid {
-            let _ = write!(head, " (pid {pid}");
+            let _ = write!(head, " (pid {pid})");
             if let Some(started) = self.started {
                 let _ = write!(head, ", for {}", span(self.now.saturating_sub(started)));
             }
-            head.push(')');
         }
         page.text.push_str(&head);
         page.text.push('\n');
@@ -108,7 +107,7 @@ impl Status {
         let recent = &figures.recent;
         if recent.requests > 0 {
             let busiest = recent.busiest;
-            let mut sentence = format!("{} requests", recent.requests);
+            let mut sentence = requests(recent.requests);
             if busiest > 0 {
                 let _ = write!(sentence, ", {busiest} at once at most");
             }
@@ -170,7 +169,7 @@ impl Status {
         } else {
             line.push(',');
         }
-        let _ = write!(line, " {} requests", worker.requests);
+        let _ = write!(line, " {}", requests(worker.requests));
         if let Some(memory) = worker.memory {
             let _ = write!(line, ", {}", bytes(memory));
         }
@@ -266,6 +265,11 @@ fn title(what: Counted) -> String {
     }
 }
 
+fn requests(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} request{plural}")
+}
+
 /// Seconds in the two units that matter.
 fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
@@ -320,7 +324,7 @@ mod tests {
     #[test]
     fn a_person_reads_what_matters_first() {
         let text = "\
-/srv/cgi-bin/wiki.cgi: up (pid 42, for 8 min 20 s)
+/srv/cgi-bin/wiki.cgi: up (pid 42), for 8 min 20 s
   served by   the daemon, started because: 2 of 5 CGIs
   leaves      in 14 min if no request comes (idle-timeout)
   trouble     ImportError: no module \"x\"

@@ -8,6 +8,7 @@ use super::ledger::Ledger;
 use super::outcome::{Outcome, PoolFacts};
 use crate::app_file::AppFile;
 use crate::config::Config;
+use crate::incidents::Mishap;
 use crate::place::Place;
 use crate::policy::pool::Event;
 use crate::slots::Slots;
@@ -47,6 +48,13 @@ impl Ground {
     /// Leaves an event for the pool, before those that it has not heard yet.
     pub(super) fn tell_pool_next(&mut self, event: Event) {
         self.tell(Outcome::PoolNext(event));
+    }
+
+    /// The host has refused a process.
+    pub(super) fn fail_to_fork(&mut self, sentence: String) {
+        let none = Default::default();
+        self.ledger.note(Mishap::Host, none, &sentence);
+        self.failures.fail_to_fork(sentence);
     }
 
     /// The most descriptors that this process may have.

@@ -45,6 +45,7 @@ use std::time::Duration;
 use crate::acting;
 use crate::app_file::Named;
 use crate::args;
+use crate::incidents::Mishap;
 use crate::policy::pool::{Action, Event, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::report::{Exit, say};
@@ -257,10 +258,14 @@ impl Daemon {
                     reason,
                     is_refusal,
                 } => {
+                    let kind = match is_refusal {
+                        true => Mishap::Host,
+                        false => Mishap::Import,
+                    };
                     if is_refusal {
                         self.events.push_back(Event::HostRefused(generation));
                     }
-                    self.start_failed(source, generation, &reason);
+                    self.start_failed(source, generation, kind, &reason);
                 }
                 Outcome::ZygoteReady(generation) => {
                     self.compare_with_zygote(generation);

@@ -4,13 +4,13 @@
 
 mod handoff;
 mod left;
+mod refusals;
 mod straight;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::answer::{self, answer, write_status_line};
 use crate::app;
@@ -20,15 +20,17 @@ use crate::cgi::script::ScriptPath;
 use crate::config::{App, Config};
 use crate::facts;
 use crate::figures::Counted;
+use crate::incidents::Mishap;
 use crate::naming::Base;
 use crate::page::Failure;
 use crate::place::Place;
-use crate::policy::route::{self, Reach, Route, Rule, StartRecord};
-use crate::report::{Exit, say};
+use crate::policy::route::{self, Reach, Route, StartRecord};
+use crate::report::{Exit, plain, say};
 use crate::slots::{Cause, Verdict};
 use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{Errno, clock, environ, is, process, signal, socket};
 use handoff::{Forwarded, Reply};
+use refusals::count;
 
 pub use left::leave;
 
@@ -170,6 +172,7 @@ impl Front {
                 if matches!(error, LoadError::Nph(_)) {
                     write_status_line(Failure::Misconfigured);
                 }
+                self.count_misconfigured(&plain(&error.sentence()));
                 // Without the reason: the file that says which clients may see it can't be read.
                 answer(Failure::Misconfigured, Some(&self.request), None, None);
                 Exit::Ok
@@ -303,30 +306,6 @@ impl Front {
         }
     }
 
-    /// There is no slot for the request, or no other way at all while an operator holds the daemon down.
-    fn overload_or_held(
-        &self,
-        config: &Config,
-        here: Option<&Here>,
-        rule: Rule,
-        retry_after: Duration,
-    ) -> Exit {
-        if rule != Rule::Held || config.app.runs_without_daemon() {
-            let why = match rule {
-                Rule::HostOverloaded => Counted::HostOverloaded,
-                Rule::BacklogFull => Counted::BacklogFull,
-                Rule::BackingOff => Counted::BackingOff,
-                _ => Counted::NoSlot,
-            };
-            return self.overload(config, here, why, retry_after);
-        }
-        let app = self.app.path.display();
-        let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
-        say(NAME, &sentence);
-        count(here, Counted::Held);
-        self.away(config, retry_after, &sentence)
-    }
-
     fn start_and_forward(&mut self, config: &Config, here: &Here, cause: &Cause) -> AfterStart {
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(config);
@@ -347,6 +326,7 @@ impl Front {
             Err(StartError::BackingOff) => AfterStart::LookAgain,
             Err(error) => {
                 say(NAME, &error);
+                self.note(&here.place, Mishap::Host, &error.to_string());
                 AfterStart::RunCgi
             }
         }
@@ -360,10 +340,9 @@ impl Front {
             let app = self.app.path.display();
             let sentence = "has ended, or does not answer, and has taken no request";
             let otherwise = without_daemon(config);
-            say(
-                NAME,
-                format_args!("the daemon of {app} {sentence}; {otherwise}"),
-            );
+            let sentence = format!("the daemon of {app} {sentence}");
+            say(NAME, format_args!("{sentence}; {otherwise}"));
+            self.note(&here.place, Mishap::Host, &sentence);
         }
         start::tidy(&here.place);
     }
@@ -433,49 +412,6 @@ impl Front {
         say(NAME, &cannot);
         self.refuse_because(config, here, app::failure_of(&cannot), &cannot.to_string())
     }
-
-    fn overload(
-        &self,
-        config: &Config,
-        here: Option<&Here>,
-        why: Counted,
-        retry_after: Duration,
-    ) -> Exit {
-        count(here, why);
-        let retry_after = crate::page::whole_seconds(retry_after);
-        self.refuse(config, Failure::Overloaded { retry_after }, "")
-    }
-
-    /// Not because too many ask, but because there is no server to ask.
-    fn away(&self, config: &Config, retry_after: Duration, reason: &str) -> Exit {
-        let retry_after = crate::page::whole_seconds(retry_after);
-        self.refuse(config, Failure::Away { retry_after }, reason)
-    }
-
-    fn refuse_because(
-        &self,
-        config: &Config,
-        here: Option<&Here>,
-        failure: Failure,
-        reason: &str,
-    ) -> Exit {
-        count(here, Counted::of(failure));
-        self.refuse(config, failure, reason)
-    }
-
-    fn refuse(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
-        app::refuse(&self.app, config, &self.request, failure, reason);
-        Exit::Ok
-    }
-}
-
-/// Counts what becomes of the request, where there is a place to count it; when that is.
-fn count(here: Option<&Here>, what: Counted) -> Duration {
-    let now = clock::now();
-    if let Some(here) = here {
-        here.slots.count(what, None, now);
-    }
-    now
 }
 
 /// What came of a connect to the daemon.

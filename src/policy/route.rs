@@ -210,7 +210,7 @@ mod tests {
         let reason = |facts: Facts| decide(&facts).1.reason(&facts);
         assert_eq!(
             reason(QUIET),
-            "0 of 5 CGIs (a daemon from 2), 1 requests in the last minute (from 6/m), \
+            "0 of 5 CGIs (a daemon from 2), 1 request in the last minute (from 6/m), \
              load 0.10 per core (from 1)"
         );
         let load = Facts {

@@ -126,13 +126,14 @@ impl Rule {
             Rule::NoCgi => "the app can't run as a plain CGI".to_owned(),
             Rule::Busy => format!("{} (daemon-when-busy {})", cgis(facts), facts.busy_limit),
             Rule::Rate => format!(
-                "{} requests in the last minute (daemon-when-rate {})",
-                facts.last_minute,
+                "{} in the last minute (daemon-when-rate {})",
+                requests(facts),
                 rate(facts)
             ),
             Rule::Load => format!(
-                "load {load:.2} per core (daemon-when-load {}), {} requests in the last minute",
-                facts.load_limit, facts.last_minute
+                "load {load:.2} per core (daemon-when-load {}), {} in the last minute",
+                facts.load_limit,
+                requests(facts)
             ),
             Rule::JustLeft => format!(
                 "a daemon left less than a minute ago, and {} (a daemon from {})",
@@ -140,11 +141,11 @@ impl Rule {
                 facts.busy_limit
             ),
             Rule::Quiet => format!(
-                "{} (a daemon from {}), {} requests in the last minute (from {}), load {load:.2} \
+                "{} (a daemon from {}), {} in the last minute (from {}), load {load:.2} \
                  per core (from {})",
                 cgis(facts),
                 facts.busy_limit,
-                facts.last_minute,
+                requests(facts),
                 rate(facts),
                 facts.load_limit
             ),
@@ -158,6 +159,11 @@ fn cgis(facts: &Facts) -> String {
         CgiCount::Taken { running, most } => format!("{running} of {most} CGIs"),
         CgiCount::Uncounted => "CGIs are not counted".to_owned(),
     }
+}
+
+fn requests(facts: &Facts) -> String {
+    let plural = if facts.last_minute == 1 { "" } else { "s" };
+    format!("{} request{plural}", facts.last_minute)
 }
 
 /// As the key has it: `6/m`.

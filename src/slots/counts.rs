@@ -55,6 +55,9 @@ const PACE: Duration = Duration::from_secs(10);
 impl Slots {
     /// Counts what became of a request. `took`: if the daemon has served it.
     pub fn count(&self, what: Counted, took: Option<Took>, now: Duration) {
+        if !self.counts() {
+            return;
+        }
         let since = self.numbers.at(SINCE);
         if since.load(Relaxed) == 0 {
             // Of two that are the first, either is right.
@@ -86,6 +89,9 @@ impl Slots {
 
     /// It became something else. `now`: when it was counted.
     pub fn uncount(&self, what: Counted, now: Duration) {
+        if !self.counts() {
+            return;
+        }
         let one_less = |index: usize, one: u64, mask: u64| {
             let less = |number: u64| (number & mask >= one).then(|| number - one);
             // There is none if the minute's place was emptied in between.
@@ -101,11 +107,19 @@ impl Slots {
 
     /// So many workers are busy at this moment.
     pub fn note_busy(&self, workers: u64, now: Duration) {
+        if !self.counts() {
+            return;
+        }
         if let Some(minute) = self.minute(now) {
             self.numbers
                 .at(minute + BUSIEST)
                 .fetch_max(workers, Relaxed);
         }
+    }
+
+    /// There was room for it on the disk.
+    fn counts(&self) -> bool {
+        self.numbers.len() == END
     }
 
     fn add(&self, index: usize, count: u64) {
@@ -140,6 +154,9 @@ impl Slots {
 
     /// All that was counted. `now` and `wall` are the same moment by two clocks: since the boot, and since 1970.
     pub fn figures(&self, now: Duration, wall: Duration) -> Figures {
+        if !self.counts() {
+            return Figures::default();
+        }
         let load = |index: usize| self.numbers.at(index).load(Relaxed);
         let since = match load(SINCE) {
             0 => None,

@@ -97,19 +97,20 @@ pub enum Verdict {
 
 impl Slots {
     /// Opens or makes the file. Its bytes are reserved on the disk, so that a full disk is an error here, and not a
-    /// SIGBUS at the first access.
+    /// SIGBUS at the first access. If there is no room for the part that counts, nothing is counted.
     pub fn open(path: &Path) -> io::Result<Slots> {
         let file = files::open_own(path)?;
-        files::reserve(&file, COUNT as u64 * 8)?;
-        let numbers = Numbers::map(&file, COUNT)?;
+        let reserve = |count: usize| files::reserve(&file, count as u64 * 8).map(|()| count);
+        let count = reserve(COUNT).or_else(|_| reserve(FIRST_COUNT))?;
+        let numbers = Numbers::map(&file, count)?;
         Ok(Slots::of(file, numbers))
     }
 
     /// What the file says now, for a caller that only reads: nothing is made and nothing is changed. The file must be
-    /// this uid's, and of the size that [`Slots::open`] gives it, or gave it once.
+    /// this uid's, and no larger than [`Slots::open`] makes it; an older version has made it smaller.
     pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
         let (file, mut bytes) = files::read_own(path, uid, COUNT * 8)?;
-        if ![FIRST_COUNT * 8, COUNT * 8].contains(&bytes.len()) {
+        if bytes.len() < FIRST_COUNT * 8 {
             return Err(io::Error::other("it is too short"));
         }
         bytes.resize(COUNT * 8, 0);
@@ -144,7 +145,7 @@ impl Slots {
                 .compare_exchange(noted, ours, SeqCst, SeqCst)
                 .is_ok()
         {
-            for index in ATTEMPTS..COUNT {
+            for index in ATTEMPTS..self.numbers.len() {
                 self.numbers.at(index).store(0, SeqCst);
             }
             return true;
@@ -381,7 +382,7 @@ mod tests {
             let other = File::create(dir.path().join("other")).unwrap();
             other.set_len(size).unwrap();
             let look = Slots::look(&dir.path().join("other"), uid);
-            assert_eq!(look.is_ok(), size == first, "{size}");
+            assert_eq!(look.is_ok(), (first..=now).contains(&size), "{size}");
         }
     }
 

@@ -65,9 +65,15 @@ impl Numbers {
         Ok(Numbers(map))
     }
 
+    /// How many there are.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len.get() / 8
+    }
+
     /// The number at `index`.
     pub fn at(&self, index: usize) -> &AtomicU64 {
-        assert!(index < self.0.len.get() / 8, "outside the map");
+        assert!(index < self.len(), "outside the map");
         // SAFETY: within the map (just checked) and aligned, since maps begin at a page. Other processes only make
         // whole and aligned accesses, as this one does.
         unsafe { self.0.at.cast::<AtomicU64>().add(index).as_ref() }

@@ -7,14 +7,11 @@ use super::Clients;
 use super::taken::{FrontWord, Taken};
 use crate::daemon::ground::Ground;
 use crate::figures::Counted;
-use crate::incidents::Mishap;
+use crate::incidents::{self, Mishap};
 use crate::policy::pool::WorkerId;
 use crate::policy::queue::Ticket;
 use crate::scgi::{self, Decoded};
 use crate::sys::clock;
-
-/// Bytes of a path that are shown.
-const LONGEST_PATH: usize = 200;
 
 impl Clients {
     /// Counts what became of the request, unless that was counted before.
@@ -108,21 +105,9 @@ impl Taken {
                 _ => {}
             }
         }
-        let [method, uri, script, info] = line;
-        (shortened(method), path(uri, script, info))
+        let [method, uri, script_name, path_info] = line;
+        incidents::line(method, uri, script_name, path_info)
     }
-}
-
-/// What a person knows the request by: the path that the client has asked for.
-fn path(uri: &[u8], script: &[u8], info: &[u8]) -> String {
-    match uri.split(|&byte| byte == b'?').next() {
-        Some(path) if !path.is_empty() => shortened(path),
-        _ => shortened(&[script, info].concat()),
-    }
-}
-
-fn shortened(bytes: &[u8]) -> String {
-    crate::report::visible_up_to(LONGEST_PATH, bytes)
 }
 
 #[cfg(test)]
@@ -131,29 +116,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_known_by_its_method_and_path() {
-        let line = |pairs: &[(&str, &str)]| {
-            let mut taken = Taken::unserved(None, Length::Bytes(0));
-            let pairs = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
-            scgi::message(b"", pairs, &mut taken.header);
-            taken.line()
-        };
-        let known = |method: &str, path: &str| (method.to_owned(), path.to_owned());
-        let (method, script, info) = (
-            ("REQUEST_METHOD", "GET"),
-            ("SCRIPT_NAME", "/cgi-bin/wiki"),
+    fn a_request_is_known_by_its_header() {
+        let mut taken = Taken::unserved(None, Length::Bytes(0));
+        assert_eq!(taken.line(), Default::default());
+        let pairs = [
             ("PATH_INFO", "/Front"),
-        );
-        assert_eq!(
-            line(&[method, script, info]),
-            known("GET", "/cgi-bin/wiki/Front")
-        );
-        let uri = ("REQUEST_URI", "/w/Front?token=secret");
-        assert_eq!(line(&[method, script, info, uri]), known("GET", "/w/Front"));
-        assert_eq!(line(&[("REQUEST_URI", "\x1b[2J?x")]), known("", "?[2J"));
-        let long = "/".repeat(1000);
-        assert_eq!(line(&[("PATH_INFO", &long)]).1.len(), LONGEST_PATH + 3);
-        let nothing = Taken::unserved(None, Length::Bytes(0));
-        assert_eq!(nothing.line(), known("", ""));
+            ("REQUEST_METHOD", "PUT"),
+            ("SCRIPT_NAME", "/wiki"),
+        ];
+        let pairs = pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        scgi::message(b"", pairs.into_iter(), &mut taken.header);
+        assert_eq!(taken.line(), ("PUT".to_owned(), "/wiki/Front".to_owned()));
     }
 }

@@ -17,7 +17,6 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId};
-use crate::incidents::Mishap;
 use crate::policy::pool::Refusal;
 use crate::policy::queue::Ticket;
 use crate::policy::server::ServerEvent;
@@ -356,7 +355,6 @@ impl Foreign {
             ::log::error!("{sentence}");
         }
         clients.tell_web_server(ticket, &sentence, ground);
-        clients.note_mishap(ticket, Mishap::Server, &sentence, ground);
         self.end_exchange(run_id, clients, ground);
         clients.answer_away(ticket, RETRY_AFTER, &sentence, ground);
         self.release_run(run_id, clients, ground);

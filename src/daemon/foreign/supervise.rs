@@ -20,6 +20,7 @@ use crate::config::App;
 use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::token::{RunId, ServerId, Source};
+use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::{self, Refusal};
 use crate::policy::server::{ServerAction, ServerEvent, StartFailure, TERM_TIME};
@@ -291,6 +292,8 @@ impl Foreign {
             self.supervision.said = Some(sentence.to_owned());
             ground.failures.fail(sentence.to_owned());
         }
+        let none = Default::default();
+        ground.ledger.note(Mishap::Server, none, sentence);
         is_news
     }
 

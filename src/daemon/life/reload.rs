@@ -125,7 +125,7 @@ impl Daemon {
             Ok(config) => config,
             Err(wrong) => {
                 let sentence = plain(&wrong);
-                if self.keep_failure(&sentence) {
+                if self.keep_failure(Mishap::Configuration, &sentence) {
                     ::log::error!("reload failed, the old configuration goes on: {sentence}");
                 }
                 return Err(sentence);
@@ -170,11 +170,11 @@ impl Daemon {
 
     /// A generation that was to take another's place has failed. What it wrote goes to the log, and to no client: no
     /// request has failed.
-    pub(crate) fn generation_failed(&mut self, generation: Generation, reason: &str) {
+    pub(crate) fn generation_failed(&mut self, generation: Generation, kind: Mishap, reason: &str) {
         let words = std::mem::take(&mut self.ground.failures.words);
         self.note_failed(generation);
         let sentence = plain(reason);
-        if self.keep_failure(&sentence) {
+        if self.keep_failure(kind, &sentence) {
             let shown = visible(sentence.as_bytes());
             ::log::error!("reload failed, the old code goes on serving: {shown}");
             self.log_words(generation, &words);
@@ -187,12 +187,12 @@ impl Daemon {
     }
 
     /// Keeps the reason of a failure. `false`: it is that of the last one, and was logged.
-    pub(crate) fn keep_failure(&mut self, sentence: &str) -> bool {
+    pub(crate) fn keep_failure(&mut self, kind: Mishap, sentence: &str) -> bool {
         let is_news = self.reload.said.as_deref() != Some(sentence);
         self.reload.said = Some(sentence.to_owned());
         self.ground.failures.fail(sentence.to_owned());
-        let kind = Mishap::Import;
-        self.ground.ledger.note(kind, Default::default(), sentence);
+        let none = Default::default();
+        self.ground.ledger.note(kind, none, sentence);
         is_news
     }
 
@@ -200,7 +200,8 @@ impl Daemon {
     pub(crate) fn note_retired(&mut self, generation: Generation) {
         let is_next = generation > self.pool.generation() && self.pool.has_code();
         if is_next && !self.reload.has_failed(generation) && !self.leaving.has_begun() {
-            self.generation_failed(generation, "the app was not ready within start-timeout");
+            let reason = "the app was not ready within start-timeout";
+            self.generation_failed(generation, Mishap::TimeOut, reason);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::app::watched::Watched;
 use crate::daemon::clients::REASON;
 use crate::daemon::house::Daemon;
 use crate::daemon::token::Source;
+use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation, Reason, Refusal};
 use crate::policy::queue::Ticket;
 use crate::report::{plain, visible_up_to};
@@ -39,11 +40,15 @@ impl Daemon {
 
     /// A generation ends before it has begun.
     fn cannot_begin(&mut self, generation: Generation, cannot: &CannotRun) {
-        if cannot.is_refusal() {
+        let kind = match cannot.is_refusal() {
+            true => Mishap::Host,
+            false => Mishap::Configuration,
+        };
+        if kind == Mishap::Host {
             self.events.push_back(Event::HostRefused(generation));
         }
         let source = Source::Zygote(generation);
-        self.start_failed(source, generation, &cannot.to_string());
+        self.start_failed(source, generation, kind, &cannot.to_string());
         self.events.push_back(Event::ZygoteGone(generation));
     }
 
@@ -67,19 +72,29 @@ impl Daemon {
             if !is_importing || !matches!(end, End::Exited(_)) {
                 self.events.push_back(Event::HostRefused(generation));
             }
-            self.start_failed(source, generation, &reason);
+            let kind = match end {
+                End::Exited(_) => Mishap::Import,
+                End::Killed(_) => Mishap::Killed,
+            };
+            self.start_failed(source, generation, kind, &reason);
         }
     }
 
     /// The app can't be started: logged here, told once to the web server of the oldest request, and kept.
-    pub(crate) fn start_failed(&mut self, source: Source, generation: Generation, reason: &str) {
+    pub(crate) fn start_failed(
+        &mut self,
+        source: Source,
+        generation: Generation,
+        kind: Mishap,
+        reason: &str,
+    ) {
         if self.pool.has_code() {
-            self.generation_failed(generation, reason);
+            self.generation_failed(generation, kind, reason);
             return;
         }
         self.note_failed(generation);
         let sentence = plain(reason);
-        if self.keep_failure(&sentence) {
+        if self.keep_failure(kind, &sentence) {
             let shown = visible_up_to(REASON, reason.as_bytes());
             ::log::error!("cannot start the app: {shown}");
             if self.ground.failures.keeps_words {
@@ -132,6 +147,8 @@ impl Daemon {
         let sentence = "the app was not ready within start-timeout";
         ::log::error!("{sentence}");
         self.ground.failures.fail(sentence.to_owned());
+        let none = Default::default();
+        self.ground.ledger.note(Mishap::TimeOut, none, sentence);
         self.note_failed(self.reload.newest());
     }
 

@@ -55,7 +55,7 @@ impl Workers {
                 let error = io::Error::from_raw_os_error(errno);
                 let sentence = plain(&format!("cannot fork a worker: {error}"));
                 ::log::warn!("{sentence}");
-                ground.failures.fail_to_fork(sentence);
+                ground.fail_to_fork(sentence);
                 self.roster.forget(worker, &ground.poll);
                 ground.tell_pool(Event::ForkFailed(worker));
             }

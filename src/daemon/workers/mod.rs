@@ -58,7 +58,7 @@ impl Workers {
         if let Err(error) = self.roster.spawn(worker, generation, &ground.poll) {
             let sentence = plain(&format!("cannot ask for a worker: {error}"));
             ::log::warn!("{sentence}");
-            ground.failures.fail_to_fork(sentence);
+            ground.fail_to_fork(sentence);
             ground.tell_pool(Event::ForkFailed(worker));
         }
     }

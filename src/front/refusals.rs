@@ -1,0 +1,122 @@
+//! What the front answers itself: which page, and what is counted and kept of that for `status`.
+
+use std::time::Duration;
+
+use super::{Front, NAME};
+use crate::app;
+use crate::config::Config;
+use crate::figures::Counted;
+use crate::incidents::{self, Incident, Mishap};
+use crate::logbook;
+use crate::page::{Failure, whole_seconds};
+use crate::place::Place;
+use crate::policy::route::Rule;
+use crate::report::{Exit, plain, say};
+use crate::slots::Slots;
+use crate::start::Here;
+use crate::sys::{clock, process};
+
+impl Front {
+    /// There is no slot for the request, or no other way at all while an operator holds the daemon down.
+    pub(super) fn overload_or_held(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        rule: Rule,
+        retry_after: Duration,
+    ) -> Exit {
+        if rule != Rule::Held || config.app.runs_without_daemon() {
+            let why = match rule {
+                Rule::HostOverloaded => Counted::HostOverloaded,
+                Rule::BacklogFull => Counted::BacklogFull,
+                Rule::BackingOff => Counted::BackingOff,
+                _ => Counted::NoSlot,
+            };
+            return self.overload(config, here, why, retry_after);
+        }
+        let app = self.app.path.display();
+        let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
+        say(NAME, &sentence);
+        count(here, Counted::Held);
+        self.away(config, retry_after, &sentence)
+    }
+
+    pub(super) fn overload(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        why: Counted,
+        retry_after: Duration,
+    ) -> Exit {
+        count(here, why);
+        let retry_after = whole_seconds(retry_after);
+        self.refuse(config, Failure::Overloaded { retry_after }, "")
+    }
+
+    /// Not because too many ask, but because there is no server to ask.
+    pub(super) fn away(&self, config: &Config, retry_after: Duration, reason: &str) -> Exit {
+        let retry_after = whole_seconds(retry_after);
+        self.refuse(config, Failure::Away { retry_after }, reason)
+    }
+
+    pub(super) fn refuse_because(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        failure: Failure,
+        reason: &str,
+    ) -> Exit {
+        count(here, Counted::of(failure));
+        let kind = match failure {
+            Failure::Away { .. } => Some(Mishap::Server),
+            Failure::BadGateway => Some(Mishap::BadResponse),
+            Failure::Misconfigured => Some(Mishap::Configuration),
+            Failure::Overloaded { .. } => Some(Mishap::Host),
+            Failure::TimedOut => Some(Mishap::TimeOut),
+            // The client's fault; or the daemon has noted it.
+            _ => None,
+        };
+        if let (Some(kind), Some(here)) = (kind, here) {
+            self.note(&here.place, kind, reason);
+        }
+        self.refuse(config, failure, reason)
+    }
+
+    /// Keeps what went wrong for `status`.
+    pub(super) fn note(&self, place: &Place, kind: Mishap, reason: &str) {
+        let request = &self.request;
+        let value = |name| request.value(name).unwrap_or_default();
+        let [uri, script_name, path_info] = ["REQUEST_URI", "SCRIPT_NAME", "PATH_INFO"].map(value);
+        let line = incidents::line(request.method(), uri, script_name, path_info);
+        let reason = plain(reason);
+        let incident = Incident::new(kind, clock::wall().as_secs(), line, &reason);
+        logbook::note(place, &[incident]);
+    }
+
+    pub(super) fn refuse(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
+        app::refuse(&self.app, config, &self.request, failure, reason);
+        Exit::Ok
+    }
+
+    /// Counts and keeps that the configuration is wrong, if the app has a place that is found without it.
+    pub(super) fn count_misconfigured(&self, reason: &str) {
+        let places = Place::proved(&self.app, process::uid(), None);
+        let here = places.into_iter().find_map(|place| {
+            let slots = Slots::open(&place.slots()).ok()?;
+            Some(Here { place, slots })
+        });
+        if let Some(here) = here {
+            count(Some(&here), Counted::Misconfigured);
+            self.note(&here.place, Mishap::Configuration, reason);
+        }
+    }
+}
+
+/// Counts what becomes of the request, where there is a place to count it; when that is.
+pub(super) fn count(here: Option<&Here>, what: Counted) -> Duration {
+    let now = clock::now();
+    if let Some(here) = here {
+        here.slots.count(what, None, now);
+    }
+    now
+}
