@@ -1,6 +1,7 @@
 //! `check`: what can be found wrong about an app before a client meets it, and what to do about it. A file here looks at
 //! one subject and adds what it finds; nothing is changed by a look, and nothing waited for without a limit.
 
+mod apache;
 mod application;
 mod commands;
 mod configuration;
@@ -11,8 +12,11 @@ mod limits;
 mod mounts;
 mod paths;
 mod places;
+mod server;
 mod subject;
+mod suexec;
 mod trial;
+mod units;
 
 use std::ffi::OsStr;
 
@@ -158,8 +162,10 @@ fn examine(
     }
     places::look_around(&subject, findings);
     limits::look(&subject, findings);
+    let server = server::look(&subject, findings);
+    let server = server.map_or(String::new(), |server| format!("; {server}"));
     let runs = look_at_app(&subject, findings);
-    Ok(runs.map(|runs| format!("{runs} as {}", user.name)))
+    Ok(runs.map(|runs| format!("{runs} as {}{server}", user.name)))
 }
 
 /// A symlink to us that has no configuration is an app that is not complete. What else is no app is not examined.

@@ -6,6 +6,7 @@ mod file;
 mod paths;
 mod python;
 mod report;
+mod server;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
