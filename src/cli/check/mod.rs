@@ -19,11 +19,13 @@ mod trial;
 mod units;
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use argh::FromArgs;
 
 use self::file::Found;
 use self::finding::{Finding, Findings, Severity};
+use self::mounts::Mounts;
 use self::subject::{Subject, User};
 use super::act_for;
 use crate::acting::{self, Deed};
@@ -139,7 +141,8 @@ fn examine(
     findings: &mut Findings,
 ) -> Result<Option<String>, NotAnApp> {
     if let Named::Path(path) = named
-        && file::look(path, user, findings) == Found::Refused
+        && (!is_there([path.as_path()], findings)
+            || file::look(path, user, findings) == Found::Refused)
     {
         return Ok(None);
     }
@@ -155,6 +158,12 @@ fn examine(
         }
     };
     let subject = Subject::new(&app, &config, user);
+    if !is_there(
+        [&subject.directory, &config.spool.dir].map(|path| path.as_path()),
+        findings,
+    ) {
+        return Ok(None);
+    }
     configuration::look(&subject, findings);
     paths::look(&subject, findings);
     if !user.is_other() {
@@ -166,6 +175,23 @@ fn examine(
     let server = server.map_or(String::new(), |server| format!("; {server}"));
     let runs = look_at_app(&subject, findings);
     Ok(runs.map(|runs| format!("{runs} as {}{server}", user.name)))
+}
+
+/// Whether the file systems of all these paths answer. Those of this host do.
+fn is_there<const N: usize>(paths: [&Path; N], findings: &mut Findings) -> bool {
+    let mounts = Mounts::read();
+    for path in paths {
+        if let Some(mount) = mounts.of(path).filter(|mount| mount.is_remote())
+            && !mounts::answers(path)
+        {
+            let (point, kind) = (mount.point.display(), &mount.kind);
+            let sentence = format!("the network file system at {point} ({kind}) does not answer");
+            let finding = Finding::error("file-system", sentence).at(path);
+            findings.add(finding.advise("requests would hang as well: see to its server"));
+            return false;
+        }
+    }
+    true
 }
 
 /// A symlink to us that has no configuration is an app that is not complete. What else is no app is not examined.

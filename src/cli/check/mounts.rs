@@ -1,15 +1,22 @@
 //! The file systems of this host, by the kernel's list: no file of them is touched, so one whose server is away can't
-//! make us wait.
+//! make us wait. Whether such a server answers is found out by a process that can be left behind.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config;
-use crate::sys::named;
+use crate::sys::poll::{Interest, wait_one};
+use crate::sys::signal::Signal;
+use crate::sys::{files, named, process, program};
+
+/// How long the server of a file system may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line of proc_pid_mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    point: PathBuf,
+    pub(super) point: PathBuf,
     /// `ext4`, `nfs4`
     pub(super) kind: String,
 }
@@ -67,6 +74,31 @@ impl Mounts {
     }
 }
 
+/// Whether the file system on which the path is lets itself be looked at.
+pub(super) fn answers(path: &Path) -> bool {
+    ends_within(PATIENCE, || {
+        // What is there does not matter.
+        let _ = path.metadata();
+    })
+}
+
+/// Whether another process gets to the end of that in time.
+fn ends_within(patience: Duration, look: impl FnOnce()) -> bool {
+    let Ok(null) = files::null() else {
+        return true;
+    };
+    let Ok(child) = program::fork_with(null.as_fd(), null.as_fd(), look) else {
+        return true;
+    };
+    let ended = process::open(child)
+        .and_then(|ended| wait_one(ended.as_fd(), Interest::Read, patience))
+        .unwrap_or(true);
+    // One that the kernel does not let go of ends when the server is back.
+    process::signal(child, Signal::SIGKILL);
+    process::bury(child);
+    ended
+}
+
 /// A blank is `\040`.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
@@ -92,6 +124,13 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_answer_is_not_waited_for() {
+        assert!(ends_within(Duration::from_secs(60), || {}));
+        let sleep = || std::thread::sleep(Duration::from_secs(1000));
+        assert!(!ends_within(Duration::from_millis(10), sleep));
+    }
 
     #[test]
     fn the_mount_of_a_path() {

@@ -8,9 +8,10 @@ use super::finding::{Finding, Findings, Severity};
 use super::mounts::Mounts;
 use super::subject::Subject;
 use crate::app::{self, way};
-use crate::config::{App, Mode};
+use crate::config::{Address, App, Mode};
 use crate::listen;
 use crate::place::Place;
+use crate::sys::files::Want;
 use crate::sys::named;
 
 /// What is looked at by this process, which is the app's user's.
@@ -130,13 +131,28 @@ fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
     }
     for address in &how.addresses {
         if let Err(cannot) = listen::try_out(address, how) {
+            let why = not_bound(subject, address).map_or(String::new(), |why| format!(": {why}"));
             findings.add(
                 subject
-                    .blame("listen", "listen", &cannot.to_string())
+                    .blame("listen", "listen", &format!("{cannot}{why}"))
                     .advise("see 'listen', 'socket-mode' and 'socket-group'"),
             );
         }
     }
+}
+
+/// What is wrong with the folder of a socket's path.
+fn not_bound(subject: &Subject<'_>, address: &Address) -> Option<String> {
+    let Address::Path(path) = address else {
+        return None;
+    };
+    let folder = match subject.walk(path.parent()?) {
+        Ok(folder) => folder,
+        Err(why) => return Some(why),
+    };
+    let user = &subject.user;
+    let may_make = user.walker.may(Want::Write, &folder) && user.walker.may(Want::Enter, &folder);
+    (!may_make).then(|| way::refused(&folder, &user.name, "make files in"))
 }
 
 /// Which file systems the app and its files are on. They are told by the list of mounts: a look at a file of a server

@@ -4,6 +4,7 @@
 mod configuration;
 mod file;
 mod paths;
+mod places;
 mod python;
 mod report;
 mod server;
