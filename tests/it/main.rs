@@ -79,6 +79,7 @@ mod scgi;
 mod servers;
 mod silent;
 mod slow;
+mod status;
 mod staying;
 mod stderr;
 mod strangers;
