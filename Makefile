@@ -17,6 +17,9 @@ EXAMPLES := $(wildcard packaging/examples/*)
 BASH := $(wildcard packaging/completions/polycgi.bash)
 ZSH := $(wildcard packaging/completions/_polycgi)
 FISH := $(wildcard packaging/completions/polycgi.fish)
+# systemd-tmpfiles reads it below /usr and /usr/local only: elsewhere an installation leaves the host as it is.
+TMPFILES := lib/tmpfiles.d/polycgi.conf
+IS_HOSTS := $(filter /usr /usr/local,$(patsubst %/,%,$(PREFIX)))
 
 # $(call put,MODE,FILE,PLACE): written beside and renamed, since what is there may be running.
 put = install -D -m $(1) $(2) $(INTO)/$(3).new && mv -f $(INTO)/$(3).new $(INTO)/$(3)
@@ -65,6 +68,17 @@ install: $(BINARY)
 	$(if $(BASH),$(call put,644,$(BASH),share/bash-completion/completions/polycgi))
 	$(if $(ZSH),$(call put,644,$(ZSH),share/zsh/site-functions/_polycgi))
 	$(if $(FISH),$(call put,644,$(FISH),share/fish/vendor_completions.d/polycgi.fish))
+	$(if $(IS_HOSTS),$(call put,644,packaging/tmpfiles.d/polycgi.conf,$(TMPFILES)))
+	$(if $(IS_HOSTS),$(if $(DESTDIR),,@$(make-run)))
+
+# At once, and not only at the next boot.
+define make-run
+if [ "$$(id -u)" = 0 ]; then \
+	systemd-tmpfiles --create $(INTO)/$(TMPFILES) 2>/dev/null || \
+	[ -d /run/polycgi ] || mkdir -m 1777 /run/polycgi || \
+	echo 'make install: cannot make /run/polycgi: places will be in /tmp' >&2; \
+fi
+endef
 
 uninstall:
 	rm -f $(addprefix $(INTO)/bin/,polycgi $(APPLETS))
@@ -72,6 +86,7 @@ uninstall:
 	rm -f $(INTO)/share/bash-completion/completions/polycgi $(INTO)/share/zsh/site-functions/_polycgi
 	rm -f $(INTO)/share/fish/vendor_completions.d/polycgi.fish
 	rm -rf $(INTO)/share/doc/polycgi $(INTO)/share/polycgi
+	$(if $(IS_HOSTS),rm -f $(INTO)/$(TMPFILES))
 
 deps:
 	tests/install-deps.sh $(TARGET)/hg

@@ -29,7 +29,7 @@
 //! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
 //!
 //! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
-//! root does so as the user whom [`acting`] finds. Whether the ways to an app give the same is [`compare`]'s question.
+//! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]. Whether the ways to an app give the same is [`compare`]'s question.
 //! What others wrote is [`printable`] before a terminal gets it.
 //!
 //! # The house
@@ -66,6 +66,7 @@ pub mod answer;
 pub mod app;
 pub mod app_file;
 pub mod args;
+pub mod elsewhere;
 pub mod facts;
 pub mod listen;
 pub mod logbook;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::app_file::AppFile;
@@ -44,13 +45,24 @@ impl Place {
     ///
     /// [`candidates`]: Place::candidates
     pub fn proved(app: &AppFile, uid: u32, runtime_dir: Option<&Path>) -> Vec<Place> {
+        Place::proved_below(Path::new("/"), app, uid, runtime_dir)
+    }
+
+    /// The same as a process with this root sees it.
+    pub fn proved_below(
+        root: &Path,
+        app: &AppFile,
+        uid: u32,
+        runtime_dir: Option<&Path>,
+    ) -> Vec<Place> {
         let usual = bases(uid);
         let bases = runtime_dir
             .into_iter()
             .chain(usual.iter().map(|base| &**base));
         let mut places: Vec<Place> = Vec::new();
         for base in bases {
-            let place = proved_in(base, &app.below(base), uid);
+            let base = below(root, base);
+            let place = proved_in(root, &base, &app.below(&base), uid);
             places.extend(place.filter(|place| !places.contains(place)));
         }
         places
@@ -65,11 +77,17 @@ impl Place {
     /// The places of all apps of this uid in the usual runtime directories, proved likewise, if they have ever had a
     /// daemon or a limit: at most [`MOST_PLACES`], and how many more there are.
     pub fn all(uid: u32) -> (Vec<Place>, usize) {
+        Place::all_below(Path::new("/"), uid)
+    }
+
+    /// The same as a process with this root sees it.
+    pub fn all_below(root: &Path, uid: u32) -> (Vec<Place>, usize) {
         let mut places = Vec::new();
         for base in bases(uid) {
+            let base = below(root, &base);
             if files::is_own_directory(&base, uid).is_ok() {
                 let found = entries(&base).into_iter();
-                places.extend(found.filter_map(|dir| proved_in(&base, &dir, uid)));
+                places.extend(found.filter_map(|dir| proved_in(root, &base, &dir, uid)));
             }
         }
         places.retain(|place| fs::symlink_metadata(place.slots()).is_ok());
@@ -98,15 +116,18 @@ impl Place {
         users
     }
 
-    /// Whether [`Place::open`] would succeed; makes nothing.
-    pub fn examine(app: &AppFile, runtime_dir: Option<&Path>) -> Result<(), NoPlace> {
+    /// The place that [`Place::open`] would open or make; makes nothing.
+    pub fn examine(app: &AppFile, runtime_dir: Option<&Path>) -> Result<Place, NoPlace> {
         let uid = process::uid();
         let bases = runtime_dir.map_or_else(|| bases(uid).to_vec(), |dir| vec![dir.to_path_buf()]);
         let mut refused = Vec::new();
         for base in bases {
             let dir = app.below(&base);
             match could_be_used(&base, &dir, uid) {
-                Ok(()) => return could_be_opened(&dir.join("slots")),
+                Ok(()) => {
+                    could_be_opened(&dir.join("slots"))?;
+                    return Ok(Place { dir });
+                }
                 Err(reason) => refused.push(reason),
             }
         }
@@ -126,6 +147,21 @@ impl Place {
             }
         }
         Err(NoPlace(refused))
+    }
+
+    /// Why the usual places that come before this one can't be used, where the host has their folder: another user may
+    /// have squatted them.
+    pub fn passed_over(&self, app: &AppFile) -> Vec<String> {
+        let uid = process::uid();
+        let bases = bases(uid);
+        let Some(own) = bases.iter().position(|base| self.dir.starts_with(base)) else {
+            return Vec::new();
+        };
+        let before = bases[..own].iter();
+        let before = before.filter(|base| base.parent().is_some_and(Path::exists));
+        before
+            .filter_map(|base| could_be_used(base, &app.below(base), uid).err())
+            .collect()
     }
 
     /// Makes a symlink to this place where fronts look that have not read the configuration.
@@ -224,6 +260,30 @@ fn bases(uid: u32) -> [PathBuf; 2] {
     Base::ALL.map(|base| PathBuf::from(OsStr::from_bytes(base.path(uid).as_slice())))
 }
 
+/// The user whose runtime directory this is, as far as another user sees: a usual one names its user, but does not count
+/// if it is another's; one that can't be seen at all may be in a private /tmp.
+pub fn owner_of(base: &Path) -> Option<u32> {
+    let owner = fs::symlink_metadata(base).ok().map(|found| found.uid());
+    let parent = base.parent()?;
+    let named = if parent == Path::new("/run/polycgi") {
+        number_behind(base, b"")
+    } else if parent == Path::new("/tmp") {
+        number_behind(base, b"polycgi-")
+    } else {
+        None
+    };
+    match (named, owner) {
+        (Some(named), Some(owner)) => (named == owner).then_some(named),
+        (named, owner) => named.or(owner),
+    }
+}
+
+/// Whether the user has a usual runtime directory.
+pub fn has_base(uid: u32) -> bool {
+    let is_its = |base: &PathBuf| fs::symlink_metadata(base).is_ok_and(|found| found.uid() == uid);
+    bases(uid).iter().any(is_its)
+}
+
 /// The number in the name of a runtime directory.
 fn number_behind(base: &Path, begin: &[u8]) -> Option<u32> {
     let digits = base.file_name()?.as_bytes().strip_prefix(begin)?;
@@ -233,22 +293,28 @@ fn number_behind(base: &Path, begin: &[u8]) -> Option<u32> {
 }
 
 /// The place at `dir`, below the runtime directory `base`, if both are real, private directories of this uid. If `dir`
-/// is the link that a daemon with a `runtime-dir` of its own leaves, its target must be private as well.
-fn proved_in(base: &Path, dir: &Path, uid: u32) -> Option<Place> {
+/// is the link that a daemon with a `runtime-dir` of its own leaves, its target, which is looked for below `root`, must
+/// be private as well.
+fn proved_in(root: &Path, base: &Path, dir: &Path, uid: u32) -> Option<Place> {
     let is_own = |path: &Path| files::is_own_directory(path, uid).is_ok();
     if !is_own(base) {
         return None;
     }
     let dir = match fs::read_link(dir) {
         Err(_) => dir.to_path_buf(),
-        Ok(to) => {
-            let is_ours = to.is_absolute()
-                && to.file_name() == dir.file_name()
-                && to.parent().is_some_and(is_own);
+        Ok(to) if to.is_absolute() => {
+            let to = below(root, &to);
+            let is_ours = to.file_name() == dir.file_name() && to.parent().is_some_and(is_own);
             is_ours.then_some(to)?
         }
+        Ok(_) => return None,
     };
     is_own(&dir).then_some(Place { dir })
+}
+
+/// An absolute path as a process with this root sees it.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// What is in a directory; nothing if it is missing or can't be read.
@@ -329,7 +395,8 @@ mod tests {
         let app = AppFile::at(&path).unwrap();
         let (run, other) = (dir.path().join("run"), dir.path().join("other"));
         let uid = process::uid();
-        let proved = |base: &Path| proved_in(base, &app.below(base), uid);
+        let root = Path::new("/");
+        let proved = |base: &Path| proved_in(root, base, &app.below(base), uid);
         assert!(Place::examine(&app, Some(&run)).is_ok(), "it can be made");
         assert!(!run.exists(), "and was not");
         assert_eq!(proved(&run), None);
@@ -358,7 +425,7 @@ mod tests {
         fs::remove_file(app.below(&other)).unwrap();
         std::os::unix::fs::symlink(&run, app.below(&other)).unwrap();
         assert_eq!(proved(&other), None);
-        assert_eq!(proved_in(&run, &place.dir, uid + 1), None);
+        assert_eq!(proved_in(root, &run, &place.dir, uid + 1), None);
     }
 
     #[test]

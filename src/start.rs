@@ -255,11 +255,17 @@ impl Here {
     /// Makes what is missing. If that fails, says why: then there is no daemon, and no limit of CGIs either.
     pub fn open(app: &AppFile, config: &Config) -> Result<Here, String> {
         let place = Place::open(app, config.runtime_dir.as_deref()).map_err(|no| no.to_string())?;
+        let here = Here::at(place)?;
+        if here.slots.is_new() {
+            here.place.introduce(app);
+        }
+        Ok(here)
+    }
+
+    /// The same of a place that is there.
+    pub fn at(place: Place) -> Result<Here, String> {
         let slots = Slots::open(&place.slots())
             .map_err(|error| format!("cannot open {}: {error}", place.slots().display()))?;
-        if slots.is_new() {
-            place.introduce(app);
-        }
         Ok(Here { place, slots })
     }
 }

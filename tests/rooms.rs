@@ -64,6 +64,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("app_file", Joins),
     ("place", Joins),
     ("logbook", Joins),
+    ("elsewhere", Joins),
     ("slots", Joins),
     ("facts", Joins),
     ("spool", Joins),

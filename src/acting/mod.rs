@@ -3,6 +3,7 @@
 //! does.
 
 mod errand;
+mod others;
 mod users;
 mod whose;
 
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use errand::{Errand, collect};
+pub use others::{hidden_owners, refuse_other};
 pub use users::{CommandError, is_named, is_of_host, user_name};
 use users::{account, become_user, name, table, web_servers};
 pub use whose::Deed;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::errand::{Errand, collect};
 use super::users::{CommandError, known, name, table, web_servers};
 use crate::app_file::{AppFile, Named};
+use crate::elsewhere;
 use crate::place::Place;
 use crate::policy::route::Reach;
 use crate::report::Exit;
@@ -35,6 +36,8 @@ pub enum Deed {
     Ask,
     /// It runs the app, or makes something for it.
     Run,
+    /// It runs the app, and leaves daemons and places alone.
+    RunAlone,
 }
 
 pub(super) enum Chosen {
@@ -153,19 +156,20 @@ pub(super) fn candidates(subject: &Subject, table: &[Account]) -> Vec<u32> {
 
 /// What a candidate's own places show, from least to most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Evidence {
+pub(super) enum Evidence {
     Nothing,
     Place,
     Daemon,
 }
 
 /// What this process, which is that user's, finds in the user's own places.
-fn evidence(named: &Named, uid: u32) -> Evidence {
+pub(super) fn evidence(named: &Named, uid: u32) -> Evidence {
     let Ok(app) = AppFile::of(named) else {
         return Evidence::Nothing;
     };
     let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-    let places = Place::proved(&app, uid, runtime_dir.as_deref());
+    let mut places = Place::proved(&app, uid, runtime_dir.as_deref());
+    places.extend(elsewhere::places(&app, uid, runtime_dir.as_deref()));
     let serves = |place: &Place| matches!(start::connect(place), (Reach::Answers | Reach::Full, _));
     if places.iter().any(serves) {
         Evidence::Daemon

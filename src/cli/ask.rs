@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::acting::{self, Errand};
 use crate::app_file::AppFile;
 use crate::control::{self, Command, Status};
+use crate::elsewhere;
 use crate::place::{MOST_PLACES, Place};
 use crate::policy::route::Reach;
 use crate::printable;
@@ -28,18 +29,50 @@ const LONGEST_SURVEY: usize = 1 << 20;
 /// The most places of one of them that are named for not answering.
 const MOST_TROUBLES: usize = 5;
 
-/// The places of the app that exist, whatever the configuration was when its daemon started.
-pub(super) fn places(app: &AppFile) -> Vec<Place> {
+/// The places of the app that exist, whatever the configuration was when its daemon started: those that fronts which
+/// this user starts would use, and those in the view of other processes of this user.
+pub(super) struct Places {
+    pub(super) here: Vec<Place>,
+    pub(super) elsewhere: Vec<Place>,
+}
+
+/// Looks for them.
+pub(super) fn places(app: &AppFile) -> Places {
     let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-    Place::proved(app, process::uid(), runtime_dir.as_deref())
+    let (uid, runtime_dir) = (process::uid(), runtime_dir.as_deref());
+    Places {
+        here: Place::proved(app, uid, runtime_dir),
+        elsewhere: elsewhere::places(app, uid, runtime_dir),
+    }
+}
+
+/// A daemon that was found.
+pub(super) struct Reached {
+    pub(super) place: Place,
+    pub(super) connection: OwnedFd,
+    /// Fronts that this user starts would not find it.
+    pub(super) is_elsewhere: bool,
 }
 
 /// A connection to the app's daemon. `None`: there is no daemon. A daemon that can't be reached is an error.
 pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
-    let found = places(app)
-        .iter()
-        .find_map(|place| connect(place).transpose());
-    found.transpose()
+    Ok(reach(app)?.map(|reached| reached.connection))
+}
+
+/// The same, with the place.
+pub(super) fn reach(app: &AppFile) -> Result<Option<Reached>, String> {
+    let Places { here, elsewhere } = places(app);
+    let here = here.into_iter().map(|place| (place, false));
+    for (place, is_elsewhere) in here.chain(elsewhere.into_iter().map(|place| (place, true))) {
+        if let Some(connection) = connect(&place)? {
+            return Ok(Some(Reached {
+                place,
+                connection,
+                is_elsewhere,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
@@ -204,6 +237,9 @@ pub(super) fn survey(
         return exit;
     }
     let mut users = Place::users();
+    users.extend(elsewhere::users());
+    users.sort_unstable();
+    users.dedup();
     // A user with many uids can make places for all of them: users in /etc/passwd come first.
     users.sort_by_key(|&uid| (!acting::is_named(uid), uid));
     let beside = users.len().saturating_sub(MOST_USERS);
@@ -241,7 +277,8 @@ fn worse(one: Exit, other: Exit) -> Exit {
 
 /// Asks all daemons of this process's user.
 fn look(purpose: Purpose, left: fn(&Place) -> Option<Status>, mut each: impl FnMut(Found)) {
-    let (places, beside) = Place::all(process::uid());
+    let (mut places, beside) = Place::all(process::uid());
+    places.extend(elsewhere::all(process::uid()));
     let (mut answering, mut troubles) = (Vec::new(), Vec::new());
     ask_places(
         &places,

@@ -2,17 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::ask::{self, Found, PATIENCE, Purpose};
+use super::ask::{self, Found, PATIENCE, Purpose, Reached};
 use super::{Sought, app_for, app_to_run, print_no_daemon};
 use crate::acting::{self, CommandError, Deed};
 use crate::app;
 use crate::app_file::{AppFile, Named};
 use crate::config::Config;
 use crate::control::{Command, DaemonState, Status};
+use crate::elsewhere;
 use crate::report::{Exit, say};
 use crate::slots::Cause;
 use crate::start::{self, Here};
@@ -129,23 +131,12 @@ impl StartCommand {
             Ok(app) => app,
             Err(exit) => return exit,
         };
-        let (config, here) = match opened(&named, &app, self.user.as_deref()) {
-            Ok(opened) => opened,
+        let reached = self.reach(&named, &app);
+        let (config, here, connection) = match reached {
+            Ok(reached) => reached,
             Err((exit, sentence)) => {
                 say("start", sentence);
                 return exit;
-            }
-        };
-        here.slots.hold(None);
-        // After failed starts there is a pause, which a person's 'start' ends.
-        here.slots.clear_attempts();
-        let environ = app::environment::for_daemon();
-        let backlog = app::backlog(&config);
-        let connection = match start::start(&app, &here, backlog, &environ, &Cause::BY_HAND) {
-            Ok(connection) => connection,
-            Err(error) => {
-                say("start", error);
-                return Exit::CantCreate;
             }
         };
         let patience = config.timeouts.start + PATIENCE;
@@ -168,16 +159,77 @@ impl StartCommand {
     }
 }
 
-/// The app's configuration and place.
+impl StartCommand {
+    /// The app's daemon, started if there is none; no hold or pause is left.
+    fn reach(&self, named: &Named, app: &AppFile) -> Result<(Config, Here, OwnedFd), CommandError> {
+        let Opened {
+            config,
+            here,
+            connection,
+        } = opened(named, app, self.user.as_deref())?;
+        here.slots.hold(None);
+        // After failed starts there is a pause, which a person's 'start' ends.
+        here.slots.clear_attempts();
+        if let Some(connection) = connection {
+            return Ok((config, here, connection));
+        }
+        if let Some(web_server) = elsewhere::hides(&here.place) {
+            say("start", unseen_daemon(named, web_server));
+        }
+        let environ = app::environment::for_daemon();
+        let started = start::start(app, &here, app::backlog(&config), &environ, &Cause::BY_HAND);
+        let connection = started.map_err(|error| (Exit::CantCreate, error.to_string()))?;
+        Ok((config, here, connection))
+    }
+}
+
+fn unseen_daemon(named: &Named, web_server: i32) -> String {
+    format!(
+        "the web server, pid {web_server}, has a /tmp of its own (PrivateTmp): it does not find this daemon, and a \
+         hold that it sees goes on; as root: nsenter -t {web_server} -m polycgi start {named}"
+    )
+}
+
+/// What a command needs to act on an app.
+pub(super) struct Opened {
+    pub(super) config: Config,
+    /// Where fronts look that a web server starts, as far as that is known.
+    pub(super) here: Here,
+    /// To the app's daemon, if one was found.
+    pub(super) connection: Option<OwnedFd>,
+}
+
+/// The app's configuration, its place, made if it is missing, and its daemon.
 pub(super) fn opened(
     named: &Named,
     app: &AppFile,
     user: Option<&str>,
-) -> Result<(Config, Here), CommandError> {
+) -> Result<Opened, CommandError> {
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
+    let cannot = |sentence: String| (Exit::CantCreate, sentence);
+    // A daemon that can't be reached is told of when it is asked.
+    let reached = ask::reach(app).ok().flatten();
+    if let Some(Reached {
+        place,
+        connection,
+        is_elsewhere: true,
+    }) = reached
+    {
+        return Ok(Opened {
+            config,
+            here: Here::at(place).map_err(cannot)?,
+            connection: Some(connection),
+        });
+    }
     if let Some(dir) = &config.runtime_dir {
         acting::may_make(named, dir, user)?;
     }
-    let here = Here::open(app, &config).map_err(|no| (Exit::CantCreate, no))?;
-    Ok((config, here))
+    let here = Here::open(app, &config).map_err(cannot)?;
+    // A daemon in a place of before an edit of `runtime-dir` leaves with the next request.
+    let reached = reached.filter(|_| config.runtime_dir.is_none());
+    Ok(Opened {
+        config,
+        here,
+        connection: reached.map(|reached| reached.connection),
+    })
 }

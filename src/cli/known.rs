@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::ask;
+use super::ask::{self, Places};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::Config;
@@ -22,8 +22,10 @@ const MOST_SLOTS: u32 = 1024;
 
 /// The status of an app that has no daemon now.
 pub(super) fn of_app(app: &AppFile) -> Status {
-    let places = ask::places(app);
-    let place = places.iter().find(|place| place.slots().exists());
+    let Places { here, elsewhere } = ask::places(app);
+    // A web server that has a view of its own is the one that runs the app.
+    let mut places = elsewhere.iter().chain(&here);
+    let place = places.find(|place| place.slots().exists());
     Status {
         app: app.path.display().to_string(),
         ..known(place, Some(app))

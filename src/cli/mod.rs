@@ -23,6 +23,7 @@ use crate::app_file::{AppFile, Named, NotAnApp};
 use crate::args;
 use crate::printable;
 use crate::report::{Exit, say};
+use crate::sys::process;
 
 const NAME: &str = "polycgi";
 /// The binary's names in cgi-bin, and what each does.
@@ -199,7 +200,13 @@ fn act_for(
     if files.iter().all(|file| file.symlink_metadata().is_err()) {
         return Ok(None);
     }
-    acting::begin(named, user, deed).map_err(|(exit, sentence): CommandError| {
+    let is_own = user.is_some() || process::uid() == 0 || deed == Deed::RunAlone;
+    let refused = match is_own {
+        true => Ok(()),
+        false => acting::refuse_other(named, command),
+    };
+    let begun = refused.and_then(|()| acting::begin(named, user, deed));
+    begun.map_err(|(exit, sentence): CommandError| {
         say(command, sentence);
         exit
     })
@@ -214,7 +221,16 @@ enum Sought {
 
 /// The same for a command that runs the app or makes something for it.
 fn app_to_run(command: &str, named: &Named, user: Option<&str>) -> Result<AppFile, Exit> {
-    match app_for(command, named, user, Deed::Run)? {
+    run_by(command, named, user, Deed::Run)
+}
+
+/// The same for one that leaves daemons and places alone.
+fn app_to_run_alone(command: &str, named: &Named, user: Option<&str>) -> Result<AppFile, Exit> {
+    run_by(command, named, user, Deed::RunAlone)
+}
+
+fn run_by(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Result<AppFile, Exit> {
+    match app_for(command, named, user, deed)? {
         Sought::App(app) => Ok(app),
         // `app_for` refuses such a command if the app's user is not known.
         Sought::Nothing(_) => Err(Exit::Software),

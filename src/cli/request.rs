@@ -6,9 +6,9 @@ use std::io::{self, Read, Write};
 
 use argh::FromArgs;
 
-use super::app_to_run;
 use super::asked::RequestWords;
 use super::ways::{self, Beside, ReadResponse, system};
+use super::{app_to_run, app_to_run_alone};
 use crate::acting::{self, CommandError};
 use crate::app_file::{AppFile, Named};
 use crate::cgi::response::{self, Parsed};
@@ -64,6 +64,10 @@ impl RequestCommand {
             }
         };
         let named = Named::new(OsStr::new(&self.app));
+        let app_to_run = match self.via.as_str() {
+            "auto" | "scgi" => app_to_run,
+            _ => app_to_run_alone,
+        };
         let app = match app_to_run(NAME, &named, self.user.as_deref()) {
             Ok(app) => app,
             Err(exit) => return exit,
@@ -82,6 +86,10 @@ impl RequestCommand {
         let print = |from| self.print_response(from);
         let user = self.user.as_deref();
         match self.via.as_str() {
+            // The front that we would start would not find it, and might start another.
+            "auto" if let Some(connection) = ways::daemon_elsewhere(app) => {
+                ways::by_scgi(connection, &meta, body, print)
+            }
             "auto" => {
                 // If the configuration is wrong, the front says so.
                 if let Some(dir) = app.load().ok().and_then(|config| config.runtime_dir) {

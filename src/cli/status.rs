@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use argh::FromArgs;
 
 use super::apps;
-use super::ask::{self, PATIENCE};
+use super::ask::{self, PATIENCE, Places};
 use super::{Sought, app_for, known};
 use crate::acting::{self, Deed};
-use crate::app_file::Named;
+use crate::app_file::{AppFile, Named};
 use crate::control::{Command, Status};
+use crate::printable;
 use crate::report::{Exit, say};
 use crate::sys::process;
 
@@ -60,7 +61,12 @@ impl StatusCommand {
         });
         match said {
             Ok(said) => {
-                let status = said.unwrap_or_else(|| known::of_app(&app));
+                let status = said.unwrap_or_else(|| {
+                    if self.user.is_none() {
+                        say_what_is_hidden(&named, &app);
+                    }
+                    known::of_app(&app)
+                });
                 self.show_of(&acting::user_name(process::uid()), status);
                 Exit::Ok
             }
@@ -84,5 +90,23 @@ impl StatusCommand {
         } else {
             print!("{}", status.to_text());
         }
+    }
+}
+
+/// Without a daemon, and without a place of this user's, another user may have one, which only that user and root see.
+fn say_what_is_hidden(named: &Named, app: &AppFile) {
+    let Places { here, elsewhere } = ask::places(app);
+    let is_own = process::uid() == 0 || !here.is_empty() || !elsewhere.is_empty();
+    let others = if is_own {
+        Vec::new()
+    } else {
+        acting::hidden_owners(named)
+    };
+    if let [first, ..] = &others[..] {
+        let (others, named) = (others.join(" or "), printable::line(&named.to_string()));
+        let sentence = format!(
+            "whether {others} has run it can't be seen: sudo -u {first} polycgi status {named}"
+        );
+        say("status", sentence);
     }
 }

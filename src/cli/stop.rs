@@ -63,7 +63,7 @@ impl StopCommand {
         };
         if self.hold {
             match opened(&named, &app, user) {
-                Ok((_, here)) => here.slots.hold(Some(clock::now() + HOLD)),
+                Ok(opened) => opened.here.slots.hold(Some(clock::now() + HOLD)),
                 Err((exit, sentence)) => {
                     say("stop", sentence);
                     return exit;

@@ -254,6 +254,13 @@ pub(super) fn daemon(
         .map_err(|error| (Exit::Unavailable, error.to_string()))
 }
 
+/// The app's daemon, if it is one that a front which we start would not find.
+pub(super) fn daemon_elsewhere(app: &AppFile) -> Option<OwnedFd> {
+    let reached = ask::reach(app).ok().flatten();
+    let elsewhere = reached.filter(|reached| reached.is_elsewhere)?;
+    Some(elsewhere.connection)
+}
+
 pub(super) fn connect(address: &str) -> Result<OwnedFd, CommandError> {
     let connected = match address.rsplit_once(':') {
         Some((host, port)) if !address.contains('/') => match port.parse() {

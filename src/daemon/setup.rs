@@ -66,6 +66,9 @@ impl Daemon {
         let begun = begin(words, &place, &config, is_background, own);
         let (slots, means) =
             begun.inspect_err(|(_, sentence)| give_up(sentence, is_background, &app, &place))?;
+        for sentence in place.passed_over(&app) {
+            ::log::warn!("{sentence}: {} is used", place.dir.display());
+        }
         place.link_from_default(&app);
         let directory = hold_directory(&place);
         let listener = own

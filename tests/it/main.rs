@@ -58,6 +58,7 @@ mod harness;
 mod heads;
 mod hg;
 mod inflated;
+mod installing;
 mod kept;
 mod keys;
 mod killed;

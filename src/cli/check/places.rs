@@ -9,6 +9,7 @@ use super::mounts::Mounts;
 use super::subject::Subject;
 use crate::app::{self, way};
 use crate::config::{Address, App, Mode};
+use crate::elsewhere;
 use crate::listen;
 use crate::place::Place;
 use crate::sys::files::Want;
@@ -36,8 +37,9 @@ pub(super) fn look_around(subject: &Subject<'_>, findings: &mut Findings) {
 
 fn look_at_place(subject: &Subject<'_>, findings: &mut Findings) {
     // It only examines: a place is made by a request.
-    let Err(no) = Place::examine(subject.app, subject.config.runtime_dir.as_deref()) else {
-        return;
+    let no = match Place::examine(subject.app, subject.config.runtime_dir.as_deref()) {
+        Ok(place) => return look_at_view(subject, &place, findings),
+        Err(no) => no,
     };
     let without = match &subject.config.app {
         App::Commands { cgi: None, .. } => "the app can't be served",
@@ -49,6 +51,26 @@ fn look_at_place(subject: &Subject<'_>, findings: &mut Findings) {
         "without a runtime directory of {user}'s own, mode 0700, {without}; see 'runtime-dir'"
     );
     findings.add(Finding::error("runtime-dir", no.to_string()).advise(advice));
+}
+
+/// Whether the web server sees the same place, and no other user has taken a better one.
+fn look_at_view(subject: &Subject<'_>, place: &Place, findings: &mut Findings) {
+    for sentence in place.passed_over(subject.app) {
+        let advice = format!(
+            "have it removed; until then {} is used",
+            place.dir.display()
+        );
+        findings.add(Finding::warning("runtime-dir", sentence).advise(advice));
+    }
+    if let Some(pid) = elsewhere::hides(place) {
+        let sentence = format!(
+            "the web server, pid {pid}, has a /tmp of its own (PrivateTmp=true): the app's place lies in there, and is \
+             found only while the app's daemon runs"
+        );
+        let advice = "as root, let places be in /run: install -d -m 1777 /run/polycgi; 'make install' sees to it at \
+                      each boot";
+        findings.add(Finding::warning("private-tmp", sentence).advise(advice));
+    }
 }
 
 fn look_at_page(subject: &Subject<'_>, findings: &mut Findings) {

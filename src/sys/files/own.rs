@@ -41,6 +41,9 @@ pub fn is_own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
         .open(path)
         .map_err(|error| match error.raw_os_error() {
             Some(libc::ENOTDIR | libc::ELOOP) => Unusable::Squatted("it is not a directory"),
+            Some(libc::EACCES) if fs::symlink_metadata(path).is_ok_and(|m| m.uid() != uid) => {
+                Unusable::Squatted("it belongs to another user")
+            }
             _ => Unusable::Io(error),
         })?;
     let metadata = directory.metadata().map_err(Unusable::Io)?;

@@ -68,7 +68,7 @@ fn check_says_that_the_user_has_no_runtime_directory() {
     fs::write(folder.join("file"), "").expect("a file can be made");
     for (runtime_dir, said) in [
         (site.join("run"), "Permission denied"),
-        (roots, "Permission denied"),
+        (roots, "it belongs to another user"),
         (open, "its mode is not 0700"),
         (folder.join("file"), "it is not a directory"),
         (folder.join("no/run"), "No such file"),

@@ -4,6 +4,8 @@
 mod bare;
 mod listed;
 mod looks;
+mod others;
+mod private;
 mod squats;
 mod whose;
 

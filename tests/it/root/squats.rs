@@ -73,7 +73,7 @@ fn the_real_daemon_obeys(world: &World, app: &str, sock: &str) {
     assert!(status(world, app).contains(&pid), "{sock}");
     let text = world.root(&["status", app]).success();
     assert!(
-        text.contains(&format!("up (pid {daemon})")),
+        text.contains(&format!("up (pid {daemon}")),
         "{sock}: {text}"
     );
     world.root(&["reload", app]).success();
@@ -88,7 +88,12 @@ fn the_real_daemon_obeys(world: &World, app: &str, sock: &str) {
         let words = ["request", "--via", via, app, "/"];
         assert_eq!(world.root(&words).success(), answer, "{sock} {via}");
     }
-    assert_code(&world.root(&["check", app]), 0, "nothing wrong found");
+    // One of the squats is in the way of a better place.
+    assert_code(
+        &world.root(&["check", app]),
+        78,
+        "cannot use /run/polycgi/33: it",
+    );
     daemon::with_its_children(daemon, || {
         world.root(&["stop", app]).success();
     });
@@ -115,7 +120,8 @@ fn files_of_the_own_place_in_each_form() {
     for file in ["sock", "slots", "state", "lock", "log", "app"] {
         for form in SOCKETS.iter().chain(&FILES).collect::<Vec<_>>() {
             let is_sock = form.starts_with("sock");
-            if is_sock && file == "sock" && (form.ends_with("silent") || form.ends_with("drip")) {
+            if is_sock && file == "sock" && !form.ends_with("endless") && !form.ends_with("closing")
+            {
                 // The app's own user may keep its own command waiting.
                 continue;
             }
@@ -173,4 +179,52 @@ fn a_link_leads_to_a_place_of_the_same_user_or_nowhere() {
     daemon::with_its_children(daemon, || {
         super::super::util::process::send(daemon, nix::sys::signal::Signal::SIGTERM);
     });
+}
+
+/// /run/polycgi is as /tmp is: every user makes a folder there, and no other can take it away. A place that another user
+/// has squatted is passed over, which the log and `check` say.
+#[test]
+fn a_squatted_runtime_directory_is_passed_over() {
+    let Some(world) = World::new() else { return };
+    world.make_run();
+    let app = text_of(&world.app("app.cgi", CONFIG));
+    let run = "/run/polycgi/33".to_owned();
+    let own = world.dir.folder("own", 0o700);
+    for (form, why) in [
+        ("dir 0700", "it belongs to another user"),
+        ("dir 0777", "it belongs to another user"),
+        ("text x", "it is not a directory"),
+        (&format!("link {}", own.display()), "it is not a directory"),
+    ] {
+        let squatter = world.squat(NOBODY, &[(run.clone(), form)]);
+        let words = ["request", &app];
+        let answer = world.polycgi(WWW_DATA, &words).success();
+        assert_eq!(answer, "33 33 daemon\n", "{form}");
+        let name = place_in(&world, "/tmp/polycgi-33");
+        let place = format!("/tmp/polycgi-33/{name}");
+        let said = format!("cannot use {run}: {why}");
+        let log = fs::read_to_string(world.at(&place).join("log")).expect("root can read a log");
+        let warned = format!("warn: {said}: {place} is used");
+        assert_eq!(log.matches(&warned).count(), 1, "{form}: {log}");
+        assert_code(&world.root(&["check", &app]), 0, &said);
+        world.root(&["stop", &app]).success();
+        drop(squatter);
+        world.clear(&run);
+        world.clear("/tmp/polycgi-33");
+    }
+    // Without a squatter the place is there, and stays whatever another user tries.
+    world.polycgi(WWW_DATA, &["request", &app]).success();
+    let name = place_in(&world, &run);
+    for attempt in [
+        "mv /run/polycgi/33 /run/polycgi/x",
+        "rm -rf /run/polycgi/33",
+    ] {
+        let mut shell = world.command(NOBODY, "/bin/sh");
+        let output = super::run(shell.args(["-c", attempt]), b"");
+        assert!(!output.status.success(), "{attempt}");
+    }
+    assert_eq!(place_in(&world, &run), name);
+    assert!(!world.at("/tmp/polycgi-33").exists());
+    assert_code(&world.root(&["check", &app]), 0, "nothing wrong found");
+    world.root(&["stop", &app]).success();
 }

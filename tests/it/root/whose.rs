@@ -79,7 +79,8 @@ fn the_daemon_that_is_there_shows_whose_it_is() {
         "65534 65534 daemon\n"
     );
     // Both have a daemon: `--user` has to say which is meant.
-    world.polycgi(WWW_DATA, &["start", &app]).success();
+    let words = ["start", "--user", "www-data", &app];
+    world.polycgi(WWW_DATA, &words).success();
     let ours: Vec<i32> = world.dir.all_daemons();
     let ours: Vec<i32> = ours.into_iter().filter(|pid| *pid != theirs).collect();
     for words in [

@@ -26,6 +26,62 @@ pub(crate) struct World {
 /// A process that ends when its input does.
 struct Held(Child);
 
+impl Held {
+    /// A program in its namespace, as that user, with a clean environment.
+    fn command(&self, uid: u32, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.0.id()));
+        command.arg("--");
+        if uid != 0 {
+            let gid = Gid::from_raw(uid);
+            command.args(["/usr/bin/setpriv", "--clear-groups"]);
+            command.args([format!("--reuid={uid}"), format!("--regid={gid}")]);
+            command.arg("--");
+        }
+        command.arg(program.as_ref());
+        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
+        command
+    }
+
+    #[track_caller]
+    fn polycgi(&self, uid: u32, words: &[&str]) -> Output {
+        run(
+            self.command(uid, installed("polycgi"))
+                .env("HOME", "/root")
+                .args(words),
+            b"",
+        )
+    }
+}
+
+impl PrivateTmp {
+    /// The same as seen from the host itself.
+    #[track_caller]
+    pub(crate) fn of_host(dir: &Dir) -> Self {
+        Self::new(Command::new("unshare"), dir)
+    }
+
+    /// Root must be able to make it: a test that can't fails.
+    #[track_caller]
+    fn new(mut unshare: Command, dir: &Dir) -> Self {
+        Self(
+            hold(&mut unshare, PRIVATE, dir)
+                .expect("a mount namespace with a /tmp of its own can be made"),
+        )
+    }
+
+    /// A program in this view, as that user, with a clean environment.
+    pub(crate) fn command(&self, uid: u32, program: impl AsRef<Path>) -> Command {
+        self.0.command(uid, program)
+    }
+
+    /// `polycgi` with these words, as that user.
+    #[track_caller]
+    pub(crate) fn polycgi(&self, uid: u32, words: &[&str]) -> Output {
+        self.0.polycgi(uid, words)
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
@@ -50,6 +106,41 @@ echo
 exec cat
 "#;
 
+/// A view of a web server whose service has `PrivateTmp=true`: as the world, but for an own /tmp, a tmpfs, in which the
+/// test's directory and the PREFIX are at their paths.
+pub(crate) struct PrivateTmp(Held);
+
+const PRIVATE: &str = r#"set -e
+private=$1/private
+mkdir "$private"
+mount -t tmpfs -o mode=1777 tmpfs "$private"
+for folder in "$1" "$2"; do
+    case $folder in
+    /tmp/*) mkdir -p "$private${folder#/tmp}"; mount --bind "$folder" "$private${folder#/tmp}" ;;
+    esac
+done
+mount --rbind "$private" /tmp
+echo
+exec cat
+"#;
+
+/// A process that holds a mount namespace in which the script has run with the test's directory and the PREFIX; `None`:
+/// it could not be made.
+fn hold(command: &mut Command, script: &str, dir: &Dir) -> Option<Held> {
+    command
+        .args(["--mount", "--", "/bin/sh", "-c", script, "holder"])
+        .args([dir.path(), &prefix()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut holder = Held(command.spawn().expect("unshare can be run"));
+    let mut line = String::new();
+    let said = holder.0.stdout.take().expect("stdout is piped");
+    BufReader::new(said)
+        .read_line(&mut line)
+        .expect("a pipe can be read");
+    (!line.is_empty()).then_some(holder)
+}
+
 impl World {
     /// None without root, or if root may not unshare.
     pub(crate) fn new() -> Option<Self> {
@@ -58,22 +149,10 @@ impl World {
             return None;
         }
         let dir = Dir::new();
-        let mut holder = Command::new("unshare");
-        holder
-            .args(["--mount", "--", "/bin/sh", "-c", HOLDER, "holder"])
-            .args([dir.path(), &prefix()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut holder = Held(holder.spawn().expect("unshare can be run"));
-        let mut line = String::new();
-        let said = holder.0.stdout.take().expect("stdout is piped");
-        BufReader::new(said)
-            .read_line(&mut line)
-            .expect("a pipe can be read");
-        if line.is_empty() {
+        let Some(holder) = hold(&mut Command::new("unshare"), HOLDER, &dir) else {
             not_tested("what root's commands do, which takes a mount namespace");
             return None;
-        }
+        };
         let world = Self { holder, dir };
         let who = "import os
 def application(environ, start_response):
@@ -114,31 +193,21 @@ def application(environ, start_response):
         path
     }
 
+    /// A web server's view with a private /tmp, as seen from this world.
+    #[track_caller]
+    pub(crate) fn private_tmp(&self) -> PrivateTmp {
+        PrivateTmp::new(self.command(0, "/usr/bin/unshare"), &self.dir)
+    }
+
     /// A program in this world, as that user, with a clean environment.
     pub(crate) fn command(&self, uid: u32, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.0.id()));
-        command.arg("--");
-        if uid != 0 {
-            let gid = Gid::from_raw(uid);
-            command.args(["/usr/bin/setpriv", "--clear-groups"]);
-            command.args([format!("--reuid={uid}"), format!("--regid={gid}")]);
-            command.arg("--");
-        }
-        command.arg(program.as_ref());
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
-        command
+        self.holder.command(uid, program)
     }
 
     /// `polycgi` with these words, as that user.
     #[track_caller]
     pub(crate) fn polycgi(&self, uid: u32, words: &[&str]) -> Output {
-        run(
-            self.command(uid, installed("polycgi"))
-                .env("HOME", "/root")
-                .args(words),
-            b"",
-        )
+        self.holder.polycgi(uid, words)
     }
 
     /// The same as root.

@@ -1,0 +1,243 @@
+//! A web server that has a /tmp of its own, as Debian's Apache has by `PrivateTmp=true`: commands outside find the app's
+//! daemon in there and use it, and `check` says what keeps it out of sight.
+
+use std::process::Command;
+
+use nix::unistd::{Gid, Uid, User};
+
+use super::super::util::patient::PatientRead;
+use super::super::util::world::PrivateTmp;
+use super::super::util::{Dir, Piped, as_other, not_tested, process};
+use super::*;
+
+/// An app whose daemon a front in the private /tmp has started.
+fn started(world: &World, private: &PrivateTmp) -> (String, i32) {
+    let app = text_of(&world.app("app.cgi", CONFIG));
+    let answer = private.polycgi(WWW_DATA, &["request", &app]).success();
+    assert_eq!(answer, "33 33 daemon\n");
+    (app, world.dir.daemon())
+}
+
+#[test]
+fn commands_find_the_daemon_in_a_private_tmp() {
+    let Some(world) = World::new() else { return };
+    let private = world.private_tmp();
+    let (app, daemon) = started(&world, &private);
+    // The fault: its place can't be seen from outside.
+    assert!(!world.at("/tmp/polycgi-33").exists());
+    let mut generation = 1;
+    for uid in [0, WWW_DATA] {
+        let polycgi = |words: &[&str]| world.polycgi(uid, &[words, &[&app]].concat()).success();
+        let shown = daemon::json(&polycgi(&["status", "--json"]));
+        assert!(shown.contains(&format!("pid = {daemon}")), "{shown:?}");
+        for words in [&["request"][..], &["request", "--via", "scgi"]] {
+            assert_eq!(polycgi(words), "33 33 daemon\n");
+        }
+        assert_eq!(polycgi(&["start"]), "");
+        assert_eq!(polycgi(&["reload"]), "");
+        generation += 1;
+        let shown = daemon::json(&polycgi(&["status", "--json"]));
+        let reloaded = format!("generation = {generation}");
+        assert!(shown.contains(&reloaded), "{shown:?}");
+        // They differ in the word that says which way it was.
+        let output = world.polycgi(uid, &["compare", "-n", "1", &app]);
+        assert_code(&output, 1, "once each way");
+        assert_eq!(world.dir.all_daemons(), [daemon], "no second one");
+    }
+    assert!(!world.at("/tmp/polycgi-33").exists(), "and no second place");
+    // Held where the web server's fronts look.
+    world.root(&["stop", "--hold", &app]).success();
+    assert!(!process::is_alive(daemon));
+    let words = ["status", &app];
+    let shown = private.polycgi(WWW_DATA, &words).success();
+    assert!(shown.contains(": held"), "{shown}");
+    // Without a process in there nothing of it can be seen.
+    let shown = world.root(&["status", &app]).success();
+    assert!(shown.contains(": down"), "{shown}");
+    let shown = world.root(&["stop", &app]).success();
+    assert!(shown.contains("no daemon runs as www-data"), "{shown}");
+}
+
+/// A user of one test alone, on the host itself, with a group of the same number: other tests' web servers are none of
+/// this user's.
+struct Alone {
+    uid: u32,
+    private: PrivateTmp,
+    app: String,
+    /// A process of the web server in the private /tmp, as far as its name and user go.
+    server: Piped,
+    dir: Dir,
+}
+
+impl Alone {
+    fn new(user: &str) -> Option<Self> {
+        if !Uid::effective().is_root() {
+            not_tested("a private /tmp, which takes root");
+            return None;
+        }
+        let dir = Dir::new();
+        let user = User::from_name(user).expect("the user database can be read");
+        let user = user.expect("Debian's base-passwd has this user");
+        let uid = user.uid.as_raw();
+        assert_eq!(uid, user.gid.as_raw());
+        let text = format!(
+            "#!{} -\n{CONFIG}\ndirectory = {}\n",
+            installed("polycgi").display(),
+            dir.join("apps").display()
+        );
+        let app = text_of(&dir.file("cgi-bin/app", &text.replace("who:", "testapp:"), 0o755));
+        let private = PrivateTmp::of_host(&dir);
+        let program = dir.join("apache2");
+        run(Command::new("/bin/cp").arg("/bin/cat").arg(&program), b"").success();
+        let server = Piped::start(&mut private.command(uid, &program));
+        // Until then it is nsenter, and then setpriv.
+        let name = format!("/proc/{}/comm", server.pid());
+        let deadline = Deadline::soon();
+        while fs::read_to_string(&name).is_ok_and(|name| name != "apache2\n") {
+            assert!(!deadline.left().is_zero(), "no web server");
+            std::thread::yield_now();
+        }
+        Some(Self {
+            uid,
+            private,
+            app,
+            server,
+            dir,
+        })
+    }
+
+    /// `polycgi` outside of the private /tmp.
+    #[track_caller]
+    fn polycgi(&self, words: &[&str]) -> Output {
+        let gid = Gid::from_raw(self.uid);
+        let mut command = as_other(installed("polycgi"), Uid::from_raw(self.uid), gid);
+        run(command.args(words), b"")
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // There is none if the test has failed before it was made.
+        let _ = fs::remove_dir_all(format!("/tmp/polycgi-{}", self.uid));
+    }
+}
+
+#[test]
+fn check_and_start_say_that_the_web_server_sees_another_tmp() {
+    let Some(alone) = Alone::new("uucp") else {
+        return;
+    };
+    let (pid, app) = (alone.server.pid(), &alone.app);
+    let said = format!("the web server, pid {pid}, has a /tmp of its own (PrivateTmp");
+    let output = alone.polycgi(&["check", app]);
+    assert_code(&output, 0, &said);
+    assert_code(&output, 0, "install -d -m 1777 /run/polycgi");
+    let output = alone.polycgi(&["start", app]);
+    assert_code(&output, 0, &said);
+    let advice = format!("nsenter -t {pid} -m polycgi start {app}");
+    assert_code(&output, 0, &advice);
+    alone.polycgi(&["stop", app]).success();
+    // In the web server's own view there is nothing to say.
+    let words = ["check", app];
+    assert_code(
+        &alone.private.polycgi(alone.uid, &words),
+        0,
+        "nothing wrong found",
+    );
+}
+
+#[test]
+fn status_lists_what_runs_in_a_web_servers_private_tmp() {
+    let Some(alone) = Alone::new("news") else {
+        return;
+    };
+    let app = &alone.app;
+    let nothing = "no app of news has run here\n";
+    assert_eq!(alone.polycgi(&["status"]).success(), nothing);
+    alone.private.polycgi(alone.uid, &["start", app]).success();
+    let daemon = alone.dir.daemon();
+    let up = format!("{app}: up (pid {daemon})");
+    let all = alone.polycgi(&["status"]).success();
+    assert!(all.starts_with(&up), "{all}");
+    assert_eq!(all.lines().count(), 1, "{all}");
+    // Root on this host sees other tests' apps as well.
+    let all = run(Command::new(installed("polycgi")).arg("status"), b"");
+    let all = String::from_utf8_lossy(&all.stdout).into_owned();
+    assert!(all.contains(&format!("news: {up}")), "{all}");
+    alone.polycgi(&["reload"]).success();
+    let shown = alone.polycgi(&["status", "--json", app]).success();
+    assert!(daemon::json(&shown).contains(&"generation = 2".to_owned()));
+    alone.polycgi(&["stop", app]).success();
+    // The web server of this test lets its user look; one that root has started does not.
+    let down = format!("{app}: down\n");
+    assert_eq!(alone.polycgi(&["status"]).success(), down);
+}
+
+/// With /run/polycgi nothing of this is needed.
+#[test]
+fn a_place_in_run_is_seen_from_both_sides() {
+    let Some(world) = World::new() else { return };
+    world.make_run();
+    let private = world.private_tmp();
+    let (app, daemon) = started(&world, &private);
+    assert!(world.at("/run/polycgi/33").exists());
+    let shown = status(&world, &app);
+    assert!(shown.contains(&format!("pid = {daemon}")), "{shown:?}");
+    let all = world.root(&["status"]).success();
+    assert_eq!(all.lines().count(), 1, "one place: {all}");
+    assert_code(&world.root(&["check", &app]), 0, "nothing wrong found");
+    world.root(&["stop", &app]).success();
+}
+
+/// What other users make in views of their own is not looked at, and what is there has to be proved all the same.
+#[test]
+fn a_squat_in_another_view_is_no_place() {
+    let Some(world) = World::new() else { return };
+    let private = world.private_tmp();
+    let (app, daemon) = started(&world, &private);
+    // The name is taken by www-data's own process, bound to another path: it is not the app's daemon.
+    let name = {
+        let shown = run(private.command(0, "/bin/ls").arg("/tmp/polycgi-33"), b"");
+        shown.success().trim().to_owned()
+    };
+    daemon::with_its_children(daemon, || {
+        private.polycgi(WWW_DATA, &["stop", &app]).success();
+    });
+    let socket = format!("/tmp/polycgi-33/{name}/sock");
+    const LIAR: &str = "import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('/tmp/liar')
+listener.listen()
+os.symlink('/tmp/liar', sys.argv[1])
+print(flush=True)
+sys.stdin.read()";
+    let mut liar = private.command(WWW_DATA, "/usr/bin/python3");
+    let mut liar = Piped::start(liar.args(["-c", LIAR, &socket]));
+    let mut said = Vec::new();
+    assert!(liar.stdout.more(Deadline::soon(), &mut said));
+    for uid in [0, WWW_DATA] {
+        let shown = world.polycgi(uid, &["status", &app]).success();
+        assert!(shown.contains(": down"), "{shown}");
+        assert_eq!(world.polycgi(uid, &["reload", &app]).stderr, "");
+    }
+    // The app's own daemon in a folder that others may enter: this is no place.
+    drop(liar);
+    private.polycgi(WWW_DATA, &["start", &app]).success();
+    let daemon = world.dir.daemon();
+    let chmod = |mode| {
+        run(
+            private
+                .command(0, "/bin/chmod")
+                .args([mode, "/tmp/polycgi-33"]),
+            b"",
+        )
+    };
+    for (mode, state) in [("755", ": down"), ("700", ": up")] {
+        chmod(mode).success();
+        let shown = world.root(&["status", &app]).success();
+        assert!(shown.contains(state), "{mode}: {shown}");
+    }
+    daemon::with_its_children(daemon, || {
+        world.root(&["stop", &app]).success();
+    });
+}
