@@ -152,6 +152,10 @@ impl Findings {
         self.0.push(finding);
     }
 
+    pub(super) fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.0.extend(findings);
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
     }

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Findings};
 use super::subject::Subject;
-use crate::app::way;
 use crate::app::wsgi::Interpreter;
+use crate::app::{environment, way};
 use crate::config::{self, Python};
 use crate::sys::named;
 
 const ADVICE: &str = "'python' names an interpreter, or the folder of a virtual environment; if relative, below 'directory'";
 const VENV_ADVICE: &str = "make the virtual environment anew, with an interpreter that the user can reach: python3 -m venv --clear FOLDER";
+
+/// How many entries of an environment's `lib` are looked at.
+const MOST_ENTRIES: usize = 100;
 
 /// The interpreter, if it can be run.
 pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Interpreter> {
@@ -32,19 +35,12 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Int
     }
     let interpreter = match Interpreter::find(subject.app, subject.config) {
         Ok(interpreter) => interpreter,
+        // Of `env-file` it was said before.
         Err(cannot) => {
-            let message = cannot.to_string();
-            // Its own file may be what can't be read.
-            let key = if message.starts_with("cannot find") {
-                "python"
-            } else {
-                "env-file"
-            };
-            findings.add(subject.blame(key, key, &message).advise(if key == "python" {
-                ADVICE
-            } else {
-                "'env-file' has lines of NAME=value, and the app's user has to be able to read it"
-            }));
+            if environment::of_app(subject.app, subject.config).is_ok() {
+                let message = cannot.to_string();
+                findings.add(subject.blame("python", "python", &message).advise(ADVICE));
+            }
             return None;
         }
     };
@@ -91,6 +87,7 @@ pub(super) fn look_at_version(
     let entries = fs::read_dir(folder.join("lib")).into_iter().flatten();
     let names = entries
         .flatten()
+        .take(MOST_ENTRIES)
         .map(|entry| entry.file_name().to_string_lossy().into_owned());
     let made: Vec<String> = names.filter(|name| name.starts_with("python")).collect();
     if made.is_empty() || made.contains(&runs) {

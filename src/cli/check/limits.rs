@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::finding::{Findings, Severity};
 use super::subject::Subject;
@@ -24,18 +24,25 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
     if subject.config.mode == Mode::Cgi {
         return;
     }
-    let server = web_server(subject.user.uid);
-    let (path, whose) = match &server {
-        Some((folder, name)) => (folder.join("limits"), format!("{name}'s processes")),
+    let servers = web_servers(subject.user.uid);
+    let (limits, whose) = match servers.first() {
+        // It is not known which of them runs the app: only what all of them lack is told.
+        Some((_, name)) => {
+            let limits = servers.iter().map(|(folder, _)| read(folder));
+            (limits.collect(), format!("{name}'s processes"))
+        }
         None => (
-            PathBuf::from("/proc/self/limits"),
+            vec![read(Path::new("/proc/self"))],
             "this process".to_owned(),
         ),
     };
-    let text = named::read_text(&path, config::LONGEST_FILE).unwrap_or_default();
+    let most = |name, column| {
+        let found = limits.iter().map(|text| limit(text, name, column));
+        found.collect::<Option<Vec<u64>>>()?.into_iter().max()
+    };
     let procs = subject.config.pool.max_procs.max(subject.config.cgi_max);
     let needed = u64::from(procs) + OF_A_DAEMON;
-    if let Some(limit) = limit(&text, "Max processes", 0)
+    if let Some(limit) = most("Max processes", 0)
         && limit < needed
         && subject.user.uid != 0
     {
@@ -52,7 +59,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
     let clients = u64::from(subject.config.queue.size) + u64::from(procs);
     let needed = clients * OF_A_CLIENT + BESIDE;
     // The daemon raises its soft limit to the hard one.
-    if let Some(limit) = limit(&text, "Max open files", 1)
+    if let Some(limit) = most("Max open files", 1)
         && limit < needed
     {
         let message = format!(
@@ -72,10 +79,14 @@ fn limit(text: &str, name: &str, column: usize) -> Option<u64> {
     line.split_whitespace().nth(column)?.parse().ok()
 }
 
-/// A web server's process of that user: its folder in /proc, and its name.
-fn web_server(uid: u32) -> Option<(PathBuf, String)> {
-    let entries = fs::read_dir("/proc").ok()?;
-    entries.flatten().find_map(|entry| {
+fn read(folder: &Path) -> String {
+    named::read_text(&folder.join("limits"), config::LONGEST_FILE).unwrap_or_default()
+}
+
+/// The processes of web servers that are that user's: their folders in /proc, and their names.
+fn web_servers(uid: u32) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| {
         let folder = entry.path();
         let is_pid = entry.file_name().to_string_lossy().parse::<i32>().is_ok();
         if !is_pid || fs::metadata(&folder).ok()?.uid() != uid {
@@ -86,7 +97,8 @@ fn web_server(uid: u32) -> Option<(PathBuf, String)> {
         WEB_SERVERS
             .contains(&name)
             .then(|| (folder, name.to_owned()))
-    })
+    });
+    found.collect()
 }
 
 #[cfg(test)]

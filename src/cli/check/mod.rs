@@ -29,6 +29,7 @@ use self::mounts::Mounts;
 use self::subject::{Subject, User};
 use super::act_for;
 use crate::acting::{self, Deed};
+use crate::app::way;
 use crate::app_file::{AppFile, LoadError, Named, NotAnApp};
 use crate::config::{App, Config, Mode};
 use crate::report::{Exit, say};
@@ -74,6 +75,7 @@ impl CheckCommand {
             }
         };
         let printed = if self.json {
+            findings.extend(summary.map(|summary| Finding::note("runs", summary)));
             findings.print_json()
         } else {
             findings.print_text(&named.to_string(), summary.as_deref())
@@ -153,7 +155,7 @@ fn examine(
     let config = match app.load() {
         Ok(config) => config,
         Err(bad) => {
-            findings.add(not_loaded(&bad, &app));
+            findings.add(not_loaded(&bad));
             return Ok(None);
         }
     };
@@ -210,10 +212,15 @@ fn add_no_app(named: &Named, no: NotAnApp, findings: &mut Findings) -> Result<()
     }
 }
 
-fn not_loaded(bad: &LoadError, app: &AppFile) -> Finding {
+fn not_loaded(bad: &LoadError) -> Finding {
     match bad {
         LoadError::Wrong(bad) => Finding::in_config(Severity::Error, "configuration", bad),
-        other => Finding::error("configuration", other.sentence()).at(&app.config),
+        LoadError::Unreadable(path, error) => {
+            let why =
+                way::reason("read", path, error).map_or(String::new(), |why| format!(": {why}"));
+            Finding::error("configuration", format!("{}{why}", bad.sentence())).at(path)
+        }
+        LoadError::Nph(path) => Finding::error("configuration", bad.sentence()).at(path),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Findings, Severity};
 use super::subject::Subject;
-use crate::app::{self, way};
+use crate::app::{self, environment, way};
 use crate::config::App;
 use crate::sys::files::Want;
 
@@ -15,17 +15,24 @@ const OPEN_THE_WAY: &str =
 pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
     look_at_directory(subject, findings);
     look_at_spool(subject, findings);
-    // This process's own attempt to read it says more: see the interpreter.
-    if subject.user.is_other()
-        && let Some(file) = app::env_file(subject.app, subject.config)
-        && let Err(why) = readable(subject, &file)
-    {
-        let message = format!("cannot read {}: {why}", file.display());
-        findings.add(
-            subject
-                .blame("env-file", "env-file", &message)
-                .advise("chown it to the app's user and chmod 600 it"),
-        );
+    look_at_env_file(subject, findings);
+}
+
+fn look_at_env_file(subject: &Subject<'_>, findings: &mut Findings) {
+    let Some(file) = app::env_file(subject.app, subject.config) else {
+        return;
+    };
+    let why = if subject.user.is_other() {
+        let why = readable(subject, &file).err();
+        why.map(|why| format!("cannot read {}: {why}", file.display()))
+    } else {
+        let read = environment::of_app(subject.app, subject.config);
+        read.err().map(|cannot| cannot.to_string())
+    };
+    if let Some(why) = why {
+        findings.add(subject.blame("env-file", "env-file", &why).advise(
+            "it has lines of NAME=value, and the app's user has to be able to read it: chown and chmod 600 it",
+        ));
     }
 }
 

@@ -94,6 +94,44 @@ fn a_spool_that_cannot_be_used() {
     }
 }
 
+#[test]
+fn an_env_file_that_cannot_be_read() {
+    let dir = Dir::new();
+    let user = user_name();
+    let closed = dir.folder("closed", 0o755);
+    dir.file("closed/secrets", "KEY=tiger\n", 0o600);
+    let wrong = dir.file("apps/wrong", "export KEY=tiger\n", 0o600);
+    set_mode(&closed, 0o600);
+    let (closed_file, shown) = (closed.join("secrets"), text_of(&closed));
+    for (file, why) in [
+        (
+            &closed_file,
+            format!("{user} can't enter {shown} (mode 0600, owner {user})"),
+        ),
+        (
+            &dir.join("apps/gone"),
+            "No such file or directory".to_owned(),
+        ),
+        (
+            &wrong,
+            "wrong:1:1: 'export KEY' is a shell's command".to_owned(),
+        ),
+    ] {
+        for kind in ["wsgi = testapp:application", "cgi = /bin/true"] {
+            let config = format!("{kind}\nmode = cgi\nenv-file = {}", text_of(file));
+            let app = dir.app_file("app", &config);
+            let (status, said) = served(&app);
+            assert_eq!(status, 500, "{said}");
+            assert!(said.contains(&why), "{said}");
+            let checked = Checked::of(&app);
+            checked.finds(&[&why, "it has lines of NAME=value"]);
+            assert_eq!(checked.text.matches(&why).count(), 1, "{}", checked.text);
+            assert!(!checked.text.contains("tiger"), "{}", checked.text);
+        }
+    }
+    set_mode(&closed, 0o755);
+}
+
 /// The program of a command, and what its own first line names.
 #[test]
 fn a_command_that_cannot_be_run() {

@@ -60,7 +60,7 @@ fn json_has_an_object_for_each_finding() {
             .expect("a line")
     };
     let expected = format!(
-        "comment warning {} 11\nlog-file error {} 1\ninterpreter note None None\n",
+        "comment warning {} 11\nlog-file error {} 1\ninterpreter note None None\nruns note None None\n",
         line("env.X"),
         line("log-file")
     );
