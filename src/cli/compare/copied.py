@@ -7,8 +7,9 @@ import os
 import sys
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-WARM = 5  # requests of a worker, until what it keeps from the first ones is there
-LAST = 15  # the request after which it is looked at what the others have left
+WARM = 5  # requests of a worker, until what it keeps from the first ones is there: from then on objects are traced
+FIRST = 8  # what is made anew by each request, in place of what the one before has made, is there twice
+LAST = 18  # the request after which it is looked at what those since FIRST have left
 DONE = []
 
 
@@ -51,10 +52,12 @@ def note_environ(path, environ):
 
 
 def snapshot():
-    import tracemalloc
-    if not tracemalloc.is_tracing():
-        tracemalloc.start()
     gc.collect()
+    # The interpreter's cache of attributes holds the names that were looked up last.
+    for name in '_clear_internal_caches', '_clear_type_cache':
+        if hasattr(sys, name):
+            getattr(sys, name)()
+            break
     ours = (tracemalloc.Filter(False, __file__), tracemalloc.Filter(False, '<string>'),
             tracemalloc.Filter(False, tracemalloc.__file__))
     return tracemalloc.take_snapshot().filter_traces(ours)
@@ -62,7 +65,7 @@ def snapshot():
 
 def note_growth(path, before):
     """The lines whose objects are more after each request: `COUNT BYTES FILE:LINE`."""
-    requests = LAST - WARM
+    requests = LAST - FIRST
     with open(path, 'w', encoding='utf-8', errors='backslashreplace') as file:
         for found in snapshot().compare_to(before, 'lineno'):
             if found.count_diff >= requests - 1 and found.size_diff > 0:
@@ -72,7 +75,7 @@ def note_growth(path, before):
 
 
 def application(environ, start_response):
-    global before
+    global before, tracemalloc
     way = 'cgi' if environ['wsgi.run_once'] else 'daemon'
     at = os.path.join(FOLDER, way)
     DONE.append(way)
@@ -94,6 +97,9 @@ def application(environ, start_response):
             profile.dump_stats(at + '.profile')
     del result, profile
     if len(DONE) == WARM:
+        import tracemalloc
+        tracemalloc.start()
+    elif len(DONE) == FIRST:
         before = snapshot()
     elif len(DONE) == LAST:
         note_growth(at + '.growth', before)

@@ -31,7 +31,7 @@ const WATCHING: &str = include_str!("copied.py");
 /// Its name as a module.
 const MODULE: &str = "polycgi_compare";
 /// `LAST` in copied.py: so many requests a worker serves until it is known what they leave behind.
-const LAST: usize = 15;
+const LAST: usize = 18;
 /// The largest configuration and the longest file that it writes, in bytes.
 const LONGEST: usize = 1 << 20;
 /// How long its daemon may take to end.
