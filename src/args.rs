@@ -41,15 +41,20 @@ fn subcommand<'a>(words: &[&'a str], sentence: &str) -> Option<&'a str> {
 }
 
 /// Options that take no value.
-const SWITCHES: [&str; 7] = [
+const SWITCHES: [&str; 9] = [
     "--environ",
     "--help",
     "--hold",
+    "--html",
     "--include",
     "--json",
     "--no-wait",
     "--print",
+    "--prometheus",
 ];
+
+/// Options whose value may be left out, and what it then is.
+const OPTIONAL: [(&str, &str); 1] = [("--watch", "1")];
 
 /// The words in argh's form: it knows only `--name value` and `--help`. What follows `--` stays.
 fn normalized(words: &[String]) -> Vec<String> {
@@ -70,7 +75,11 @@ fn normalized(words: &[String]) -> Vec<String> {
                     out.extend(["--profile-file".to_owned(), prefix.to_owned()]);
                 }
                 Some((name, value)) => out.extend([name.to_owned(), value.to_owned()]),
-                None => out.push(word.clone()),
+                None => {
+                    out.push(word.clone());
+                    let default = OPTIONAL.iter().find(|(name, _)| *name == long);
+                    out.extend(default.map(|(_, value)| (*value).to_owned()));
+                }
             },
             _ => out.push(word.clone()),
         }
@@ -99,6 +108,8 @@ mod tests {
             ["--via", "cgi", "--help", "x=y"]
         );
         assert_eq!(of(&["--json=x"]), ["--json=x"]);
+        assert_eq!(of(&["--watch", "x"]), ["--watch", "1", "x"]);
+        assert_eq!(of(&["--watch=5", "x"]), ["--watch", "5", "x"]);
         assert_eq!(of(&["--", "--via=cgi", "-h"]), ["--", "--via=cgi", "-h"]);
     }
 }

@@ -29,8 +29,10 @@
 //! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
 //!
 //! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
-//! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]. Whether the ways to an app give the same is [`compare`]'s question.
-//! What others wrote is [`printable`] before a terminal gets it.
+//! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]. Whether
+//! the ways to an app give the same is [`compare`]'s question. What others wrote is [`printable`] before a terminal gets
+//! it. What is counted of requests ([`figures`], in [`slots`]) and [`known`] without a daemon is shown by [`control`] to
+//! a person, and by [`views`] to a browser or to Prometheus.
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
@@ -56,6 +58,7 @@ pub mod page;
 pub mod policy;
 pub mod printable;
 pub mod scgi;
+pub mod views;
 
 // -- calls
 pub mod sys;
@@ -68,6 +71,7 @@ pub mod app_file;
 pub mod args;
 pub mod elsewhere;
 pub mod facts;
+pub mod known;
 pub mod listen;
 pub mod logbook;
 pub mod place;

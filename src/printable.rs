@@ -1,4 +1,4 @@
-//! Which characters a terminal shows, and which it obeys; and a time as people and programs read it.
+//! Which characters a terminal shows, and which it obeys; and times and sizes as people and programs read them.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
@@ -71,6 +71,63 @@ pub fn timestamp(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Seconds in the two units that matter.
+pub fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    for (nth, (size, unit)) in UNITS.into_iter().enumerate() {
+        let (whole, rest) = (seconds / size, seconds % size);
+        if whole > 0 {
+            let next = UNITS.get(nth + 1).filter(|_| whole < 10);
+            let part = next.map(|(size, unit)| (rest / size, unit));
+            return match part {
+                Some((part, unit_of_part)) if part > 0 => {
+                    format!("{whole} {unit} {part} {unit_of_part}")
+                }
+                _ => format!("{whole} {unit}"),
+            };
+        }
+    }
+    "0 s".to_owned()
+}
+
+/// Microseconds, two digits that matter.
+pub fn took(micros: u64) -> String {
+    match micros {
+        0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
+        10_000..1_000_000 => format!("{} ms", micros / 1000),
+        1_000_000..60_000_000 => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+        _ => span(micros / 1_000_000),
+    }
+}
+
+/// Bytes, two digits that matter.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = UNITS.into_iter().find(|&(shift, _)| bytes >> shift > 0);
+    match unit {
+        Some((shift, unit)) if bytes >> shift < 10 => {
+            let tenths = (bytes >> (shift - 10) & 1023) * 10 / 1024;
+            match tenths {
+                0 => format!("{} {unit}", bytes >> shift),
+                _ => format!("{}.{tenths} {unit}", bytes >> shift),
+            }
+        }
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+/// A time, in seconds since 1970; without its date if that is `now`'s.
+pub fn clock(seconds: u64, now: u64) -> String {
+    let (at, today) = (timestamp(seconds), timestamp(now));
+    let (date, time) = at.split_once('T').unwrap_or((&at, ""));
+    let time = time.trim_end_matches('Z');
+    match today.starts_with(date) {
+        true => format!("{time} UTC"),
+        false => format!("{date} {time} UTC"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +154,50 @@ mod tests {
         assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(timestamp(1_709_251_199), "2024-02-29T23:59:59Z");
         assert_eq!(timestamp(4_102_444_800), "2100-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn spans_and_sizes_have_two_figures() {
+        let spans = [0, 59, 60, 61, 600, 3600, 36_060, 90_000, 10_000_000];
+        assert_eq!(
+            spans.map(span),
+            [
+                "0 s",
+                "59 s",
+                "1 min",
+                "1 min 1 s",
+                "10 min",
+                "1 h",
+                "10 h",
+                "1 d 1 h",
+                "115 d"
+            ]
+        );
+        let times = [0, 640, 9_999, 12_345, 999_999, 1_234_567, 61_000_000];
+        assert_eq!(
+            times.map(took),
+            [
+                "0.0 ms",
+                "0.6 ms",
+                "9.9 ms",
+                "12 ms",
+                "999 ms",
+                "1.2 s",
+                "1 min 1 s"
+            ]
+        );
+        let sizes = [0, 1023, 1024, 1536, 45 << 20, 1 << 30, u64::MAX];
+        assert_eq!(
+            sizes.map(size),
+            [
+                "0 bytes",
+                "1023 bytes",
+                "1 KiB",
+                "1.5 KiB",
+                "45 MiB",
+                "1 GiB",
+                "17179869183 GiB"
+            ]
+        );
     }
 }

@@ -36,6 +36,7 @@ need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
 need binutils test -x /usr/bin/objdump
 need coreutils sha256sum /dev/null
 need curl curl --version
+need prometheus test -x /usr/bin/promtool
 need strace test -x /usr/bin/strace
 need util-linux /usr/bin/setpriv --version
 

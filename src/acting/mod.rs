@@ -149,6 +149,8 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
         Signal::SIGINT,
         Signal::SIGQUIT,
         Signal::SIGTERM,
+        // Its terminal's size has changed.
+        Signal::SIGWINCH,
     ];
     let parent = process::pid();
     // A signal that comes before the handlers below are there would end this process, and the new one without its

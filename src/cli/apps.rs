@@ -34,17 +34,59 @@ pub(super) fn show(is_json: bool, of_place: fn(&Place) -> Option<Status>) -> Exi
         Exit::Ok
     });
     if count == 0 && !is_json {
-        if is_root {
-            println!("no app has run here");
-        } else {
-            println!("no app of {} has run here", acting::user_name(uid));
-        }
+        println!("{}", none());
     }
     exit
 }
 
+fn none() -> String {
+    match process::uid() {
+        0 => "no app has run here".to_owned(),
+        uid => format!("no app of {} has run here", acting::user_name(uid)),
+    }
+}
+
+/// The same lines as a text; what does not answer has a line, too.
+pub(super) fn lines(of_place: fn(&Place) -> Option<Status>) -> String {
+    let is_root = process::uid() == 0;
+    let mut lines = Vec::new();
+    ask::survey("status", Purpose::Status, of_place, |user, found| {
+        let owner = is_root.then_some(user);
+        lines.push(match found {
+            Found::Gone(status) => line(owner, &status, true),
+            Found::Known(status) => line(owner, &status, false),
+            Found::Trouble(sentence) => printable::line(&format!("{user}: {sentence}")),
+        });
+        Exit::Ok
+    });
+    if lines.is_empty() {
+        lines.push(none());
+    }
+    lines.join("\n")
+}
+
+/// The status of each app whose file is there. What does not answer is said.
+pub(super) fn statuses(of_place: fn(&Place) -> Option<Status>) -> (Vec<Status>, Exit) {
+    let mut statuses = Vec::new();
+    let exit = ask::survey("status", Purpose::Status, of_place, |user, found| {
+        match found {
+            Found::Gone(_) => {}
+            Found::Known(status) => {
+                let user = Some(user.to_owned());
+                statuses.push(Status { user, ..*status });
+            }
+            Found::Trouble(sentence) => {
+                say("status", format_args!("{user}: {sentence}"));
+                return Exit::Unavailable;
+            }
+        }
+        Exit::Ok
+    });
+    (statuses, exit)
+}
+
 /// The owner, the path, the daemon's state, and what it has to do.
-fn line(user: Option<&str>, status: &Status, is_gone: bool) -> String {
+pub(super) fn line(user: Option<&str>, status: &Status, is_gone: bool) -> String {
     let user = user.map_or(String::new(), |user| format!("{user}: "));
     let mut text = format!("{user}{}: {}", status.app, status.state.word());
     // Writing to a String can't fail.

@@ -6,7 +6,6 @@ mod asked;
 mod check;
 mod compare;
 mod control;
-mod known;
 mod links;
 mod new;
 mod python;
@@ -14,6 +13,7 @@ mod request;
 mod status;
 mod stop;
 mod surroundings;
+mod watch;
 mod ways;
 
 use argh::FromArgs;

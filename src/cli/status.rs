@@ -1,73 +1,113 @@
-//! `status`: a daemon's own answer, or without a daemon what is known from its place.
+//! `status`: a daemon's own answer, or without a daemon what is known from its place; and in which form it is shown.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::apps;
 use super::ask::{self, PATIENCE, Places};
-use super::{Sought, app_for, known};
+use super::watch::{self, Look};
+use super::{Sought, app_for, apps};
 use crate::acting::{self, Deed};
 use crate::app_file::{AppFile, Named};
 use crate::control::{Command, Status};
+use crate::known;
 use crate::printable;
 use crate::report::{Exit, say};
 use crate::sys::process;
+use crate::views;
+
+/// The longest time between two looks of `--watch`, in seconds.
+const LONGEST_WATCH: u32 = 3600;
+/// A daemon that does not answer by then is asked again in the next look.
+const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Show the state of an app's daemon. Without APP: of all apps of this user that have had one, and for root of all
 /// users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
 pub(super) struct StatusCommand {
+    /// print a page in HTML, with charts of the last hour
+    #[argh(switch)]
+    html: bool,
+
     /// print JSON: an object for each app, in a line of its own
     #[argh(switch)]
     json: bool,
 
+    /// print metrics, as Prometheus reads them
+    #[argh(switch)]
+    prometheus: bool,
+
     /// for root: the user whom the web server runs the app as
     #[argh(option, arg_name = "name")]
     user: Option<String>,
+
+    /// show it again every second, or every N seconds with --watch=N; q ends that
+    #[argh(option, arg_name = "n")]
+    watch: Option<u32>,
 
     /// the app file, or the NAME of NAME.conf
     #[argh(positional)]
     app: Option<String>,
 }
 
+/// In which form a status is shown.
+#[derive(Clone, Copy)]
+enum View {
+    Html,
+    Json,
+    Prometheus,
+    Text,
+    Watch(Duration),
+}
+
 impl StatusCommand {
     pub(super) fn run(self) -> Exit {
-        let Some(name) = &self.app else {
-            if self.user.is_some() {
-                let sentence = "'--user' names the user of one app: say which app";
+        let view = match self.view() {
+            Ok(view) => view,
+            Err(sentence) => {
                 say("status", sentence);
                 return Exit::Usage;
             }
-            return apps::show(self.json, known::of_place);
+        };
+        let Some(name) = &self.app else {
+            return show_all(view);
         };
         let named = Named::new(OsStr::new(name));
         let app = match app_for("status", &named, self.user.as_deref(), Deed::Ask) {
-            Ok(Sought::App(app)) => app,
-            Ok(Sought::Nothing(_)) => {
-                let app = named.to_string();
-                self.show(&Status {
-                    app,
-                    ..Default::default()
-                });
-                return Exit::Ok;
-            }
+            Ok(Sought::App(app)) => Some(app),
+            Ok(Sought::Nothing(_)) => None,
             Err(exit) => return exit,
         };
-        let said = ask::find(&app).and_then(|connection| match connection {
-            Some(connection) => ask::ask(connection, Command::Status, PATIENCE),
-            None => Ok(None),
-        });
-        match said {
-            Ok(said) => {
-                let status = said.unwrap_or_else(|| {
-                    if self.user.is_none() {
-                        say_what_is_hidden(&named, &app);
-                    }
-                    known::of_app(&app)
-                });
-                self.show_of(&acting::user_name(process::uid()), status);
+        let look = |patience| match &app {
+            Some(app) => of_app(app, patience),
+            None => Ok(Status {
+                app: named.to_string(),
+                ..Status::default()
+            }),
+        };
+        if let View::Watch(every) = view {
+            return watch::watch(every, || match look(WATCH_PATIENCE) {
+                Ok(status) => Look {
+                    page: status.to_text(),
+                    lines: apps::line(None, &status, false),
+                },
+                Err(sentence) => Look {
+                    page: sentence.clone(),
+                    lines: sentence,
+                },
+            });
+        }
+        match look(PATIENCE) {
+            Ok(status) => {
+                let without_daemon = app.as_ref().filter(|_| status.pid.is_none());
+                if let (Some(app), None) = (without_daemon, &self.user) {
+                    say_what_is_hidden(&named, app);
+                }
+                let is_known = app.is_some();
+                let user = is_known.then(|| acting::user_name(process::uid()));
+                show(view, user, status);
                 Exit::Ok
             }
             Err(sentence) => {
@@ -77,18 +117,72 @@ impl StatusCommand {
         }
     }
 
-    fn show_of(&self, user: &str, status: Status) {
-        self.show(&Status {
-            user: self.json.then(|| user.to_owned()),
-            ..status
-        });
+    fn view(&self) -> Result<View, &'static str> {
+        let views = [
+            self.html.then_some(View::Html),
+            self.json.then_some(View::Json),
+            self.prometheus.then_some(View::Prometheus),
+            self.watch
+                .map(|every| View::Watch(Duration::from_secs(every.into()))),
+        ];
+        let mut views = views.into_iter().flatten();
+        let view = views.next().unwrap_or(View::Text);
+        if views.next().is_some() {
+            return Err("one of --html, --json, --prometheus and --watch at a time");
+        }
+        if self
+            .watch
+            .is_some_and(|every| every == 0 || every > LONGEST_WATCH)
+        {
+            return Err("--watch takes whole seconds, from 1 to 3600");
+        }
+        match (view, &self.app) {
+            (View::Html, None) => Err("--html shows one app: say which app"),
+            (_, None) if self.user.is_some() => {
+                Err("'--user' names the user of one app: say which app")
+            }
+            _ => Ok(view),
+        }
     }
+}
 
-    fn show(&self, status: &Status) {
-        if self.json {
-            println!("{}", status.to_json());
-        } else {
-            print!("{}", status.to_text());
+fn of_app(app: &AppFile, patience: Duration) -> Result<Status, String> {
+    let said = match ask::find(app)? {
+        Some(connection) => ask::ask(connection, Command::Status, patience)?,
+        None => None,
+    };
+    Ok(said.unwrap_or_else(|| {
+        let Places { here, elsewhere } = ask::places(app);
+        // A web server that has a view of its own is the one that runs the app.
+        known::of_app(app, elsewhere.iter().chain(&here))
+    }))
+}
+
+fn show(view: View, user: Option<String>, status: Status) {
+    match view {
+        View::Html => print!("{}", views::page(&status)),
+        View::Json => println!("{}", Status { user, ..status }.to_json()),
+        View::Prometheus => print!("{}", views::exposition(&[Status { user, ..status }])),
+        View::Text | View::Watch(_) => print!("{}", status.to_text()),
+    }
+}
+
+fn show_all(view: View) -> Exit {
+    match view {
+        View::Prometheus => {
+            let (statuses, exit) = apps::statuses(known::of_place);
+            print!("{}", views::exposition(&statuses));
+            exit
+        }
+        View::Watch(every) => watch::watch(every, || {
+            let lines = apps::lines(known::of_place);
+            Look {
+                page: lines.clone(),
+                lines,
+            }
+        }),
+        View::Html | View::Json | View::Text => {
+            apps::show(matches!(view, View::Json), known::of_place)
         }
     }
 }

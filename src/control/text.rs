@@ -7,7 +7,7 @@ use super::status::{RequestStatus, Status, WorkerStatus};
 use super::words::{Activity, condition_word};
 use crate::figures::{Counted, Quantiles};
 use crate::incidents::Incident;
-use crate::printable::{self, timestamp};
+use crate::printable::{self, size, span, took};
 
 /// Columns.
 const WIDTH: usize = 79;
@@ -48,16 +48,21 @@ impl Status {
         printable::lines(&page.text)
     }
 
+    /// Which way requests go now, and why.
+    pub fn served_by(&self) -> Option<String> {
+        let routing = self.routing.as_ref()?;
+        let reason = &routing.reason;
+        Some(match &*routing.way {
+            "daemon" => format!("the daemon, started because: {reason}"),
+            "cgi" => format!("plain CGIs: {reason}"),
+            "start" => format!("a daemon, which the next request starts: {reason}"),
+            "broken" => format!("nothing but 500: {reason}"),
+            _ => format!("nothing but 503: {reason}"),
+        })
+    }
+
     fn tell_way(&self, page: &mut Page) {
-        if let Some(routing) = &self.routing {
-            let reason = &routing.reason;
-            let sentence = match &*routing.way {
-                "daemon" => format!("the daemon, started because: {reason}"),
-                "cgi" => format!("plain CGIs: {reason}"),
-                "start" => format!("a daemon, which the next request starts: {reason}"),
-                "broken" => format!("nothing but 500: {reason}"),
-                _ => format!("nothing but 503: {reason}"),
-            };
+        if let Some(sentence) = self.served_by() {
             page.row("served by", &sentence);
         }
         if let Some(leave) = &self.leave {
@@ -92,12 +97,12 @@ impl Status {
             parts.push(format!("CGIs {}{cgis}", self.cgis));
         }
         if self.spooled > 0 {
-            let spool = limits.map(|limits| format!(" of {}", bytes(limits.spool)));
+            let spool = limits.map(|limits| format!(" of {}", size(limits.spool)));
             let spool = spool.unwrap_or_default();
-            parts.push(format!("spool {}{spool}", bytes(self.spooled)));
+            parts.push(format!("spool {}{spool}", size(self.spooled)));
         }
         if let Some(memory) = self.memory() {
-            parts.push(format!("memory {}", bytes(memory)));
+            parts.push(format!("memory {}", size(memory)));
         }
         page.row("load", &parts.join(", "));
     }
@@ -114,7 +119,7 @@ impl Status {
             page.row("last 5 min", &sentence);
             let mut times = |title, quantiles: Option<Quantiles>| {
                 if let Some(Quantiles { p50, p95, p99 }) = quantiles {
-                    let [p50, p95, p99] = [p50, p95, p99].map(micros);
+                    let [p50, p95, p99] = [p50, p95, p99].map(took);
                     let sentence = format!("half in {p50}, 95% in {p95}, 99% in {p99}");
                     page.row(title, &sentence);
                 }
@@ -164,14 +169,14 @@ impl Status {
             let _ = write!(
                 line,
                 " for {}: {method} {path};",
-                micros(age.saturating_mul(1000))
+                took(age.saturating_mul(1000))
             );
         } else {
             line.push(',');
         }
         let _ = write!(line, " {}", requests(worker.requests));
         if let Some(memory) = worker.memory {
-            let _ = write!(line, ", {}", bytes(memory));
+            let _ = write!(line, ", {}", size(memory));
         }
         if worker.generation < self.generation {
             line.push_str(", old code");
@@ -218,15 +223,8 @@ impl Status {
         line
     }
 
-    /// A time of today without its date.
     fn clock(&self, seconds: u64) -> String {
-        let (at, today) = (timestamp(seconds), timestamp(self.now));
-        let (date, time) = at.split_once('T').unwrap_or((&at, ""));
-        let time = time.trim_end_matches('Z');
-        match today.starts_with(date) {
-            true => format!("{time} UTC"),
-            false => format!("{date} {time} UTC"),
-        }
+        printable::clock(seconds, self.now)
     }
 }
 
@@ -268,51 +266,6 @@ fn title(what: Counted) -> String {
 fn requests(count: u64) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} request{plural}")
-}
-
-/// Seconds in the two units that matter.
-fn span(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    for (nth, (size, unit)) in UNITS.into_iter().enumerate() {
-        let (whole, rest) = (seconds / size, seconds % size);
-        if whole > 0 {
-            let next = UNITS.get(nth + 1).filter(|_| whole < 10);
-            let part = next.map(|(size, unit)| (rest / size, unit));
-            return match part {
-                Some((part, unit_of_part)) if part > 0 => {
-                    format!("{whole} {unit} {part} {unit_of_part}")
-                }
-                _ => format!("{whole} {unit}"),
-            };
-        }
-    }
-    "0 s".to_owned()
-}
-
-/// Two digits that matter.
-fn micros(micros: u64) -> String {
-    match micros {
-        0..10_000 => format!("{}.{} ms", micros / 1000, micros % 1000 / 100),
-        10_000..1_000_000 => format!("{} ms", micros / 1000),
-        1_000_000..60_000_000 => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
-        _ => span(micros / 1_000_000),
-    }
-}
-
-fn bytes(bytes: u64) -> String {
-    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let unit = UNITS.into_iter().find(|&(shift, _)| bytes >> shift > 0);
-    match unit {
-        Some((shift, unit)) if bytes >> shift < 10 => {
-            let tenths = (bytes >> (shift - 10) & 1023) * 10 / 1024;
-            match tenths {
-                0 => format!("{} {unit}", bytes >> shift),
-                _ => format!("{}.{tenths} {unit}", bytes >> shift),
-            }
-        }
-        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
-        None => format!("{bytes} bytes"),
-    }
 }
 
 #[cfg(test)]
@@ -376,50 +329,5 @@ mod tests {
         };
         let text = "nobody: ?]0;x???2J?\n: down\n  trouble     a?[31m\"\\\n  load        CGIs 0\n";
         assert_eq!(status.to_text(), text);
-    }
-
-    #[test]
-    fn spans_and_sizes_have_two_figures() {
-        let spans = [0, 59, 60, 61, 600, 3600, 36_060, 90_000, 10_000_000];
-        assert_eq!(
-            spans.map(span),
-            [
-                "0 s",
-                "59 s",
-                "1 min",
-                "1 min 1 s",
-                "10 min",
-                "1 h",
-                "10 h",
-                "1 d 1 h",
-                "115 d"
-            ]
-        );
-        let times = [0, 640, 9_999, 12_345, 999_999, 1_234_567, 61_000_000];
-        assert_eq!(
-            times.map(micros),
-            [
-                "0.0 ms",
-                "0.6 ms",
-                "9.9 ms",
-                "12 ms",
-                "999 ms",
-                "1.2 s",
-                "1 min 1 s"
-            ]
-        );
-        let sizes = [0, 1023, 1024, 1536, 45 << 20, 1 << 30, u64::MAX];
-        assert_eq!(
-            sizes.map(bytes),
-            [
-                "0 bytes",
-                "1023 bytes",
-                "1 KiB",
-                "1.5 KiB",
-                "45 MiB",
-                "1 GiB",
-                "17179869183 GiB"
-            ]
-        );
     }
 }

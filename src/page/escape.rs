@@ -3,7 +3,7 @@
 use std::fmt::{Display, Formatter, Result, Write};
 
 /// Text and attribute values of HTML.
-pub(super) struct Html<'a>(pub(super) &'a str);
+pub struct Html<'a>(pub &'a str);
 
 /// A JSON string with its quotes (RFC 8259 7).
 pub(super) struct Json<'a>(pub(super) &'a str);

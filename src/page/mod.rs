@@ -7,11 +7,12 @@ mod escape;
 mod failure;
 
 pub use accept::Form;
+pub use escape::Html;
 pub use failure::Failure;
 
 use std::borrow::Cow;
 
-use escape::{Html, Json, Plain};
+use escape::{Json, Plain};
 
 /// The HTML page for every failure; what is in double braces is filled in.
 const TEMPLATE: &str = include_str!("overload.html");

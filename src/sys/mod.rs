@@ -19,6 +19,7 @@ pub mod program;
 pub mod signal;
 pub mod socket;
 pub mod splice;
+pub mod terminal;
 
 pub use nix::errno::Errno;
 pub use socket::is;

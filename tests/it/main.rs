@@ -87,4 +87,5 @@ mod strangers;
 mod suexec;
 mod titles;
 mod util;
+mod views;
 mod weight;

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use super::ask::{self, Places};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::Config;
@@ -20,12 +19,9 @@ use crate::sys::{clock, process};
 /// The largest `cgi-max` that there can be.
 const MOST_SLOTS: u32 = 1024;
 
-/// The status of an app that has no daemon now.
-pub(super) fn of_app(app: &AppFile) -> Status {
-    let Places { here, elsewhere } = ask::places(app);
-    // A web server that has a view of its own is the one that runs the app.
-    let mut places = elsewhere.iter().chain(&here);
-    let place = places.find(|place| place.slots().exists());
+/// The status of an app that has no daemon now, by the first of these places that it has used.
+pub fn of_app<'a>(app: &AppFile, places: impl IntoIterator<Item = &'a Place>) -> Status {
+    let place = places.into_iter().find(|place| place.slots().exists());
     Status {
         app: app.path.display().to_string(),
         ..known(place, Some(app))
@@ -33,7 +29,7 @@ pub(super) fn of_app(app: &AppFile) -> Status {
 }
 
 /// The status of the app of a place without a daemon. `None`: the app file is gone.
-pub(super) fn of_place(place: &Place) -> Option<Status> {
+pub fn of_place(place: &Place) -> Option<Status> {
     let left = place.left(process::uid()).unwrap_or_default();
     if left.app.is_empty() {
         // A version that left no path has made the place, or there was no room.
