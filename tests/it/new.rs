@@ -89,7 +89,7 @@ fn the_app_file_that_fits_is_written_and_works() {
         (&[("flaskr/__init__.py", FLASK)], "wsgi = flaskr:app"),
         (
             &[("old.cgi", ours), ("say hello.cgi", shell)],
-            "cgi = './say hello.cgi'",
+            "cgi = ./'say hello.cgi'",
         ),
         (&[("hello.fcgi", shell)], "cgi = ./hello.fcgi"),
     ];

@@ -244,7 +244,7 @@ impl Fits {
             names.sort_by_key(|name| !name.starts_with("index."));
             for name in names {
                 // A name that no line can hold.
-                let Some(command) = config::as_word(&format!("./{name}")) else {
+                let Some(command) = config::as_word(name) else {
                     continue;
                 };
                 let mut cautions = Vec::new();
@@ -258,7 +258,7 @@ impl Fits {
                 }
                 self.add(Fit {
                     what: format!("{name}: {kind}"),
-                    line: format!("cgi = {command}"),
+                    line: format!("cgi = ./{command}"),
                     is_wsgi: false,
                     cautions,
                     made: None,
