@@ -11,8 +11,8 @@
 //! path asks no other), and [`start`] for a connection. Where a daemon answers, the request goes there as an SCGI
 //! header ([`scgi`]) with the front's own descriptors beside it, and the front waits for the words of [`handoff`];
 //! until then it has allocated nothing. Where none does, the front reads the [`config`], makes its [`place`], gathers
-//! facts ([`slots`], [`sys`]), asks [`policy`] for the route, and becomes the app ([`app`]), starts the daemon, or
-//! answers with a [`page`].
+//! facts ([`facts`], [`slots`], [`sys`]), asks [`policy`] for the route, and becomes the app ([`app`]), starts the
+//! daemon, or answers with a [`page`].
 //!
 //! What a program that is itself the CGI says to a client goes through [`answer`], to an operator through [`report`];
 //! where descriptors can't be passed, [`relay`] copies. A message-body without a length is read to its end first, into
@@ -27,6 +27,9 @@
 //! its SCGI server, and passes the response on, once its head is one. Web servers that speak SCGI may come without a
 //! front, at the addresses of [`listen`]. Generations, configuration, upgrade and end of the daemon are
 //! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
+//!
+//! What becomes of a request is counted by the process that answers it, in the words of [`figures`] and the file of [`slots`];
+//! what went wrong is kept in those of [`incidents`] and the [`logbook`]. A daemon's restart loses neither.
 //!
 //! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
 //! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]. Whether

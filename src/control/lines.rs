@@ -223,6 +223,8 @@ fn changed(value: &str) -> Option<CodeChange> {
 mod tests {
     use super::super::samples::busy;
     use super::*;
+    use crate::figures::{Counted, MINUTES};
+    use crate::incidents::Mishap;
     use crate::policy::server::Condition;
 
     #[test]
@@ -269,6 +271,45 @@ mod tests {
         assert_eq!((&*request.method, &*request.path), ("", "/a b c"));
         let many = Status::from_lines(&"incident=1\t1\t1\tkilled\t\t\tx\n".repeat(1000));
         assert_eq!(many.failures.len(), incidents::MOST);
+    }
+
+    #[test]
+    fn an_answer_stays_small() {
+        let one = busy().workers[0].clone();
+        let request = one.request.clone().map(|request| RequestStatus {
+            path: "/x".repeat(100),
+            ..request
+        });
+        let detailed = WorkerStatus {
+            request,
+            ..one.clone()
+        };
+        let plain = WorkerStatus {
+            memory: None,
+            request: None,
+            ..one
+        };
+        let line = ("GET".to_owned(), "/x".repeat(100));
+        let incident = Incident::new(Mishap::Exception, 1 << 31, line, &"x".repeat(300));
+        let mut figures = busy().figures;
+        for what in Counted::ALL {
+            figures.minutes[0].counts.add(what, 1000);
+        }
+        figures.minutes = vec![figures.minutes[0].clone(); MINUTES];
+        let status = |workers: usize| Status {
+            workers: [
+                vec![detailed.clone(); 64],
+                vec![plain.clone(); workers - 64],
+            ]
+            .concat(),
+            failures: vec![incident.clone(); incidents::MOST],
+            figures: figures.clone(),
+            queue: 1000,
+            ..busy()
+        };
+        let sizes = [64, 1024].map(|workers| status(workers).to_lines().len());
+        // A socket takes 200 kB at once, as Linux has it.
+        assert!(sizes[0] < 64 << 10 && sizes[1] < 96 << 10, "{sizes:?}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Status {
             let cgis = of(limits.map(|limits| limits.cgis));
             parts.push(format!("CGIs {}{cgis}", self.cgis));
         }
-        if self.spooled > 0 {
+        if self.spooled > 0 || self.pid.is_some() {
             let spool = limits.map(|limits| format!(" of {}", size(limits.spool)));
             let spool = spool.unwrap_or_default();
             parts.push(format!("spool {}{spool}", size(self.spooled)));
@@ -211,13 +211,13 @@ impl Status {
     }
 
     fn failure(&self, incident: &Incident) -> String {
-        let mut line = self.clock(incident.at);
+        let mut line = format!("{} {}", self.clock(incident.at), incident.kind.word());
         if incident.count > 1 {
             let first = self.clock(incident.first);
-            let _ = write!(line, " ({} times since {first})", incident.count);
+            let _ = write!(line, ", {} times since {first}", incident.count);
         }
         if !incident.path.is_empty() {
-            let _ = write!(line, " {} {}", incident.method, incident.path);
+            let _ = write!(line, ": {} {}", incident.method, incident.path);
         }
         let _ = write!(line, ": {}", incident.reason);
         line
@@ -290,8 +290,8 @@ mod tests {
   workers     43 busy for 2.3 s: GET /wiki; 7 requests, 45 MiB
               44 idle, 128 requests, old code
   code        generation 2, since 22:10:00 UTC: wiki.page changed
-  failures    22:12:00 UTC (4 times since 22:11:00 UTC) GET /crash: killed by
-              SIGSEGV
+  failures    22:12:00 UTC killed, 4 times since 22:11:00 UTC: GET /crash:
+              killed by SIGSEGV
   log         /run/polycgi/33/wiki-1c9a/log
 ";
         assert_eq!(busy().to_text(), text);

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::util::scgi::{ScgiClient, header, netstring};
 use super::util::{Deadline, Dir, Output, Running, cgi, run};
 
 /// Routes of the test application, and some that go wrong in other ways.
@@ -345,6 +346,86 @@ if os.environ['PATH_INFO'] != '/empty':
     app.has_counted(&[("away", 1)]);
     let away = "server 1 null cannot connect to /nowhere/sock: No such file or directory";
     assert_eq!(app.failures(), [away]);
+}
+
+#[test]
+fn what_is_no_fault_of_the_app_is_counted_as_well() {
+    let config = "wsgi = failing:application\nmode = daemon\nmax-procs = 1\nqueue-timeout = SECOND\n\
+                  mount = /cgi-bin/app\nheader-limit = 4k\nrequest-timeout = 3 SECOND\n";
+    let mut app = Asked::new(config);
+    assert_eq!(app.get("/hello"), 200);
+    let socket = app.dir.socket();
+    for (bytes, status) in [
+        (&b"5:hello,"[..], 400),
+        (&b"999999:"[..], 431),
+        (&header("GET", "/hello", &[], 0)[..], 200),
+    ] {
+        app.sent += 1;
+        let reply = ScgiClient::connect(&socket).send(bytes).reply();
+        assert_eq!(reply.status(), status);
+    }
+    let outside = [
+        ("CONTENT_LENGTH", "0"),
+        ("SCGI", "1"),
+        ("REQUEST_METHOD", "GET"),
+        ("PATH_INFO", "/x"),
+    ];
+    app.sent += 1;
+    assert_eq!(
+        ScgiClient::connect(&socket)
+            .send(&netstring(outside))
+            .reply()
+            .status(),
+        404
+    );
+    // A message-body that stops coming.
+    app.sent += 1;
+    let late = ScgiClient::connect(&socket)
+        .send(&header("POST", "/digest", &[], 5))
+        .reply();
+    assert_eq!(late.status(), 408);
+    // One that waits too long for the only worker, and one that is gone before.
+    let mut gate = app.dir.gate("gate");
+    let held = app.start("/hold?gate=gate");
+    gate.entered();
+    app.sent += 1;
+    let mut gone = ScgiClient::connect(&socket);
+    gone.send(&header("GET", "/hello", &[], 0));
+    app.dir.until_status_has("queue = 1");
+    drop(gone);
+    app.dir.until_status_has("counts.client-gone = 1");
+    assert_eq!(app.get("/hello"), 503);
+    gate.open(1);
+    assert_eq!(status_of(&held.end()), 200);
+    app.has_counted(&[
+        ("daemon", 3),
+        ("bad-request", 1),
+        ("header-too-large", 1),
+        ("not-found", 1),
+        ("body-late", 1),
+        ("client-gone", 1),
+        ("queue-slow", 1),
+    ]);
+    assert_eq!(app.failures(), [""; 0]);
+}
+
+#[test]
+fn what_made_the_code_be_loaded_is_told() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = daemon\n");
+    assert_eq!(app.get("/hello"), 200);
+    app.has(&["generation = 1", "changed = null", "changed_at = null"]);
+    app.dir
+        .file("apps/failing.py", &format!("{FAILING}\n# edited\n"), 0o644);
+    let mut answers = 0;
+    app.dir.until_status("loaded again", |status| {
+        answers += 1;
+        assert_eq!(status_of(&cgi::start_front(&app.app, "/hello").end()), 200);
+        status.iter().any(|line| line == "generation = 2")
+    });
+    app.sent += answers;
+    let file = app.dir.join("apps/failing.py");
+    app.has(&[&format!("changed = \"{}\"", file.display())]);
+    app.has_counted(&[("daemon", app.sent)]);
 }
 
 #[test]

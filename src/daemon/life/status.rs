@@ -10,6 +10,7 @@ use crate::daemon::house::Daemon;
 use crate::facts;
 use crate::place::Place;
 use crate::policy::pool::{Reason, WorkerState};
+use crate::policy::route::Rule;
 use crate::sys::{clock, files, process};
 
 /// Why a daemon could not be set up, for `status`; what else lies in `state` stays.
@@ -37,11 +38,7 @@ impl Daemon {
             now: wall.as_secs(),
             pid: Some(process::pid()),
             started: Some(self.upkeep.started),
-            routing: facts::noted(config, &ground.slots).map(|(rule, facts)| Routing {
-                way: "daemon".to_owned(),
-                rule: rule.word().to_owned(),
-                reason: rule.reason(&facts),
-            }),
+            routing: self.routing(),
             leave: self.end_to_come(now),
             ceilings: Some(Ceilings {
                 workers: config.pool.max_procs.into(),
@@ -61,6 +58,27 @@ impl Daemon {
                 .map(|log| log.path().display().to_string()),
             ..self.lasting_status()
         }
+    }
+
+    /// `None`: new requests do not find us.
+    fn routing(&self) -> Option<Routing> {
+        let ground = &self.ground;
+        let (way, rule, reason) = match self.daemon_state() {
+            DaemonState::Draining => return None,
+            DaemonState::BackingOff => {
+                let reason = ground.failures.last().cloned().unwrap_or_default();
+                ("broken", Rule::BackingOff, reason)
+            }
+            _ => {
+                let (rule, facts) = facts::noted(&ground.config, &ground.slots)?;
+                ("daemon", rule, rule.reason(&facts))
+            }
+        };
+        Some(Routing {
+            way: way.to_owned(),
+            rule: rule.word().to_owned(),
+            reason,
+        })
     }
 
     /// What is worth being kept when we are gone.
