@@ -1,11 +1,10 @@
 //! app-cgi: the app as a plain CGI, whatever the load, for debugging. No daemon, no slot, no policy.
 
-use crate::answer::{self, answer, write_status_line};
+use crate::answer;
 use crate::app;
-use crate::app_file::{AppFile, LoadError};
-use crate::page::Failure;
+use crate::app_file::AppFile;
 use crate::place::Place;
-use crate::report::{Exit, say};
+use crate::report::{Exit, plain, say};
 
 const NAME: &str = "app-cgi";
 
@@ -27,7 +26,7 @@ pub fn main() -> Exit {
             let path = match app::mounted(config.mount.as_ref(), &request) {
                 Ok(path) => path,
                 Err((failure, sentence)) => {
-                    say(NAME, &sentence);
+                    app::tell(NAME, &app, &request, &sentence);
                     app::refuse(&app, &config, &request, failure, &sentence);
                     return Exit::Ok;
                 }
@@ -42,17 +41,11 @@ pub fn main() -> Exit {
                 Some(path) => app::become_cgi(&app, &config, &settled.at(path), place),
                 None => app::become_cgi(&app, &config, &settled, place),
             };
-            say(NAME, &cannot);
-            let failure = app::failure_of(&cannot);
-            app::refuse(&app, &config, &request, failure, &cannot.to_string());
+            let (failure, sentence) = (app::failure_of(&cannot), plain(&cannot.to_string()));
+            app::tell(NAME, &app, &request, &sentence);
+            app::refuse(&app, &config, &request, failure, &sentence);
         }
-        Err(error) => {
-            say(NAME, error.sentence());
-            if matches!(error, LoadError::Nph(_)) {
-                write_status_line(Failure::Misconfigured);
-            }
-            answer(Failure::Misconfigured, Some(&request), None, None);
-        }
+        Err(wrong) => app::refuse_wrong(NAME, &app, &request, &wrong),
     }
     Exit::Ok
 }

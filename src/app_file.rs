@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use smallvec::SmallVec;
 
-use crate::config::{self, BadConfig, Config, Host, Settings};
+use crate::config::{self, BadConfig, Config, Host, Settings, ShowErrors};
 use crate::naming::{self, AppId};
 use crate::sys::files::{self, Entry};
 use crate::sys::{environ, load, named, process};
@@ -233,6 +233,19 @@ impl AppFile {
             nproc: load::process_limit(),
         };
         Config::from_settings(settings.or(defaults), host).map_err(LoadError::Wrong)
+    }
+}
+
+/// For a configuration that can't be loaded.
+impl AppFile {
+    /// Which clients may see what is wrong with it, by the line `show-errors` alone.
+    pub fn show_errors(&self) -> ShowErrors {
+        let files = [&self.config, Path::new(HOST_DEFAULTS)];
+        let mut said = files.iter().filter_map(|path| {
+            let text = named::read(path, config::LONGEST_FILE).ok()?;
+            config::shows_errors(&text)
+        });
+        said.next().unwrap_or(ShowErrors::Off)
     }
 }
 

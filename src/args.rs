@@ -2,7 +2,26 @@
 
 use argh::{EarlyExit, FromArgs};
 
-use crate::report::{Exit, say};
+use crate::report::{Exit, print_line, say};
+use crate::spelling;
+
+/// What people call subcommands and options of other programs, and ours for the same thing.
+const OTHERS: [(&str, &str); 14] = [
+    ("--as", "--user"),
+    ("--body", "-d"),
+    ("--request", "-X"),
+    ("create", "new"),
+    ("curl", "request"),
+    ("get", "request"),
+    ("init", "new"),
+    ("kill", "stop"),
+    ("lint", "check"),
+    ("list", "status"),
+    ("ps", "status"),
+    ("restart", "reload"),
+    ("serve", "scgi-daemon"),
+    ("test", "check"),
+];
 
 /// Reads the words after the command's name. After an `Err` nothing is left to print: the help or the error was.
 pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit> {
@@ -10,7 +29,7 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     T::from_args(command, &words).map_err(|EarlyExit { output, status }| match status {
         Ok(()) => {
-            println!("{}", output.trim_end());
+            print_line(output.trim_end());
             Exit::Ok
         }
         Err(()) => {
@@ -18,18 +37,55 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
             let wrong: Vec<&str> = output.split_whitespace().collect();
             let sentence = wrong.join(" ");
             let sentence = sentence.trim_end_matches('.');
-            match subcommand(&words, sentence) {
+            let subcommand = subcommand(&words, sentence);
+            let guess = guess::<T>(command, subcommand, sentence).unwrap_or_default();
+            match subcommand {
                 Some(name) => say(
                     name,
-                    format_args!("{sentence}; see 'polycgi {name} --help'"),
+                    format_args!("{sentence}{guess}; see 'polycgi {name} --help'"),
                 ),
                 None => {
                     let name = command.last().copied().unwrap_or("polycgi");
-                    say(name, format_args!("{sentence}; see '{name} --help'"));
+                    say(name, format_args!("{sentence}{guess}; see '{name} --help'"));
                 }
             }
             Exit::Usage
         }
+    })
+}
+
+/// What a word that argh does not know may have meant: a subcommand, or an option of the one that was named.
+fn guess<T: FromArgs>(
+    command: &[&str],
+    subcommand: Option<&str>,
+    sentence: &str,
+) -> Option<String> {
+    let typed = sentence.strip_prefix("Unrecognized argument: ")?;
+    if subcommand.is_some() && !typed.starts_with('-') {
+        return None;
+    }
+    let help: Vec<&str> = subcommand.into_iter().chain(["--help"]).collect();
+    let mut help = T::from_args(command, &help).err()?.output;
+    if subcommand.is_none() {
+        help += "\n  --version\n";
+    }
+    meant(typed, &help).map(|word| format!("; did you mean '{word}'?"))
+}
+
+fn meant<'a>(typed: &str, help: &'a str) -> Option<&'a str> {
+    let known = || named(help).filter(|name| name.starts_with('-') == typed.starts_with('-'));
+    let other = OTHERS.iter().find(|(other, _)| *other == typed);
+    let other = other.and_then(|(_, ours)| named(help).find(|name| name == ours));
+    other.or_else(|| spelling::nearest(typed, known()))
+}
+
+/// The options or subcommands that this help lists, each at the beginning of a line: `  -X, --method  the method`.
+fn named(help: &str) -> impl Iterator<Item = &str> {
+    let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let lines = lines.filter(|line| !line.starts_with(' '));
+    lines.flat_map(|line| {
+        let names = line.split("  ").next().unwrap_or_default();
+        names.split(", ")
     })
 }
 
@@ -99,6 +155,31 @@ mod tests {
                 .map(|word| (*word).to_owned())
                 .collect::<Vec<_>>(),
         )
+    }
+
+    #[test]
+    fn what_was_meant() {
+        let options = "Usage: x\n\nOptions:\n  -X, --method      the method\n  --via             a way,\n                    --vib\n  --help, help      this\n";
+        for (typed, word) in [
+            ("--methd", Some("--method")),
+            ("--vai", Some("--via")),
+            ("--request", Some("-X")),
+            ("--vib", Some("--via")),
+            ("via", None),
+            ("--colour", None),
+        ] {
+            assert_eq!(meant(typed, options), word, "{typed}");
+        }
+        let commands =
+            "Commands:\n  status            what the daemon does\n  stop              end it\n";
+        for (typed, word) in [
+            ("staus", Some("status")),
+            ("sotp", Some("stop")),
+            ("kill", Some("stop")),
+            ("new", None),
+        ] {
+            assert_eq!(meant(typed, commands), word, "{typed}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@
 //! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
 //! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]. Whether
 //! the ways to an app give the same is [`compare`]'s question. What others wrote is [`printable`] before a terminal gets
-//! it. What is counted of requests ([`figures`], in [`slots`]) and [`known`] without a daemon is shown by [`control`] to
+//! it; what a person may have meant, [`spelling`] guesses. What is counted of requests ([`figures`], in [`slots`]) and [`known`] without a daemon is shown by [`control`] to
 //! a person, and by [`views`] to a browser or to Prometheus.
 //!
 //! # The house
@@ -61,6 +61,7 @@ pub mod page;
 pub mod policy;
 pub mod printable;
 pub mod scgi;
+pub mod spelling;
 pub mod views;
 
 // -- calls

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use crate::printable;
-use crate::sys::clock;
+use crate::sys::{Errno, clock, is, splice};
 
 /// Exit codes, by the names of sysexits.h but for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub enum Exit {
     Protocol = 76,
     NoPermission = 77,
     Config = 78,
+    /// The reader of standard output has closed it: what a shell says of a process that SIGPIPE has ended.
+    BrokenPipe = 141,
 }
 
 /// Writes a sentence to standard error: one line, by one write(2), so that lines of processes that share a log do not
@@ -34,6 +37,34 @@ pub fn say(applet: &str, sentence: impl Display) {
     let line = format!("polycgi: {applet}: {sentence}\n");
     // If standard error can't be written to, there is nowhere to report it.
     let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// Writes to standard output what a command is to print. If that fails, its work is for nobody, and this process ends.
+pub fn print(text: impl Display) {
+    if let Err(error) = splice::write_all(std::io::stdout().as_fd(), text.to_string().as_bytes()) {
+        std::process::exit(unprinted(&error) as i32);
+    }
+}
+
+/// How a command ends whose standard output can't be written to: quietly where the reader has closed the pipe.
+pub fn unprinted(error: &std::io::Error) -> Exit {
+    if is(error, Errno::EPIPE) {
+        return Exit::BrokenPipe;
+    }
+    let sentence = format_args!("cannot write to standard output: {error}");
+    say("polycgi", sentence);
+    Exit::IoError
+}
+
+/// The same, with a newline behind it.
+pub fn print_line(text: impl Display) {
+    print(format_args!("{text}\n"));
+}
+
+/// The same to standard error, for what is to be read and is not the output.
+pub fn print_beside(text: impl Display) {
+    // If that can't be written to, there is nowhere to report it.
+    let _ = std::io::stderr().write_all(text.to_string().as_bytes());
 }
 
 /// Removes the number after an errno's words (`os error 2`): it tells an operator nothing more.
@@ -83,6 +114,14 @@ pub fn visible_up_to(most: usize, bytes: &[u8]) -> String {
     text
 }
 
+/// What a web server's log is told of a request: which app, which request, and what has happened.
+pub fn of_request(app: &str, line: &(String, String), sentence: impl Display) -> String {
+    match line {
+        (method, path) if method.is_empty() => format!("{app}: {path}: {sentence}"),
+        (method, path) => format!("{app}: {method} {path}: {sentence}"),
+    }
+}
+
 /// Sends the log of a daemon to `target`, or to standard error: one event, one line.
 pub fn start_log(level: log::LevelFilter, target: Option<Box<dyn Write + Send + 'static>>) {
     let mut builder = env_logger::Builder::new();
@@ -126,6 +165,13 @@ mod tests {
             "cannot run x: No such file or directory; and (os error y"
         );
         assert_eq!(printable(b"a\x1b[31m\tb"), "a?[31m\tb");
+    }
+
+    #[test]
+    fn a_line_about_a_request() {
+        let of = |method: &str| of_request("wiki", &(method.to_owned(), "/x".to_owned()), "gone");
+        assert_eq!(of("GET"), "wiki: GET /x: gone");
+        assert_eq!(of(""), "wiki: /x: gone");
     }
 
     #[test]

@@ -48,6 +48,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("printable", Words),
     ("cgi", Words),
     ("scgi", Words),
+    ("spelling", Words),
     ("policy", Words),
     ("config", Words),
     ("page", Words),

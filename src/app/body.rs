@@ -7,7 +7,7 @@ use std::io::{self, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::refuse;
+use super::{refuse, tell};
 use crate::answer::{drain, most_of_input};
 use crate::app_file::AppFile;
 use crate::cgi::Extent;
@@ -15,7 +15,7 @@ use crate::cgi::body::Measured;
 use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::page::Failure;
-use crate::report::say;
+use crate::report::plain;
 use crate::spool::{Ahead, IN_MEMORY, NoRoom, Room, SpoolLimits};
 use crate::sys::files::Kind;
 use crate::sys::poll::{self, Interest};
@@ -73,10 +73,11 @@ pub fn settle(
         BodyRefused::NoRoom(no) => no.failure(),
     };
     let is_news = !matches!(&no, BodyRefused::NoRoom(no) if !no.is_news());
+    let sentence = plain(&no.to_string());
     if is_news {
-        say(applet, &no);
+        tell(applet, app, request, &sentence);
     }
-    refuse(app, config, request, failure, "");
+    refuse(app, config, request, failure, &sentence);
     Err(Some(failure))
 }
 

@@ -38,19 +38,21 @@ def reason_of(error):
     return ' '.join([type(error).__name__ + (':' if words else ''), *words])[:500]
 
 
-def asked(environ, most):
-    """The request's method and path."""
+def asked(environ):
+    """The request's method and path, as src/incidents.rs has them."""
     path = environ.get('REQUEST_URI', '').partition('?')[0]
     path = path or environ.get('SCRIPT_NAME', '') + environ.get('PATH_INFO', '')
-    text = '%s %s' % (environ.get('REQUEST_METHOD', ''), path)
-    return ''.join(c if ' ' <= c <= '~' else '?' for c in text[:most]) + '...' * (len(text) > most)
+    return visible(environ.get('REQUEST_METHOD', '')), visible(path)
+
+
+def visible(text):
+    return ''.join(c if ' ' <= c <= '~' else '?' for c in text[:200]) + '...' * (len(text) > 200)
 
 
 def line_of(request, sentence):
-    """A line for the web server's log."""
-    words = asked(request.environ, 100)
+    """A line for the web server's log; as src/report.rs has it."""
     sentence = ''.join(c if c.isprintable() else '?' for c in sentence)
-    return 'polycgi: wsgi: %s: %s: %s\n' % (APP.decode(), words, sentence)
+    return 'polycgi: wsgi: %s: %s %s: %s\n' % (APP.decode(), *asked(request.environ), sentence)
 
 
 MOST, MOST_OF_KIND = 24, 8  # incidents in all, and of a kind; as src/incidents.rs has them
@@ -77,7 +79,7 @@ def note(place, kind, environ, reason):
                     raise
                 time.sleep(0.001)
         now, reason = '%d' % time.time(), ' '.join(reason.partition('\n')[0].split())[:300]
-        new = [now, now, '1', kind, *asked(environ, 200).split(' ', 1), reason]
+        new = [now, now, '1', kind, *asked(environ), reason]
         old = [line.split('\t') for line in os.read(fd, 65536).decode('utf-8', 'replace').split('\n')]
         old = [words for words in old if len(words) == len(new)]
         for words in [words for words in old if (words[3], words[6]) == (kind, reason)]:

@@ -12,16 +12,18 @@ pub mod wsgi;
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::answer::answer;
-use crate::app_file::{AppFile, NotAnApp};
+use crate::answer::{answer, write_status_line};
+use crate::app_file::{AppFile, LoadError, NotAnApp};
 use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount};
+use crate::incidents;
 use crate::page::Failure;
 use crate::place::Place;
-use crate::report::{Exit, visible};
+use crate::report::{self, Exit, plain, say, visible};
 use crate::sys::program::NotStarted;
 use crate::sys::{Errno, is, load, named};
 
@@ -156,10 +158,26 @@ pub fn read_page(path: &Path) -> io::Result<String> {
 
 /// Whether a client at this address (REMOTE_ADDR) sees the reason of a failure.
 pub fn shows_errors(config: &Config, address: &[u8]) -> bool {
-    let address = std::str::from_utf8(address)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    config.show_errors.shown_to(address)
+    config.show_errors.shown_to(ip(address))
+}
+
+fn ip(address: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(address).ok()?.parse().ok()
+}
+
+/// Tells the web server's log something of the request.
+pub fn tell(applet: &str, app: &AppFile, request: &Request<'_>, sentence: impl fmt::Display) {
+    say(
+        applet,
+        report::of_request(app.name(), &line(request), sentence),
+    );
+}
+
+/// A request's method and path, for people.
+pub fn line(request: &Request<'_>) -> (String, String) {
+    let value = |name| request.value(name).unwrap_or_default();
+    let [uri, script_name, path_info] = ["REQUEST_URI", "SCRIPT_NAME", "PATH_INFO"].map(value);
+    incidents::line(request.method(), uri, script_name, path_info)
 }
 
 /// Answers for the app with one of our pages. Only clients that `show-errors` allows see the reason.
@@ -174,6 +192,19 @@ pub fn refuse(
     let shown = (!reason.is_empty() && shows_errors(config, address)).then_some(reason);
     let own_page = own_page(app, config);
     answer(failure, Some(request), shown, own_page.as_deref());
+}
+
+/// The same when its configuration can't be loaded; the log is told why.
+pub fn refuse_wrong(applet: &str, app: &AppFile, request: &Request<'_>, wrong: &LoadError) {
+    let sentence = plain(&wrong.sentence());
+    tell(applet, app, request, &sentence);
+    if matches!(wrong, LoadError::Nph(_)) {
+        write_status_line(Failure::Misconfigured);
+    }
+    let address = request.value("REMOTE_ADDR").unwrap_or_default();
+    let is_shown = app.show_errors().shown_to(ip(address));
+    let shown = is_shown.then_some(sentence.as_str());
+    answer(Failure::Misconfigured, Some(request), shown, None);
 }
 
 /// The request's path divided behind `mount`; `None`: there is no such key, and it stays as the web server has divided

@@ -7,7 +7,7 @@ use crate::acting;
 use crate::control::{Activity, Status};
 use crate::place::Place;
 use crate::printable;
-use crate::report::{Exit, say};
+use crate::report::{Exit, print_line, say};
 use crate::sys::process;
 
 /// Prints them. `of_place`: what is known of an app without a daemon; `None`: it is gone.
@@ -27,14 +27,14 @@ pub(super) fn show(is_json: bool, of_place: fn(&Place) -> Option<Status>) -> Exi
         };
         if is_json {
             let user = Some(user.to_owned());
-            println!("{}", Status { user, ..*status }.to_json());
+            print_line(Status { user, ..*status }.to_json());
         } else {
-            println!("{}", line(is_root.then_some(user), &status, is_gone));
+            print_line(line(is_root.then_some(user), &status, is_gone));
         }
         Exit::Ok
     });
     if count == 0 && !is_json {
-        println!("{}", none());
+        print_line(none());
     }
     exit
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
-use crate::report::{Exit, say};
+use crate::report::{Exit, print_line, say};
 use crate::sys::files::Control;
 use crate::sys::{accounts, files, process};
 
@@ -52,7 +52,7 @@ impl LinksCommand {
                 );
                 return Exit::CantCreate;
             }
-            println!("{} -> {}", link.display(), program.display());
+            print_line(format_args!("{} -> {}", link.display(), program.display()));
         }
         Exit::Ok
     }

@@ -22,7 +22,7 @@ use crate::acting::{self, CommandError, Deed};
 use crate::app_file::{AppFile, Named, NotAnApp};
 use crate::args;
 use crate::printable;
-use crate::report::{Exit, say};
+use crate::report::{Exit, print_line, say};
 use crate::sys::process;
 
 const NAME: &str = "polycgi";
@@ -93,7 +93,7 @@ pub fn main(words: &[String]) -> Exit {
     if let [first] = words
         && (first == "--version" || first == "-V")
     {
-        println!("polycgi {}", env!("CARGO_PKG_VERSION"));
+        print_line(format_args!("polycgi {}", env!("CARGO_PKG_VERSION")));
         return Exit::Ok;
     }
     // `./wiki.cgi` by hand: the kernel runs `polycgi - ./wiki.cgi`, or `polycgi ./wiki.cgi`.
@@ -117,7 +117,7 @@ pub fn main(words: &[String]) -> Exit {
         Subcommand::AppCgi(_) => for_web_server("app-cgi"),
         Subcommand::Applets(_) => {
             for (name, what) in APPLETS {
-                println!("{name:15}{what}");
+                print_line(format_args!("{name:15}{what}"));
             }
             Exit::Ok
         }
@@ -170,9 +170,11 @@ fn app_file_by_hand(words: &[String]) -> Option<AppFile> {
 
 fn describe_app(app: &AppFile) -> Exit {
     let path = printable::line(&app.path.display().to_string());
-    println!("{path} is a polycgi app file: a web server runs it, from cgi-bin.");
-    println!("To try it by hand:  polycgi request {path} /");
-    println!("To examine it:      polycgi check {path}");
+    print_line(format_args!(
+        "{path} is a polycgi app file: a web server runs it, from cgi-bin."
+    ));
+    print_line(format_args!("To try it by hand:  polycgi request {path} /"));
+    print_line(format_args!("To examine it:      polycgi check {path}"));
     Exit::Ok
 }
 
@@ -242,5 +244,5 @@ fn print_no_daemon(named: &Named, users: Option<&str>, more: &str) {
     let users = users.map(str::to_owned).or_else(acting::acts_as);
     let users = users.map_or(String::new(), |users| format!(" as {users}"));
     let named = printable::line(&named.to_string());
-    println!("{named}: no daemon runs{users}{more}");
+    print_line(format_args!("{named}: no daemon runs{users}{more}"));
 }

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 
 use argh::FromArgs;
 
@@ -13,6 +14,7 @@ use crate::acting::{self, CommandError};
 use crate::app_file::{AppFile, Named};
 use crate::cgi::response::{self, Parsed};
 use crate::report::{Exit, say};
+use crate::sys::{Errno, is, splice};
 
 const NAME: &str = "request";
 
@@ -56,7 +58,7 @@ pub(super) struct RequestCommand {
 impl RequestCommand {
     pub(super) fn run(self) -> Exit {
         // Before anything else: after that the process may be another user's, and could not read the person's file.
-        let body = match self.asked().body() {
+        let body = match ways::check(&self.via).and_then(|()| self.asked().body()) {
             Ok(body) => body,
             Err((exit, sentence)) => {
                 say(NAME, sentence);
@@ -98,7 +100,11 @@ impl RequestCommand {
                 ways::by_exec(app, &meta, body, print)
             }
             "cgi" => ways::by_cgi(app, &meta, body, &Beside::default(), print).map(drop),
-            "scgi" => ways::by_scgi(ways::daemon(named, app, user)?, &meta, body, print),
+            "scgi" => {
+                // Here an error has its sentence, and its exit code; the other process only asks.
+                drop(ways::daemon(named, app, user)?);
+                ways::by_daemon(|| ways::daemon(named, app, user), &meta, body, print)
+            }
             address => ways::by_scgi(ways::connect(address)?, &meta, body, print),
         }
     }
@@ -134,11 +140,9 @@ impl RequestCommand {
             }
         };
         let shown = &head[if self.include { 0 } else { size }..];
-        let mut out = io::stdout();
-        // A reader that has closed the pipe (`| head`) is no failure of the request.
         let mut bytes = head.len() as u64;
         let is_whole = false;
-        if out.write_all(shown).is_err() {
+        if !write_out(shown)? {
             return Ok(ReadResponse { bytes, is_whole });
         }
         let mut block = vec![0; 65_536];
@@ -147,10 +151,22 @@ impl RequestCommand {
             if count == 0 {
                 return Ok(ReadResponse::whole(bytes));
             }
-            if out.write_all(&block[..count]).is_err() {
+            if !write_out(&block[..count])? {
                 return Ok(ReadResponse { bytes, is_whole });
             }
             bytes += count as u64;
+        }
+    }
+}
+
+/// `false`: the reader has closed the pipe (`| head`), which is no failure of the request.
+fn write_out(bytes: &[u8]) -> Result<bool, CommandError> {
+    match splice::write_all(io::stdout().as_fd(), bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if is(&error, Errno::EPIPE) => Ok(false),
+        Err(error) => {
+            let sentence = format!("cannot write to standard output: {error}");
+            Err((Exit::IoError, sentence))
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::app_file::{AppFile, Named};
 use crate::control::{Command, Status};
 use crate::known;
 use crate::printable;
-use crate::report::{Exit, say};
+use crate::report::{Exit, print, print_line, say};
 use crate::sys::process;
 use crate::views;
 
@@ -160,10 +160,10 @@ fn of_app(app: &AppFile, patience: Duration) -> Result<Status, String> {
 
 fn show(view: View, user: Option<String>, status: Status) {
     match view {
-        View::Html => print!("{}", views::page(&status)),
-        View::Json => println!("{}", Status { user, ..status }.to_json()),
-        View::Prometheus => print!("{}", views::exposition(&[Status { user, ..status }])),
-        View::Text | View::Watch(_) => print!("{}", status.to_text()),
+        View::Html => print(views::page(&status)),
+        View::Json => print_line(Status { user, ..status }.to_json()),
+        View::Prometheus => print(views::exposition(&[Status { user, ..status }])),
+        View::Text | View::Watch(_) => print(status.to_text()),
     }
 }
 
@@ -171,7 +171,7 @@ fn show_all(view: View) -> Exit {
     match view {
         View::Prometheus => {
             let (statuses, exit) = apps::statuses(known::of_place);
-            print!("{}", views::exposition(&statuses));
+            print(views::exposition(&statuses));
             exit
         }
         View::Watch(every) => watch::watch(every, || {

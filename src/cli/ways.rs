@@ -13,15 +13,18 @@ use crate::acting::{self, CommandError};
 use crate::app::{self, environment::Variable};
 use crate::app_file::{AppFile, Named};
 use crate::cgi;
+use crate::handoff::{self, Ack};
 use crate::place::Place;
+use crate::printable;
 use crate::relay;
 use crate::report::{Exit, say};
 use crate::scgi;
 use crate::slots::Cause;
+use crate::spelling;
 use crate::start::{self, Here};
 use crate::sys::process::{self, Usage};
 use crate::sys::signal::Signal;
-use crate::sys::{files, named, program, socket};
+use crate::sys::{Errno, fdpass, files, named, program, socket, splice};
 
 /// How much of a response was taken.
 pub(super) struct ReadResponse {
@@ -168,6 +171,83 @@ pub(super) fn by_scgi(
     Ok(())
 }
 
+/// Asks the app's daemon as a front does, with descriptors of ours, so that our standard error is the web server's log.
+/// `connect`: to a daemon that runs.
+pub(super) fn by_daemon(
+    connect: impl FnOnce() -> Result<OwnedFd, CommandError>,
+    meta: &[(String, String)],
+    body: &[u8],
+    take: impl FnOnce(File) -> Result<ReadResponse, CommandError>,
+) -> Result<(), CommandError> {
+    let length = match body.len() {
+        0 => String::new(),
+        length => length.to_string(),
+    };
+    let protocol = (handoff::VARIABLE.as_bytes(), handoff::PROTOCOL.as_bytes());
+    let pairs = [protocol].into_iter().chain(pairs_of(meta));
+    let mut message = Vec::new();
+    scgi::message(length.as_bytes(), pairs, &mut message);
+    let input = held(body)?;
+    let (out, into) = files::pipe().map_err(system("make a pipe"))?;
+    // In a process of its own: the daemon closes the response when the process has ended that has connected to it.
+    let front = program::fork_with(input.as_fd(), into.as_fd(), || {
+        let handed = connect().and_then(|daemon| {
+            let source = relay::BodySource {
+                input: process::standard()[0],
+                length: body.len() as u64,
+                may_exceed: false,
+            };
+            hand_over(&daemon, &message, source)
+                .map_err(|error| (Exit::Unavailable, format!("cannot ask the daemon: {error}")))
+        });
+        if let Err((exit, sentence)) = handed {
+            say("request", sentence);
+            process::leave(exit as u8);
+        }
+    });
+    let front = front.map_err(system("start a process"))?;
+    drop(into);
+    let taken = take(File::from(out));
+    if !taken.as_ref().is_ok_and(|taken| taken.is_whole) {
+        process::signal(front, Signal::SIGKILL);
+    }
+    process::wait(front);
+    if taken?.bytes == 0 {
+        let sentence = "the daemon has closed the connection without an answer";
+        return Err((Exit::Unavailable, sentence.to_owned()));
+    }
+    Ok(())
+}
+
+/// Sends the message with our standard descriptors, and does what the daemon asks of a front.
+fn hand_over(daemon: &OwnedFd, message: &[u8], body: relay::BodySource<'_>) -> io::Result<()> {
+    let fds = process::standard();
+    let sent = fdpass::send(daemon.as_fd(), message, &fds)?;
+    splice::write_all(daemon.as_fd(), &message[sent..])?;
+    socket::set_blocking(daemon.as_fd())?;
+    let (mut said, mut count) = ([0; handoff::ACK_LEN], 0);
+    while count < said.len() {
+        let more = splice::read(daemon.as_fd(), &mut said[count..])?;
+        count += more;
+        match Ack::read(&said[..count]) {
+            Ack::Done => return Ok(()),
+            Ack::Relay => {
+                let [_, output, _] = fds;
+                let limits = relay::TimeLimits::default();
+                return match relay::relay(daemon.as_fd(), body, output, limits) {
+                    Ok(_) => Ok(()),
+                    Err(broken) => Err(broken.error),
+                };
+            }
+            // The process that has the request answers it.
+            Ack::Taken if more == 0 => return Ok(()),
+            _ if more == 0 => return Err(Errno::ECONNRESET.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn pairs_of(meta: &[(String, String)]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
     let pairs = meta.iter();
     pairs.map(|(name, value)| (name.as_bytes(), value.as_bytes()))
@@ -259,6 +339,20 @@ pub(super) fn daemon_elsewhere(app: &AppFile) -> Option<OwnedFd> {
     let reached = ask::reach(app).ok().flatten();
     let elsewhere = reached.filter(|reached| reached.is_elsewhere)?;
     Some(elsewhere.connection)
+}
+
+/// A word that names no way, and can't be an address, may have been meant as another.
+pub(super) fn check(way: &str) -> Result<(), CommandError> {
+    const WAYS: [&str; 3] = ["auto", "cgi", "scgi"];
+    let is_address = way.contains(['/', ':']) || std::fs::symlink_metadata(way).is_ok();
+    if is_address || WAYS.contains(&way) {
+        return Ok(());
+    }
+    let guess = spelling::nearest(way, WAYS.into_iter());
+    let guess = guess.map_or(String::new(), |way| format!("; did you mean '{way}'?"));
+    let way = printable::line(way);
+    let sentence = format!("--via: '{way}' is neither auto, cgi, scgi nor an address{guess}");
+    Err((Exit::Usage, sentence))
 }
 
 pub(super) fn connect(address: &str) -> Result<OwnedFd, CommandError> {

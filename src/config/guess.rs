@@ -1,6 +1,8 @@
 //! Which key an unknown one may have meant, by spelling and by other servers' names. An unknown key is an error all the
 //! same: the guess is only shown.
 
+use crate::spelling;
+
 /// Other servers' names, as `plain` writes them, and our key for the same thing.
 const PEERS: &[(&str, &str)] = &[
     ("allow", "listen-allow"),
@@ -75,29 +77,16 @@ const PEERS: &[(&str, &str)] = &[
     ("wsgiscriptreloading", "reload"),
 ];
 
-/// A typed name longer than this is not compared; the longest key has 20 bytes.
-const LONGEST: usize = 40;
-
 /// The one of `keys` that `typed` may have meant.
 pub(super) fn meant(typed: &str, keys: &'static [&'static str]) -> Option<&'static str> {
-    if typed.len() > LONGEST {
-        return None;
-    }
     let plain_typed = plain(typed);
     let same = keys.iter().find(|key| plain(key) == plain_typed);
     let peer = PEERS
         .iter()
         .find(|(name, _)| *name == plain_typed)
         .map(|(_, key)| key);
-    same.or(peer).or_else(|| nearest(typed, keys)).copied()
-}
-
-/// The key with the fewest typing errors: at most a third of its letters, and of the typed letters.
-fn nearest(typed: &str, keys: &'static [&'static str]) -> Option<&'static &'static str> {
-    let typed = typed.to_lowercase();
-    let far = |key: &str| distance(&typed, key);
-    let key = keys.iter().min_by_key(|key| far(key))?;
-    (far(key) <= key.len().min(typed.len()) / 3).then_some(key)
+    let found = same.or(peer).copied();
+    found.or_else(|| spelling::nearest(typed, keys.iter().copied()))
 }
 
 /// Letters and digits only, in lower case: `max_procs`, `Max-Procs` and `max procs` become the same.
@@ -106,26 +95,6 @@ fn plain(name: &str) -> String {
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
         .collect()
-}
-
-/// How many letters to insert, delete, change, or swap with the next (optimal string alignment).
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut older = Vec::new();
-    let mut old: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut new = vec![i];
-        for j in 1..=b.len() {
-            let changed = old[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(old[j] + 1).min(new[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(older[j - 2] + 1);
-            }
-            new.push(best);
-        }
-        (older, old) = (old, new);
-    }
-    old[b.len()]
 }
 
 #[cfg(test)]
@@ -174,13 +143,5 @@ mod tests {
             assert_eq!(plain(name), *name);
         }
         assert!(PEERS.is_sorted());
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", "abc"), 0);
-        assert_eq!(distance("wgsi", "wsgi"), 1);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

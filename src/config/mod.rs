@@ -259,6 +259,15 @@ pub struct Config {
     app_position: Position,
 }
 
+/// What `show-errors` says in a file that may be wrong elsewhere. `None`: nothing, or nothing valid, or it comes twice.
+pub fn shows_errors(text: &[u8]) -> Option<ShowErrors> {
+    let path = "".into();
+    let lines = lines::read(&path, text, lines::Secrets::Dotted).flatten();
+    let mut values = lines.filter(|line| line.key() == "show-errors");
+    let value = values.next().filter(|_| values.next().is_none())?;
+    addresses::show_errors(value.value()).ok()
+}
+
 /// Reads one file. Errors name it by `path`. The `#!` line is a comment; text that is not UTF-8 is an error.
 pub fn parse(path: &str, text: &[u8]) -> Result<Settings, BadConfig> {
     Settings::read(path, text)

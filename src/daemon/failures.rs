@@ -10,7 +10,11 @@ pub(super) struct Failures {
     /// No web server has been told the reason yet.
     pub(super) is_untold: bool,
     /// What the newest generation wrote to standard error at its import: the traceback, if it fails.
-    pub(super) words: Vec<u8>,
+    words: Vec<u8>,
+    /// The same, once it was told: the page of each request that is refused for it has it too.
+    told: Vec<u8>,
+    /// What was edited does not serve, and no web server was told that yet: why, and what the app wrote.
+    edit: Option<(String, Vec<u8>)>,
     /// `words` stay out of the log until it is known whether they are worth a line.
     pub(super) keeps_words: bool,
 }
@@ -50,6 +54,56 @@ impl Failures {
     /// Whether the state file has to be written; the next call says no.
     pub(super) fn take_unwritten(&mut self) -> bool {
         std::mem::take(&mut self.is_unwritten)
+    }
+
+    /// What was edited does not serve, and a web server is to be told.
+    pub(super) fn keep_edit(&mut self, sentence: String, words: &[u8]) {
+        self.edit = Some((sentence, words.to_vec()));
+    }
+
+    /// A web server is still to be told of an edit.
+    pub(super) fn has_edit(&self) -> bool {
+        self.edit.is_some()
+    }
+
+    /// The same, for a web server that is told.
+    pub(super) fn take_edit(&mut self) -> Option<(String, Vec<u8>)> {
+        self.edit.take()
+    }
+
+    /// Newer code serves.
+    pub(super) fn forget_edit(&mut self) {
+        self.edit = None;
+    }
+
+    /// Another start begins.
+    pub(super) fn clear_words(&mut self) {
+        self.words.clear();
+        self.told.clear();
+    }
+
+    /// What was written at the import so far.
+    pub(super) fn words(&self) -> &[u8] {
+        &self.words
+    }
+
+    /// The same, for a log.
+    pub(super) fn take_words(&mut self) -> Vec<u8> {
+        self.told = std::mem::take(&mut self.words);
+        self.told.clone()
+    }
+
+    /// Why the app could not be started, and what it wrote, for a page.
+    pub(super) fn report(&self) -> String {
+        let words = match self.words.is_empty() {
+            true => &self.told,
+            false => &self.words,
+        };
+        let reason = self.last.as_deref().unwrap_or_default();
+        format!(
+            "cannot start the app: {reason}\n\n{}",
+            String::from_utf8_lossy(words)
+        )
     }
 
     /// Keeps what a process wrote while it imported the app.

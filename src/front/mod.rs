@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::answer::{self, answer, write_status_line};
+use crate::answer;
 use crate::app;
-use crate::app_file::{AppFile, LoadError};
+use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::cgi::script::ScriptPath;
 use crate::config::{App, Config};
@@ -167,14 +167,9 @@ impl Front {
     fn serve(&mut self) -> Exit {
         match self.app.load() {
             Ok(config) => self.decide(&config),
-            Err(error) => {
-                say(NAME, error.sentence());
-                if matches!(error, LoadError::Nph(_)) {
-                    write_status_line(Failure::Misconfigured);
-                }
-                self.count_misconfigured(&plain(&error.sentence()));
-                // Without the reason: the file that says which clients may see it can't be read.
-                answer(Failure::Misconfigured, Some(&self.request), None, None);
+            Err(wrong) => {
+                app::refuse_wrong(NAME, &self.app, &self.request, &wrong);
+                self.count_misconfigured(&plain(&wrong.sentence()));
                 Exit::Ok
             }
         }
@@ -214,7 +209,6 @@ impl Front {
         let path = match app::mounted(config.mount.as_ref(), &self.request) {
             Ok(path) => path,
             Err((failure, sentence)) => {
-                say(NAME, &sentence);
                 let here = Here::open(&self.app, config).ok();
                 return self.refuse_because(config, here.as_ref(), failure, &sentence);
             }
@@ -254,7 +248,8 @@ impl Front {
             match (route, here) {
                 (Route::Broken, here) => {
                     let reason = here.and_then(|here| here.place.last_failure());
-                    let reason = reason.unwrap_or_default();
+                    let reason = reason.unwrap_or_else(|| "a moment ago".to_owned());
+                    let reason = format!("cannot start the app: {reason}");
                     return self.refuse_because(config, here, Failure::AppBroken, &reason);
                 }
                 (Route::Overload { retry_after }, here) => {
@@ -353,7 +348,6 @@ impl Front {
         if !config.app.runs_without_daemon() {
             let app = self.app.path.display();
             let sentence = format!("{app}: {}", without_daemon(config));
-            say(NAME, &sentence);
             count(here, Counted::Away);
             return self.away(config, route::SLOT_PAUSE, &sentence);
         }
@@ -396,7 +390,6 @@ impl Front {
     fn become_app(&self, config: &Config, here: Option<&Here>, request: &Request<'_>) -> Exit {
         if let App::Connect(address) = &config.app {
             if let Err((failure, sentence)) = straight::relay(address, config.timeouts, request) {
-                say(NAME, &sentence);
                 return self.refuse_because(config, here, failure, &sentence);
             }
             count(here, Counted::Cgi);
@@ -409,8 +402,8 @@ impl Front {
         if let Some(here) = here {
             here.slots.uncount(Counted::Cgi, now);
         }
-        say(NAME, &cannot);
-        self.refuse_because(config, here, app::failure_of(&cannot), &cannot.to_string())
+        let sentence = plain(&cannot.to_string());
+        self.refuse_because(config, here, app::failure_of(&cannot), &sentence)
     }
 }
 

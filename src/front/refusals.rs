@@ -6,12 +6,12 @@ use super::{Front, NAME};
 use crate::app;
 use crate::config::Config;
 use crate::figures::Counted;
-use crate::incidents::{self, Incident, Mishap};
+use crate::incidents::{Incident, Mishap};
 use crate::logbook;
 use crate::page::{Failure, whole_seconds};
 use crate::place::Place;
 use crate::policy::route::Rule;
-use crate::report::{Exit, plain, say};
+use crate::report::{Exit, plain};
 use crate::slots::Slots;
 use crate::start::Here;
 use crate::sys::{clock, process};
@@ -36,7 +36,6 @@ impl Front {
         }
         let app = self.app.path.display();
         let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
-        say(NAME, &sentence);
         count(here, Counted::Held);
         self.away(config, retry_after, &sentence)
     }
@@ -84,16 +83,17 @@ impl Front {
 
     /// Keeps what went wrong for `status`.
     pub(super) fn note(&self, place: &Place, kind: Mishap, reason: &str) {
-        let request = &self.request;
-        let value = |name| request.value(name).unwrap_or_default();
-        let [uri, script_name, path_info] = ["REQUEST_URI", "SCRIPT_NAME", "PATH_INFO"].map(value);
-        let line = incidents::line(request.method(), uri, script_name, path_info);
-        let reason = plain(reason);
+        let (line, reason) = (app::line(&self.request), plain(reason));
         let incident = Incident::new(kind, clock::wall().as_secs(), line, &reason);
         logbook::note(place, &[incident]);
     }
 
+    /// The log is told why, and the client if it may see it. No reason, no line: in a crowd it would be one for each
+    /// request.
     pub(super) fn refuse(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
+        if !reason.is_empty() {
+            app::tell(NAME, &self.app, &self.request, reason);
+        }
         app::refuse(&self.app, config, &self.request, failure, reason);
         Exit::Ok
     }

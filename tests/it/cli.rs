@@ -90,6 +90,64 @@ fn request_shows_head_method_and_fields() {
     assert_eq!(head, "");
 }
 
+/// By the daemon too, what the app says on standard error is on ours.
+#[test]
+fn request_shows_what_the_app_says() {
+    for (config, noises) in [
+        ("wsgi = faultapp:application\n", 6),
+        ("cgi = python3 cgiapp.py\n", 2),
+    ] {
+        let dir = Dir::new();
+        let app = dir.app_file("app", &format!("{config}mode = daemon\nmax-procs = 1\n"));
+        let app = app.display().to_string();
+        for via in ["auto", "cgi", "scgi"] {
+            let output = polycgi(&["request", "--via", via, &app, "/noise"]);
+            let said = output.stderr.matches("noise of ").count();
+            assert_eq!(said, noises, "{config}{via}: {}", output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{config}{via}");
+        }
+        assert!(!dir.daemon_log().contains("noise"), "{}", dir.daemon_log());
+    }
+}
+
+/// What prints ends quietly when its reader has gone, and with a sentence when the disk is full.
+#[test]
+fn output_that_can_not_be_written() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", "wsgi = testapp:application\nmode = cgi");
+    let app = app.display().to_string();
+    for (words, closed) in [
+        (&["applets"][..], 141),
+        (&["--help"], 141),
+        (&["--version"], 141),
+        (&["check", &app], 141),
+        (&["compare", "-n", "1", &app, "/status/200"], 141),
+        (&["new", "x", "--wsgi", "a:b", "--print"], 141),
+        // The request was made, which is what its exit code tells of.
+        (&["request", &app, "/status/200"], 0),
+        (&["status", &app], 141),
+        (&["status", "--json", &app], 141),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let mut command = command(words);
+        let output = command.stdout(writer).current_dir(dir.join("tmp")).output();
+        let output = output.expect("the command can be run");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(closed), "{words:?}: {said}");
+        assert_eq!(said, "", "{words:?}");
+
+        let full = fs::File::options().write(true).open("/dev/full");
+        command.stdout(full.expect("/dev/full is there"));
+        let output = command.output().expect("the command can be run");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(74), "{words:?}: {said}");
+        let sentence = "cannot write to standard output: No space left on device\n";
+        assert!(said.ends_with(sentence), "{words:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+    }
+}
+
 #[test]
 fn request_says_what_is_wrong() {
     let dir = Dir::new();
@@ -107,6 +165,12 @@ fn request_says_what_is_wrong() {
             69,
             "cannot connect",
         ),
+        (
+            &["request", "--via", "sgci", &app],
+            64,
+            "'sgci' is neither auto, cgi, scgi nor an address; did you mean 'scgi'?",
+        ),
+        (&["request", "--via", "proxy", &app], 64, "nor an address\n"),
     ] {
         let output = polycgi(words);
         assert_eq!(
@@ -261,7 +325,24 @@ fn wrong_usage_is_one_sentence() {
         (&["check"][..], "polycgi: check: "),
         (
             &["relod"],
-            "polycgi: polycgi: Unrecognized argument: relod; see 'polycgi --help'",
+            "polycgi: polycgi: Unrecognized argument: relod; did you mean 'reload'?; see 'polycgi --help'",
+        ),
+        (
+            &["kill", "app"],
+            "polycgi: polycgi: Unrecognized argument: kill; did you mean 'stop'?; see ",
+        ),
+        (
+            &["request", "--vai", "cgi", "app"],
+            "polycgi: request: Unrecognized argument: --vai; did you mean '--via'?; see ",
+        ),
+        (
+            &["--verson"],
+            "polycgi: polycgi: Unrecognized argument: --verson; did you mean '--version'?; see ",
+        ),
+        // Nothing that is alike.
+        (
+            &["status", "app", "more"],
+            "polycgi: status: Unrecognized argument: more; see 'polycgi status --help'",
         ),
         (&["status", "--json=x"], "polycgi: status: "),
         (&["stop", "--hard", "app"], "polycgi: stop: "),

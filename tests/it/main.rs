@@ -24,6 +24,8 @@
 //! The applications are in tests/apps: routes of `testapp` that are right, of `faultapp` and `cgiapp` that go wrong or
 //! wait. Each test must also be shown to fail: break what it is about, and see it.
 #![cfg(test)]
+// Cargo reads what a test prints.
+#![allow(clippy::disallowed_macros)]
 
 mod apache;
 mod apps;

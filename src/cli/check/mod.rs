@@ -32,7 +32,7 @@ use crate::acting::{self, Deed};
 use crate::app::way;
 use crate::app_file::{AppFile, LoadError, Named, NotAnApp};
 use crate::config::{App, Config, Mode};
-use crate::report::{Exit, say};
+use crate::report::{Exit, say, unprinted};
 use crate::sys::accounts;
 use crate::sys::files::Walker;
 use crate::sys::process;
@@ -81,8 +81,7 @@ impl CheckCommand {
             findings.print_text(&named.to_string(), summary.as_deref())
         };
         if let Err(error) = printed {
-            say("check", format!("cannot write: {error}"));
-            return Exit::IoError;
+            return unprinted(&error);
         }
         if findings.has_errors() {
             Exit::Config

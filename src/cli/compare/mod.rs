@@ -20,7 +20,7 @@ use crate::app::environment;
 use crate::app_file::{AppFile, Named};
 use crate::compare::{self, Report, Times};
 use crate::config::{App, Config};
-use crate::report::{Exit, say};
+use crate::report::{Exit, print, print_line, say};
 
 const NAME: &str = "compare";
 /// The most requests each way.
@@ -152,9 +152,9 @@ impl CompareCommand {
             stderr: &found.stderr,
         };
         if self.json {
-            println!("{}", compare::to_json(&report));
+            print_line(compare::to_json(&report));
         } else {
-            print!("{}", compare::to_text(&report));
+            print(compare::to_text(&report));
         }
         Ok(if comparison.differs() {
             Exit::Differs

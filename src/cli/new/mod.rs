@@ -17,7 +17,7 @@ use self::folder::{Environment, Folder};
 use super::links::{check_app_name, file_name, installed_program};
 use crate::config;
 use crate::printable;
-use crate::report::{Exit, say};
+use crate::report::{Exit, print, print_beside, say};
 use crate::sys::files;
 
 /// The most folders below one without an app that are looked into.
@@ -74,12 +74,12 @@ impl NewCommand {
     pub(super) fn run(self) -> Exit {
         let planned = self.plan().and_then(|plan| {
             if self.print {
-                print!("{}", plan.text);
-                eprint!("{}", printable::lines(&plan.told_beside()));
+                print(&plan.text);
+                print_beside(printable::lines(&plan.told_beside()));
                 return Ok(());
             }
             plan.write()?;
-            print!("{}", printable::lines(&plan.told()));
+            print(printable::lines(&plan.told()));
             Ok(())
         });
         match planned {

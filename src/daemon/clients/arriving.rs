@@ -18,6 +18,7 @@ use crate::policy::pool::Event;
 use crate::policy::queue::Ticket;
 use crate::policy::shares::Stage;
 use crate::scgi::BadHeader;
+use crate::spool::NoRoom;
 use crate::sys::clock;
 use crate::sys::poll::Interest;
 
@@ -50,7 +51,12 @@ impl Clients {
             Ok(Some(Ok(Message::Control(command)))) => {
                 ground.tell(Outcome::Command { ticket, command });
             }
-            Ok(Some(Ok(Message::Request(request)))) => self.queue(ticket, request, ground),
+            Ok(Some(Ok(Message::Request(request)))) => {
+                self.queue(ticket, request, ground);
+                if ground.failures.has_edit() {
+                    self.tell_edit(Some(ticket), ground);
+                }
+            }
             Ok(Some(Err(refused))) => self.refuse_header(ticket, refused, ground),
             Err(error) => {
                 ::log::debug!("connection lost in the header: ticket={ticket} error={error}");
@@ -113,7 +119,8 @@ impl Clients {
             self.do_without_body(ticket, false);
             self.arrive(ticket, ground);
         } else if limit.is_some_and(|limit| length > limit) {
-            self.answer(ticket, Failure::BodyTooLarge, "", ground);
+            let reason = NoRoom::Body.to_string();
+            self.answer(ticket, Failure::BodyTooLarge, &reason, ground);
         } else if is_whole || ground.pool.is_full {
             // No body is read for a request that will be refused.
             self.arrive(ticket, ground);
@@ -169,7 +176,7 @@ impl Clients {
             client.phase = Phase::Waiting;
             client.watch(&ground.poll, ticket, Stream::Connection, Interest::HangUp);
             self.tell_web_server(ticket, &sentence, ground);
-            self.answer(ticket, failure, "", ground);
+            self.answer(ticket, failure, &sentence, ground);
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct Client {
     pub(super) phase: Phase,
     /// What its web server's log has still to take.
     pub(super) to_log: Errors,
+    /// What the app has said during the request, for a page.
+    pub(super) said: Vec<u8>,
     /// The response has no reader any more.
     pub(super) is_gone: bool,
     /// Blocks of the response that went from us to the client.
@@ -142,6 +144,7 @@ impl Client {
                 reader: HeaderReader::default(),
             },
             to_log: Errors::default(),
+            said: Vec::new(),
             is_gone: false,
             moved: 0,
             watches: Watches::default(),

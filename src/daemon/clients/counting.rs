@@ -91,22 +91,18 @@ impl Clients {
 impl Taken {
     /// Its method and its path, without the query string; empty where its header made no sense.
     pub(super) fn line(&self) -> (String, String) {
-        let Ok(Decoded::Header { header, .. }) = scgi::decode(&self.header, self.header.len())
-        else {
-            return Default::default();
-        };
-        let mut line: [&[u8]; 4] = [b""; 4];
-        for (name, value) in header.pairs() {
-            match name {
-                b"REQUEST_METHOD" => line[0] = value,
-                b"REQUEST_URI" => line[1] = value,
-                b"SCRIPT_NAME" => line[2] = value,
-                b"PATH_INFO" => line[3] = value,
-                _ => {}
+        match scgi::decode(&self.header, self.header.len()) {
+            Ok(Decoded::Header { header, .. }) => {
+                let value = |name: &[u8]| header.value(name).unwrap_or_default();
+                incidents::line(
+                    value(b"REQUEST_METHOD"),
+                    value(b"REQUEST_URI"),
+                    value(b"SCRIPT_NAME"),
+                    value(b"PATH_INFO"),
+                )
             }
+            _ => Default::default(),
         }
-        let [method, uri, script_name, path_info] = line;
-        incidents::line(method, uri, script_name, path_info)
     }
 }
 

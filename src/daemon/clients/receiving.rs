@@ -100,7 +100,7 @@ impl Clients {
                 if no.failure().status().as_u16() == 503 {
                     self.note_refused_for(ticket, Counted::NoSpoolRoom);
                 }
-                self.answer(ticket, no.failure(), "", ground);
+                self.answer(ticket, no.failure(), &no.to_string(), ground);
             }
         }
     }
@@ -152,7 +152,7 @@ impl Clients {
     fn refuse_body(&mut self, ticket: Ticket, sentence: &str, ground: &mut Ground) {
         self.note_refused(ticket, Level::Info, sentence, "");
         self.tell_web_server(ticket, sentence, ground);
-        self.answer(ticket, Failure::BadRequest, "", ground);
+        self.answer(ticket, Failure::BadRequest, sentence, ground);
     }
 
     /// A request whose message-body does not come goes on without one; `false`: it has to wait for its body.
@@ -202,6 +202,6 @@ impl Clients {
         let sentence = "the message-body did not come in time";
         self.note_refused(ticket, Level::Info, sentence, "");
         self.tell_web_server(ticket, sentence, ground);
-        self.answer(ticket, Failure::RequestTimeout, "", ground);
+        self.answer(ticket, Failure::RequestTimeout, sentence, ground);
     }
 }

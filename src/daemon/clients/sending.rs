@@ -48,7 +48,11 @@ impl Clients {
             Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {}
         }
         let reason = match refusal {
-            Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {
+            Refusal::Broken => {
+                self.tell_why(ticket, ground);
+                ground.failures.report()
+            }
+            Refusal::HostRefused { .. } | Refusal::StartTimedOut => {
                 self.tell_why(ticket, ground);
                 ground.failures.last().cloned().unwrap_or_default()
             }

@@ -5,18 +5,23 @@ use log::Level;
 
 use super::Clients;
 use super::client::Phase;
+use crate::app;
 use crate::config::App;
 use crate::daemon::ground::Ground;
 use crate::daemon::token::Source;
 use crate::daemon::watch::Stream;
 use crate::daemon::words::NAME;
+use crate::page::Failure;
 use crate::policy::queue::Ticket;
-use crate::report::{printable, visible_up_to};
+use crate::report::{self, printable, visible_up_to};
 use crate::sys::clock;
 use crate::sys::poll::Interest;
 
 /// The reason why the app can't be started is cut after this many bytes: enough for a path and what is wrong with it.
 pub(crate) const REASON: usize = 300;
+
+/// Bytes of what an app says during a request that are kept for a page: the last ones.
+const FOR_PAGE: usize = 6000;
 
 fn log_line(line: &[u8]) {
     ::log::warn!("app: {}", printable(line));
@@ -68,8 +73,17 @@ impl Clients {
         sentence: &str,
         ground: &mut Ground,
     ) -> bool {
-        let line = format!("polycgi: {NAME}: {sentence}\n");
+        let line = self.line_of(ticket, sentence, ground);
         self.write_errors(ticket, line.as_bytes(), ground)
+    }
+
+    /// A line for a web server's log.
+    fn line_of(&self, ticket: Ticket, sentence: &str, ground: &Ground) -> String {
+        let client = self.by_ticket.get(&ticket);
+        let request = client.and_then(|client| client.request.as_ref());
+        let line = request.map_or_else(Default::default, |request| request.line());
+        let sentence = report::of_request(ground.app.name(), &line, sentence);
+        format!("polycgi: {NAME}: {sentence}\n")
     }
 
     /// Tells one web server, once, why the app could not be started.
@@ -80,20 +94,36 @@ impl Clients {
             return;
         }
         ground.failures.is_untold = false;
-        let words = std::mem::take(&mut ground.failures.words);
+        let words = ground.failures.take_words();
+        let reason = ground.failures.last().map_or("", String::as_str);
+        let mut sentence = format!(
+            "cannot start the app: {}",
+            visible_up_to(REASON, reason.as_bytes())
+        );
         // A traceback says why by itself; a server's last words may have nothing to do with its end.
-        let is_ours = matches!(ground.config.app, App::Wsgi(_));
-        let why = match ground.failures.last() {
-            Some(reason) if words.is_empty() => visible_up_to(REASON, reason.as_bytes()),
-            Some(reason) if !is_ours => {
-                format!("{}; it said:", visible_up_to(REASON, reason.as_bytes()))
-            }
-            _ => "it said:".to_owned(),
-        };
-        let app = ground.app.path.display();
-        let line = format!("polycgi: {NAME}: cannot start {app}: {why}\n");
+        if !words.is_empty() && !matches!(ground.config.app, App::Wsgi(_)) {
+            sentence += "; it said:";
+        }
+        let line = self.line_of(ticket, &sentence, ground);
         let told = [line.as_bytes(), &words].concat();
         self.write_errors(ticket, &told, ground);
+    }
+
+    /// Tells one web server that what was edited does not serve: that of this request, or of any that is here; if none
+    /// is, that of the next one.
+    pub(crate) fn tell_edit(&mut self, ticket: Option<Ticket>, ground: &mut Ground) {
+        let has_log = |ticket: &Ticket| {
+            let client = self.by_ticket.get(ticket);
+            client.is_some_and(|client| client.errors().is_some())
+        };
+        let mut tickets = ticket.into_iter().chain(self.by_ticket.keys().copied());
+        let Some(ticket) = tickets.find(has_log) else {
+            return;
+        };
+        if let Some((sentence, words)) = ground.failures.take_edit() {
+            let line = self.line_of(ticket, &sentence, ground);
+            self.write_errors(ticket, &[line.as_bytes(), &words].concat(), ground);
+        }
     }
 
     /// What a process of the app wrote goes to its request's web server, or, where there is none, to the daemon's log.
@@ -104,6 +134,9 @@ impl Clients {
         bytes: &[u8],
         ground: &mut Ground,
     ) {
+        if let Some(ticket) = ticket {
+            self.keep_for_page(ticket, bytes, ground);
+        }
         if let Some(ticket) = ticket
             && self.write_errors(ticket, bytes, ground)
         {
@@ -112,6 +145,35 @@ impl Clients {
         } else {
             self.app_lines.push(source, bytes, log_line);
         }
+    }
+
+    /// Keeps what the app says during a request, if the client may see it on a page of ours.
+    fn keep_for_page(&mut self, ticket: Ticket, bytes: &[u8], ground: &Ground) {
+        let client = self.by_ticket.get_mut(&ticket);
+        if let Some(client) = client
+            && let Some(request) = &client.request
+            && app::shows_errors(&ground.config, &request.client_address)
+        {
+            client.said.extend_from_slice(bytes);
+            let excess = client.said.len().saturating_sub(FOR_PAGE);
+            client.said.drain(..excess);
+        }
+    }
+
+    /// Answers with a page whose reason is this sentence, and what the app has said during the request; the web
+    /// server's log gets the sentence.
+    pub(crate) fn fail(
+        &mut self,
+        ticket: Ticket,
+        failure: Failure,
+        sentence: &str,
+        ground: &mut Ground,
+    ) {
+        self.tell_web_server(ticket, sentence, ground);
+        let client = self.by_ticket.get_mut(&ticket);
+        let said = client.map_or_else(Vec::new, |client| std::mem::take(&mut client.said));
+        let reason = format!("{sentence}\n\n{}", String::from_utf8_lossy(&said));
+        self.answer(ticket, failure, &reason, ground);
     }
 
     /// Logs what was written at an import.

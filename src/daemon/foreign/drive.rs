@@ -262,8 +262,7 @@ impl Foreign {
                 (_, None) => Mishap::BadResponse,
             };
             clients.note_mishap(ticket, kind, sentence, ground);
-            clients.tell_web_server(ticket, sentence, ground);
-            clients.answer(ticket, failure, sentence, ground);
+            clients.fail(ticket, failure, sentence, ground);
         }
         self.release_run(run_id, clients, ground);
     }
@@ -454,8 +453,7 @@ impl Foreign {
             Some(ticket) if waits || exchange.is_some() => {
                 self.end_exchange(run_id, clients, ground);
                 let sentence = format!("{key}: the app did not answer in time");
-                clients.tell_web_server(ticket, &sentence, ground);
-                clients.answer(ticket, Failure::TimedOut, "", ground);
+                clients.fail(ticket, Failure::TimedOut, &sentence, ground);
                 self.release_run(run_id, clients, ground);
             }
             _ => {}

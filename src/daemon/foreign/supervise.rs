@@ -162,7 +162,7 @@ impl Foreign {
         let Some(server) = self.servers.get_mut(id) else {
             return;
         };
-        ground.failures.words.clear();
+        ground.failures.clear_words();
         match server.start(id, app, config, backlog, poll) {
             Ok(()) => {
                 let pid = server.pid.unwrap_or(0);
@@ -260,7 +260,7 @@ impl Foreign {
         if !was_starting {
             return;
         }
-        ground.failures.words.clear();
+        ground.failures.clear_words();
         self.note_proven(ground);
         if self.servers.coming == Some(id) {
             self.servers.coming = None;
@@ -363,6 +363,10 @@ impl Foreign {
         if is_next {
             if is_news {
                 ::log::error!("reload failed, the old server goes on: {shown}");
+                let told = format!("the new server can't be started, the old one goes on: {shown}");
+                let words = ground.failures.take_words();
+                ground.failures.keep_edit(told, &words);
+                clients.tell_edit(None, ground);
             }
             self.servers.coming = None;
             self.put_back(id, clients, ground);

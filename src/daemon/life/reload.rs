@@ -5,13 +5,14 @@ use super::reloads::{Renewal, fixed_key};
 use crate::app::watched::Watched;
 use crate::app::{self, doubts};
 use crate::control::CodeChange;
+use crate::daemon::clients::REASON;
 use crate::daemon::house::Daemon;
 use crate::daemon::limits;
 use crate::daemon::outcome::Change;
 use crate::daemon::token::Source;
 use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation};
-use crate::report::{self, plain, visible};
+use crate::report::{self, plain, visible, visible_up_to};
 use crate::sys::{clock, process};
 
 impl Daemon {
@@ -43,6 +44,7 @@ impl Daemon {
         reload.newest = generation;
         // Without a reason it takes the place of a zygote that ended.
         let reason = reload.reason.take();
+        reload.newest_is_edit = reason.is_some();
         reload.newest_reason = reason.unwrap_or_else(|| "the zygote ended".to_owned());
     }
 
@@ -128,6 +130,8 @@ impl Daemon {
                 if self.keep_failure(Mishap::Configuration, &sentence) {
                     ::log::error!("reload failed, the old configuration goes on: {sentence}");
                 }
+                let told = format!("the edit is wrong, the old configuration goes on: {sentence}");
+                self.tell_edit(told, &[]);
                 return Err(sentence);
             }
         };
@@ -168,13 +172,28 @@ impl Daemon {
         self.reload.failed = self.reload.failed.max(generation);
     }
 
+    /// Tells one web server's log, once for each edit, that what was edited does not serve.
+    fn tell_edit(&mut self, sentence: String, words: &[u8]) {
+        self.ground.failures.keep_edit(sentence, words);
+        self.clients.tell_edit(None, &mut self.ground);
+    }
+
     /// A generation that was to take another's place has failed. What it wrote goes to the log, and to no client: no
     /// request has failed.
     pub(crate) fn generation_failed(&mut self, generation: Generation, kind: Mishap, reason: &str) {
-        let words = std::mem::take(&mut self.ground.failures.words);
+        let words = self.ground.failures.take_words();
         self.note_failed(generation);
         let sentence = plain(reason);
-        if self.keep_failure(kind, &sentence) {
+        let is_news = self.keep_failure(kind, &sentence);
+        // An edit that fails as the one before did is told as well; another attempt at the same one is not.
+        let is_other = self.reload.newest_is_edit && self.reload.told != words;
+        if is_news || is_other {
+            self.reload.told.clone_from(&words);
+            let shown = visible_up_to(REASON, sentence.as_bytes());
+            let told = format!("the edit can't be loaded, the old code goes on serving: {shown}");
+            self.tell_edit(told, &words);
+        }
+        if is_news {
             let shown = visible(sentence.as_bytes());
             ::log::error!("reload failed, the old code goes on serving: {shown}");
             self.log_words(generation, &words);
@@ -213,10 +232,11 @@ impl Daemon {
             return;
         }
         self.reload.said = None;
+        self.ground.failures.forget_edit();
         let doubt = self.carrier.reason_for_doubt();
         self.ground.failures.set(doubt);
         self.note_up_to_date();
-        let words = std::mem::take(&mut self.ground.failures.words);
+        let words = self.ground.failures.take_words();
         if before > 0 {
             let reason = &self.reload.newest_reason;
             ::log::info!("reload: generation={generation} reason={reason}");

@@ -25,6 +25,10 @@ pub(crate) struct Reload {
     pub(super) reason: Option<String>,
     /// Why the newest generation was wanted.
     pub(super) newest_reason: String,
+    /// It began since something was edited, and not because the one before ended, or failed a while ago.
+    pub(super) newest_is_edit: bool,
+    /// What the app wrote at the last import that a web server was told of.
+    pub(super) told: Vec<u8>,
     pub(super) newest: Generation,
     /// What made the generation that serves wanted, if it is not the first.
     pub(super) changed: Option<CodeChange>,

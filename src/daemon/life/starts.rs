@@ -19,7 +19,7 @@ impl Daemon {
             // Without a zygote no look was taken at it. If it is wrong now, that is logged there.
             let _ = self.read_configuration();
         }
-        self.ground.failures.words.clear();
+        self.ground.failures.clear_words();
         let (app, config) = (&self.ground.app, &self.ground.config);
         let watched = Watched::new(app, config, self.upgrade.binary());
         if watched.is_cut() {
@@ -98,7 +98,7 @@ impl Daemon {
             let shown = visible_up_to(REASON, reason.as_bytes());
             ::log::error!("cannot start the app: {shown}");
             if self.ground.failures.keeps_words {
-                let words = self.ground.failures.words.clone();
+                let words = self.ground.failures.words().to_vec();
                 self.clients.log_words(source, &words, &mut self.ground);
             }
         } else {
@@ -149,6 +149,7 @@ impl Daemon {
         self.ground.failures.fail(sentence.to_owned());
         let none = Default::default();
         self.ground.ledger.note(Mishap::TimeOut, none, sentence);
+        self.ground.failures.is_untold = true;
         self.note_failed(self.reload.newest());
     }
 

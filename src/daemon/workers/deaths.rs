@@ -10,6 +10,7 @@ use crate::figures::Counted;
 use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::{Event, WorkerId};
+use crate::policy::queue::Ticket;
 use crate::sys::process::End;
 
 struct Death {
@@ -84,29 +85,10 @@ impl Workers {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        let (pid, end) = (death.pid, death.end);
         if let Some(ticket) = clients.ticket_of(worker) {
-            let has_written = ground.board.has_written(worker);
-            ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
-            if !self.roster.is_overdue(worker) {
-                let kind = match end {
-                    End::Exited(_) => Mishap::Exited,
-                    End::Killed(_) => Mishap::Killed,
-                };
-                let reason = format!("the worker ended: {end}");
-                clients.note_mishap(ticket, kind, &reason, ground);
-            }
-            if has_written {
-                clients.count(ticket, Counted::Cut, ground);
-                clients.end_request(ticket, ground);
-            } else if self.has_run_out(worker, ground) {
-                self.time_out(ticket, worker, clients, ground);
-            } else {
-                let sentence = format!("the app's worker ended without an answer: {end}");
-                clients.tell_web_server(ticket, &sentence, ground);
-                clients.answer(ticket, Failure::BadGateway, "", ground);
-            }
+            self.died_in_request(ticket, worker, death, clients, ground);
         } else {
+            let (pid, end) = (death.pid, death.end);
             ::log::debug!("worker gone: worker={worker} pid={pid} end={end}");
             ground.tell(Outcome::Ended {
                 source: Source::Worker(worker),
@@ -117,5 +99,43 @@ impl Workers {
         }
         self.roster.release(worker);
         ground.tell_pool(Event::WorkerGone(worker));
+    }
+
+    /// What becomes of the request that the dead worker had.
+    fn died_in_request(
+        &mut self,
+        ticket: Ticket,
+        worker: WorkerId,
+        death: &Death,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        let (pid, end) = (death.pid, death.end);
+        let has_written = ground.board.has_written(worker);
+        ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
+        let is_overdue = self.roster.is_overdue(worker);
+        if !is_overdue {
+            let kind = match end {
+                End::Exited(_) => Mishap::Exited,
+                End::Killed(_) => Mishap::Killed,
+            };
+            let reason = format!("the worker ended: {end}");
+            clients.note_mishap(ticket, kind, &reason, ground);
+        }
+        if has_written {
+            clients.count(ticket, Counted::Cut, ground);
+            if is_overdue {
+                self.tell_if_cut(ticket, worker, clients, ground);
+            } else {
+                let sentence = format!("the app's worker ended within its answer: {end}");
+                clients.tell_web_server(ticket, &sentence, ground);
+            }
+            clients.end_request(ticket, ground);
+        } else if is_overdue {
+            self.time_out(ticket, worker, clients, ground);
+        } else {
+            let sentence = format!("the app's worker ended without an answer: {end}");
+            clients.fail(ticket, Failure::BadGateway, &sentence, ground);
+        }
     }
 }

@@ -100,12 +100,14 @@ impl Workers {
                             None => clients.take_over(worker, ground),
                         }
                     }
-                    ticket => {
-                        if let (Some(ticket), true) = (ticket, self.roster.is_overdue(worker)) {
+                    Some(ticket) => {
+                        if self.roster.is_overdue(worker) {
                             clients.count(ticket, Counted::Cut, ground);
                         }
+                        self.tell_if_cut(ticket, worker, clients, ground);
                         clients.take_over(worker, ground);
                     }
+                    None => {}
                 }
                 self.roster.release(worker);
                 ground.tell_pool(Event::WorkerDone { worker, last });
@@ -140,7 +142,7 @@ impl Workers {
         if ground.pool.has_code || ground.failures.keeps_words {
             let source = Source::Worker(worker);
             self.overhear(source, clients, ground);
-            let words = std::mem::take(&mut ground.failures.words);
+            let words = ground.failures.take_words();
             clients.log_words(source, &words, ground);
         }
         self.roster.end_start(worker);

@@ -94,6 +94,21 @@ impl Workers {
         self.roster.is_overdue(worker) && !ground.board.has_written(worker)
     }
 
+    /// Tells the web server of a response that was cut since it took too long.
+    pub(super) fn tell_if_cut(
+        &self,
+        ticket: Ticket,
+        worker: WorkerId,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        if self.roster.is_overdue(worker) {
+            let key = self.exceeded_key(worker, ground);
+            let sentence = format!("{key}: the app did not finish its answer in time");
+            clients.tell_web_server(ticket, &sentence, ground);
+        }
+    }
+
     /// The worker was told that its request has taken too long, and has ended it before its first byte.
     pub(super) fn time_out(
         &self,
@@ -104,7 +119,6 @@ impl Workers {
     ) {
         let key = self.exceeded_key(worker, ground);
         let sentence = format!("{key}: the app did not answer in time");
-        clients.tell_web_server(ticket, &sentence, ground);
-        clients.answer(ticket, Failure::TimedOut, "", ground);
+        clients.fail(ticket, Failure::TimedOut, &sentence, ground);
     }
 }

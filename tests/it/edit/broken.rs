@@ -28,14 +28,22 @@ fn the_old_code_serves(config: &str) {
     assert!(log.contains("app: "), "no traceback: {config}{log}");
     let failure = edited.last_failure();
     assert!(failure.contains("SyntaxError"), "{config}{failure}");
+    edited.was_told_once("can't be loaded, the old code goes on serving: SyntaxError");
     // Another reason is logged as well.
     pause(LOOK_INTERVAL);
     edited.replace("version", "VERSION = '%03d' % undefined\n");
     edited.ask_for_several_looks(0);
     edited.ask_until_logged("reload failed", 2, 0);
+    edited.was_told_once("can't be loaded, the old code goes on serving: NameError");
     let log = edited.dir.daemon_log();
     assert_eq!(edited.logged("reload failed"), 2, "{config}{log}");
     assert!(edited.last_failure().contains("NameError"));
+
+    // Another edit with the same reason: the person who has made it is told so.
+    pause(LOOK_INTERVAL);
+    edited.replace("version", "VERSION = '%04d' % undefined\n");
+    edited.ask_for_several_looks(0);
+    edited.was_told_once("can't be loaded, the old code goes on serving: NameError");
 
     pause(LOOK_INTERVAL);
     edited.replace("version", &module(2));
@@ -97,6 +105,7 @@ fn a_broken_edit_under_load() {
             }
         },
     );
+    edited.was_told_once("SyntaxError");
     for answers in answers {
         assert!(answers.is_sorted(), "{answers:?}");
         assert!(answers.iter().all(|version| [0, 2].contains(version)));
@@ -118,6 +127,7 @@ fn a_missing_module_is_found_when_it_is_there() {
     edited.ask_until_logged("reload failed", 1, 0);
     edited.dir.until_logged("No module named 'newer'");
     assert_eq!(edited.logged("reload failed"), 1);
+    edited.was_told_once("No module named 'newer'");
     pause(LOOK_INTERVAL);
     edited.replace("newer", &module(2));
     assert_eq!(edited.ask().version, 2);
@@ -137,6 +147,7 @@ fn a_module_that_goes_and_comes() {
     assert_eq!(edited.ask().version, 0);
     edited.ask_until_logged("reload failed", 1, 0);
     assert_eq!(edited.logged("reload failed"), 1);
+    edited.was_told_once("No module named 'version'");
     pause(LOOK_INTERVAL);
     edited.replace("version", &module(2));
     assert_eq!(edited.ask().version, 2);
@@ -155,6 +166,7 @@ fn a_wrong_app_file_leaves_the_old_one_in_force() {
     assert_eq!(said.count(), 1, "{log}");
     let failure = edited.last_failure();
     assert!(failure.contains("max-porcs"), "{failure}");
+    edited.was_told_once("is wrong, the old configuration goes on: ");
     // Edits of the code are still seen.
     pause(LOOK_INTERVAL);
     edited.edit(1);

@@ -86,11 +86,13 @@ fn reload_by_hand_that_fails() {
     let output = edited.dir.polycgi(&["reload"]);
     assert_eq!(output.status.code(), Some(69), "{}", output.stderr);
     assert!(output.stderr.contains("SyntaxError"), "{}", output.stderr);
+    edited.was_told_once("can't be loaded, the old code goes on serving: SyntaxError");
     assert_eq!(edited.ask().version, 0);
     edited.configure("reload = off\nmax-porcs = 3\n");
     let output = edited.dir.polycgi(&["reload"]);
     assert_ne!(output.status.code(), Some(0));
     assert!(output.stderr.contains("max-porcs"), "{}", output.stderr);
+    edited.was_told_once("is wrong, the old configuration goes on: ");
     assert_eq!(edited.ask().version, 0);
     edited.configure("reload = off\n");
     edited.replace("version", &module(2));

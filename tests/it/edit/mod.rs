@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::util::{Deadline, Dir, cgi};
@@ -52,6 +53,8 @@ fn module(version: u32) -> String {
 struct Edited {
     dir: Dir,
     app: PathBuf,
+    /// What the web server's log was told.
+    told: Mutex<String>,
 }
 
 impl Edited {
@@ -67,7 +70,8 @@ impl Edited {
         let dir = Dir::new();
         prepare(&dir);
         let app = dir.app_file("app", lines);
-        Self { dir, app }
+        let told = Mutex::default();
+        Self { dir, app, told }
     }
 
     /// Edits the app file: other lines of configuration.
@@ -77,8 +81,24 @@ impl Edited {
 
     #[track_caller]
     fn get(&self, target: &str) -> String {
-        let response = cgi::start_front(&self.app, target).end().response();
-        response.ok().trim_end().to_owned()
+        let output = cgi::start_front(&self.app, target).end();
+        let mut told = self.told.lock().expect("no thread has panicked");
+        told.push_str(&output.stderr);
+        cgi::reply(&output.stdout).ok().trim_end().to_owned()
+    }
+
+    /// What the web server's log was told since this was asked last: this text, once, for some request.
+    #[track_caller]
+    fn was_told_once(&self, text: &str) {
+        // The failure may have come to no request yet.
+        self.get("/");
+        let told = std::mem::take(&mut *self.told.lock().expect("no thread has panicked"));
+        let lines = told.lines().filter(|line| line.contains("polycgi: "));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 1, "{told}");
+        let begin = "polycgi: scgi-daemon: app: GET /cgi-bin/app/: the edit ";
+        assert!(lines[0].starts_with(begin), "{told}");
+        assert!(lines[0].contains(text), "not {text}: {told}");
     }
 
     #[track_caller]
@@ -139,6 +159,15 @@ impl Edited {
 
     fn logged(&self, text: &str) -> usize {
         self.dir.daemon_log().matches(text).count()
+    }
+}
+
+impl Drop for Edited {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let told = self.told.lock().expect("no thread has panicked");
+            assert!(told.is_empty(), "the web server was told: {told}");
+        }
     }
 }
 

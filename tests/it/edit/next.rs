@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use super::{Answer, Edited, LOOK_INTERVAL, app_lines, edit, module};
@@ -183,7 +184,8 @@ fn a_release_that_is_a_symlink() {
     fs::remove_file(dir.join("apps/version.py")).expect("a module can be removed");
     let config = format!("env.PYTHONPATH = {}\n", current.display());
     let app = dir.app_file("app", &app_lines(&config));
-    let edited = Edited { dir, app };
+    let told = Mutex::default();
+    let edited = Edited { dir, app, told };
     for version in [1, 2, 1] {
         pause(LOOK_INTERVAL);
         release(version);

@@ -50,14 +50,24 @@ fn where_the_new_one_fails_the_old_one_goes_on() {
     let first = own.hello();
     own.dir.file("apps/broken", "", 0o600);
     own.dir.polycgi(&["reload"]).success();
-    for _ in 0..3 {
-        assert_eq!(own.hello(), first);
-    }
+    let mut told = String::new();
+    let mut ask = || {
+        let (reply, words) = own.told("/hello");
+        told += &words;
+        assert_eq!(pid_in(&reply.ok()), first);
+    };
     let deadline = Deadline::soon();
     while own.marks("fails") == 0 {
         assert!(!deadline.left().is_zero());
+        ask();
     }
-    assert_eq!(own.hello(), first);
+    own.dir.until_logged("exit status 3");
+    ask();
+    // The web server's log is told as well, once.
+    let line = "polycgi: scgi-daemon: app: GET /cgi-bin/app/hello: the new server can't be started, \
+                the old one goes on: the server ended before its first answer: exit status 3\n\
+                it cannot start: the database is away\n";
+    assert_eq!(told, line);
     own.dir.until_logged("exit status 3");
     let log = own.dir.daemon_log();
     assert_eq!(log.matches("exit status 3").count(), 1, "{log}");
@@ -105,7 +115,9 @@ fn another_command_in_the_app_file_is_the_next_server_s() {
         "{}",
         reload.stderr
     );
-    assert_eq!(own.hello(), second);
+    let (reply, told) = own.told("/hello");
+    assert_eq!(pid_in(&reply.ok()), second);
+    assert!(told.contains("no-such-server"), "{told}");
 }
 
 #[test]
