@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::finding::{Finding, Findings, Severity};
 use super::interpreter;
+use super::kind::FindingKind;
 use super::subject::Subject;
 use super::trial::{self, Trial};
 use crate::app::CannotRun;
@@ -35,7 +36,7 @@ pub(super) fn look(
         Ok(trial) => trial,
         Err(not) => {
             let cannot = CannotRun::not_started(&interpreter.path, directory, not);
-            findings.add(subject.blame("python", "python", &cannot.to_string()));
+            findings.add(subject.blame(FindingKind::Python, "python", &cannot.to_string()));
             return None;
         }
     };
@@ -68,7 +69,7 @@ fn no_python(subject: &Subject<'_>, interpreter: &Interpreter, trial: &Trial) ->
         text.lines().last().unwrap_or("it says nothing")
     );
     subject
-        .blame("python", "python", &message)
+        .blame(FindingKind::Python, "python", &message)
         .advise("'python' has to be Python 3.8 or later")
 }
 
@@ -92,7 +93,7 @@ fn judge(subject: &Subject<'_>, target: &Target, trial: &Trial, findings: &mut F
             );
             findings.add(
                 subject
-                    .blame("not-wsgi", "wsgi", &message)
+                    .blame(FindingKind::NotWsgi, "wsgi", &message)
                     .advise("'wsgi' names what PEP 3333 calls the application"),
             );
         }
@@ -100,7 +101,7 @@ fn judge(subject: &Subject<'_>, target: &Target, trial: &Trial, findings: &mut F
             let message = format!("{name} is not callable: it is of type {kind}");
             findings.add(
                 subject
-                    .blame("not-wsgi", "wsgi", &message)
+                    .blame(FindingKind::NotWsgi, "wsgi", &message)
                     .advise("'wsgi' names what PEP 3333 calls the application"),
             );
         }
@@ -113,7 +114,7 @@ fn judge(subject: &Subject<'_>, target: &Target, trial: &Trial, findings: &mut F
         let message = format!("{reason}, so each worker of the daemon imports the app for itself");
         findings.add(
             subject
-                .find(Severity::Warning, "preload", "wsgi", &message)
+                .find(Severity::Warning, FindingKind::Preload, "wsgi", &message)
                 .advise(
                     "start threads and open connections at the first request; or 'preload = off' says that it is meant so",
                 ),
@@ -133,7 +134,9 @@ fn asgi(subject: &Subject<'_>, target: &Target, name: &str) -> Finding {
             subject.directory.display()
         )
     };
-    subject.blame("asgi", "wsgi", &message).advise(advice)
+    subject
+        .blame(FindingKind::Asgi, "wsgi", &message)
+        .advise(advice)
 }
 
 fn factory(subject: &Subject<'_>, target: &Target, name: &str) -> Finding {
@@ -142,7 +145,7 @@ fn factory(subject: &Subject<'_>, target: &Target, name: &str) -> Finding {
         "{name} makes an application when it is called without arguments, and is none itself"
     );
     let top = top(callable);
-    subject.blame("factory", "wsgi", &message).advise(format!(
+    subject.blame(FindingKind::Factory, "wsgi", &message).advise(format!(
         "write a file {}/wsgi.py for 'wsgi = wsgi:application':\n    from {module} import {top}\n    application = {callable}()",
         subject.directory.display()
     ))
@@ -170,7 +173,7 @@ fn not_imported(subject: &Subject<'_>, target: &Target, name: &str, trial: &Tria
         message = format!("{message}:\n{text}");
     }
     let advice = advice(subject, target, trial);
-    let finding = Finding::error("import", message).advise(advice);
+    let finding = Finding::error(FindingKind::Import, message).advise(advice);
     let line = trial.fact("line").and_then(|line| line.split_once(' '));
     match line {
         Some((line, path)) => match line.parse() {
@@ -232,9 +235,9 @@ fn endless(subject: &Subject<'_>, name: &str, trial: &Trial) -> Finding {
     let finding = match stack_line(&trial.stderr, &subject.directory) {
         Some((path, line)) => {
             let what = format!("{what}; it was in line {line} of {path}");
-            Finding::error("import-time", what).in_file(Path::new(path), line)
+            Finding::error(FindingKind::ImportTime, what).in_file(Path::new(path), line)
         }
-        None => Finding::error("import-time", what),
+        None => Finding::error(FindingKind::ImportTime, what),
     };
     finding.advise(advice)
 }

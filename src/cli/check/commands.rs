@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::finding::Findings;
+use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::app::{self, environment, way};
 use crate::config::Address;
@@ -28,7 +29,7 @@ pub(super) fn look(
         Err(cannot) => {
             findings.add(
                 subject
-                    .blame("command", key, &plain(&cannot.to_string()))
+                    .blame(FindingKind::Command, key, &plain(&cannot.to_string()))
                     .advise(advice),
             );
             return None;
@@ -40,7 +41,11 @@ pub(super) fn look(
     };
     if let Some(why) = why {
         let message = format!("cannot run {}: {why}", path.display());
-        findings.add(subject.blame("command", key, &message).advise(advice));
+        findings.add(
+            subject
+                .blame(FindingKind::Command, key, &message)
+                .advise(advice),
+        );
         return None;
     }
     if key == "cgi" {
@@ -74,7 +79,7 @@ fn look_for_php(subject: &Subject<'_>, command: &[String], findings: &mut Findin
     let script = script.map_or("/path/of/index.php".to_owned(), |script| {
         subject.directory.join(script).display().to_string()
     });
-    findings.add(subject.blame("php-cgi", "cgi", &message).advise(format!(
+    findings.add(subject.blame(FindingKind::PhpCgi, "cgi", &message).advise(format!(
         "env.SCRIPT_FILENAME = {script}, and env.REDIRECT_STATUS = 200, which php-cgi asks for"
     )));
 }
@@ -99,7 +104,7 @@ pub(super) fn look_at_server(subject: &Subject<'_>, address: &Address, findings:
             app::scgi::connect(&peer).map_err(cannot)
         });
     if let Err(sentence) = reached {
-        findings.add(subject.blame("connect", "connect", &sentence).advise(
+        findings.add(subject.blame(FindingKind::Connect, "connect", &sentence).advise(
             "'connect' is the address of an SCGI server that runs already; until it does, clients get a 503",
         ));
     }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::finding::{Finding, Findings, Severity};
+use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::app;
 use crate::config::{self, ConfigDoubt, DoubtKind};
@@ -41,9 +42,9 @@ fn add(doubts: Vec<ConfigDoubt>, findings: &mut Findings) {
     for ConfigDoubt { at, kind } in doubts {
         let (severity, slug) = match kind {
             // A value that is as it stands may be meant so.
-            DoubtKind::Comment => (Severity::Warning, "comment"),
+            DoubtKind::Comment => (Severity::Warning, FindingKind::Comment),
             DoubtKind::Assignment | DoubtKind::Quotes | DoubtKind::Shell => {
-                (Severity::Error, "no-shell")
+                (Severity::Error, FindingKind::NoShell)
             }
         };
         findings.add(Finding::in_config(severity, slug, &at).advise(kind.advice()));
@@ -62,7 +63,7 @@ fn look_for_secrets(subject: &Subject<'_>, file: &Path, findings: &mut Findings)
     for name in names.filter(|name| is_secret(name)) {
         findings.add(
             Finding::warning(
-                "secrets",
+                FindingKind::Secrets,
                 format!(
                     "env.{name} looks like a secret, and every user of the host can read {} (mode {mode:04o})",
                     file.display()

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::finding::{Finding, Findings};
+use super::kind::FindingKind;
 use super::subject::User;
 use crate::app::way;
 use crate::naming;
@@ -38,7 +39,7 @@ pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
         Err(obstacle) => {
             let sentence = way::stopped(&obstacle, &user.name);
             findings.add(
-                Finding::error("way", sentence)
+                Finding::error(FindingKind::Way, sentence)
                     .at(&obstacle.at)
                     .advise("let the user enter each folder on the way: chmod a+x it, or g+x for a group of the user's"),
             );
@@ -53,7 +54,7 @@ pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
             let why = way::reason("read", path, &error).unwrap_or_else(|| error.to_string());
             findings.add(
                 Finding::error(
-                    "unreadable",
+                    FindingKind::Unreadable,
                     format!("cannot read {}: {why}", path.display()),
                 )
                 .at(path)
@@ -69,7 +70,7 @@ pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
     }
     match begins_late(&text) {
         Some((sentence, advice, line)) => {
-            let finding = Finding::error("first-line", sentence);
+            let finding = Finding::error(FindingKind::FirstLine, sentence);
             findings.add(finding.at_line(path, line, Some(1)).advise(advice));
             Found::Refused
         }
@@ -121,7 +122,7 @@ fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings
     if files::is_noexec(target) {
         findings.add(
             Finding::error(
-                "noexec",
+                FindingKind::Noexec,
                 format!(
                     "{} is on a file system that is mounted with noexec",
                     path.display()
@@ -133,7 +134,7 @@ fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings
     } else if !user.walker.may(Want::Enter, target) {
         let sentence = way::refused(target, &user.name, "execute");
         findings.add(
-            Finding::error("mode", sentence)
+            Finding::error(FindingKind::Mode, sentence)
                 .at(path)
                 .advise("chmod 755 it; 700 under suEXEC"),
         );
@@ -141,7 +142,7 @@ fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings
     if user.is_other() && !user.walker.may(Want::Read, target) {
         let sentence = way::refused(target, &user.name, "read");
         findings.add(
-            Finding::error("unreadable", sentence)
+            Finding::error(FindingKind::Unreadable, sentence)
                 .at(path)
                 .advise("chmod 755 it; 700 under suEXEC"),
         );
@@ -153,7 +154,7 @@ fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) 
     let own = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/polycgi".into());
     let advice = format!("let its first line be: #!{} -", own.display());
     let mut wrong = |sentence: String, column: usize| {
-        let finding = Finding::error("first-line", sentence);
+        let finding = Finding::error(FindingKind::FirstLine, sentence);
         findings.add(
             finding
                 .at_line(path, 1, Some(column))
@@ -211,7 +212,7 @@ fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) 
         );
     } else if ends_in_cr {
         let sentence = "the first line ends in CR LF; it runs only since a ' -' keeps that from the program's name";
-        let finding = Finding::warning("line-ends", sentence);
+        let finding = Finding::warning(FindingKind::LineEnds, sentence);
         findings.add(
             finding
                 .at_line(path, 1, Some(line.len()))

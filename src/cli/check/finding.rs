@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
+use super::kind::FindingKind;
 use crate::config::BadConfig;
 use crate::printable;
 use crate::report::plain;
@@ -32,8 +33,7 @@ impl Severity {
 /// One thing that was found.
 #[derive(Debug)]
 pub(super) struct Finding {
-    /// A word for programs.
-    kind: &'static str,
+    kind: FindingKind,
     severity: Severity,
     sentence: String,
     /// What to do about it; empty for a note.
@@ -46,19 +46,19 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) fn error(kind: &'static str, sentence: impl Into<String>) -> Finding {
+    pub(super) fn error(kind: FindingKind, sentence: impl Into<String>) -> Finding {
         Finding::new(Severity::Error, kind, sentence.into())
     }
 
-    pub(super) fn warning(kind: &'static str, sentence: impl Into<String>) -> Finding {
+    pub(super) fn warning(kind: FindingKind, sentence: impl Into<String>) -> Finding {
         Finding::new(Severity::Warning, kind, sentence.into())
     }
 
-    pub(super) fn note(kind: &'static str, sentence: impl Into<String>) -> Finding {
+    pub(super) fn note(kind: FindingKind, sentence: impl Into<String>) -> Finding {
         Finding::new(Severity::Note, kind, sentence.into())
     }
 
-    fn new(severity: Severity, kind: &'static str, sentence: String) -> Finding {
+    fn new(severity: Severity, kind: FindingKind, sentence: String) -> Finding {
         Finding {
             kind,
             severity,
@@ -72,7 +72,7 @@ impl Finding {
     }
 
     /// A mistake or a doubt at a position of a configuration.
-    pub(super) fn in_config(severity: Severity, kind: &'static str, bad: &BadConfig) -> Finding {
+    pub(super) fn in_config(severity: Severity, kind: FindingKind, bad: &BadConfig) -> Finding {
         let position = bad.position();
         Finding {
             file: Some(position.path().to_owned()),
@@ -110,7 +110,7 @@ impl Finding {
         let file = self.file.as_deref();
         format!(
             "{{\"kind\":{},\"severity\":{},\"sentence\":{},\"advice\":{},\"file\":{},\"line\":{},\"column\":{}}}",
-            printable::json_string(self.kind),
+            printable::json_string(self.kind.word()),
             printable::json_string(self.severity.word()),
             printable::json_string(&self.sentence),
             printable::json_string(&self.advice),
@@ -158,6 +158,10 @@ impl Findings {
 
     pub(super) fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
+    }
+
+    pub(super) fn has(&self, kind: FindingKind) -> bool {
+        self.0.iter().any(|finding| finding.kind == kind)
     }
 
     fn count(&self, severity: Severity) -> usize {
@@ -226,17 +230,17 @@ mod tests {
 
     #[test]
     fn a_finding_as_text_and_as_json() {
-        let finding = Finding::warning("x", "a \"b\"\x1b (os error 2)")
+        let finding = Finding::warning(FindingKind::Comment, "a \"b\"\x1b (os error 2)")
             .at_line(Path::new("/f"), 3, None)
             .advise("do");
         assert_eq!(finding.to_text(), "warning: /f:3: a \"b\"?\n  do");
         assert_eq!(
             finding.to_json(),
-            "{\"kind\":\"x\",\"severity\":\"warning\",\"sentence\":\"a \\\"b\\\"\\u001b\",\"advice\":\"do\",\
+            "{\"kind\":\"comment\",\"severity\":\"warning\",\"sentence\":\"a \\\"b\\\"\\u001b\",\"advice\":\"do\",\
              \"file\":\"/f\",\"line\":3,\"column\":null}"
         );
         let bad = crate::config::parse("/c", b"wsgi = a:b\nworkers = 1\n").unwrap_err();
-        let finding = Finding::in_config(Severity::Error, "configuration", &bad);
+        let finding = Finding::in_config(Severity::Error, FindingKind::Configuration, &bad);
         assert!(finding.to_text().contains("\nworkers = 1\n^~~~~~~"));
         assert!(
             finding

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Findings};
+use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::app::wsgi::Interpreter;
 use crate::app::{environment, way};
@@ -27,7 +28,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Int
             );
             findings.add(
                 subject
-                    .blame("python", "python", &message)
+                    .blame(FindingKind::Python, "python", &message)
                     .advise(format!("write python = ./{name}")),
             );
             return None;
@@ -39,7 +40,11 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Int
         Err(cannot) => {
             if environment::of_app(subject.app, subject.config).is_ok() {
                 let message = cannot.to_string();
-                findings.add(subject.blame("python", "python", &message).advise(ADVICE));
+                findings.add(
+                    subject
+                        .blame(FindingKind::Python, "python", &message)
+                        .advise(ADVICE),
+                );
             }
             return None;
         }
@@ -56,7 +61,11 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Int
         } else {
             ADVICE
         };
-        findings.add(subject.blame("python", "python", &message).advise(advice));
+        findings.add(
+            subject
+                .blame(FindingKind::Python, "python", &message)
+                .advise(advice),
+        );
         return None;
     }
     Some(interpreter)
@@ -101,7 +110,7 @@ pub(super) fn look_at_version(
     );
     findings.add(
         subject
-            .blame("venv-version", "python", &message)
+            .blame(FindingKind::VenvVersion, "python", &message)
             .advise(format!(
                 "make it anew, and install its packages again: python3 -m venv --clear {}",
                 folder.display()
@@ -144,5 +153,5 @@ pub(super) fn unused_environment(subject: &Subject<'_>) -> Option<String> {
 
 /// A fact for programs.
 pub(super) fn note(interpreter: &Interpreter, version: &str) -> Finding {
-    Finding::note("interpreter", summary(interpreter, version)).at(&interpreter.path)
+    Finding::note(FindingKind::Interpreter, summary(interpreter, version)).at(&interpreter.path)
 }

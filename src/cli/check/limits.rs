@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Findings, Severity};
+use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::config;
 use crate::config::Mode;
@@ -52,7 +53,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
         );
         findings.add(
             subject
-                .find(Severity::Warning, "limit", "max-procs", &message)
+                .find(Severity::Warning, FindingKind::Limit, "max-procs", &message)
                 .advise("set a smaller 'max-procs', or raise the limit: 'RLimitNPROC' of Apache, 'LimitNPROC=' of its unit, limits.conf(5)"),
         );
     }
@@ -67,7 +68,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
         );
         findings.add(
             subject
-                .find(Severity::Warning, "limit", "queue-size", &message)
+                .find(Severity::Warning, FindingKind::Limit, "queue-size", &message)
                 .advise("set a smaller 'queue-size', or raise the limit: 'LimitNOFILE=' of the web server's unit, limits.conf(5)"),
         );
     }

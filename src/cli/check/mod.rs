@@ -8,6 +8,7 @@ mod configuration;
 mod file;
 mod finding;
 mod interpreter;
+mod kind;
 mod limits;
 mod mounts;
 mod paths;
@@ -25,6 +26,7 @@ use argh::FromArgs;
 
 use self::file::Found;
 use self::finding::{Finding, Findings, Severity};
+use self::kind::FindingKind;
 use self::mounts::Mounts;
 use self::subject::{Subject, User};
 use super::act_for;
@@ -75,7 +77,7 @@ impl CheckCommand {
             }
         };
         let printed = if self.json {
-            findings.extend(summary.map(|summary| Finding::note("runs", summary)));
+            findings.extend(summary.map(|summary| Finding::note(FindingKind::Runs, summary)));
             findings.print_json()
         } else {
             findings.print_text(&named.to_string(), summary.as_deref())
@@ -187,7 +189,7 @@ fn is_there<const N: usize>(paths: [&Path; N], findings: &mut Findings) -> bool 
         {
             let (point, kind) = (mount.point.display(), &mount.kind);
             let sentence = format!("the network file system at {point} ({kind}) does not answer");
-            let finding = Finding::error("file-system", sentence).at(path);
+            let finding = Finding::error(FindingKind::FileSystem, sentence).at(path);
             findings.add(finding.advise("requests would hang as well: see to its server"));
             return false;
         }
@@ -203,7 +205,7 @@ fn add_no_app(named: &Named, no: NotAnApp, findings: &mut Findings) -> Result<()
             let advice = format!(
                 "polycgi new {name} prints one; a web server sets no HOME, so it is looked for in /etc/polycgi"
             );
-            let finding = Finding::error("no-configuration", no.to_string());
+            let finding = Finding::error(FindingKind::NoConfiguration, no.to_string());
             findings.add(finding.at(path).advise(advice));
             Ok(())
         }
@@ -213,13 +215,19 @@ fn add_no_app(named: &Named, no: NotAnApp, findings: &mut Findings) -> Result<()
 
 fn not_loaded(bad: &LoadError) -> Finding {
     match bad {
-        LoadError::Wrong(bad) => Finding::in_config(Severity::Error, "configuration", bad),
+        LoadError::Wrong(bad) => {
+            Finding::in_config(Severity::Error, FindingKind::Configuration, bad)
+        }
         LoadError::Unreadable(path, error) => {
             let why =
                 way::reason("read", path, error).map_or(String::new(), |why| format!(": {why}"));
-            Finding::error("configuration", format!("{}{why}", bad.sentence())).at(path)
+            Finding::error(
+                FindingKind::Configuration,
+                format!("{}{why}", bad.sentence()),
+            )
+            .at(path)
         }
-        LoadError::Nph(path) => Finding::error("configuration", bad.sentence()).at(path),
+        LoadError::Nph(path) => Finding::error(FindingKind::Configuration, bad.sentence()).at(path),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::finding::{Finding, Findings, Severity};
+use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::app::{self, environment, way};
 use crate::config::App;
@@ -30,7 +31,7 @@ fn look_at_env_file(subject: &Subject<'_>, findings: &mut Findings) {
         read.err().map(|cannot| cannot.to_string())
     };
     if let Some(why) = why {
-        findings.add(subject.blame("env-file", "env-file", &why).advise(
+        findings.add(subject.blame(FindingKind::EnvFile, "env-file", &why).advise(
             "it has lines of NAME=value, and the app's user has to be able to read it: chown and chmod 600 it",
         ));
     }
@@ -50,9 +51,9 @@ fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
     let mut wrong = |why: &str, advice: &str| {
         let message = format!("cannot change to {}: {why}", directory.display());
         let finding = if subject.config.directory.is_some() {
-            subject.blame("directory", "directory", &message)
+            subject.blame(FindingKind::Directory, "directory", &message)
         } else {
-            Finding::error("directory", message).at(directory)
+            Finding::error(FindingKind::Directory, message).at(directory)
         };
         findings.add(finding.advise(advice));
     };
@@ -73,7 +74,10 @@ fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
         wrong(&way::refused(&end, &user.name, "enter"), OPEN_THE_WAY);
     } else if !user.walker.may(Want::Read, &end) && matches!(subject.config.app, App::Wsgi(_)) {
         let why = way::refused(&end, &user.name, "read");
-        let finding = Finding::error("directory", format!("{why}: Python finds no modules there"));
+        let finding = Finding::error(
+            FindingKind::Directory,
+            format!("{why}: Python finds no modules there"),
+        );
         findings.add(
             finding
                 .at(&end)
@@ -97,7 +101,7 @@ fn look_at_spool(subject: &Subject<'_>, findings: &mut Findings) {
     let message = format!("cannot spool in {}: {why}", dir.display());
     findings.add(
         subject
-            .find(Severity::Error, "spool", "spool-dir", &message)
+            .find(Severity::Error, FindingKind::Spool, "spool-dir", &message)
             .advise("requests with a body, and slow clients, need it: name a folder of the user's; see 'spool-dir'"),
     );
 }

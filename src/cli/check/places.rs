@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::ask;
 use super::finding::{Finding, Findings, Severity};
+use super::kind::FindingKind;
 use super::mounts::Mounts;
 use super::subject::Subject;
 use crate::app::{self, way};
@@ -27,7 +28,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
 pub(super) fn look_around(subject: &Subject<'_>, findings: &mut Findings) {
     for doubt in app::doubts::of(subject.app, subject.config, subject.user.uid) {
         findings.add(
-            Finding::error("permissions", doubt.to_string())
+            Finding::error(FindingKind::Permissions, doubt.to_string())
                 .at(doubt.path())
                 .advise(doubt.advice()),
         );
@@ -50,7 +51,7 @@ fn look_at_place(subject: &Subject<'_>, findings: &mut Findings) {
     let advice = format!(
         "without a runtime directory of {user}'s own, mode 0700, {without}; see 'runtime-dir'"
     );
-    findings.add(Finding::error("runtime-dir", no.to_string()).advise(advice));
+    findings.add(Finding::error(FindingKind::RuntimeDir, no.to_string()).advise(advice));
 }
 
 /// Whether the web server sees the same place, and no other user has taken a better one.
@@ -60,7 +61,7 @@ fn look_at_view(subject: &Subject<'_>, place: &Place, findings: &mut Findings) {
             "have it removed; until then {} is used",
             place.dir.display()
         );
-        findings.add(Finding::warning("runtime-dir", sentence).advise(advice));
+        findings.add(Finding::warning(FindingKind::RuntimeDir, sentence).advise(advice));
     }
     if let Some(pid) = elsewhere::hides(place) {
         let sentence = format!(
@@ -69,7 +70,7 @@ fn look_at_view(subject: &Subject<'_>, place: &Place, findings: &mut Findings) {
         );
         let advice = "as root, let places be in /run: install -d -m 1777 /run/polycgi; 'make install' sees to it at \
                       each boot";
-        findings.add(Finding::warning("private-tmp", sentence).advise(advice));
+        findings.add(Finding::warning(FindingKind::PrivateTmp, sentence).advise(advice));
     }
 }
 
@@ -81,7 +82,7 @@ fn look_at_page(subject: &Subject<'_>, findings: &mut Findings) {
         let message = cannot("read", &page, &page, &error);
         findings.add(
             subject
-                .blame("overload-page", "overload-page", &message)
+                .blame(FindingKind::OverloadPage, "overload-page", &message)
                 .advise("until then the built-in page is shown; see 'overload-page'"),
         );
     }
@@ -91,7 +92,7 @@ fn look_at_log(subject: &Subject<'_>, findings: &mut Findings) {
     let Some(path) = app::log_file(subject.app, subject.config) else {
         return;
     };
-    let blame = |message: &str| subject.blame("log-file", "log-file", message);
+    let blame = |message: &str| subject.blame(FindingKind::LogFile, "log-file", message);
     if named::standard_stream(&path).is_some() {
         let shown = path.display();
         findings.add(
@@ -124,7 +125,7 @@ fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
         findings.add(
             subject
                 .blame(
-                    "listen",
+                    FindingKind::Listen,
                     "listen",
                     "with 'mode = cgi' no process listens at the addresses of 'listen'",
                 )
@@ -135,7 +136,7 @@ fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
         if let Err(sentence) = listen::uid(user) {
             findings.add(
                 subject
-                    .blame("listen", "listen-allow", &sentence)
+                    .blame(FindingKind::Listen, "listen-allow", &sentence)
                     .advise("name a user of this host, or the number of one"),
             );
         }
@@ -143,7 +144,7 @@ fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
     if let Err(sentence) = listen::group(how) {
         return findings.add(
             subject
-                .blame("listen", "socket-group", &sentence)
+                .blame(FindingKind::Listen, "socket-group", &sentence)
                 .advise("name a group of this host, or the number of one"),
         );
     }
@@ -156,7 +157,7 @@ fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
             let why = not_bound(subject, address).map_or(String::new(), |why| format!(": {why}"));
             findings.add(
                 subject
-                    .blame("listen", "listen", &format!("{cannot}{why}"))
+                    .blame(FindingKind::Listen, "listen", &format!("{cannot}{why}"))
                     .advise("see 'listen', 'socket-mode' and 'socket-group'"),
             );
         }
@@ -193,7 +194,12 @@ fn look_at_mounts(subject: &Subject<'_>, findings: &mut Findings) {
         let message = format!("{} is {what} ({})", spool.display(), mount.kind);
         findings.add(
             subject
-                .find(Severity::Warning, "file-system", "spool-dir", &message)
+                .find(
+                    Severity::Warning,
+                    FindingKind::FileSystem,
+                    "spool-dir",
+                    &message,
+                )
                 .advise("let 'spool-dir' be on a disk of this host"),
         );
     }
@@ -211,7 +217,7 @@ fn look_at_mounts(subject: &Subject<'_>, findings: &mut Findings) {
             mount.kind
         );
         findings.add(
-            Finding::warning("file-system", message)
+            Finding::warning(FindingKind::FileSystem, message)
                 .at(path)
                 .advise("nothing, or mount it with a shorter 'acregmax'; 'polycgi reload' loads an edit at once"),
         );

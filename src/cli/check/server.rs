@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::apache::Apache;
 use super::finding::{Finding, Findings, Severity};
+use super::kind::FindingKind;
 use super::subject::Subject;
 use super::{suexec, units};
 use crate::app;
@@ -54,7 +55,7 @@ fn look_at_apache(
         if !apache.handles(folder, file) {
             findings.add(
                 Finding::warning(
-                    "handler",
+                    FindingKind::Handler,
                     format!(
                         "'Options ExecCGI' stands for {} ({}), but no handler makes {} a CGI program",
                         folder.display(),
@@ -78,7 +79,7 @@ fn look_at_apache(
         if is_below {
             findings.add(
                 Finding::warning(
-                    "exec-cgi",
+                    FindingKind::ExecCgi,
                     format!(
                         "neither ScriptAlias nor 'Options ExecCGI' stands for {} in Apache's configuration: it would send \
                          the app file as text",
@@ -92,11 +93,12 @@ fn look_at_apache(
         return None;
     };
     let position = (&directive.file, directive.line);
-    findings.add(Finding::note("apache", how.clone()).at_line(position.0, position.1, None));
+    findings
+        .add(Finding::note(FindingKind::Apache, how.clone()).at_line(position.0, position.1, None));
     if !["cgi", "cgid"].iter().any(|name| apache.has_module(name)) {
         findings.add(
             Finding::warning(
-                "apache",
+                FindingKind::Apache,
                 "Apache has neither mod_cgi nor mod_cgid loaded: it runs no program",
             )
             .at_line(position.0, position.1, None)
@@ -113,7 +115,7 @@ fn look_at_apache(
             folder.display()
         ),
     };
-    findings.add(Finding::note("cgi-pass-auth", auth));
+    findings.add(Finding::note(FindingKind::CgiPassAuth, auth));
     Some(how)
 }
 
@@ -182,7 +184,12 @@ fn look_at_documents(
         );
         findings.add(
             subject
-                .find(Severity::Error, "served-secrets", "env-file", &message)
+                .find(
+                    Severity::Error,
+                    FindingKind::ServedSecrets,
+                    "env-file",
+                    &message,
+                )
                 .advise("move it to a folder that no web server serves"),
         );
     }
@@ -195,7 +202,7 @@ fn look_at_documents(
         );
         findings.add(
             subject
-                .find(Severity::Warning, "served-files", "directory", &message)
+                .find(Severity::Warning, FindingKind::ServedFiles, "directory", &message)
                 .advise("move all but the app file to a folder that no web server serves, and name that by 'directory'"),
         );
     }
@@ -206,21 +213,26 @@ fn look_at_tmp(subject: &Subject<'_>, root: &Path, findings: &mut Findings) {
     let config = subject.config;
     let is_tmp = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
     let has_run = Path::new("/run/polycgi").is_dir();
+    // A web server that runs shows it better than its unit.
+    let is_said = findings.has(FindingKind::PrivateTmp);
     for private in units::with_private_tmp(root) {
         let server = private.server;
         let mut warn = |what: String, advice: &str| {
             let sentence = format!("{server} has a /tmp of its own (PrivateTmp): {what}");
             findings.add(
-                Finding::warning("private-tmp", sentence)
+                Finding::warning(FindingKind::PrivateTmp, sentence)
                     .at_line(&private.file, private.line, None)
                     .advise(advice),
             );
         };
-        if config.mode != Mode::Cgi && config.runtime_dir.as_deref().map_or(!has_run, is_tmp) {
+        if !is_said
+            && config.mode != Mode::Cgi
+            && config.runtime_dir.as_deref().map_or(!has_run, is_tmp)
+        {
             warn(
                 "the daemon's place lies there, where 'status' and 'reload' may not find it"
                     .to_owned(),
-                "mkdir -m 1777 /run/polycgi, at each boot by tmpfiles.d(5); or set 'runtime-dir'",
+                "as root, let places be in /run: install -d -m 1777 /run/polycgi; 'make install' sees to it at each boot",
             );
         }
         for address in &config.listen.addresses {

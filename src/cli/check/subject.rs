@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Severity};
+use super::kind::FindingKind;
 use crate::app::{self, way};
 use crate::app_file::AppFile;
 use crate::config::Config;
@@ -44,7 +45,7 @@ impl<'a> Subject<'a> {
     }
 
     /// An error at the line of the configuration where `key` is, or that says what to run.
-    pub(super) fn blame(&self, kind: &'static str, key: &str, message: &str) -> Finding {
+    pub(super) fn blame(&self, kind: FindingKind, key: &str, message: &str) -> Finding {
         self.find(Severity::Error, kind, key, message)
     }
 
@@ -52,7 +53,7 @@ impl<'a> Subject<'a> {
     pub(super) fn find(
         &self,
         severity: Severity,
-        kind: &'static str,
+        kind: FindingKind,
         key: &str,
         message: &str,
     ) -> Finding {

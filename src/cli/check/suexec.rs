@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::apache::Apache;
 use super::finding::{Finding, Findings};
+use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::sys::accounts::{self, Account};
 
@@ -31,7 +32,11 @@ pub(super) fn look(subject: &Subject<'_>, apache: &Apache, findings: &mut Findin
             "suEXEC, which {by}, does not run {}: {sentence}",
             app.display()
         );
-        findings.add(Finding::error("suexec", sentence).at(path).advise(advice));
+        findings.add(
+            Finding::error(FindingKind::Suexec, sentence)
+                .at(path)
+                .advise(advice),
+        );
     };
     if user.uid < LOWEST || group < LOWEST {
         wrong(

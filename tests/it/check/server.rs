@@ -152,7 +152,7 @@ fn a_web_server_with_a_tmp_of_its_own() {
     let apache = "DocumentRoot /nowhere\n";
     host.check(&[], apache).warns(&[
         "/run/systemd/system/apache2.service:2: apache2 has a /tmp of its own (PrivateTmp)",
-        "mkdir -m 1777 /run/polycgi",
+        "install -d -m 1777 /run/polycgi",
     ]);
     host.world.make_run();
     host.check(&[], apache).is_well();
