@@ -11,7 +11,7 @@ use super::subject::User;
 use crate::app::way;
 use crate::naming;
 use crate::sys::files::{self, Stop, Want};
-use crate::sys::named;
+use crate::sys::{named, process};
 
 /// How much of the file is read for its first line.
 const BEGINNING: usize = 4096;
@@ -151,7 +151,7 @@ fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings
 
 fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let own = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/polycgi".into());
+    let own = process::own_path().map_or("/usr/local/bin/polycgi".into(), |(own, _)| own);
     let advice = format!("let its first line be: #!{} -", own.display());
     let mut wrong = |sentence: String, column: usize| {
         let finding = Finding::error(FindingKind::FirstLine, sentence);
@@ -236,7 +236,7 @@ fn cannot_run(program: &Path, user: &User) -> Option<String> {
 /// Whether the program is this one, or another version of it: by what it is or by its name.
 pub(super) fn is_ours(program: &Path) -> bool {
     let is_this = files::identity(program)
-        .is_ok_and(|found| files::identity(crate::sys::process::own_program()).ok() == Some(found));
+        .is_ok_and(|found| files::identity(process::own_program()).ok() == Some(found));
     let name = |path: &Path| path.file_name().unwrap_or_default().as_bytes().to_vec();
     let has_our_name = |path: &Path| {
         let name = name(path);
