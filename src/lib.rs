@@ -32,10 +32,11 @@
 //! what went wrong is kept in those of [`incidents`] and the [`logbook`]. A daemon's restart loses neither.
 //!
 //! People talk to all of it through [`cli`], whose words [`args`] reads, and to a daemon in the words of [`control`];
-//! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]. Whether
-//! the ways to an app give the same is [`compare`]'s question. What others wrote is [`printable`] before a terminal gets
-//! it; what a person may have meant, [`spelling`] guesses. What is counted of requests ([`figures`], in [`slots`]) and [`known`] without a daemon is shown by [`control`] to
-//! a person, and by [`views`] to a browser or to Prometheus.
+//! root does so as the user whom [`acting`] finds. A place in the private /tmp of a web server is [`elsewhere`]; the
+//! places of apps that are gone are removed by a [`sweep`]. Whether the ways to an app give the same is [`compare`]'s
+//! question. What others wrote is [`printable`] before a terminal gets it; what a person may have meant, [`spelling`]
+//! guesses. What is counted of requests ([`figures`], in [`slots`]) and [`known`] without a daemon is shown by
+//! [`control`] to a person, and by [`views`] to a browser or to Prometheus.
 //!
 //! # The house
 //! Two ground floors that never meet: words, pure, and calls, the only room with `unsafe`. Above them what joins the
@@ -84,6 +85,7 @@ pub mod report;
 pub mod slots;
 pub mod spool;
 pub mod start;
+pub mod sweep;
 
 // -- the modes
 pub mod app_cgi;

@@ -90,7 +90,11 @@ impl Place {
                 places.extend(found.filter_map(|dir| proved_in(root, &base, &dir, uid)));
             }
         }
-        places.retain(|place| fs::symlink_metadata(place.slots()).is_ok());
+        places.retain(|place| {
+            let name = place.dir.file_name().unwrap_or_default();
+            // One that a sweep removes has a dot before its name.
+            !name.as_bytes().starts_with(b".") && fs::symlink_metadata(place.slots()).is_ok()
+        });
         places.sort_by(|one, other| one.dir.cmp(&other.dir));
         places.dedup();
         let beside = places.len().saturating_sub(MOST_PLACES);

@@ -26,6 +26,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// A front waits 2 s for a daemon's first byte, and then 5 s for the lock. If a socket is younger than that, the front
 /// has not asked the daemon behind it.
 const SETTLED: Duration = Duration::from_secs(8);
+/// How often a place that is removed is made anew.
+const TRIES: u32 = 3;
 /// The byte of the file `lock` that stands for the socket's name.
 const NAME: u64 = 0;
 
@@ -138,6 +140,28 @@ impl NameLock {
         } else {
             Err(StartError::Locked(place.lock()))
         }
+    }
+
+    /// The same for a start: a place that a sweep has removed meanwhile is made anew.
+    fn wait_in(place: &Place) -> Result<NameLock, StartError> {
+        for _ in 0..TRIES {
+            match NameLock::wait(place) {
+                Ok(lock) if lock.is_of(place) => return Ok(lock),
+                Err(StartError::System(_, _, error)) if error.kind() == io::ErrorKind::NotFound => {
+                }
+                Ok(_) => {}
+                refused => return refused,
+            }
+            // If it can't be made, the lock says why.
+            let _ = files::own_directory(&place.dir, process::uid());
+        }
+        NameLock::wait(place)
+    }
+
+    /// Whether the file that is locked is still the one at the place.
+    fn is_of(&self, place: &Place) -> bool {
+        let locked = files::identity_of(&self.file).ok();
+        locked.is_some() && locked == files::identity(&place.lock()).ok()
     }
 
     /// Takes the lock if it is free.
@@ -254,8 +278,16 @@ pub struct Here {
 impl Here {
     /// Makes what is missing. If that fails, says why: then there is no daemon, and no limit of CGIs either.
     pub fn open(app: &AppFile, config: &Config) -> Result<Here, String> {
-        let place = Place::open(app, config.runtime_dir.as_deref()).map_err(|no| no.to_string())?;
-        let here = Here::at(place)?;
+        let open = || {
+            let place = Place::open(app, config.runtime_dir.as_deref());
+            place.map_err(|no| no.to_string())
+        };
+        let place = open()?;
+        let here = match Slots::open(&place.slots()) {
+            // A sweep has removed it just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Here::at(open()?)?,
+            opened => Here::of(place, opened)?,
+        };
         if here.slots.is_new() {
             here.place.introduce(app);
         }
@@ -264,8 +296,13 @@ impl Here {
 
     /// The same of a place that is there.
     pub fn at(place: Place) -> Result<Here, String> {
-        let slots = Slots::open(&place.slots())
-            .map_err(|error| format!("cannot open {}: {error}", place.slots().display()))?;
+        let opened = Slots::open(&place.slots());
+        Here::of(place, opened)
+    }
+
+    fn of(place: Place, opened: io::Result<Slots>) -> Result<Here, String> {
+        let cannot = |error| format!("cannot open {}: {error}", place.slots().display());
+        let slots = opened.map_err(cannot)?;
         Ok(Here { place, slots })
     }
 }
@@ -282,7 +319,7 @@ pub fn start(
     cause: &Cause,
 ) -> Result<OwnedFd, StartError> {
     let Here { place, slots } = here;
-    let lock = NameLock::wait(place)?;
+    let lock = NameLock::wait_in(place)?;
     match try_connect(place) {
         Ok(Some(connection)) => return Ok(connection),
         Err(error) if unreached(&error) != Reach::Absent => {

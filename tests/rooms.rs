@@ -71,6 +71,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("facts", Joins),
     ("spool", Joins),
     ("start", Joins),
+    ("sweep", Joins),
     ("listen", Joins),
     ("relay", Joins),
     ("app", Joins),

@@ -13,7 +13,7 @@ use super::log::Log;
 use crate::policy::pool::{Event, Pool};
 use crate::policy::queue::Ticket;
 use crate::sys::files::Identity;
-use crate::sys::lock::Shared;
+use crate::sys::lock::Locked;
 use crate::sys::signal::SignalPipe;
 
 pub(super) struct Daemon {
@@ -41,5 +41,5 @@ pub(super) struct Daemon {
     /// Commands that wait for the end of a start or a reload.
     pub(super) waiting_commands: Vec<(Ticket, Wish)>,
     /// Held as long as we live: cleaners of old files leave a locked directory alone.
-    pub(super) _directory: Option<Shared>,
+    pub(super) _directory: Option<Locked>,
 }

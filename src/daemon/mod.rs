@@ -49,6 +49,7 @@ use crate::incidents::Mishap;
 use crate::policy::pool::{Action, Event, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::report::{Exit, say};
+use crate::sweep;
 use crate::sys::poll::Ready;
 use crate::sys::signal::Signal;
 use crate::sys::{clock, mark, process};
@@ -67,6 +68,12 @@ pub fn main(words: &[String]) -> Exit {
         Ok(words) => words,
         Err(exit) => return exit,
     };
+    if let Some(base) = &words.sweep {
+        return match sweep::sweep(base.as_ref()) {
+            Ok(()) => Exit::Ok,
+            Err(_) => Exit::NoPermission,
+        };
+    }
     if words.socket_fd.is_none() {
         let named = Named::new(words.app.as_ref());
         let kept = door::end_of_given();
@@ -143,6 +150,7 @@ impl Daemon {
         self.carrier.kill_all(&self.ground.poll);
         mark::kill_left(None);
         self.write_last_state();
+        self.start_sweep();
         self.clients.notices().say_rest();
         self.ground.ledger.close(&self.ground.place);
         let (requests, overloads) = (self.clients.requests(), self.clients.overloads());

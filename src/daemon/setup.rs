@@ -31,7 +31,7 @@ use crate::report::{self, Exit, say};
 use crate::slots::{Cause, Slots};
 use crate::start::{self, NameLock};
 use crate::sys::files::Identity;
-use crate::sys::lock::Shared;
+use crate::sys::lock::Locked;
 use crate::sys::memory::Board;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::signal::{self, Signal, SignalPipe};
@@ -133,7 +133,7 @@ fn find_app(words: &Words, reload: &mut Reload) -> Result<(AppFile, Config, Plac
 }
 
 /// Locks the directory of the place: cleaners of old files leave a locked directory alone.
-fn hold_directory(place: &Place) -> Option<Shared> {
+fn hold_directory(place: &Place) -> Option<Locked> {
     let directory = std::fs::File::open(&place.dir).and_then(lock::share);
     let directory = directory.inspect_err(|error| {
         let dir = place.dir.display();

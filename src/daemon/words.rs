@@ -25,6 +25,10 @@ pub(super) struct Words {
     #[argh(option, arg_name = "N")]
     pub(super) given_fd: Vec<i32>,
 
+    /// remove the places of apps that are gone from this runtime directory, and serve nothing: for the daemon of APP
+    #[argh(option, arg_name = "directory")]
+    pub(super) sweep: Option<String>,
+
     /// for root: the user whom the web server runs the app as
     #[argh(option, arg_name = "name")]
     pub(super) user: Option<String>,

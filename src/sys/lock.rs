@@ -80,14 +80,23 @@ pub fn holders(file: &File, from: u64, len: u64) -> io::Result<Vec<i32>> {
 }
 
 /// A shared lock on a directory, held until it is dropped: tmpfiles.d(5) cleaners leave a locked one alone.
-pub fn share(directory: File) -> io::Result<Shared> {
+pub fn share(directory: File) -> io::Result<Locked> {
     let locked = Flock::lock(directory, FlockArg::LockSharedNonblock);
-    locked.map(Shared).map_err(|(_, errno)| errno.into())
+    locked.map(Locked).map_err(|(_, errno)| errno.into())
 }
 
-/// See [`share`].
+/// The exclusive lock on a directory; `None`: it is shared by another process.
+pub fn alone(directory: File) -> io::Result<Option<Locked>> {
+    match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+        Ok(locked) => Ok(Some(Locked(locked))),
+        Err((_, Errno::EAGAIN)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// See [`share`] and [`alone`].
 #[derive(Debug)]
-pub struct Shared(#[allow(dead_code)] Flock<File>);
+pub struct Locked(#[allow(dead_code)] Flock<File>);
 
 fn range(from: u64, len: u64, kind: libc::c_int) -> libc::flock {
     libc::flock {

@@ -54,11 +54,15 @@ impl Upgrade {
     }
 }
 
+/// A daemon that leaves sweeps its runtime directory; one that stays does so this often.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
 /// When the daemon looks after itself next.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     pub(super) due: Duration,
     pub(super) state_due: Duration,
+    pub(super) sweep_due: Duration,
     pub(super) processor_limit: Option<Duration>,
     /// When we were started, in seconds since 1970.
     pub(super) started: u64,
@@ -70,6 +74,7 @@ impl Upkeep {
         Upkeep {
             due: now,
             state_due: now,
+            sweep_due: now + SWEEP_INTERVAL,
             processor_limit: load::processor_limit(),
             started: clock::wall().as_secs(),
         }

@@ -2,11 +2,18 @@
 //! program still the same, how much processor time is left to it.
 
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
+use super::states::SWEEP_INTERVAL;
+use crate::app;
 use crate::daemon::house::Daemon;
 use crate::start::NameLock;
-use crate::sys::{clock, files, load};
+use crate::sweep;
+use crate::sys::program::Program;
+use crate::sys::{clock, files, load, process};
 
 /// What this process may use of its processor time before it goes, in tenths.
 const TENTHS: u32 = 8;
@@ -24,6 +31,10 @@ impl Daemon {
         }
         if self.leaving.has_begun() {
             return;
+        }
+        if now >= self.upkeep.sweep_due {
+            self.upkeep.sweep_due = now + SWEEP_INTERVAL;
+            self.start_sweep();
         }
         if !self.keep_name() {
             // `keep_name` has logged why.
@@ -72,6 +83,34 @@ impl Daemon {
         );
         self.leave(None);
         false
+    }
+
+    /// Starts a process that removes the places of apps that are gone, if that is due.
+    pub(crate) fn start_sweep(&self) {
+        let Some(base) = self.ground.place.dir.parent() else {
+            return;
+        };
+        if !sweep::is_due(base) {
+            return;
+        }
+        let Ok(null) = files::null() else { return };
+        let argv = [
+            c"polycgi".to_owned(),
+            c"scgi-daemon".to_owned(),
+            c"--sweep".to_owned(),
+            process::c_string(base.as_os_str().as_bytes()),
+            process::c_string(self.ground.app.path.as_os_str().as_bytes()),
+        ];
+        let program = Program {
+            path: process::own_program(),
+            argv: &argv,
+            environ: &app::environment::for_daemon(),
+            directory: Some(Path::new("/")),
+        };
+        if let Err(not) = program.spawn_detached(&[null.as_fd(); 3]) {
+            let base = base.display();
+            ::log::warn!("cannot look for apps that are gone in {base}: {not}");
+        }
     }
 
     /// The name leads to our socket, as far as can be seen.

@@ -24,6 +24,15 @@ pub fn identity(path: &Path) -> io::Result<Identity> {
     })
 }
 
+/// The identity of an open file.
+pub fn identity_of(file: &fs::File) -> io::Result<Identity> {
+    let found = file.metadata()?;
+    Ok(Identity {
+        device: found.dev(),
+        inode: found.ino(),
+    })
+}
+
 /// What lies at a path, a link not being followed. Allocates nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

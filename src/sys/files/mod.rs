@@ -10,7 +10,7 @@ mod way;
 pub use descriptor::{
     Kind, become_input, described, duplicate, kind, null, pipe, pipe_holding, rest, waiting,
 };
-pub use identity::{Control, Entry, Identity, Stamp, control, entry, identity, stamp};
+pub use identity::{Control, Entry, Identity, Stamp, control, entry, identity, identity_of, stamp};
 pub use own::{
     Unusable, can_change, can_make_in, is_own_directory, make_own, open_own, own_directory,
     private_directory, privately, read_own, replace_own,

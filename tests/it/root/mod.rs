@@ -7,6 +7,7 @@ mod looks;
 mod others;
 mod private;
 mod squats;
+mod swept;
 mod whose;
 
 use std::fs;

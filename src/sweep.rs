@@ -1,0 +1,137 @@
+//! Removes the places of apps that are gone. Knows what is in a runtime directory; it runs as the user whose it is, in a
+//! process of its own, since an app's file may lie on a file system that does not answer.
+//!
+//! # Theory of operation
+//! A daemon that leaves starts a sweep of its runtime directory, at most one a day. A sweep that finds an app's file
+//! gone notes that by a file `gone` in the place; one that finds it gone a day later removes the place; one that finds
+//! the file back removes the note.
+//!
+//! A front may come at any moment, if the file has come back. So a place is removed only with its name's lock taken,
+//! and while no daemon has the directory locked, none answers, and no CGI has a slot; and it is renamed before it is
+//! emptied. A front that came before the lock keeps its listener, which answers; one that waits for the lock finds, once
+//! it has it, that the file of the lock is not at its path any more, and makes the place anew (see
+//! [`NameLock::wait`]). A front that has opened the file of slots and not yet taken one runs its CGI beside the limit.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::place::Place;
+use crate::policy::route::Reach;
+use crate::slots::Slots;
+use crate::start::{self, NameLock};
+use crate::sys::files::{self, Unusable};
+use crate::sys::{lock, process};
+
+/// How long an app's file has to be gone, and the least time between two sweeps.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The largest `cgi-max` that there can be.
+const MOST_SLOTS: u32 = 1024;
+/// The file in a runtime directory whose time is that of the last sweep.
+const SWEPT: &str = ".swept";
+/// The file in a place whose time is that when its app was first found gone.
+const GONE: &str = "gone";
+/// The beginning of the name of a place that is being removed.
+const REMOVED: &[u8] = b".gone-";
+
+/// Whether a sweep of this runtime directory is due: the last one was a day ago, and there are other places in it than
+/// that of the caller.
+pub fn is_due(base: &Path) -> bool {
+    age(&base.join(SWEPT)).is_none_or(|age| age >= DAY) && entries(base).len() > 1
+}
+
+/// Sweeps a runtime directory, if it is one of this process's user.
+pub fn sweep(base: &Path) -> Result<(), Unusable> {
+    files::is_own_directory(base, process::uid())?;
+    // Its time tells other daemons; if it can't be written, they sweep as well.
+    let _ = files::replace_own(&base.join(SWEPT), b"");
+    for entry in entries(base) {
+        if is_being_removed(&entry) {
+            // A sweep that was ended has left it.
+            let _ = fs::remove_dir_all(&entry);
+        } else {
+            // What can't be removed now is tried again by the next sweep.
+            let _ = examine(base, &entry);
+        }
+    }
+    Ok(())
+}
+
+/// What is in a directory, without the file of the last sweep.
+fn entries(base: &Path) -> Vec<PathBuf> {
+    let found = fs::read_dir(base).into_iter().flatten().flatten();
+    let paths = found.map(|entry| entry.path());
+    paths.filter(|path| !path.ends_with(SWEPT)).collect()
+}
+
+fn is_being_removed(entry: &Path) -> bool {
+    let name = entry.file_name().unwrap_or_default().as_bytes();
+    name.starts_with(REMOVED)
+}
+
+/// How old the file is; `None`: there is none, or its time is in the future.
+fn age(file: &Path) -> Option<Duration> {
+    let changed = fs::symlink_metadata(file).ok()?.modified().ok()?;
+    changed.elapsed().ok()
+}
+
+fn examine(base: &Path, entry: &Path) -> io::Result<()> {
+    let uid = process::uid();
+    if let Ok(to) = fs::read_link(entry) {
+        // A daemon with a `runtime-dir` of its own was killed, and its place removed.
+        let is_dangling =
+            fs::symlink_metadata(to).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        return if is_dangling {
+            fs::remove_file(entry)
+        } else {
+            Ok(())
+        };
+    }
+    let place = Place {
+        dir: entry.to_path_buf(),
+    };
+    let is_place = files::is_own_directory(&place.dir, uid).is_ok() && place.slots().exists();
+    let left = place.left(uid).filter(|_| is_place);
+    let Some(app) = left.map(|left| left.app).filter(|app| !app.is_empty()) else {
+        return Ok(());
+    };
+    let note = place.dir.join(GONE);
+    if !place.is_without(&app) {
+        return match fs::remove_file(note) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    match age(&note) {
+        Some(age) if age >= DAY => remove(base, &place, &app),
+        Some(_) => Ok(()),
+        None => files::replace_own(&note, b""),
+    }
+}
+
+/// Removes the place, unless anything uses it.
+fn remove(base: &Path, place: &Place, app: &str) -> io::Result<()> {
+    // A daemon that serves, or drains, has locked it.
+    let Some(_directory) = lock::alone(File::open(&place.dir)?)? else {
+        return Ok(());
+    };
+    let Some(_name) = NameLock::take(place)? else {
+        return Ok(());
+    };
+    let is_absent = |reach: Reach| reach == Reach::Absent;
+    let is_unused = is_absent(start::connect(place).0)
+        && is_absent(start::connect_silent(place).0)
+        && Slots::look(&place.slots(), process::uid())?.running(MOST_SLOTS)? == 0;
+    if !is_unused || !place.is_without(app) {
+        return Ok(());
+    }
+    let id = place.dir.file_name().unwrap_or_default();
+    let name = [REMOVED, id.as_bytes()].concat();
+    let removed = base.join(std::ffi::OsStr::from_bytes(&name));
+    // One of this name may be left of a sweep that was ended.
+    let _ = fs::remove_dir_all(&removed);
+    fs::rename(&place.dir, &removed)?;
+    fs::remove_dir_all(removed)
+}
