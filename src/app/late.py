@@ -110,7 +110,7 @@ def shortened(reason):
 
 
 def escaped(text, head):
-    """The text for the form that this head names; as src/page/escape.rs has it."""
+    """The text for the form that this beginning of a head names; as src/page/escape.rs has it."""
     shown = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), '?')
     if b'json' in head:
         shown = {code: '\\u%04x' % code for code in shown}
@@ -130,7 +130,7 @@ def page(outline, method, reason=''):
     at = head.index(b'\r\n\r\n') + 4
     head, beginning = head[:at], head[at:]
     if reason:
-        end = opening + escaped(shortened(reason), head) + closing + end
+        end = opening + escaped(shortened(reason), start) + closing + end
     head = b'%s%d%s' % (start, len(beginning) + len(end), head)
     return head if method == 'HEAD' else head + beginning + end
 
@@ -186,12 +186,14 @@ def fail(request, error):
     if (request.gone and isinstance(error, ConnectionError)
             or request.overdue and isinstance(error, (SystemExit, BrokenPipeError))):
         return
-    reason = reason_of(error)
+    reason = what = reason_of(error)
     if not request.is_loaded:
         reason = 'cannot start the app: ' + reason
     trace = show(error, line_of(request, reason))
+    if trace.strip() != what:  # without a frame of the application it says no more
+        reason += '\n\n' + trace
     try:
-        request.give_up('%s\n\n%s' % (reason, trace))
+        request.give_up(reason)
     except OSError:
         pass  # the client is gone; the operator has the traceback
 

@@ -99,11 +99,13 @@ impl Failures {
             true => &self.told,
             false => &self.words,
         };
-        let reason = self.last.as_deref().unwrap_or_default();
-        format!(
-            "cannot start the app: {reason}\n\n{}",
-            String::from_utf8_lossy(words)
-        )
+        let (reason, words) = (self.last.as_deref(), String::from_utf8_lossy(words));
+        let reason = reason.unwrap_or_default();
+        // A traceback without a frame of the app says no more.
+        match words.trim() == reason {
+            true => format!("cannot start the app: {reason}"),
+            false => format!("cannot start the app: {reason}\n\n{words}"),
+        }
     }
 
     /// Keeps what a process wrote while it imported the app.

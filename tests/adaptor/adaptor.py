@@ -28,8 +28,13 @@ def source(name):
 
 
 BOTH = source('wsgi').replace('STREAMS.PY', source('streams')).replace('LATE.PY', source('late'))
-PAGES = [outline('504 Gateway Timeout', b'too late'), outline('408 Request Timeout', b'no body'),
-         outline('500 Internal Server Error', b'broken'), outline('500 Internal Server Error', b'failed')]
+def pages(media_type='text/plain'):
+    """The outlines of our pages, in their order."""
+    error = '500 Internal Server Error'
+    texts = ('504 Gateway Timeout', b'too late'), ('408 Request Timeout', b'no body'), (error, b'broken'), (error, b'failed')
+    return b'\1'.join(outline(*text, media_type) for text in texts)
+
+
 CGI_SOURCE = BOTH + source('once')
 SOURCE = BOTH + ''.join(map(source, POOL))
 TRIAL_SOURCE = BOTH + ''.join(map(source, POOL[:-1])) + source('trial')  # for `check`
@@ -42,10 +47,10 @@ class Cgi:
     run_once = True
 
     def __init__(self, target, source=CGI_SOURCE, env=ENVIRON, python=PYTHON, folder=APPS, since='', timeout=None,
-                 shows=False):
-        """shows: whether the client may see the reason of a failure."""
+                 shows=False, form='text/plain'):
+        """shows: whether the client may see the reason of a failure; form: that of the page."""
         self.target, self.source, self.env, self.python = target, source, env, python
-        self.folder, self.words, self.pages = folder, [since], b'\1'.join(PAGES) + b'\1' * shows
+        self.folder, self.words, self.pages = folder, [since], pages(form) + b'\1' * shows
         if timeout:
             self.words += [str(timeout), '']
         self.process = None

@@ -18,10 +18,10 @@ def netstring(meta):
     return b'%d:%s,' % (len(content), content)
 
 
-def outline(status, text=b''):
+def outline(status, text=b'', media_type='text/plain'):
     """What the front leaves of a page: a beginning, the rest of the head, what stands around a reason, the end."""
-    return b'\0'.join((b'Status: %s\r\nContent-Length: ' % status.encode(),
-                       b'\r\nCache-Control: no-store\r\nContent-Type: text/plain\r\n\r\n' + text, b'(', b')', b'\n'))
+    start = 'Status: %s\r\nContent-Type: %s; charset=utf-8\r\nContent-Length: ' % (status, media_type)
+    return b'\0'.join((start.encode(), b'\r\nCache-Control: no-store\r\n\r\n' + text, b'(', b')', b'\n'))
 
 
 class Response:

@@ -36,7 +36,7 @@ import time
 import unittest
 
 # Some are here for the tests alone, which import this file only.
-from adaptor import APPS, CGI_SOURCE, ENVIRON, PAGES, PARTS, PYTHON, SOURCE, TRIAL_SOURCE, Cgi, lines, source
+from adaptor import APPS, CGI_SOURCE, ENVIRON, PARTS, PYTHON, SOURCE, TRIAL_SOURCE, Cgi, lines, pages, source
 from client import Client, Response, netstring
 from pool import GONE, LIBC, OVERDUE, Pool, ask_where
 

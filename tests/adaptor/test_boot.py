@@ -45,7 +45,7 @@ class Boot(peer.Case):
         data = source.encode()
         header = os.memfd_create('header')
         os.write(header, data + peer.netstring({'PATH_INFO': path, 'REQUEST_METHOD': 'GET'})
-                 + b'\1'.join(peer.PAGES))
+                 + peer.pages())
         os.lseek(header, len(data), os.SEEK_SET)
         ran = subprocess.run(
             [peer.PYTHON, *options, '-c', BOOT, 'cgi', 'app', 'booted:application', self.folder, str(header), digest,

@@ -230,6 +230,12 @@ class Both(peer.Case):
         pool = self.pool('pep:application').up()
         self.ask(pool, '/raises_text', **said)
         self.assertEqual('failed(%s)\n' % pool.turn.raised.replace('\x1b', '?').replace('\x9b', '?'), reason)
+        for form, escaped in (
+                ('text/html', '(ValueError: &lt;b&gt;&amp;&quot;&#39;??\xe9\\\u20ac\\udc80yy'),
+                ('application/json', '("ValueError: <b>&\\"\'\\u001b\\u009b\xe9\\\\\u20ac\\\\udc80yy')):
+            shown = self.ask(self.cgi('pep:application', shows=True, form=form), '/raises_text', **said)
+            self.assertIn(escaped, shown.body.decode())
+            self.assertIn(('Content-Length', str(len(shown.body))), shown.fields)
         # Once the response has begun nothing is added to it.
         begun = self.ask(self.cgi('pep:application', shows=True), '/raise_in_mid_iteration')
         self.assertEqual(begun.body, b'begun')

@@ -70,6 +70,7 @@ mod leaving;
 mod limits;
 mod listen;
 mod matrix;
+mod mistakes;
 mod mount;
 mod new;
 mod overload;
