@@ -51,7 +51,10 @@ fn the_real_daemon_obeys_whatever_was_squatted() {
             let dir = format!("{base}/{name}");
             things.push((dir.clone(), mode));
             things.push((format!("{dir}/sock"), *sock));
-            for (file, form) in ["slots", "state", "lock", "log", "app"].iter().zip(0..) {
+            for (file, form) in ["slots", "state", "incidents", "lock", "log", "app"]
+                .iter()
+                .zip(0..)
+            {
                 things.push((format!("{dir}/{file}"), FILES[(nth + at + form) % 8]));
             }
         }
@@ -117,7 +120,7 @@ fn files_of_the_own_place_in_each_form() {
     let name = place_in(&world, "/tmp/polycgi-33");
     world.root(&["stop", &app]).success();
     let mut users = [0, WWW_DATA, WWW_DATA, 0, 0].into_iter().cycle();
-    for file in ["sock", "slots", "state", "lock", "log", "app"] {
+    for file in ["sock", "slots", "state", "incidents", "lock", "log", "app"] {
         for form in SOCKETS.iter().chain(&FILES).collect::<Vec<_>>() {
             let is_sock = form.starts_with("sock");
             if is_sock && file == "sock" && !form.ends_with("endless") && !form.ends_with("closing")
