@@ -169,11 +169,16 @@ pub(super) fn evidence(named: &Named, uid: u32) -> Evidence {
     };
     let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
     let mut places = Place::proved(&app, uid, runtime_dir.as_deref());
-    places.extend(elsewhere::places(&app, uid, runtime_dir.as_deref()));
     let serves = |place: &Place| matches!(start::connect(place), (Reach::Answers | Reach::Full, _));
     if places.iter().any(serves) {
-        Evidence::Daemon
-    } else if places.is_empty() {
+        return Evidence::Daemon;
+    }
+    let elsewhere = elsewhere::places(&app, uid, runtime_dir.as_deref());
+    if elsewhere.iter().any(serves) {
+        return Evidence::Daemon;
+    }
+    places.extend(elsewhere);
+    if places.is_empty() {
         Evidence::Nothing
     } else {
         Evidence::Place

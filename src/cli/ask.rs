@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::acting::{self, Errand};
@@ -38,12 +39,23 @@ pub(super) struct Places {
 
 /// Looks for them.
 pub(super) fn places(app: &AppFile) -> Places {
-    let runtime_dir = app.load().ok().and_then(|config| config.runtime_dir);
-    let (uid, runtime_dir) = (process::uid(), runtime_dir.as_deref());
     Places {
-        here: Place::proved(app, uid, runtime_dir),
-        elsewhere: elsewhere::places(app, uid, runtime_dir),
+        here: places_here(app),
+        elsewhere: places_elsewhere(app),
     }
+}
+
+fn places_here(app: &AppFile) -> Vec<Place> {
+    Place::proved(app, process::uid(), runtime_dir(app).as_deref())
+}
+
+/// This takes longer: it looks at every process of the host.
+fn places_elsewhere(app: &AppFile) -> Vec<Place> {
+    elsewhere::places(app, process::uid(), runtime_dir(app).as_deref())
+}
+
+fn runtime_dir(app: &AppFile) -> Option<PathBuf> {
+    app.load().ok()?.runtime_dir
 }
 
 /// A daemon that was found.
@@ -61,9 +73,14 @@ pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
 
 /// The same, with the place.
 pub(super) fn reach(app: &AppFile) -> Result<Option<Reached>, String> {
-    let Places { here, elsewhere } = places(app);
-    let here = here.into_iter().map(|place| (place, false));
-    for (place, is_elsewhere) in here.chain(elsewhere.into_iter().map(|place| (place, true))) {
+    match connect_first(places_here(app), false)? {
+        Some(reached) => Ok(Some(reached)),
+        None => connect_first(places_elsewhere(app), true),
+    }
+}
+
+fn connect_first(places: Vec<Place>, is_elsewhere: bool) -> Result<Option<Reached>, String> {
+    for place in places {
         if let Some(connection) = connect(&place)? {
             return Ok(Some(Reached {
                 place,
