@@ -49,9 +49,13 @@ pub fn answer(
     reason: Option<&str>,
     html: Option<&str>,
 ) {
-    let page = page(failure, request, reason, html);
+    write(&page(failure, request, reason, html), request);
+}
+
+/// Writes a response of ours on standard output, then reads what is left of the request.
+pub fn write(page: &[u8], request: Option<&Request<'_>>) {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    if splice::write_all(stdout.as_fd(), &page).is_ok() {
+    if splice::write_all(stdout.as_fd(), page).is_ok() {
         drain(
             stdin.as_fd(),
             request.map_or_else(said_length, most_of_input),

@@ -19,7 +19,7 @@ use crate::answer::{answer, write_status_line};
 use crate::app_file::{AppFile, LoadError, NotAnApp};
 use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
-use crate::config::{App, Config, Mount};
+use crate::config::{App, Config, Mount, StatusPage};
 use crate::incidents;
 use crate::page::Failure;
 use crate::place::Place;
@@ -163,6 +163,17 @@ pub fn shows_errors(config: &Config, address: &[u8]) -> bool {
 
 fn ip(address: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(address).ok()?.parse().ok()
+}
+
+/// Whether the page of `status-path` answers this request. `path`: its path as it was divided here; `None`: as the web
+/// server has.
+pub fn asks_status(page: &StatusPage, request: &Request<'_>, path: Option<&ScriptPath>) -> bool {
+    let path = match path {
+        Some(path) => path.path_info(),
+        None => request.value("PATH_INFO").unwrap_or_default(),
+    };
+    let address = request.value("REMOTE_ADDR").unwrap_or_default();
+    page.answers(request.method(), path, ip(address))
 }
 
 /// Tells the web server's log something of the request.

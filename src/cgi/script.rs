@@ -13,6 +13,13 @@ pub struct ScriptPath {
     pub(super) path_info: Vec<u8>,
 }
 
+impl ScriptPath {
+    /// What the app is asked for.
+    pub fn path_info(&self) -> &[u8] {
+        &self.path_info
+    }
+}
+
 /// Why a request is not for the app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmounted {

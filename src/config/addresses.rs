@@ -98,6 +98,25 @@ impl ShowErrors {
     }
 }
 
+/// `status-path`, and which clients get a page of the app's figures there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusPage {
+    /// The decoded path below the app's own address. `None`: there is no such page.
+    pub path: Option<String>,
+    /// `status-allow`: clients in these networks; none by default.
+    pub allow: Vec<Network>,
+}
+
+impl StatusPage {
+    /// Whether the page answers such a request. If not, the request is the app's, as if the keys were not there: a
+    /// client that may not see the page can't find out that there is one.
+    pub fn answers(&self, method: &[u8], path: &[u8], address: Option<IpAddr>) -> bool {
+        let is_there = self.path.as_ref().is_some_and(|own| own.as_bytes() == path);
+        let allowed = |address| self.allow.iter().any(|network| network.contains(address));
+        is_there && [&b"GET"[..], b"HEAD"].contains(&method) && address.is_some_and(allowed)
+    }
+}
+
 pub(super) fn connect(value: &str) -> Result<Address, Misread> {
     Ok(address(&words::text(value)?)?)
 }
@@ -151,11 +170,22 @@ pub(super) fn show_errors(value: &str) -> Result<ShowErrors, Misread> {
                 "networks (192.0.2.0/24)",
             ])),
         ),
-        words => {
-            let networks = words.iter().map(|word| blame(word, network(&word.text)));
-            Ok(ShowErrors::Networks(networks.collect::<Result<_, _>>()?))
-        }
+        words => Ok(ShowErrors::Networks(networks_of(words)?)),
     }
+}
+
+/// Networks with blanks between, or the word `none`.
+pub(super) fn networks(value: &str) -> Result<Vec<Network>, Misread> {
+    let words = words::split(value)?;
+    match &words[..] {
+        [none] if none.text == "none" => Ok(Vec::new()),
+        words => networks_of(words),
+    }
+}
+
+fn networks_of(words: &[ShellWord]) -> Result<Vec<Network>, Misread> {
+    let networks = words.iter().map(|word| blame(word, network(&word.text)));
+    networks.collect()
 }
 
 fn blame<T>(word: &ShellWord, read: Result<T, impl Into<BadValue>>) -> Result<T, Misread> {
@@ -277,6 +307,34 @@ mod tests {
     }
 
     #[test]
+    fn the_status_page_is_for_a_few() {
+        let page = StatusPage {
+            path: Some("/a b".to_owned()),
+            allow: networks("192.0.2.0/24 ::1").unwrap(),
+        };
+        let at = |address: &str| address.parse().ok();
+        let here = at("192.0.2.7");
+        assert!(page.answers(b"GET", b"/a b", here));
+        assert!(page.answers(b"HEAD", b"/a b", at("::1")));
+        for (method, path, address) in [
+            ("GET", "/a b", at("198.51.100.7")),
+            ("GET", "/a b", None),
+            ("GET", "/a b/", here),
+            ("GET", "", here),
+            ("POST", "/a b", here),
+            ("get", "/a b", here),
+        ] {
+            assert!(!page.answers(method.as_bytes(), path.as_bytes(), address));
+        }
+        let nobody = StatusPage {
+            allow: networks("none").unwrap(),
+            ..page
+        };
+        assert!(!nobody.answers(b"GET", b"/a b", here));
+        assert!(!StatusPage::default().answers(b"GET", b"", here));
+    }
+
+    #[test]
     fn addresses() {
         assert_eq!(
             address("/run/wiki.sock"),
@@ -343,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn networks() {
+    fn networks_and_what_they_contain() {
         let contains =
             |net: &str, address: &str| network(net).unwrap().contains(address.parse().unwrap());
         assert!(contains("192.0.2.0/24", "192.0.2.255"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::addresses::{Allow, ShowErrors};
+use super::addresses::{Allow, ShowErrors, StatusPage};
 use super::bad_config::{BadConfig, Position};
 use super::choices::{Handoff, LogLevel, Mode, Reload};
 use super::names::Python;
@@ -48,6 +48,10 @@ impl Config {
             reload: or(&s.reload, Reload::Auto),
             watch: or(&s.watch, Vec::new()),
             show_errors: or(&s.show_errors, ShowErrors::Off),
+            status: StatusPage {
+                path: or(&s.status_path, None),
+                allow: or(&s.status_allow, Vec::new()),
+            },
             server_timing: or(&s.server_timing, false),
             overload: Overload {
                 page: value(&s.overload_page),

@@ -23,7 +23,7 @@ mod words;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use addresses::{Address, Allow, Network, ShowErrors, User};
+pub use addresses::{Address, Allow, Network, ShowErrors, StatusPage, User};
 pub use bad_config::{BadConfig, Position};
 pub use choices::{Handoff, LogLevel, Mode, Reload};
 pub use doubts::{ConfigDoubt, DoubtKind, doubts, env_file_doubts};
@@ -243,6 +243,8 @@ pub struct Config {
     pub watch: Vec<String>,
     /// Which clients see reasons.
     pub show_errors: ShowErrors,
+    /// The page with the app's figures.
+    pub status: StatusPage,
     /// Whether responses carry a Server-Timing field.
     pub server_timing: bool,
     /// The overload page, and the host's overload.

@@ -78,6 +78,15 @@ pub(super) fn mount(value: &str) -> Result<Mount, Misread> {
     Ok(Mount(path.trim_end_matches('/').to_owned()))
 }
 
+/// A path below the app's own address, decoded: PATH_INFO. Not the address itself, which is the app's.
+pub(super) fn site_path(value: &str) -> Result<String, Misread> {
+    let path = words::text(value)?;
+    match path.strip_prefix('/') {
+        Some(below) if !below.is_empty() => Ok(path),
+        _ => Err(BadValue::NotASitePath.into()),
+    }
+}
+
 pub(super) fn python(value: &str) -> Result<Python, Misread> {
     let path = path(value)?;
     let word = path

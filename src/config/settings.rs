@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::addresses::{self, Address, Allow, ShowErrors};
+use super::addresses::{self, Address, Allow, Network, ShowErrors};
 use super::bad_config::{BadConfig, Position, quoted};
 use super::bad_value::{BadValue, Misread};
 use super::choices::{Handoff, LogLevel, Mode, Reload};
@@ -156,6 +156,8 @@ settings! {
     "reload" reload: Reload = bare(Reload::from_word);
     "watch" watch: Vec<String> = names::patterns;
     "show-errors" show_errors: ShowErrors = addresses::show_errors;
+    "status-path" status_path: Option<String> = or_none(names::site_path);
+    "status-allow" status_allow: Vec<Network> = addresses::networks;
     "server-timing" server_timing: bool = bare(values::switch);
     "overload-page" overload_page: PathBuf = names::path;
     "overload-when-load" overload_when_load: Option<Load> = or_none(bare(values::load));

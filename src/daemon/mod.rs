@@ -257,6 +257,7 @@ impl Daemon {
                     self.clients
                         .answer(ticket, failure, &sentence, &mut self.ground);
                 }
+                Outcome::StatusAsked(ticket) => self.show_status(ticket),
                 Outcome::Pool(event) => self.events.push_back(event),
                 Outcome::PoolNext(event) => self.events.push_front(event),
                 Outcome::RunningLate(ticket) => self.carrier.abort_client(ticket, clients, ground),

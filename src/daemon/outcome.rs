@@ -48,6 +48,8 @@ pub(super) enum Outcome {
         /// The host refuses something: no fault of the app's.
         is_refusal: bool,
     },
+    /// The page of `status-path` is to answer a request.
+    StatusAsked(Ticket),
     /// A zygote has imported the app.
     ZygoteReady(Generation),
 }

@@ -21,6 +21,7 @@ use crate::config::{App, Config};
 use crate::facts;
 use crate::figures::Counted;
 use crate::incidents::Mishap;
+use crate::known;
 use crate::naming::Base;
 use crate::page::Failure;
 use crate::place::Place;
@@ -29,6 +30,7 @@ use crate::report::{Exit, plain, say};
 use crate::slots::{Cause, Verdict};
 use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{Errno, clock, environ, is, process, signal, socket};
+use crate::views;
 use handoff::{Forwarded, Reply};
 use refusals::count;
 
@@ -223,6 +225,9 @@ impl Front {
             }
         };
         let here = here.as_ref();
+        if app::asks_status(&config.status, &self.request, path.as_ref()) {
+            return self.show_status(config, here);
+        }
         if let Some(here) = here {
             here.slots.arrive(clock::now());
             self.set_silent_aside(config, here);
@@ -267,6 +272,20 @@ impl Front {
             }
             return self.run_cgi(config, here, path.as_ref());
         }
+    }
+
+    /// Answers with the page of `status-path`: by the daemon, or without one by what is known of the app.
+    fn show_status(&mut self, config: &Config, here: Option<&Here>) -> Exit {
+        if let Some(here) = here
+            && self.asked.forwards < MOST_FORWARDS
+            && let Tried::Served = self.try_daemon(config, here)
+        {
+            return Exit::Ok;
+        }
+        let status = known::of_app(&self.app, here.map(|here| &here.place));
+        let page = views::response(&status, self.request.is_head());
+        answer::write(&page, Some(&self.request));
+        Exit::Ok
     }
 
     /// Sends the request to the daemon, if there is one.

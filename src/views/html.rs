@@ -37,6 +37,21 @@ pub fn page(status: &Status) -> String {
     )
 }
 
+/// A document response (RFC 3875 6.2.1) with the page, which no cache may keep.
+pub fn response(status: &Status, head_only: bool) -> Vec<u8> {
+    let page = page(status);
+    let mut response = format!(
+        "Status: 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n\
+         X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\r\n",
+        page.len()
+    );
+    if !head_only {
+        response.push_str(&page);
+    }
+    response.into_bytes()
+}
+
 struct Page<'a> {
     status: &'a Status,
     /// The minutes of the last hour, each in its column.

@@ -12,7 +12,7 @@ mod samples;
 
 pub use exposition::exposition;
 pub use frame::frame;
-pub use html::page;
+pub use html::{page, response};
 
 #[cfg(test)]
 mod golden {

@@ -84,6 +84,7 @@ mod servers;
 mod silent;
 mod slow;
 mod status;
+mod status_page;
 mod staying;
 mod stderr;
 mod strangers;

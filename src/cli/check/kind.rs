@@ -60,6 +60,7 @@ kinds! {
     ServedFiles "served-files",
     ServedSecrets "served-secrets",
     Spool "spool",
+    StatusPage "status-page",
     Suexec "suexec",
     Unreadable "unreadable",
     VenvVersion "venv-version",

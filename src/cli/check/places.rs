@@ -20,6 +20,7 @@ use crate::sys::named;
 pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
     look_at_place(subject, findings);
     look_at_page(subject, findings);
+    look_at_status_page(subject, findings);
     look_at_log(subject, findings);
     look_at_listen(subject, findings);
 }
@@ -84,6 +85,31 @@ fn look_at_page(subject: &Subject<'_>, findings: &mut Findings) {
             subject
                 .blame(FindingKind::OverloadPage, "overload-page", &message)
                 .advise("until then the built-in page is shown; see 'overload-page'"),
+        );
+    }
+}
+
+fn look_at_status_page(subject: &Subject<'_>, findings: &mut Findings) {
+    let status = &subject.config.status;
+    if status.path.is_some() && status.allow.is_empty() {
+        findings.add(
+            subject
+                .blame(
+                    FindingKind::StatusPage,
+                    "status-path",
+                    "no client may see this page",
+                )
+                .advise("name their networks: status-allow = 127.0.0.1 192.0.2.0/24"),
+        );
+    } else if status.path.is_none() && !status.allow.is_empty() {
+        findings.add(
+            subject
+                .blame(
+                    FindingKind::StatusPage,
+                    "status-allow",
+                    "there is no page to allow",
+                )
+                .advise("say where it is: status-path = /polycgi-status"),
         );
     }
 }

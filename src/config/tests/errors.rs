@@ -171,6 +171,18 @@ fn sentences() {
         ),
         ("preload = yes", "11: preload: 'yes' is not one of on, off"),
         (
+            "status-path = status",
+            "15: status-path: 'status' is not a path below the app's address, as in /polycgi-status",
+        ),
+        (
+            "status-path = /",
+            "15: status-path: '/' is not a path below the app's address, as in /polycgi-status",
+        ),
+        (
+            "status-allow = here",
+            "16: status-allow: 'here' is not a network, as in 192.0.2.0/24 or 2001:db8::/32",
+        ),
+        (
             "watch = a ~/b",
             "11: watch: '~/b' begins with '~', which is not expanded; write the path in full",
         ),

@@ -112,6 +112,7 @@ fn defaults() {
         (Reload::Auto, ShowErrors::Off, false)
     );
     assert!(c.watch.is_empty());
+    assert_eq!(c.status, StatusPage::default());
     assert_eq!(
         c.overload,
         Overload {

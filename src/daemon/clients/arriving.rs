@@ -35,6 +35,7 @@ impl Clients {
             is_at_place: client.caller.is_at_place,
             priority_cookie: config.queue.priority_cookie.as_deref(),
             handoff: config.handoff,
+            status: &config.status,
         };
         let (Phase::Header { reader, .. }, Some(connection)) =
             (&mut client.phase, &client.connection)
@@ -86,12 +87,18 @@ impl Clients {
         self.shares.go_to(ticket, Stage::Served);
         let length = request.length();
         let goes_to_end = request.goes_to_end();
+        let wants_status = request.wants_status && refusal.is_none();
         let missing = length - request.ahead.len();
         client.request = Some(request);
         client.phase = Phase::Waiting;
         if client.is_plain() && client.is_watched() {
             // Its header came in pieces, so it is watched for reading. A half-close is not its end.
             client.watch_end(&ground.poll, ticket);
+        }
+        if wants_status {
+            // No request of the app's: it is not counted, and keeps no daemon from leaving.
+            ground.tell(Outcome::StatusAsked(ticket));
+            return;
         }
         self.arrived.push(ticket);
         self.requests += 1;

@@ -19,7 +19,7 @@ use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
 use crate::cgi::request::{BadRequest, Request};
 use crate::cgi::{repeated, unique};
-use crate::config::{Handoff, Mount};
+use crate::config::{Handoff, Mount, StatusPage};
 use crate::control::{self, Command};
 use crate::handoff;
 use crate::report::visible;
@@ -89,6 +89,7 @@ pub(super) struct Rules<'a> {
     /// A client with this cookie is known.
     pub(super) priority_cookie: Option<&'a str>,
     pub(super) handoff: Handoff,
+    pub(super) status: &'a StatusPage,
 }
 
 impl HeaderReader {
@@ -275,6 +276,9 @@ impl HeaderReader {
             leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
             is_known: is_known(rules, request),
             is_own: rules.peer == Peer::Own,
+            // Not if its address is what a stranger says that it is.
+            wants_status: rules.peer != Peer::Foreign { trusted: false }
+                && app::asks_status(rules.status, request, None),
             unbelieved: unbelieved(pairs, rules.peer),
             overridden: overridden.into_iter().map(visible).collect(),
             refusal,

@@ -9,6 +9,7 @@ use super::client::Phase;
 use super::outgoing::Outgoing;
 use crate::answer::{DRAIN_BYTES, DRAIN_TIME};
 use crate::app;
+use crate::control::Status;
 use crate::daemon::ground::Ground;
 use crate::daemon::turn::Progress;
 use crate::daemon::watch::Stream;
@@ -20,6 +21,7 @@ use crate::policy::queue::Ticket;
 use crate::policy::shares::Stage;
 use crate::sys::poll::Interest;
 use crate::sys::{clock, socket};
+use crate::views;
 
 /// What came of sending a response that a worker has spooled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +135,29 @@ impl Clients {
         }
         .to_cgi_response();
         ::log::debug!("answered: ticket={ticket} status={}", failure.status());
+        self.give(ticket, page, before, ground);
+    }
+
+    /// Answers with the page of `status-path`.
+    pub(crate) fn answer_status(&mut self, ticket: Ticket, status: &Status, ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
+        let before = client.spooled();
+        if !client.say_taken() {
+            self.remove_client(ticket, ground);
+            return;
+        }
+        let head_only = client.request.as_ref().is_some_and(|r| r.head_only);
+        let page = views::response(status, head_only);
+        self.give(ticket, page, before, ground);
+    }
+
+    /// Begins to write a page. `before`: what its client held of the spool.
+    fn give(&mut self, ticket: Ticket, page: Vec<u8>, before: (u64, usize), ground: &mut Ground) {
+        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+            return;
+        };
         self.shares.go_to(ticket, Stage::Answered);
         self.shares.keep(ticket, 0);
         client.phase = Phase::Answering { page, written: 0 };

@@ -39,6 +39,8 @@ pub(crate) struct Taken {
     pub(super) is_known: bool,
     /// From a process of our own uid: what it says may be believed.
     pub(super) is_own: bool,
+    /// It is for the page of `status-path`, and may see that.
+    pub(super) wants_status: bool,
     /// A name that its client has sent and may not.
     pub(super) unbelieved: Option<Vec<u8>>,
     /// Names that its web server sent with several values, as the log prints them.
@@ -125,6 +127,7 @@ impl Taken {
             reader: Reader::Other,
             is_known: false,
             is_own: false,
+            wants_status: false,
             unbelieved: None,
             overridden: Vec::new(),
             refusal: None,

@@ -39,6 +39,13 @@ impl Daemon {
         self.waiting_commands.push((ticket, wish));
     }
 
+    /// Answers a request with the page of `status-path`.
+    pub(crate) fn show_status(&mut self, ticket: Ticket) {
+        let status = self.status();
+        self.clients
+            .answer_status(ticket, &status, &mut self.ground);
+    }
+
     fn tell_status(&mut self, ticket: Ticket) {
         let status = self.status();
         self.tell(ticket, &status);

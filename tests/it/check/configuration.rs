@@ -122,3 +122,28 @@ fn php_that_would_print_the_app_file() {
     assert!(get().ends_with("\n\nthe script\n"));
     Checked::of(&app).is_well();
 }
+
+/// Without networks nobody sees the page; without a page nobody needs networks.
+#[test]
+fn a_status_page_for_nobody() {
+    let dir = Dir::new();
+    let page = "status-path = /state";
+    let allow = "status-allow = 127.0.0.1";
+    let checked = |lines: &str| {
+        Checked::of(&dir.app_file(
+            "app",
+            &format!("wsgi = testapp:application\nmode = cgi\n{lines}"),
+        ))
+    };
+    checked(page).finds(&[
+        "status-path",
+        "no client may see this page",
+        "status-allow = ",
+    ]);
+    checked(allow).finds(&[
+        "status-allow",
+        "there is no page to allow",
+        "status-path = ",
+    ]);
+    checked(&format!("{page}\n{allow}")).is_well();
+}
