@@ -29,7 +29,7 @@ const SILENT_AT: usize = 14;
 const STOPPED: usize = 15;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
-/// Versions before 0.2 had no more than this.
+/// A version that did not count has no more than this.
 const FIRST_COUNT: usize = RING + RING_LEN;
 const COUNT: usize = counts::END;
 

@@ -118,6 +118,7 @@ impl Daemon {
         ::log::info!("upgrade: {path} was replaced");
         self.write_state();
         self.clients.notices().say_rest();
+        self.ground.ledger.close(&self.ground.place);
         self.carrier.prepare_upgrade(&self.signals);
         let error = self.exec();
         let path = self.upgrade.binary.display();
