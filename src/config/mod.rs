@@ -267,7 +267,10 @@ pub fn shows_errors(text: &[u8]) -> Option<ShowErrors> {
     let lines = lines::read(&path, text, lines::Secrets::Dotted).flatten();
     let mut values = lines.filter(|line| line.key() == "show-errors");
     let value = values.next().filter(|_| values.next().is_none())?;
-    addresses::show_errors(value.value()).ok()
+    let value = value.value();
+    addresses::show_errors(value)
+        .ok()
+        .filter(|_| !value.is_empty())
 }
 
 /// Reads one file. Errors name it by `path`. The `#!` line is a comment; text that is not UTF-8 is an error.

@@ -330,3 +330,21 @@ proptest! {
         looks_into(format!("{key} = {value}").as_bytes());
     }
 }
+
+/// Who may see what is wrong with a file is in that file.
+#[test]
+fn show_errors_counts_in_a_file_that_is_wrong() {
+    let said = |text: &str| crate::config::shows_errors(text.as_bytes());
+    let on = Some(crate::config::ShowErrors::On);
+    assert_eq!(said("wsgi = a:b\nmax-porcs = 3\nshow-errors = on\n"), on);
+    assert_eq!(said("\x01\nno equals\nshow-errors = on # now\n"), on);
+    for nothing in [
+        "wsgi = a:b\n",
+        "show-errors = yes\n",
+        "show-errors =\n",
+        "show-errors = on\nshow-errors = off\n",
+        "# show-errors = on\n",
+    ] {
+        assert_eq!(said(nothing), None, "{nothing}");
+    }
+}
