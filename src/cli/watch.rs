@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::printable::{self, timestamp};
-use crate::report::{Exit, say};
+use crate::report::{Exit, unprinted};
 use crate::sys::poll::{Interest, wait_any, wait_one};
 use crate::sys::signal::{self, Signal, SignalPipe};
 use crate::sys::terminal::{self, Keys};
@@ -33,15 +33,7 @@ pub(super) fn watch(every: Duration, look: impl FnMut() -> Look) -> Exit {
         true => on_terminal(every, look),
         false => in_lines(every, look),
     };
-    match shown {
-        Ok(exit) => exit,
-        // What reads this is gone.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::IoError,
-        Err(error) => {
-            say("status", format_args!("cannot show the status: {error}"));
-            Exit::IoError
-        }
-    }
+    shown.unwrap_or_else(|error| unprinted(&error))
 }
 
 fn in_lines(every: Duration, mut look: impl FnMut() -> Look) -> io::Result<Exit> {
@@ -60,7 +52,7 @@ fn in_lines(every: Duration, mut look: impl FnMut() -> Look) -> io::Result<Exit>
         let left = due.saturating_sub(clock::now());
         // A reader that is gone ends it before the next write would.
         if wait_one(stdout.as_fd(), Interest::HangUp, left)? {
-            return Ok(Exit::IoError);
+            return Ok(Exit::BrokenPipe);
         }
     }
 }

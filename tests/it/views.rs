@@ -261,8 +261,9 @@ fn without_a_terminal_lines_have_a_time() {
     let ended = Deadline::soon().ended(watch.id().cast_signed());
     // It has ended, unless the test fails.
     let _ = watch.kill();
-    watch.wait().expect("a child can be waited for");
+    let status = watch.wait().expect("a child can be waited for");
     assert!(ended, "it goes on");
+    assert_eq!(status.code(), Some(141));
 }
 
 /// Debian's prometheus has promtool. The golden file shows all metrics, and a unit test holds the code to it.
