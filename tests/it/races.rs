@@ -195,7 +195,7 @@ fn a_plain_client_that_has_connected_is_served_by_a_daemon_that_leaves() {
     let header = header("GET", "/hello", &[], 0);
     let (first, rest) = header.split_at(20);
     client.send(first);
-    dir.polycgi(&["stop"]).success();
+    dir.polycgi(&["stop", "--no-wait"]).success();
     assert!(!dir.socket().exists());
     // Time enough for workers to go, if they did.
     pause(Duration::from_millis(300));

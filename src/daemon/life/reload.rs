@@ -186,8 +186,7 @@ impl Daemon {
         let sentence = plain(reason);
         let is_news = self.keep_failure(kind, &sentence);
         // An edit that fails as the one before did is told as well; another attempt at the same one is not.
-        let is_other = self.reload.newest_is_edit && self.reload.told != words;
-        if is_news || is_other {
+        if self.reload.newest_is_edit && (is_news || self.reload.told != words) {
             self.reload.told.clone_from(&words);
             let shown = visible_up_to(REASON, sentence.as_bytes());
             let told = format!("the edit can't be loaded, the old code goes on serving: {shown}");
