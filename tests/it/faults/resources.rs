@@ -206,13 +206,13 @@ fn a_deleted_app_file() {
     let log = served.dir.daemon_log();
     assert!(is_alive(worker), "the code is the same: {log}");
     assert_eq!(log.matches("error:").count(), 1, "{log}");
+    app_file(&served.dir, config);
     // The web server's log is told once.
     let (_, words, _) = served.front("/hello").end();
     assert!(
         words.contains("the old configuration goes on: cannot read "),
         "{words}"
     );
-    app_file(&served.dir, config);
     served.is_well();
 }
 
