@@ -29,6 +29,8 @@ const SILENT_AT: usize = 14;
 const STOPPED: usize = 15;
 const RING: usize = 16;
 const RING_LEN: usize = 1024;
+/// At `BOOT`: written by a process that could not read which boot it is.
+const UNKNOWN_BOOT: u64 = 1;
 /// A version that did not count has no more than this.
 const FIRST_COUNT: usize = RING + RING_LEN;
 const COUNT: usize = counts::END;
@@ -107,9 +109,9 @@ impl Slots {
     }
 
     /// What the file says now, for a caller that only reads: nothing is made and nothing is changed. The file must be
-    /// this uid's, and no larger than [`Slots::open`] makes it; an older version has made it smaller.
+    /// this uid's. An older version has made it smaller, and a newer one may make it larger.
     pub fn look(path: &Path, uid: u32) -> io::Result<Slots> {
-        let (file, mut bytes) = files::read_own(path, uid, COUNT * 8)?;
+        let (file, mut bytes) = files::read_own_start(path, uid, COUNT * 8)?;
         if bytes.len() < FIRST_COUNT * 8 {
             return Err(io::Error::other("it is too short"));
         }
@@ -124,7 +126,7 @@ impl Slots {
             numbers,
             is_new: false,
         };
-        slots.is_new = slots.forget_other_boots();
+        slots.is_new = slots.forget_other_boots(load::boot_id());
         slots
     }
 
@@ -133,24 +135,24 @@ impl Slots {
         self.is_new
     }
 
-    /// Times are counted from the boot: those of another boot mean nothing. `true`: there were such, or none at all.
-    fn forget_other_boots(&self) -> bool {
-        let ours = load::boot_id().unwrap_or(1).max(1);
+    /// Times are counted from the boot: those of another boot mean nothing. `true`: there were such, or none at all. A
+    /// process that can't read which boot it is, as in a chroot, believes what is noted, and is believed.
+    fn forget_other_boots(&self, boot: Option<u64>) -> bool {
         let noted = self.numbers.at(BOOT).load(SeqCst);
-        let is_ours = noted == ours;
-        if !is_ours
-            && self
-                .numbers
-                .at(BOOT)
-                .compare_exchange(noted, ours, SeqCst, SeqCst)
-                .is_ok()
-        {
-            for index in ATTEMPTS..self.numbers.len() {
-                self.numbers.at(index).store(0, SeqCst);
-            }
-            return true;
+        let ours = match boot {
+            Some(boot) => boot.max(UNKNOWN_BOOT + 1),
+            None if noted == 0 => UNKNOWN_BOOT,
+            None => return false,
+        };
+        let boot = self.numbers.at(BOOT);
+        let is_taken = noted != ours && boot.compare_exchange(noted, ours, SeqCst, SeqCst).is_ok();
+        if !is_taken || noted == UNKNOWN_BOOT {
+            return false;
         }
-        false
+        for index in ATTEMPTS..self.numbers.len() {
+            self.numbers.at(index).store(0, SeqCst);
+        }
+        true
     }
 
     /// How many CGIs of the app run now, in `most` slots.
@@ -177,6 +179,31 @@ impl Slots {
     pub fn arrive(&self, now: Duration) {
         let nth = self.numbers.at(ARRIVALS).fetch_add(1, SeqCst) + 1;
         self.stamp(nth).store(millis(now), SeqCst);
+    }
+
+    /// Takes one back: the last, which stands for any other of the same moment.
+    pub fn withdraw(&self) {
+        let arrivals = self.numbers.at(ARRIVALS);
+        let last = arrivals.load(SeqCst);
+        if last == 0 {
+            return;
+        }
+        let stamp = self.stamp(last);
+        let at = stamp.load(SeqCst);
+        // Either fails if another request comes at this moment: then there is one too many for a minute.
+        if arrivals
+            .compare_exchange(last, last - 1, SeqCst, SeqCst)
+            .is_ok()
+        {
+            let _ = stamp.compare_exchange(at, 0, SeqCst, SeqCst);
+        }
+    }
+
+    /// How long ago the last request came, as far as one has come.
+    pub fn last_arrival(&self, now: Duration) -> Option<Duration> {
+        let last = self.numbers.at(ARRIVALS).load(SeqCst);
+        let at = self.stamp(last).load(SeqCst);
+        (at != 0).then(|| Duration::from_millis(millis(now).saturating_sub(at)))
     }
 
     /// Whether more than `count` requests came within `unit`, this one included.
@@ -363,6 +390,46 @@ mod tests {
     }
 
     #[test]
+    fn a_request_can_be_taken_back() {
+        let (_dir, slots) = slots();
+        slots.withdraw();
+        assert_eq!(
+            (slots.last_minute(S(7)), slots.last_arrival(S(7))),
+            (0, None)
+        );
+        slots.arrive(S(1));
+        slots.arrive(S(2));
+        slots.withdraw();
+        assert!(!slots.is_faster_than(1, S(60), S(3)));
+        assert_eq!(
+            (slots.last_minute(S(3)), slots.last_arrival(S(3))),
+            (1, Some(S(2)))
+        );
+        slots.arrive(S(3));
+        assert!(slots.is_faster_than(1, S(60), S(3)));
+        assert_eq!(slots.last_minute(S(3)), 2);
+    }
+
+    #[test]
+    fn who_can_not_read_the_boot_wipes_nothing() {
+        let (_dir, slots) = slots();
+        let held = |boot| {
+            let is_new = slots.forget_other_boots(boot);
+            (is_new, slots.is_held(S(8)))
+        };
+        slots.hold(Some(S(9)));
+        let real = load::boot_id();
+        assert!(real.is_some(), "else nothing is shown");
+        assert_eq!([None, real, None, real].map(held), [(false, true); 4]);
+        slots.numbers.at(BOOT).store(UNKNOWN_BOOT, SeqCst);
+        assert_eq!([None, real, None, real].map(held), [(false, true); 4]);
+        assert_eq!(slots.numbers.at(BOOT).load(SeqCst), real.unwrap());
+        assert_eq!(held(Some(7)), (true, false), "another boot");
+        slots.numbers.at(BOOT).store(0, SeqCst);
+        assert!(slots.forget_other_boots(None), "a new file");
+    }
+
+    #[test]
     fn a_look_changes_nothing() {
         let (dir, slots) = slots();
         let path = dir.path().join("slots");
@@ -382,7 +449,7 @@ mod tests {
             let other = File::create(dir.path().join("other")).unwrap();
             other.set_len(size).unwrap();
             let look = Slots::look(&dir.path().join("other"), uid);
-            assert_eq!(look.is_ok(), (first..=now).contains(&size), "{size}");
+            assert_eq!(look.is_ok(), size >= first, "{size}");
         }
     }
 

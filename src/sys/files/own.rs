@@ -105,6 +105,16 @@ pub fn make_own(path: &Path, text: &[u8]) -> io::Result<()> {
 /// A regular file of this uid and its content, if that is at most `limit` bytes. A link is not followed; a FIFO or a
 /// device is refused, and not waited for.
 pub fn read_own(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8>)> {
+    // One more byte than the limit, which shows that there are more: the size may have changed since the look at it.
+    let (file, bytes) = read_own_start(path, uid, limit.saturating_add(1))?;
+    if bytes.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok((file, bytes))
+}
+
+/// The same of a file that may be longer: at most `limit` bytes of its beginning.
+pub fn read_own_start(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8>)> {
     let mut options = OpenOptions::new();
     options.read(true);
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
@@ -117,12 +127,7 @@ pub fn read_own(path: &Path, uid: u32, limit: usize) -> io::Result<(File, Vec<u8
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    // One more byte than the limit, which shows that there are more: the size may have changed since the look at it.
-    let most = (limit as u64).saturating_add(1);
-    (&mut file).take(most).read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
+    (&mut file).take(limit as u64).read_to_end(&mut bytes)?;
     Ok((file, bytes))
 }
 
