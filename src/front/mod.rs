@@ -88,6 +88,7 @@ fn serve_otherwise(request: Request<'static>, asked: AskedDaemons) -> Exit {
         app,
         request,
         asked,
+        has_arrived: false,
     };
     front.serve()
 }
@@ -163,6 +164,8 @@ struct Front {
     app: AppFile,
     request: Request<'static>,
     asked: AskedDaemons,
+    /// This request counts in the rate. The daemon counts those that it takes.
+    has_arrived: bool,
 }
 
 impl Front {
@@ -177,7 +180,10 @@ impl Front {
         }
     }
 
-    fn forward(&mut self, connection: OwnedFd) -> Forwarded {
+    fn forward(&mut self, connection: OwnedFd, here: &Here) -> Forwarded {
+        if std::mem::take(&mut self.has_arrived) {
+            here.slots.withdraw();
+        }
         let peer = peer(&connection);
         self.asked.count(peer);
         let outcome = handoff::forward(&connection, &self.request);
@@ -207,6 +213,14 @@ impl Front {
         }
     }
 
+    /// Notes this request, once, when no daemon has taken it so far.
+    fn arrive(&mut self, here: &Here) {
+        if !self.has_arrived {
+            here.slots.arrive(clock::now());
+            self.has_arrived = true;
+        }
+    }
+
     fn decide(&mut self, config: &Config) -> Exit {
         let path = match app::mounted(config.mount.as_ref(), &self.request) {
             Ok(path) => path,
@@ -229,7 +243,6 @@ impl Front {
             return self.show_status(config, here);
         }
         if let Some(here) = here {
-            here.slots.arrive(clock::now());
             self.set_silent_aside(config, here);
         }
         let now = clock::now();
@@ -247,6 +260,9 @@ impl Front {
                     Tried::Silent => continue,
                     Tried::Unreached(found) => reach = found,
                 }
+            }
+            if let Some(here) = here {
+                self.arrive(here);
             }
             let facts = facts::gather(config, slots, start, reach, now);
             let (route, rule) = route::decide(&facts);
@@ -310,7 +326,7 @@ impl Front {
             // It has kept its name, and would keep us waiting again.
             return Tried::Unreached(Reach::Full);
         }
-        match self.forward(connection) {
+        match self.forward(connection, here) {
             Forwarded::NotTaken => Tried::Unreached(Reach::Absent),
             Forwarded::Served => Tried::Served,
             Forwarded::Silent => {
@@ -325,7 +341,7 @@ impl Front {
         let backlog = app::backlog(config);
         match start::start(&self.app, here, backlog, &environ, cause) {
             Ok(connection) if self.asked.is_silent(&connection) => AfterStart::RunCgi,
-            Ok(connection) => match self.forward(connection) {
+            Ok(connection) => match self.forward(connection, here) {
                 Forwarded::NotTaken => {
                     self.note_lost_start(config, here);
                     AfterStart::LookAgain

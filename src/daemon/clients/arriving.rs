@@ -102,7 +102,7 @@ impl Clients {
         }
         self.arrived.push(ticket);
         self.requests += 1;
-        // For the rate: a front that finds a daemon does not count its request.
+        // For the rate: a front counts only those that no daemon has taken.
         let now = clock::now();
         ground.slots.arrive(now);
         if let Some(request) = &mut client.request {
