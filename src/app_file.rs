@@ -162,8 +162,13 @@ impl AppFile {
     }
 
     /// Whether nothing leads to the app with this id any more, neither the script or symlink at the path by which it was
-    /// run nor a configuration of its name. What can't be looked at is not gone.
+    /// run nor a configuration of its name. What can't be looked at is not gone; nor is what was in a folder that is not
+    /// there now, or is another, since its disk may be unmounted; nor what is missing because its path is not known
+    /// exactly.
     pub fn is_gone(path: &Path, id: &[u8]) -> bool {
+        if path.to_string_lossy().contains(char::REPLACEMENT_CHARACTER) {
+            return false;
+        }
         let is_missing = |error: &io::Error| {
             let kind = error.kind();
             kind == io::ErrorKind::NotFound || kind == io::ErrorKind::NotADirectory
@@ -171,13 +176,25 @@ impl AppFile {
         match AppFile::at(path) {
             Ok(app) => app.id.as_slice() != id,
             Err(NotAnApp::Unreadable(_, error)) if is_missing(&error) => {
-                let leads = |config: &PathBuf| {
-                    config.is_file() && id_of(config).is_ok_and(|found| found.as_slice() == id)
-                };
-                let named = config_paths(path.file_stem().unwrap_or_default());
-                !named.iter().any(leads)
+                // The id is that of the folder and the name: whether there is such a file or not.
+                let mut files = config_paths(path.file_stem().unwrap_or_default());
+                files.push(path.to_path_buf());
+                files.retain(|file| id_of(file).is_ok_and(|found| found.as_slice() == id));
+                !files.is_empty() && !files.iter().any(|file| file.is_file())
             }
             Err(_) => false,
+        }
+    }
+
+    /// An app whose file is missing, by the name of its place.
+    pub fn missing(path: &Path, place: &OsStr) -> AppFile {
+        let mut id = AppId::new();
+        id.append(place.as_bytes());
+        let path = path.to_path_buf();
+        AppFile {
+            config: path.clone(),
+            path,
+            id,
         }
     }
 
@@ -427,11 +444,16 @@ mod tests {
         assert!(is_gone());
         put();
         assert!(!is_gone(), "it is back");
-        // A folder that was replaced, as by a deployment, is another app's.
         fs::rename(&folder, dir.path().join("old")).unwrap();
-        assert!(is_gone());
+        assert!(!is_gone(), "its disk may be unmounted");
+        fs::create_dir(&folder).unwrap();
+        assert!(!is_gone(), "an empty mount point");
+        // A folder that was replaced, as by a deployment, is another app's.
         put();
         assert!(is_gone());
+        let unsure = folder.join("\u{FFFD}.cgi");
+        fs::write(&unsure, "#!\n").unwrap();
+        assert!(!AppFile::is_gone(&unsure, app.id.as_slice()), "not UTF-8");
         symlink("loop", dir.path().join("loop")).unwrap();
         let unseen = dir.path().join("loop/wiki.cgi");
         assert!(!AppFile::is_gone(&unseen, app.id.as_slice()));

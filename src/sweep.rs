@@ -4,7 +4,7 @@
 //! # Theory of operation
 //! A daemon that leaves starts a sweep of its runtime directory, at most one a day. A sweep that finds an app's file
 //! gone notes that by a file `gone` in the place; one that finds it gone a day later removes the place; one that finds
-//! the file back removes the note.
+//! the file back, or a request that came since, removes the note: this daemon may see less of the host than the fronts.
 //!
 //! A front may come at any moment, if the file has come back. So a place is removed only with its name's lock taken,
 //! and while no daemon has the directory locked, none answers, and no CGI has a slot; and it is renamed before it is
@@ -23,7 +23,7 @@ use crate::policy::route::Reach;
 use crate::slots::Slots;
 use crate::start::{self, NameLock};
 use crate::sys::files::{self, Unusable};
-use crate::sys::{lock, process};
+use crate::sys::{clock, lock, process};
 
 /// How long an app's file has to be gone, and the least time between two sweeps.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -98,7 +98,7 @@ fn examine(base: &Path, entry: &Path) -> io::Result<()> {
         return Ok(());
     };
     let note = place.dir.join(GONE);
-    if !place.is_without(&app) {
+    if !place.is_without(&app) || has_come_since(&place, age(&note)) {
         return match fs::remove_file(note) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -109,6 +109,16 @@ fn examine(base: &Path, entry: &Path) -> io::Result<()> {
         Some(_) => Ok(()),
         None => files::replace_own(&note, b""),
     }
+}
+
+/// Whether a request came since the note was made; what can't be read counts as one.
+fn has_come_since(place: &Place, noted: Option<Duration>) -> bool {
+    let Some(noted) = noted else {
+        return false;
+    };
+    let last =
+        Slots::look(&place.slots(), process::uid()).map(|slots| slots.last_arrival(clock::now()));
+    last.map_or(true, |last| last.is_some_and(|age| age < noted))
 }
 
 /// Removes the place, unless anything uses it.

@@ -16,11 +16,14 @@ mod surroundings;
 mod watch;
 mod ways;
 
+use std::path::Path;
+
 use argh::FromArgs;
 
 use crate::acting::{self, CommandError, Deed};
 use crate::app_file::{AppFile, Named, NotAnApp};
 use crate::args;
+use crate::place::Place;
 use crate::printable;
 use crate::report::{Exit, print_line, say};
 use crate::sys::process;
@@ -183,10 +186,26 @@ fn app_for(command: &str, named: &Named, user: Option<&str>, deed: Deed) -> Resu
     if let Some(users) = act_for(command, named, user, deed)? {
         return Ok(Sought::Nothing(users.join(" or ")));
     }
-    AppFile::of(named).map(Sought::App).map_err(|no: NotAnApp| {
+    AppFile::of(named).map(Sought::App).or_else(|no: NotAnApp| {
+        if let (Deed::Ask, Named::Path(path)) = (deed, named)
+            && let Some(app) = left_at(path)
+        {
+            return Ok(Sought::App(app));
+        }
         say(command, &no);
-        Exit::NoInput
+        Err(Exit::NoInput)
     })
+}
+
+/// The app of a place of this user whose file was at this path, and is gone: its daemon may still be there.
+fn left_at(path: &Path) -> Option<AppFile> {
+    let uid = process::uid();
+    let (places, _) = Place::all(uid);
+    let place = places.into_iter().find(|place| {
+        let left = place.left(uid);
+        left.is_some_and(|left| Path::new(&left.app) == path && place.is_without(&left.app))
+    })?;
+    Some(AppFile::missing(path, place.dir.file_name()?))
 }
 
 /// From now on this process has the rights of the app's user, if there is such an app. `Some`: none of these users, of

@@ -1,7 +1,7 @@
 //! Places of apps that are gone: a daemon that leaves has them removed, a day after they were first found so, and never
 //! one that anything uses; a request that comes at that moment is served.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{FileExt, chown};
 use std::process::{Command, Stdio};
 
 use super::super::util::patient::PatientRead;
@@ -24,6 +24,14 @@ fn place_of(world: &World, name: &str) -> Option<PathBuf> {
 }
 
 /// Makes the file two days old.
+/// As if no request had come since the note was made: the times of requests in the file `slots` are blanked.
+fn forget_requests(place: &Path) {
+    let slots = fs::OpenOptions::new().write(true).open(place.join("slots"));
+    slots
+        .and_then(|slots| slots.write_all_at(&[0; 1024 * 8], 16 * 8))
+        .expect("root can write it");
+}
+
 fn make_old(path: &Path) {
     run(
         Command::new("touch").args(["-d", "2 days ago"]).arg(path),
@@ -65,6 +73,7 @@ fn a_daemon_that_leaves_sweeps_once_a_day() {
     assert!(place.exists());
     let mut watch = Watch::on(&world.at(BASE));
     make_old(&world.at(BASE).join(".swept"));
+    forget_requests(&place);
     start_and_stop();
     assert!(
         watch.until(Deadline::soon(), || !place.exists()),
@@ -113,6 +122,11 @@ fn what_is_used_or_back_is_not_removed() {
     fs::rename(&script, &away).expect("root can rename a file");
     sweep();
     make_old(&note);
+    sweep();
+    assert!(!note.exists(), "a request came since");
+    forget_requests(&place);
+    sweep();
+    make_old(&note);
     for (how, file) in [("place", ""), ("name", "lock"), ("slot", "slots")] {
         let path = place.join(file);
         let mut holder = world.command(WWW_DATA, "/usr/bin/python3");
@@ -157,6 +171,8 @@ fn a_request_that_comes_while_its_place_is_removed_is_served() {
         front.envs(cgi::meta("GET", "/", &[])).stdin(Stdio::null());
         Running::start(&mut front, b"")
     };
+    // Another app at the path of this one, as after a deployment.
+    let other = text_of(&world.app("other.cgi", SCRIPT));
     let mut removed = 0;
     for round in 0..ROUNDS {
         front().end().response().ok();
@@ -166,12 +182,13 @@ fn a_request_that_comes_while_its_place_is_removed_is_served() {
         let place = place_of(&world, "app").expect("it has a place");
         let before = identity(&place);
         let state = place.join("state");
-        fs::write(&state, "app=/nowhere/app.cgi\n").expect("root can write a file");
+        fs::write(&state, format!("app={other}\n")).expect("root can write a file");
         chown(&state, Some(WWW_DATA), None).expect("root can give a file away");
         // Of a round whose sweep came too late.
         let _ = fs::remove_file(place.join("gone"));
         run(&mut sweep(&world), b"").success();
         make_old(&place.join("gone"));
+        forget_requests(&place);
         let mut fronts = Vec::new();
         let mut sweeping = None;
         for nth in 0..FRONTS {
