@@ -55,6 +55,13 @@ def line_of(request, sentence):
     return 'polycgi: wsgi: %s: %s %s: %s\n' % (APP.decode(), *asked(request.environ), sentence)
 
 
+def clean(reason):
+    """The first line of a reason, at most 300 bytes of it; as src/incidents.rs has it."""
+    reason = reason.partition('\n')[0]
+    reason = ''.join(' ' if c < ' ' or '\x7f' <= c < '\xa0' else c for c in reason).encode('utf-8', 'replace')
+    return reason[:300].decode('utf-8', 'ignore') + '...' * (len(reason) > 300)
+
+
 MOST, MOST_OF_KIND = 24, 8  # incidents in all, and of a kind; as src/incidents.rs has them
 TRIES_OF_LOCK = 50
 
@@ -78,10 +85,10 @@ def note(place, kind, environ, reason):
                 if not left:
                     raise
                 time.sleep(0.001)
-        now, reason = '%d' % time.time(), ' '.join(reason.partition('\n')[0].split())[:300]
+        now, reason = '%d' % time.time(), clean(reason)
         new = [now, now, '1', kind, *asked(environ), reason]
         old = [line.split('\t') for line in os.read(fd, 65536).decode('utf-8', 'replace').split('\n')]
-        old = [words for words in old if len(words) == len(new)]
+        old = [words for words in old if len(words) == len(new) and all(map(str.isdecimal, words[:3]))]
         for words in [words for words in old if (words[3], words[6]) == (kind, reason)]:
             old.remove(words)
             new[1:3] = words[1], str(int(words[2]) + int(new[2]))
@@ -180,6 +187,9 @@ def start_again(request, exc_info):
         exc_info = None  # a traceback must not hold its own frame
 
 
+NOT_STARTED = 'cannot start the app: '
+
+
 def fail(request, error):
     """Reports the error to the operator, and to the client if the response has not begun."""
     # Not if the client has hung up; and if the request is overdue, the stack was already reported.
@@ -188,7 +198,7 @@ def fail(request, error):
         return
     reason = what = reason_of(error)
     if not request.is_loaded:
-        reason = 'cannot start the app: ' + reason
+        reason = NOT_STARTED + reason
     trace = show(error, line_of(request, reason))
     if trace.strip() != what:  # without a frame of the application it says no more
         reason += '\n\n' + trace

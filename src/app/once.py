@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from wsgi.py;
-# disown_only, interrupted, is_for_error, note, oversee, page from late.py.
+# disown_only, interrupted, is_for_error, NOT_STARTED, note, oversee, page from late.py.
 # Gives: INTERRUPT, NO_BODY, TIMED_OUT.
 #
 # The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
@@ -61,7 +61,10 @@ class OnlyRequest(Request):
 
     def give_up(self, reason):
         """The application has failed: answers, if the response has not begun."""
-        note(self.place, 'exception' if self.is_loaded else 'import', self.environ, reason)
+        if self.is_loaded:
+            note(self.place, 'exception', self.environ, reason)
+        else:
+            note(self.place, 'import', self.environ, reason.partition(NOT_STARTED)[2] or reason)
         if self.begun:
             return
         data = self.page(FAILED if self.is_loaded else BROKEN, reason)

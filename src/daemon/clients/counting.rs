@@ -52,6 +52,22 @@ impl Clients {
         ground.ledger.note(kind, line, reason);
     }
 
+    /// The same of one that takes too long, in the words of its page.
+    pub(crate) fn note_time_out(&self, ticket: Ticket, key: &str, ground: &mut Ground) {
+        let reason = format!("{key}: the app did not answer in time");
+        self.note_mishap(ticket, Mishap::TimeOut, &reason, ground);
+    }
+
+    /// The end of a line in the daemon's log: the request's method and path, if it has any.
+    pub(crate) fn logged_line(&self, ticket: Ticket) -> String {
+        let client = self.by_ticket.get(&ticket);
+        let request = client.and_then(|client| client.request.as_ref());
+        request.map_or_else(String::new, |request| {
+            let (method, path) = request.line();
+            format!(": {method} {path}")
+        })
+    }
+
     /// Counts a request that ends as what serves it has said.
     pub(super) fn count_served(&mut self, ticket: Ticket, ground: &mut Ground) {
         let Some(client) = self.by_ticket.get(&ticket) else {

@@ -420,15 +420,17 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         let key = self.exceeded_key(run_id, ground);
-        if let Some(ticket) = clients.ticket_of(run_id) {
-            clients.note_mishap(ticket, Mishap::TimeOut, key, ground);
+        let ticket = clients.ticket_of(run_id);
+        if let Some(ticket) = ticket {
+            clients.note_time_out(ticket, key, ground);
         }
+        let line = ticket.map_or_else(String::new, |ticket| clients.logged_line(ticket));
         let run = self.runs.get(run_id);
         let server = run.and_then(|run| run.link.as_ref()?.server());
         let server = server.and_then(|(id, _)| self.servers.get(id)?.pid);
         match self.runs.pid(run_id).or(server) {
-            Some(pid) => ::log::error!("{key}: the app is stuck in a request: pid={pid}"),
-            None => ::log::error!("{key}: the app is stuck in a request"),
+            Some(pid) => ::log::error!("{key}: the app is stuck in a request: pid={pid}{line}"),
+            None => ::log::error!("{key}: the app is stuck in a request{line}"),
         }
         let mut link = None;
         if let Some(run) = self.runs.get_mut(run_id) {

@@ -112,7 +112,8 @@ impl Workers {
     ) {
         let (pid, end) = (death.pid, death.end);
         let has_written = ground.board.has_written(worker);
-        ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}");
+        let line = clients.logged_line(ticket);
+        ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}{line}");
         let is_overdue = self.roster.is_overdue(worker);
         if !is_overdue {
             let kind = match end {

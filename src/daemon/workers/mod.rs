@@ -22,7 +22,6 @@ use super::ground::Ground;
 use super::limits;
 use crate::app::CannotRun;
 use crate::config::Target;
-use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::report::plain;
@@ -130,9 +129,11 @@ impl Workers {
     pub(super) fn interrupt(&mut self, worker: WorkerId, clients: &Clients, ground: &mut Ground) {
         let pid = self.roster.pid(worker).unwrap_or(0);
         let key = self.exceeded_key(worker, ground);
-        ::log::error!("{key}: the app is stuck in a request: pid={pid}");
-        if let Some(ticket) = clients.ticket_of(worker) {
-            clients.note_mishap(ticket, Mishap::TimeOut, key, ground);
+        let ticket = clients.ticket_of(worker);
+        let line = ticket.map_or_else(String::new, |ticket| clients.logged_line(ticket));
+        ::log::error!("{key}: the app is stuck in a request: pid={pid}{line}");
+        if let Some(ticket) = ticket {
+            clients.note_time_out(ticket, key, ground);
         }
         self.roster.interrupt(worker, &ground.board);
     }
