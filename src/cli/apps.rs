@@ -42,7 +42,7 @@ pub(super) fn show(is_json: bool, of_place: fn(&Place) -> Option<Status>) -> Exi
 fn none() -> String {
     match process::uid() {
         0 => "no app has run here".to_owned(),
-        uid => format!("no app of {} has run here", acting::user_name(uid)),
+        uid => format!("no app of user {} has run here", acting::user_name(uid)),
     }
 }
 
@@ -101,10 +101,9 @@ pub(super) fn line(user: Option<&str>, status: &Status, is_gone: bool) -> String
         let is_busy = |state| matches!(state, Activity::Busy | Activity::Stuck);
         let busy = status.workers.iter();
         let busy = busy.filter(|worker| is_busy(worker.state)).count();
-        add(format_args!(
-            ", {busy} of {} workers busy",
-            status.workers.len()
-        ));
+        let limit = status.ceilings.as_ref();
+        let most = limit.map_or(status.workers.len() as u64, |limit| limit.workers);
+        add(format_args!(", {busy} of {most} workers busy"));
     }
     for (number, what) in [
         (status.queue, "waiting"),
@@ -124,7 +123,7 @@ pub(super) fn line(user: Option<&str>, status: &Status, is_gone: bool) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{DaemonState, WorkerStatus};
+    use crate::control::{Ceilings, DaemonState, WorkerStatus};
 
     #[test]
     fn an_app_is_a_line() {
@@ -140,12 +139,16 @@ mod tests {
         status.workers = [Activity::Busy, Activity::Idle, Activity::Stuck]
             .map(worker)
             .to_vec();
+        status.ceilings = Some(Ceilings {
+            workers: 5,
+            ..Ceilings::default()
+        });
         (status.state, status.pid) = (DaemonState::Up, Some(7));
         (status.queue, status.cgis, status.rate) = (3, 1, 60);
         status.last_failure = Some("it was\x1b[2J\nkilled".to_owned());
         assert_eq!(
             line(Some("www-data"), &status, true),
-            "www-data: /srv/wiki.cgi: up (pid 7), its file is gone, 2 of 3 workers busy, 3 waiting, \
+            "www-data: /srv/wiki.cgi: up (pid 7), its file is gone, 2 of 5 workers busy, 3 waiting, \
              1 running as plain CGIs, 60 requests in the last minute; last failure: it was?[2J?killed"
         );
     }

@@ -104,7 +104,7 @@ impl Status {
         if let Some(memory) = self.memory() {
             parts.push(format!("memory {}", size(memory)));
         }
-        page.row("load", &parts.join(", "));
+        page.row("now", &parts.join(", "));
     }
 
     fn tell_figures(&self, page: &mut Page) {
@@ -281,7 +281,7 @@ mod tests {
   served by   the daemon, started because: 2 of 5 CGIs
   leaves      in 14 min if no request comes (idle-timeout)
   trouble     ImportError: no module \"x\"
-  load        12.3 requests/s, 5 in the last minute, 1 of 4 workers busy, queue
+  now         12.3 requests/s, 5 in the last minute, 1 of 4 workers busy, queue
               1 of 100, CGIs 3 of 5, spool 64 KiB of 1 GiB, memory 45 MiB
   last 5 min  5 requests, 2 at once at most
     served    half in 12 ms, 95% in 80 ms, 99% in 2.1 s
@@ -327,7 +327,7 @@ mod tests {
             last_failure: Some("a\x1b[31m\"\\".to_owned()),
             ..Status::default()
         };
-        let text = "nobody: ?]0;x???2J?\n: down\n  trouble     a?[31m\"\\\n  load        CGIs 0\n";
+        let text = "nobody: ?]0;x???2J?\n: down\n  trouble     a?[31m\"\\\n  now         CGIs 0\n";
         assert_eq!(status.to_text(), text);
     }
 }

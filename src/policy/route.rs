@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(
             reason(QUIET),
             "0 of 5 CGIs (a daemon from 2), 1 request in the last minute (from 6/m), \
-             load 0.10 per core (from 1)"
+             load 0.10 per core (from 1, with 2 requests in the last minute)"
         );
         let load = Facts {
             load: 1.25,
@@ -231,7 +231,7 @@ mod tests {
             broken: false,
             left: LEFT,
         };
-        let sentence = "its last start failed; the next is tried in 8 s";
+        let sentence = "the daemon's last start failed; the next is tried in 8 s";
         assert_eq!(reason(Facts { start, ..QUIET }), sentence);
     }
 }

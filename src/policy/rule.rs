@@ -115,7 +115,7 @@ impl Rule {
                     StartRecord::BackingOff { left, .. } => left.as_secs() + 1,
                     _ => 0,
                 };
-                format!("its last start failed; the next is tried in {left} s")
+                format!("the daemon's last start failed; the next is tried in {left} s")
             }
             Rule::Held => "held by 'stop --hold'; 'start' ends that".to_owned(),
             Rule::Silent => match facts.start {
@@ -142,7 +142,7 @@ impl Rule {
             ),
             Rule::Quiet => format!(
                 "{} (a daemon from {}), {} in the last minute (from {}), load {load:.2} \
-                 per core (from {})",
+                 per core (from {}, with 2 requests in the last minute)",
                 cgis(facts),
                 facts.busy_limit,
                 requests(facts),

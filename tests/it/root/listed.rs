@@ -5,7 +5,11 @@ use super::*;
 #[test]
 fn an_app_is_listed_while_its_file_is_there() {
     let Some(world) = World::new() else { return };
-    for (uid, user) in [(0, ""), (WWW_DATA, " of www-data"), (NOBODY, " of nobody")] {
+    for (uid, user) in [
+        (0, ""),
+        (WWW_DATA, " of user www-data"),
+        (NOBODY, " of user nobody"),
+    ] {
         let said = format!("no app{user} has run here\n");
         assert_eq!(world.polycgi(uid, &["status"]).success(), said);
         assert_eq!(world.polycgi(uid, &["status", "--json"]).success(), "");
@@ -32,7 +36,7 @@ fn an_app_is_listed_while_its_file_is_there() {
         "{json}"
     );
     assert_eq!(json.lines().count(), 2, "{json}");
-    assert_eq!(list(NOBODY), "no app of nobody has run here\n");
+    assert_eq!(list(NOBODY), "no app of user nobody has run here\n");
 
     for file in [&script, &app] {
         fs::rename(file, format!("{file}.away")).expect("root can rename a file");
@@ -47,5 +51,5 @@ fn an_app_is_listed_while_its_file_is_there() {
     world.root(&["stop", &app]).success();
     fs::remove_file(&app).expect("root can remove a file");
     assert_eq!(list(0), "no app has run here\n");
-    assert_eq!(list(WWW_DATA), "no app of www-data has run here\n");
+    assert_eq!(list(WWW_DATA), "no app of user www-data has run here\n");
 }

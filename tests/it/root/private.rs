@@ -152,7 +152,7 @@ fn status_lists_what_runs_in_a_web_servers_private_tmp() {
         return;
     };
     let app = &alone.app;
-    let nothing = "no app of news has run here\n";
+    let nothing = "no app of user news has run here\n";
     assert_eq!(alone.polycgi(&["status"]).success(), nothing);
     alone.private.polycgi(alone.uid, &["start", app]).success();
     let daemon = alone.dir.daemon();
