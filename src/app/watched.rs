@@ -62,12 +62,9 @@ impl Watched {
         }
     }
 
-    /// What a change of this file or folder makes the app reload for. In a folder, only what `watch` names counts.
-    pub fn reason(&self, number: usize) -> Option<PathBuf> {
-        if number >= self.first_folder {
-            return self.appeared();
-        }
-        self.paths.get(number).cloned()
+    /// Whether this is the number of a folder. Of what changes in there, only what `watch` names counts.
+    pub fn is_folder(&self, number: usize) -> bool {
+        (self.first_folder..self.paths.len()).contains(&number)
     }
 
     /// A file that `watch` names and that was not there, or is there no longer.
@@ -106,14 +103,17 @@ mod tests {
             patterns,
             directory: dir.path().to_path_buf(),
         };
-        assert_eq!(watched.reason(2), Some(at("a.ini")));
-        assert_eq!((watched.reason(3), watched.reason(4)), (None, None));
+        assert_eq!(
+            [2, 3, 4].map(|number| watched.is_folder(number)),
+            [false, true, false]
+        );
+        assert_eq!(watched.appeared(), None);
         fs::write(at("b.txt"), "").unwrap();
-        assert_eq!(watched.reason(3), None);
+        assert_eq!(watched.appeared(), None);
         fs::write(at("b.ini"), "").unwrap();
-        assert_eq!(watched.reason(3), Some(at("b.ini")));
+        assert_eq!(watched.appeared(), Some(at("b.ini")));
         fs::remove_file(at("b.ini")).unwrap();
         fs::remove_file(at("a.ini")).unwrap();
-        assert_eq!(watched.reason(3), Some(at("a.ini")));
+        assert_eq!(watched.appeared(), Some(at("a.ini")));
     }
 }

@@ -92,7 +92,8 @@ fn connect_first(places: Vec<Place>, is_elsewhere: bool) -> Result<Option<Reache
     Ok(None)
 }
 
-fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
+/// A connection to the daemon of this place. `None`: there is none.
+pub(super) fn connect(place: &Place) -> Result<Option<OwnedFd>, String> {
     let reached = match start::connect(place) {
         // Stopped or slow, it may still exist.
         (Reach::Absent, _) => start::connect_silent(place),

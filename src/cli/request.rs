@@ -99,7 +99,15 @@ impl RequestCommand {
                 }
                 ways::by_exec(app, &meta, body, print)
             }
-            "cgi" => ways::by_cgi(app, &meta, body, &Beside::default(), print).map(drop),
+            "cgi" => {
+                let beside = Beside {
+                    command: NAME,
+                    variables: &[],
+                    stderr: None,
+                    place: None,
+                };
+                ways::by_cgi(app, &meta, body, &beside, print).map(drop)
+            }
             "scgi" => {
                 // Here an error has its sentence, and its exit code; the other process only asks.
                 drop(ways::daemon(named, app, user)?);

@@ -3,13 +3,12 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::ask::{self, PATIENCE};
 use crate::acting::CommandError;
 use crate::app;
 use crate::app::wsgi::Interpreter;
 use crate::app_file::AppFile;
 use crate::config::Config;
-use crate::control::Command;
+use crate::control::Status;
 use crate::report::Exit;
 
 /// A name, and what it has.
@@ -33,11 +32,11 @@ pub(super) fn of_cgi(app: &AppFile, config: &Config) -> Result<Surroundings, Com
 }
 
 /// Of a worker of the app's daemon.
-pub(super) fn of_worker(app: &AppFile) -> Result<Surroundings, CommandError> {
-    let unavailable = |sentence: String| (Exit::Unavailable, sentence);
-    let none = || unavailable("the daemon has no worker to look at".to_owned());
-    let connection = ask::find(app).map_err(unavailable)?.ok_or_else(none)?;
-    let status = ask::ask(connection, Command::Status, PATIENCE).map_err(unavailable)?;
+pub(super) fn of_worker(status: Option<Status>) -> Result<Surroundings, CommandError> {
+    let none = || {
+        let sentence = "the daemon has no worker to look at".to_owned();
+        (Exit::Unavailable, sentence)
+    };
     let workers = status.map(|status| status.workers).unwrap_or_default();
     let mut pids = workers.iter().filter_map(|worker| worker.pid);
     let pid = pids.next().ok_or_else(none)?.to_string();

@@ -42,8 +42,9 @@ impl ReadResponse {
 }
 
 /// What a plain CGI has beside the request.
-#[derive(Default)]
 pub(super) struct Beside<'a> {
+    /// The subcommand, which is named in errors.
+    pub(super) command: &'static str,
     /// Variables of its environment that are no meta-variables.
     pub(super) variables: &'a [Variable],
     /// Its standard error; `None`: ours.
@@ -63,7 +64,7 @@ pub(super) fn by_cgi(
     let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
     if !config.app.runs_as_cgi() {
         let path = app.path.display();
-        let sentence = format!("{path} is no CGI: it names an SCGI server; try --via scgi");
+        let sentence = format!("{path} is no CGI: it names an SCGI server");
         return Err((Exit::Usage, sentence));
     }
     let others = beside.variables.iter();
@@ -78,10 +79,8 @@ pub(super) fn by_cgi(
             // If the host refuses it, the app has ours.
             let _ = process::become_stderr(stderr.as_fd());
         }
-        say(
-            "request",
-            app::become_cgi(app, &config, &request, beside.place),
-        );
+        let not = app::become_cgi(app, &config, &request, beside.place);
+        say(beside.command, not);
     });
     let child = child.map_err(system("start a process"))?;
     drop(into);

@@ -18,12 +18,13 @@ pub fn to_json(report: &Report<'_>) -> String {
     let parts = report.parts.iter();
     let parts = parts.map(|part| format!("{}:{}", json_string(part.name), seconds(part.time)));
     let parts: Vec<String> = parts.collect();
+    let failure = report.failure.map_or("null".to_owned(), json_string);
     let profile = report.profile.map_or("null".to_owned(), Profile::to_json);
     let (app, request) = (json_string(report.app), json_string(report.request));
     let (status, stderr) = (json_string(&comparison.status), json_string(report.stderr));
     let (cgi, daemon) = (times_to_json(&report.cgi), times_to_json(&report.daemon));
     format!(
-        r#"{{"app":{app},"request":{request},"runs":{},"differs":{},"status":{status},"differences":{differences},"varying":{varying},"times":{{"cgi":{cgi},"daemon":{daemon}}},"parts":{{{}}},"profile":{profile},"stderr":{stderr}}}"#,
+        r#"{{"app":{app},"request":{request},"runs":{},"differs":{},"status":{status},"differences":{differences},"varying":{varying},"times":{{"cgi":{cgi},"daemon":{daemon}}},"parts":{{{}}},"profile":{profile},"failure":{failure},"stderr":{stderr}}}"#,
         comparison.daemon_runs,
         comparison.differs(),
         parts.join(","),
@@ -115,11 +116,12 @@ mod tests {
             daemon: times,
             parts: &[part],
             profile: None,
+            failure: None,
             stderr: "x\n",
         };
         assert_eq!(
             to_json(&report),
-            r#"{"app":"wiki","request":"GET /","runs":1,"differs":true,"status":"200 OK","differences":[{"what":"header field a","runs":1,"first":1,"changes":false,"cgi":["1"],"daemon":[]},{"what":"header field b","runs":1,"first":1,"changes":false,"cgi":[],"daemon":["\""]},{"what":"body","runs":1,"first":1,"changes":false,"diff":"@@ -1 +1 @@\u000a-a\u000a+b\u000a"}],"varying":["status","header field a"],"times":{"cgi":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}},"daemon":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}}},"parts":{"import":0.002000},"profile":null,"stderr":"x\u000a"}"#
+            r#"{"app":"wiki","request":"GET /","runs":1,"differs":true,"status":"200 OK","differences":[{"what":"header field a","runs":1,"first":1,"changes":false,"cgi":["1"],"daemon":[]},{"what":"header field b","runs":1,"first":1,"changes":false,"cgi":[],"daemon":["\""]},{"what":"body","runs":1,"first":1,"changes":false,"diff":"@@ -1 +1 @@\u000a-a\u000a+b\u000a"}],"varying":["status","header field a"],"times":{"cgi":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}},"daemon":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}}},"parts":{"import":0.002000},"profile":null,"failure":null,"stderr":"x\u000a"}"#
         );
     }
 }

@@ -42,6 +42,8 @@ pub struct Report<'a> {
     pub parts: &'a [Part],
     /// With `--profile`.
     pub profile: Option<&'a Profile>,
+    /// Why the daemon could not start the app, and what the app has said; lines.
+    pub failure: Option<&'a str>,
     /// What the first plain CGI has written to its standard error.
     pub stderr: &'a str,
 }

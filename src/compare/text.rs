@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::Report;
 use super::finding::{Comparison, Difference};
 use super::observed::Aspect;
-use super::times::{Cost, Times};
+use super::times::Times;
 use crate::printable;
 
-/// The most lines of the standard error of a plain CGI.
-const LONGEST_STDERR: usize = 10;
+/// The most lines of what a plain CGI or the daemon has said.
+const MOST_LINES: usize = 20;
 
 /// The report, with nothing in it that a terminal would obey.
 pub fn to_text(report: &Report<'_>) -> String {
@@ -24,24 +24,28 @@ pub fn to_text(report: &Report<'_>) -> String {
     let _ = writeln!(text, "{}: {}, {runs}", report.app, report.request);
     add_differences(&mut text, comparison);
     add_times(&mut text, report);
+    if let Some(failure) = report.failure {
+        text.push_str("\nThe daemon could not start the app:\n");
+        add_some_lines(&mut text, failure);
+    }
     if let Some(profile) = report.profile {
         profile.add_to_text(&mut text);
     }
     if !report.stderr.is_empty() {
         text.push_str("\nThe first plain CGI wrote to standard error:\n");
-        let lines: Vec<&str> = report.stderr.lines().collect();
-        for line in lines.iter().take(LONGEST_STDERR) {
-            let _ = writeln!(text, "  {line}");
-        }
-        if lines.len() > LONGEST_STDERR {
-            let _ = writeln!(
-                text,
-                "  ... and {} more lines",
-                lines.len() - LONGEST_STDERR
-            );
-        }
+        add_some_lines(&mut text, report.stderr);
     }
     printable::lines(&text)
+}
+
+fn add_some_lines(text: &mut String, lines: &str) {
+    let lines: Vec<&str> = lines.lines().collect();
+    for line in lines.iter().take(MOST_LINES) {
+        let _ = writeln!(text, "  {line}");
+    }
+    if lines.len() > MOST_LINES {
+        let _ = writeln!(text, "  ... and {} more lines", lines.len() - MOST_LINES);
+    }
 }
 
 fn add_differences(text: &mut String, comparison: &Comparison) {
@@ -70,7 +74,7 @@ fn add_differences(text: &mut String, comparison: &Comparison) {
         let names = names.join(", ");
         let _ = writeln!(
             text,
-            "\nChanges from run to run of the plain CGI, and is left out there: {names}."
+            "\nWhat changes from run to run of the plain CGI is not compared: {names}."
         );
     }
 }
@@ -100,58 +104,47 @@ fn add_values(text: &mut String, way: &str, values: &str) {
 }
 
 fn add_times(text: &mut String, report: &Report<'_>) {
-    let _ = writeln!(
-        text,
-        "\n{:10}{:>11}{:>11}{:>11}{:>11}{:>11}",
-        "", "first", "minimum", "median", "p95", "bytes"
-    );
+    let columns = [
+        "first", "minimum", "median", "p95", "user", "system", "faults", "bytes",
+    ];
+    let _ = write!(text, "\n{:9}", "");
+    for column in columns {
+        let _ = write!(text, "{column:>8}");
+    }
+    text.push('\n');
     for (way, times) in [("plain CGI", &report.cgi), ("daemon", &report.daemon)] {
         add_row(text, way, times);
     }
-    for (way, cost) in [
-        ("A plain CGI uses", report.cgi.cost),
-        ("The daemon and its processes use", report.daemon.cost),
-    ] {
-        if let Some(Cost {
-            user,
-            system,
-            faults,
-        }) = cost
-        {
-            let (user, system) = (milliseconds(user), milliseconds(system));
-            let _ = writeln!(
-                text,
-                "{way} {user} in user code and {system} in the kernel, with {faults} page faults."
-            );
-        }
-    }
     if !report.parts.is_empty() {
-        let parts = report.parts.iter();
-        let parts: Vec<String> = parts
-            .map(|part| format!("{} {}", part.name, milliseconds(part.time)))
-            .collect();
-        let _ = writeln!(
-            text,
-            "Its time is made of: {} (fastest runs).",
-            parts.join(", ")
-        );
+        text.push_str("\nA plain CGI's time, by the fastest runs:\n");
+        for part in report.parts {
+            let time = milliseconds(part.time);
+            let _ = writeln!(text, "{time:>11}  {}", part.name);
+        }
     }
 }
 
 fn add_row(text: &mut String, way: &str, times: &Times) {
-    let first = milliseconds(times.first);
-    let _ = write!(text, "{way:10}{first:>11}");
-    match times.others {
-        None => {
-            let _ = write!(text, "{:>11}{:>11}{:>11}", "-", "-", "-");
-        }
-        Some(others) => {
-            for time in [others.minimum, others.median, others.p95] {
-                let _ = write!(text, "{:>11}", milliseconds(time));
-            }
-        }
+    let others = times.others;
+    let of = |time: Option<Duration>| time.map_or("-".to_owned(), milliseconds);
+    let cells = [
+        milliseconds(times.first),
+        of(others.map(|others| others.minimum)),
+        of(others.map(|others| others.median)),
+        of(others.map(|others| others.p95)),
+        of(times.cost.map(|cost| cost.user)),
+        of(times.cost.map(|cost| cost.system)),
+        times
+            .cost
+            .map_or("-".to_owned(), |cost| cost.faults.to_string()),
+        times.bytes.to_string(),
+    ];
+    let _ = write!(text, "{way:9}");
+    for cell in cells {
+        // A long number is kept from the one before it.
+        let _ = write!(text, " {cell:>7}");
     }
-    let _ = writeln!(text, "{:>11}", times.bytes);
+    text.push('\n');
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -193,6 +186,7 @@ mod tests {
             daemon: times,
             parts: &[],
             profile: None,
+            failure: None,
             stderr: "",
         };
         let text = to_text(&report);
@@ -209,9 +203,9 @@ body: differs
 -a
 +?[2Jb
 
-                first    minimum     median        p95      bytes
-plain CGI       25 ms          -          -          -         17
-daemon          25 ms          -          -          -         17
+            first minimum  median     p95    user  system  faults   bytes
+plain CGI   25 ms       -       -       -       -       -       -      17
+daemon      25 ms       -       -       -       -       -       -      17
 ";
         assert_eq!(text, expected);
     }

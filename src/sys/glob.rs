@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The most entries of folders that are looked at for the patterns of one app.
-const MOST_ENTRIES: usize = 20_000;
+const MOST_ENTRIES: usize = 5_000;
 /// The most files and folders that are found, and the most bytes of their paths together.
 const MOST_FOUND: usize = 1_000;
 const MOST_BYTES: usize = 256 << 10;

@@ -1,9 +1,10 @@
-//! A private copy of a WSGI app, for `compare`: the same configuration, with `copied.py` in place of the application,
-//! which looks at it; a daemon and a folder of its own, which are gone afterwards. The app itself does not notice.
+//! A private copy of an app, for `compare`: the same configuration, with a daemon and a folder of its own, which are
+//! gone afterwards. The site does not notice, whatever becomes of the copy. For a WSGI app `copied.py` may stand in place
+//! of the application, and look at it.
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,12 @@ use crate::app_file::AppFile;
 use crate::compare::{Growth, Profile};
 use crate::config::{Config, Target};
 use crate::control::Command;
+use crate::place::Place;
 use crate::report::Exit;
 use crate::slots::Cause;
 use crate::start::{self, Here};
-use crate::sys::poll::{Interest, wait_one};
-use crate::sys::{files, named, process, socket};
+use crate::sys::poll::{Interest, wait_any, wait_one};
+use crate::sys::{files, named, process, program, socket};
 
 /// What stands for the application.
 const WATCHING: &str = include_str!("copied.py");
@@ -39,65 +41,110 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Prints what took most of the time of a profile.
 const TOP: &str = include_str!("top.py");
 /// Keys that the copy has of its own, or that would reach beyond it.
-const OWN_KEYS: [&str; 16] = [
-    "daemon-when-load",
+const OWN_KEYS: [&str; 9] = [
     "directory",
-    "env.PYTHONPATH",
     "idle-timeout",
     "listen",
     "listen-allow",
     "log-file",
+    "min-lifetime",
+    "mode",
+    "quiet-timeout",
+    "runtime-dir",
+];
+/// The same of a copy that is looked at.
+const WATCHED_KEYS: [&str; 7] = [
+    "env.PYTHONPATH",
     "max-procs",
     "max-requests",
     "min-idle",
-    "min-lifetime",
     "min-procs",
-    "mode",
     "reload",
-    "runtime-dir",
     "wsgi",
 ];
 
-/// The copy.
+/// The copy. When it is dropped, it is gone.
 pub(super) struct Copied {
-    folder: PathBuf,
     app: AppFile,
     config: Config,
-    interpreter: Interpreter,
+    folder: Folder,
 }
 
 impl Copied {
-    pub(super) fn new(
+    /// The app as it is.
+    pub(super) fn plain(app: &AppFile, config: &Config) -> Result<Copied, CommandError> {
+        let text = |text: &str, folder: &Path| {
+            let directory = app::directory(app, config);
+            Ok(kept(text, &OWN_KEYS) + &own_lines(folder, &directory)?)
+        };
+        Copied::new(app, text, &[])
+    }
+
+    /// A WSGI app that is looked at.
+    pub(super) fn watched(
         app: &AppFile,
         config: &Config,
         target: &Target,
+    ) -> Result<Copied, CommandError> {
+        let interpreter =
+            Interpreter::find(app, config).map_err(|no| (Exit::Config, no.to_string()))?;
+        let text = |text: &str, folder: &Path| {
+            let directory = app::directory(app, config);
+            let text = kept(text, &[&OWN_KEYS[..], &WATCHED_KEYS].concat());
+            let search = search_path(folder, &interpreter)?;
+            Ok(text + &own_lines(folder, &directory)? + &watched_lines(&search))
+        };
+        let target = format!("{}:{}", target.module, target.callable);
+        let module = format!("{MODULE}.py");
+        Copied::new(app, text, &[("target", &target), (&module, WATCHING)])
+    }
+
+    /// With the configuration that `text` makes of the app's, and with these files beside it.
+    fn new(
+        app: &AppFile,
+        text: impl Fn(&str, &Path) -> io::Result<String>,
+        beside: &[(&str, &str)],
     ) -> Result<Copied, CommandError> {
         let cannot = |error: io::Error| {
             let sentence = format!("cannot make a private copy of the app: {error}");
             (Exit::CantCreate, sentence)
         };
-        let interpreter =
-            Interpreter::find(app, config).map_err(|no| (Exit::Config, no.to_string()))?;
-        let folder = files::private_directory(&std::env::temp_dir(), "polycgi-compare");
-        let folder = Folder(folder.map_err(cannot)?);
-        let at = |name: &str| folder.0.join(name);
-        let text = named::read_text(&app.config, LONGEST).map_err(cannot)?;
-        let text = rewritten(&text, &folder.0, &app::directory(app, config), &interpreter);
-        let written = text.and_then(|text| {
-            let name = format!("{}:{}", target.module, target.callable);
-            fs::write(at("target"), name)?;
-            fs::write(at(&format!("{MODULE}.py")), WATCHING)?;
-            fs::write(at(app.name()), text)
+        // Its configuration has a folder for itself: an app may have any name.
+        let folder = Folder::new(Path::new("app").join(app.name())).map_err(cannot)?;
+        let own = named::read_text(&app.config, LONGEST).map_err(cannot)?;
+        let path = folder.app();
+        let written = text(&own, &folder.path).and_then(|text| {
+            for (name, text) in beside {
+                fs::write(folder.path.join(name), text)?;
+            }
+            fs::create_dir(folder.path.join("app"))?;
+            fs::write(&path, text)
         });
         written.map_err(cannot)?;
-        let app = AppFile::at(&at(app.name())).map_err(|no| (Exit::Software, no.to_string()))?;
+        let app = AppFile::at(&path).map_err(|no| (Exit::Software, no.to_string()))?;
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
         Ok(Copied {
-            folder: folder.kept(),
             app,
             config,
-            interpreter,
+            folder,
         })
+    }
+
+    pub(super) fn app(&self) -> &AppFile {
+        &self.app
+    }
+
+    /// Its place, once it has had a daemon.
+    pub(super) fn place(&self) -> Option<Place> {
+        Place::existing(&self.app, &self.config)
+    }
+
+    /// Why its daemon could not start the app, and what the app has said.
+    pub(super) fn failure(&self) -> Option<String> {
+        let place = self.place()?;
+        let failure = place.last_failure()?;
+        let log = named::read_text(&place.log(), LONGEST).unwrap_or_default();
+        Some(format!("{failure}\n{log}"))
     }
 
     /// Makes the request in both ways, as often as is needed to see what a warm worker does.
@@ -110,6 +157,7 @@ impl Copied {
         let null = File::from(files::null().map_err(system("open /dev/null"))?);
         let beside = Beside {
             variables: &[],
+            command: super::NAME,
             stderr: Some(&null),
             place: None,
         };
@@ -118,22 +166,19 @@ impl Copied {
             ways::by_cgi(&self.app, meta, body, &beside, read_to_end)?;
         }
         for _ in 0..if is_profiled { LAST } else { 1 } {
-            ways::by_scgi(self.daemon()?, meta, body, read_to_end)?;
+            ways::by_scgi(self.connect()?, meta, body, read_to_end)?;
         }
         Ok(())
     }
 
-    fn daemon(&self) -> Result<OwnedFd, CommandError> {
+    /// A connection to its daemon, started if there is none. No failed start is waited for: the next may say more.
+    pub(super) fn connect(&self) -> Result<OwnedFd, CommandError> {
         let here = Here::open(&self.app, &self.config).map_err(|no| (Exit::CantCreate, no))?;
+        here.slots.clear_attempts();
         let environ = environment::for_daemon();
-        start::start(
-            &self.app,
-            &here,
-            app::backlog(&self.config),
-            &environ,
-            &Cause::BY_HAND,
-        )
-        .map_err(|error| (Exit::Unavailable, error.to_string()))
+        let backlog = app::backlog(&self.config);
+        start::start(&self.app, &here, backlog, &environ, &Cause::BY_HAND)
+            .map_err(|error| (Exit::Unavailable, error.to_string()))
     }
 
     /// The environ of the request in both ways: names, and values as Python shows them. Left out is what the ways must
@@ -168,12 +213,12 @@ impl Copied {
 
     /// Copies a way's profile, in the form of Python's pstats.
     pub(super) fn save_profile(&self, way: &str, mut into: &File) -> io::Result<()> {
-        let mut file = File::open(self.folder.join(format!("{way}.profile")))?;
+        let mut file = File::open(self.folder.path.join(format!("{way}.profile")))?;
         io::copy(&mut file, &mut into).map(drop)
     }
 
     fn text(&self, name: &str) -> Result<String, CommandError> {
-        named::read_text(&self.folder.join(name), LONGEST).map_err(|error| {
+        named::read_text(&self.folder.path.join(name), LONGEST).map_err(|error| {
             let sentence =
                 format!("the app could not be looked at: it did not get to the end of the request ({name}: {error})");
             (Exit::Unavailable, sentence)
@@ -181,7 +226,7 @@ impl Copied {
     }
 
     fn top(&self, way: &str) -> Result<String, CommandError> {
-        let file = self.folder.join(format!("{way}.profile"));
+        let file = self.folder.path.join(format!("{way}.profile"));
         let words: [&[u8]; 4] = [
             b"python3",
             b"-c",
@@ -189,7 +234,9 @@ impl Copied {
             file.as_os_str().as_bytes(),
         ];
         let argv: Vec<CString> = words.into_iter().map(process::c_string).collect();
-        let mut command = python::command(&self.interpreter, &argv, &self.folder);
+        let interpreter = Interpreter::find(&self.app, &self.config)
+            .map_err(|no| (Exit::Config, no.to_string()))?;
+        let mut command = python::command(&interpreter, &argv, &self.folder.path);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let output = command.output().map_err(system("read a profile"))?;
         match output.status.success() {
@@ -200,12 +247,64 @@ impl Copied {
             )),
         }
     }
+}
 
-    /// Ends the copy's daemon.
-    fn stop(&self) {
-        let Ok(Some(connection)) = ask::find(&self.app) else {
-            return;
-        };
+/// A private folder. A process of its own waits until it is dropped, or this process ends, however that comes; then it
+/// ends the daemon of the app in the folder, and removes it.
+struct Folder {
+    path: PathBuf,
+    /// The app file, in the folder.
+    app: PathBuf,
+    keeper: i32,
+    /// What is written there ends the folder.
+    word: File,
+}
+
+impl Folder {
+    fn new(app: PathBuf) -> io::Result<Folder> {
+        let (end, word) = files::pipe()?;
+        let owner = process::open(process::pid())?;
+        let path = files::private_directory(&std::env::temp_dir(), "polycgi-compare")?;
+        match program::fork_session() {
+            Ok(Some(keeper)) => Ok(Folder {
+                path,
+                app,
+                keeper,
+                word: File::from(word),
+            }),
+            Ok(None) => {
+                let ends = [end.as_fd(), owner.as_fd()].map(|fd| (fd, Interest::Read));
+                // A signal may interrupt it.
+                while !matches!(wait_any(&ends, None), Ok(ready) if ready.contains(&true)) {}
+                clear(&path, &path.join(app));
+                process::leave(0)
+            }
+            Err(error) => {
+                let _ = fs::remove_dir(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn app(&self) -> PathBuf {
+        self.path.join(&self.app)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // If the host refuses it, the keeper sees our end.
+        if self.word.write_all(b".").is_ok() {
+            process::wait(self.keeper);
+        }
+    }
+}
+
+/// Ends the daemon of this app, and removes the folder.
+fn clear(folder: &Path, app: &Path) {
+    if let Ok(app) = AppFile::at(app)
+        && let Ok(Some(connection)) = ask::find(&app)
+    {
         let daemon = socket::peer(connection.as_fd()).map_or(0, |peer| peer.pid);
         let process = process::open(daemon);
         // One that does not answer ends by itself, when it finds that its folder is gone.
@@ -214,69 +313,56 @@ impl Copied {
             let _ = wait_one(process.as_fd(), Interest::Read, PATIENCE);
         }
     }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        self.stop();
-        drop(Folder(std::mem::take(&mut self.folder)));
-    }
-}
-
-/// A private folder, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn kept(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            // It is in a temporary directory, which is cleaned up at some time if this fails.
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    // It is in a temporary directory, which is cleaned up at some time if this fails.
+    let _ = fs::remove_dir_all(folder);
 }
 
 fn read_to_end(mut from: File) -> Result<ReadResponse, CommandError> {
-    let bytes = io::copy(&mut from.by_ref(), &mut io::sink());
+    let bytes = io::copy(&mut from, &mut io::sink());
     bytes
         .map(ReadResponse::whole)
         .map_err(system("read the response"))
 }
 
-/// The configuration of the copy.
-fn rewritten(
-    text: &str,
-    folder: &Path,
-    directory: &Path,
-    interpreter: &Interpreter,
-) -> io::Result<String> {
-    let path = interpreter.environ.iter().find_map(|variable| {
-        let variable = variable.to_str().ok()?;
-        variable.strip_prefix("PYTHONPATH=")
-    });
-    let mut search = quoted(folder)?;
-    if let Some(path) = path {
-        // Before the closing quote.
-        search.insert_str(search.len() - 1, &format!(":{}", escaped(path)));
-    }
+/// The lines of a configuration without those of these keys, as a script.
+fn kept(text: &str, without: &[&str]) -> String {
     let is_kept = |line: &&str| {
         let key = line.split_once('=').map_or("", |(key, _)| key.trim());
-        !OWN_KEYS.contains(&key) && !line.starts_with("#!")
+        !without.contains(&key) && !line.starts_with("#!")
     };
     let kept: Vec<&str> = text.lines().filter(is_kept).collect();
+    format!("#!/usr/bin/polycgi -\n{}\n", kept.join("\n"))
+}
+
+/// Lines for the keys in [`OWN_KEYS`].
+fn own_lines(folder: &Path, directory: &Path) -> io::Result<String> {
     Ok(format!(
-        "#!/usr/bin/polycgi -\n{}\nwsgi = {MODULE}:application\ndirectory = {}\nenv.PYTHONPATH = {search}\n\
-         runtime-dir = {}\nmode = daemon\nreload = off\nmax-procs = 1\nmin-procs = 0\nmin-idle = 1\n\
-         max-requests = none\nlisten = none\nidle-timeout = 10s\nmin-lifetime = 0s\n",
-        kept.join("\n"),
+        "directory = {}\nruntime-dir = {}\nmode = daemon\nlisten = none\nidle-timeout = 5m\n",
         quoted(directory)?,
         quoted(&folder.join("run"))?,
     ))
+}
+
+/// Lines for the keys in [`WATCHED_KEYS`].
+fn watched_lines(search_path: &str) -> String {
+    format!(
+        "wsgi = {MODULE}:application\nenv.PYTHONPATH = {search_path}\nreload = off\nmax-procs = 1\nmin-procs = 0\n\
+         min-idle = 1\nmax-requests = none\n"
+    )
+}
+
+/// The folder, and then the interpreter's own PYTHONPATH.
+fn search_path(folder: &Path, interpreter: &Interpreter) -> io::Result<String> {
+    let own = interpreter.environ.iter().find_map(|variable| {
+        let variable = variable.to_str().ok()?;
+        variable.strip_prefix("PYTHONPATH=")
+    });
+    let mut path = quoted(folder)?;
+    if let Some(own) = own {
+        // Before the closing quote.
+        path.insert_str(path.len() - 1, &format!(":{}", escaped(own)));
+    }
+    Ok(path)
 }
 
 fn quoted(path: &Path) -> io::Result<String> {
@@ -319,29 +405,25 @@ mod tests {
             environ: vec![c"A=b".into(), c"PYTHONPATH=/a$b:/c".into()],
         };
         let text = "#!/usr/local/bin/polycgi -\n# a comment\nwsgi = wiki:app\nlisten=/run/x\nenv.A = b\n max-procs = 7";
-        let copy = rewritten(
-            text,
-            Path::new("/tmp/x y"),
-            Path::new("/srv/\"w"),
-            &interpreter,
-        );
-        let copy = copy.unwrap();
-        assert!(
-            copy.contains("\nenv.A = b\n") && !copy.contains("wiki:app"),
-            "{copy}"
-        );
-        assert!(
-            copy.contains("env.PYTHONPATH = \"/tmp/x y:/a\\$b:/c\"\n"),
-            "{copy}"
-        );
-        assert!(copy.contains("directory = \"/srv/\\\"w\"\n"), "{copy}");
-        for key in ["max-procs", "listen"] {
-            assert_eq!(copy.matches(key).count(), 1, "{copy}");
+        let (folder, directory) = (Path::new("/tmp/x y"), Path::new("/srv/\"w"));
+        let own = own_lines(folder, directory).unwrap();
+        let search = search_path(folder, &interpreter).unwrap();
+        assert_eq!(search, "\"/tmp/x y:/a\\$b:/c\"");
+        let plain = kept(text, &OWN_KEYS) + &own;
+        let keys = [&OWN_KEYS[..], &WATCHED_KEYS].concat();
+        let watched = kept(text, &keys) + &own + &watched_lines(&search);
+        for copy in [&plain, &watched] {
+            assert!(copy.contains("\nenv.A = b\n"), "{copy}");
+            assert!(copy.contains("directory = \"/srv/\\\"w\"\n"), "{copy}");
+            for key in ["max-procs", "listen", "wsgi", "#!"] {
+                assert_eq!(copy.matches(key).count(), 1, "{copy}");
+            }
+            assert!(
+                crate::config::parse("copy", copy.as_bytes()).is_ok(),
+                "{copy}"
+            );
         }
-        assert!(
-            crate::config::parse("copy", copy.as_bytes()).is_ok(),
-            "{copy}"
-        );
+        assert!(plain.contains("wiki:app") && !watched.contains("wiki:app"));
     }
 
     #[test]

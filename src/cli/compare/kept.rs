@@ -1,4 +1,4 @@
-//! Where `--profile-file` keeps the profiles.
+//! Where `--profile=PREFIX` keeps the profiles.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -7,9 +7,10 @@ use super::copied::Copied;
 use crate::acting::CommandError;
 use crate::report::Exit;
 
-/// The files of `--profile-file`, made by the person who has typed the command. They are removed unless they are filled.
+/// The files of `--profile=PREFIX`, made by the person who has typed the command. They are removed unless they are
+/// filled; root's stay, empty, if this process has become another user's.
 pub(super) struct KeptProfiles {
-    files: [(PathBuf, File); 3],
+    files: Vec<(PathBuf, File)>,
     are_filled: bool,
 }
 
@@ -18,19 +19,19 @@ const ENDS: [&str; 3] = ["import", "cgi", "daemon"];
 
 impl KeptProfiles {
     pub(super) fn new(prefix: &str) -> Result<KeptProfiles, CommandError> {
-        let make = |end: &str| {
+        let mut kept = KeptProfiles {
+            files: Vec::new(),
+            are_filled: false,
+        };
+        for end in ENDS {
             let path = PathBuf::from(format!("{prefix}.{end}"));
             // Never over a file, or through a link that another user may have made.
             let made = File::options().write(true).create_new(true).open(&path);
             let cannot = |error| format!("cannot make {}: {error}", path.display());
             let file = made.map_err(|error| (Exit::CantCreate, cannot(error)))?;
-            Ok((path, file))
-        };
-        let [import, cgi, daemon] = ENDS;
-        Ok(KeptProfiles {
-            files: [make(import)?, make(cgi)?, make(daemon)?],
-            are_filled: false,
-        })
+            kept.files.push((path, file));
+        }
+        Ok(kept)
     }
 
     pub(super) fn fill(mut self, copied: &Copied) -> Result<(), CommandError> {

@@ -12,7 +12,7 @@ use argh::FromArgs;
 use self::copied::Copied;
 use self::kept::KeptProfiles;
 use self::parts::parts;
-use self::runs::Ways;
+use self::runs::{DaemonSide, Ways};
 use super::asked::RequestWords;
 use super::{app_to_run, surroundings};
 use crate::acting::CommandError;
@@ -20,7 +20,7 @@ use crate::app::environment;
 use crate::app_file::{AppFile, Named};
 use crate::compare::{self, Report, Times};
 use crate::config::{App, Config};
-use crate::report::{Exit, print, print_line, say};
+use crate::report::{Exit, print, say};
 
 const NAME: &str = "compare";
 /// The most requests each way.
@@ -51,12 +51,13 @@ pub(super) struct CompareCommand {
     #[argh(switch)]
     environ: bool,
 
-    /// show where the time goes each way, by cProfile, and what a request leaves in a worker (for 'wsgi')
+    /// show where the time goes each way, by cProfile, and what a request leaves in a worker (for 'wsgi');
+    /// --profile=PREFIX also keeps PREFIX.import, PREFIX.cgi and PREFIX.daemon
     #[argh(switch)]
     profile: bool,
 
-    /// the same, and keep the profiles: PREFIX.import, PREFIX.cgi, PREFIX.daemon; also --profile=PREFIX
-    #[argh(option, arg_name = "prefix")]
+    /// the same, and keep the profiles; people write --profile=PREFIX
+    #[argh(option, hidden_help)]
     profile_file: Option<String>,
 
     /// print JSON: an object in one line
@@ -101,14 +102,32 @@ impl CompareCommand {
         let named = Named::new(OsStr::new(&self.app));
         let app = app_to_run(NAME, &named, self.user.as_deref()).map_err(NotCompared::Said)?;
         let config = app.load().map_err(|bad| (Exit::Config, bad.to_string()))?;
-        let copied = self.copy(&app, &config)?;
+        let meta = asked.meta_variables(&app, body.len())?;
+        let request = format!("{} {}", asked.method(), self.path);
+        let (text, exit) = self.look(&app, &config, &request, meta, &body, kept)?;
+        // No private copy is there any more: this may end the process.
+        print(text);
+        Ok(exit)
+    }
+
+    /// The report, and the exit status.
+    fn look(
+        &self,
+        app: &AppFile,
+        config: &Config,
+        request: &str,
+        meta: Vec<(String, String)>,
+        body: &[u8],
+        kept: Option<KeptProfiles>,
+    ) -> Result<(String, Exit), CommandError> {
+        let watched = self.watched(app, config)?;
+        let daemon = DaemonSide::of(app, config)?;
         let ways = Ways {
-            named: &named,
-            app: &app,
-            config: &config,
-            user: self.user.as_deref(),
-            meta: asked.meta_variables(&app, body.len())?,
-            body: &body,
+            app,
+            config,
+            daemon: &daemon,
+            meta,
+            body,
             // A web server gives a program its own environment, too; our adaptor takes only what is the host's.
             variables: match config.app {
                 App::Wsgi(_) => Vec::new(),
@@ -116,31 +135,32 @@ impl CompareCommand {
             },
         };
         let found = ways.run(self.runs)?;
+        let failure = daemon.failure();
         let mut comparison = compare::compare(&found.cgi.answers, &found.daemon.answers);
         let mut profile = None;
-        if let Some(copied) = &copied {
-            copied.request(&ways.meta, &body, self.is_profiled())?;
+        if let Some(watched) = watched.filter(|_| failure.is_none()) {
+            watched.request(&ways.meta, body, self.is_profiled())?;
             if self.environ {
-                let [cgi, daemon] = copied.environs()?;
-                comparison.add_processes(&cgi, &daemon);
-                let cgi = surroundings::of_cgi(&app, &config)?;
-                comparison.add_processes(&cgi, &surroundings::of_worker(&app)?);
+                let [cgi, by_daemon] = watched.environs()?;
+                comparison.add_processes(&cgi, &by_daemon);
+                let cgi = surroundings::of_cgi(app, config)?;
+                comparison.add_processes(&cgi, &surroundings::of_worker(daemon.status())?);
             }
             if self.is_profiled() {
-                profile = Some(copied.profile()?);
+                profile = Some(watched.profile()?);
             }
             if let Some(kept) = kept {
-                kept.fill(copied)?;
+                kept.fill(&watched)?;
             }
         }
         let cgi = Times::of(&found.cgi.runs);
         let parts = match &config.app {
-            App::Wsgi(target) => parts(&app, &config, target, cgi.minimum()),
+            App::Wsgi(target) => parts(app, config, target, cgi.minimum()),
             App::Commands { .. } | App::Connect(_) => Vec::new(),
         };
         let report = Report {
             app: &self.app,
-            request: &format!("{} {}", asked.method(), self.path),
+            request,
             comparison: &comparison,
             cgi,
             daemon: Times {
@@ -149,17 +169,16 @@ impl CompareCommand {
             },
             parts: &parts,
             profile: profile.as_ref(),
+            failure: failure.as_deref(),
             stderr: &found.stderr,
         };
-        if self.json {
-            print_line(compare::to_json(&report));
-        } else {
-            print(compare::to_text(&report));
-        }
-        Ok(if comparison.differs() {
-            Exit::Differs
-        } else {
-            Exit::Ok
+        let exit = match comparison.differs() {
+            true => Exit::Differs,
+            false => Exit::Ok,
+        };
+        Ok(match self.json {
+            true => (compare::to_json(&report) + "\n", exit),
+            false => (compare::to_text(&report), exit),
         })
     }
 
@@ -168,16 +187,20 @@ impl CompareCommand {
     }
 
     /// The copy of the app that is looked at from inside, if that is asked for.
-    fn copy(&self, app: &AppFile, config: &Config) -> Result<Option<Copied>, CommandError> {
-        let option = match (self.environ, self.is_profiled()) {
+    fn watched(&self, app: &AppFile, config: &Config) -> Result<Option<Copied>, CommandError> {
+        if !self.environ && !self.is_profiled() {
+            return Ok(None);
+        }
+        if let App::Wsgi(target) = &config.app {
+            return Copied::watched(app, config, target).map(Some);
+        }
+        let option = match (self.environ, &self.profile_file) {
             (true, _) => "--environ",
-            (_, true) => "--profile",
+            (_, Some(_)) => "--profile=PREFIX",
+            // What there is to be known of another app is shown in any case.
             _ => return Ok(None),
         };
-        let App::Wsgi(target) = &config.app else {
-            return Err((Exit::Usage, format!("'{option}' is for an app of 'wsgi'")));
-        };
-        Copied::new(app, config, target).map(Some)
+        Err((Exit::Usage, format!("'{option}' is for an app of 'wsgi'")))
     }
 
     fn asked(&self) -> RequestWords {

@@ -2,16 +2,19 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::super::ask::{self, PATIENCE};
 use super::super::ways::{self, Beside, ReadResponse, system};
+use super::NAME;
+use super::copied::Copied;
 use crate::acting::CommandError;
 use crate::app::environment::Variable;
-use crate::app_file::{AppFile, Named};
+use crate::app_file::AppFile;
 use crate::compare::{Cost, Observed, Timing};
 use crate::config::Config;
-use crate::control::Command;
+use crate::control::{Command, Status};
 use crate::place::Place;
 use crate::report::Exit;
 use crate::sys::process::{self, Usage};
@@ -49,14 +52,71 @@ pub(super) struct Both {
 
 /// The request, and what both ways need for it.
 pub(super) struct Ways<'a> {
-    pub(super) named: &'a Named,
     pub(super) app: &'a AppFile,
     pub(super) config: &'a Config,
-    pub(super) user: Option<&'a str>,
+    pub(super) daemon: &'a DaemonSide,
     pub(super) meta: Vec<(String, String)>,
     pub(super) body: &'a [u8],
     /// Of a plain CGI, beside the meta-variables.
     pub(super) variables: Vec<Variable>,
+}
+
+/// Which daemon is asked.
+pub(super) enum DaemonSide {
+    /// The app's own, which runs, in its place.
+    Live(Place),
+    /// That of a private copy: no daemon of the app runs, and none is started, or held, or in trouble for us.
+    Private(Box<Copied>),
+}
+
+impl DaemonSide {
+    pub(super) fn of(app: &AppFile, config: &Config) -> Result<DaemonSide, CommandError> {
+        let reached = ask::reach(app).map_err(|sentence| (Exit::Unavailable, sentence))?;
+        match reached {
+            Some(reached) => Ok(DaemonSide::Live(reached.place)),
+            None => {
+                let copied = Copied::plain(app, config)?;
+                Ok(DaemonSide::Private(Box::new(copied)))
+            }
+        }
+    }
+
+    /// A connection to it. `None`: it has ended.
+    pub(super) fn connect(&self) -> Result<Option<OwnedFd>, CommandError> {
+        match self {
+            DaemonSide::Live(place) => {
+                ask::connect(place).map_err(|sentence| (Exit::Unavailable, sentence))
+            }
+            DaemonSide::Private(copied) => copied.connect().map(Some),
+        }
+    }
+
+    pub(super) fn status(&self) -> Option<Status> {
+        let connection = match self {
+            DaemonSide::Live(place) => ask::connect(place),
+            DaemonSide::Private(copied) => ask::find(copied.app()),
+        };
+        let asked = connection.ok()??;
+        ask::ask(asked, Command::Status, PATIENCE).ok()?
+    }
+
+    /// Why it could not start the app, and what the app has said.
+    pub(super) fn failure(&self) -> Option<String> {
+        match self {
+            DaemonSide::Live(_) => self.status()?.last_failure,
+            DaemonSide::Private(copied) => copied.failure(),
+        }
+    }
+
+    /// What it, its workers and the server of `scgi` have used until now.
+    fn used(&self) -> Usage {
+        let status = self.status().unwrap_or_default();
+        let workers = status.workers.iter().filter_map(|worker| worker.pid);
+        let server = status.server.and_then(|server| server.pid);
+        let pids = status.pid.into_iter().chain(server).chain(workers);
+        pids.filter_map(process::used_until_now)
+            .fold(Usage::default(), Usage::and)
+    }
 }
 
 impl Ways<'_> {
@@ -75,10 +135,10 @@ impl Ways<'_> {
             daemon.add(answer);
             daemon.runs.push(run);
             if nth == 0 {
-                used = used_by_daemon(self.app);
+                used = self.daemon.used();
             }
         }
-        let used = used_by_daemon(self.app).less(used);
+        let used = self.daemon.used().less(used);
         let daemon_cost = (runs > 1).then(|| cost(used.by(runs - 1)));
         // What time has changed in the daemon's last response, this one shows.
         cgi.add(self.by_cgi(&null)?.0);
@@ -97,8 +157,13 @@ impl Ways<'_> {
     }
 
     fn by_cgi(&self, stderr: &File) -> Result<(Observed, Timing), CommandError> {
-        let place = Place::existing(self.app, self.config);
+        // Where our adaptor's compiled code is kept, as for a web server.
+        let place = match self.daemon {
+            DaemonSide::Live(_) => Place::existing(self.app, self.config),
+            DaemonSide::Private(copied) => copied.place(),
+        };
         let beside = Beside {
+            command: NAME,
             variables: &self.variables,
             stderr: Some(stderr),
             place: place.as_ref(),
@@ -111,7 +176,11 @@ impl Ways<'_> {
 
     fn by_daemon(&self) -> Result<(Observed, Timing), CommandError> {
         answer(|take| {
-            let daemon = ways::daemon(self.named, self.app, self.user).map_err(Fatal)?;
+            let ended = || {
+                let sentence = "the daemon has ended meanwhile: compare again".to_owned();
+                Fatal((Exit::Unavailable, sentence))
+            };
+            let daemon = self.daemon.connect().map_err(Fatal)?.ok_or_else(ended)?;
             ways::by_scgi(daemon, &self.meta, self.body, take)?;
             Ok(None)
         })
@@ -124,18 +193,6 @@ fn cost(usage: Usage) -> Cost {
         system: usage.system,
         faults: usage.faults,
     }
-}
-
-/// What the app's daemon, its workers and the server of `scgi` have used until now.
-fn used_by_daemon(app: &AppFile) -> Usage {
-    let asked = ask::find(app).ok().flatten();
-    let status = asked.and_then(|daemon| ask::ask(daemon, Command::Status, PATIENCE).ok());
-    let status = status.flatten().unwrap_or_default();
-    let workers = status.workers.iter().filter_map(|worker| worker.pid);
-    let server = status.server.and_then(|server| server.pid);
-    let pids = status.pid.into_iter().chain(server).chain(workers);
-    pids.filter_map(process::used_until_now)
-        .fold(Usage::default(), Usage::and)
 }
 
 /// An error before there was a request.

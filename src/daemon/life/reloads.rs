@@ -125,16 +125,25 @@ impl Reload {
 impl Renewal {
     pub(super) fn for_changes(found: &[Change], watched: Option<&Watched>) -> Renewal {
         let mut asked = Renewal::default();
+        let mut has_folder = false;
         for change in found {
             match change {
                 Change::Watched(BINARY) => asked.binary = true,
                 Change::Watched(CONFIGURATION) => asked.configuration = true,
-                Change::Watched(number) => {
-                    let path = watched.and_then(|watched| watched.reason(*number));
-                    asked.reason = path.map(|path| path.display().to_string()).or(asked.reason);
-                }
+                Change::Watched(number) => match watched {
+                    Some(watched) if watched.is_folder(*number) => has_folder = true,
+                    _ => {
+                        let path = watched.and_then(|watched| watched.paths.get(*number));
+                        asked.reason = path.map(|path| path.display().to_string()).or(asked.reason);
+                    }
+                },
                 Change::Module(name) => asked.reason = Some(name.clone()),
             }
+        }
+        // The folders are looked into only if nothing else is a reason, and once.
+        if has_folder && asked.reason.is_none() {
+            let appeared = watched.and_then(Watched::appeared);
+            asked.reason = appeared.map(|path| path.display().to_string());
         }
         asked
     }

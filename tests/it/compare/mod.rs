@@ -2,10 +2,11 @@
 
 mod other;
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::util::process::Process;
-use super::util::{Dir, Output, as_user, installed, run};
+use super::util::{Deadline, Dir, Output, as_user, cgi, installed, run};
 
 fn command(words: &[&str]) -> Command {
     let mut command = as_user(installed("polycgi"));
@@ -46,20 +47,27 @@ fn what_is_right_does_not_differ() {
             text.contains("The ways do not differ: status 200 OK."),
             "{text}"
         );
-        let names = varies.map(|name| format!("left out there: {name}"));
+        let names = varies.map(|name| format!("not compared: {name}"));
         let is_said = names.as_ref().map(|names| text.contains(names));
         assert_ne!(is_said, Some(false), "{text}");
         assert_eq!(
-            text.contains("Changes from run"),
+            text.contains("changes from run"),
             varies.is_some(),
             "{text}"
         );
         for row in ["plain CGI ", "daemon "] {
             let row = text.lines().find(|line| line.starts_with(row));
-            assert_eq!(row.expect("a row of times").matches(" ms").count(), 4);
+            let row = row.expect("a row of times");
+            assert_eq!(row.matches(" ms").count(), 6, "{row}");
         }
-        assert!(text.contains("page faults"), "{text}");
-        assert!(text.contains("made of: interpreter"), "{text}");
+        let widest = text.lines().map(str::len).max();
+        assert!(widest < Some(80) || text.contains("@@"), "{text}");
+        let part = |name: &str| {
+            let line = text.lines().find(|line| line.ends_with(name))?;
+            line.trim_start().split(' ').next()?.parse::<f64>().ok()
+        };
+        let (bare, import) = (part(" ms  interpreter"), part(" ms  import of the app"));
+        assert!(bare > Some(1.0) && import > Some(0.0), "{text}");
     }
 }
 
@@ -82,7 +90,7 @@ fn each_bug_is_found() {
         let text = text(&output);
         assert_eq!(output.status.code(), Some(1), "{path}: {text}");
         assert!(text.contains(found), "{path}: {text}");
-        assert!(!text.contains("Changes from run"), "{path}: {text}");
+        assert!(!text.contains("changes from run"), "{path}: {text}");
     }
 }
 
@@ -95,7 +103,7 @@ fn fields_and_status_are_named() {
     for said in [
         "status: differs in 2 of 3 runs by the daemon, first in number 2\n  plain CGI  200 OK\n  daemon     202 Accepted\n",
         "header field x-visits: differs in 2 of 3 runs by the daemon, first in number 2, and not always in the same way\n  plain CGI  1\n  daemon     2\n",
-        "left out there: header field set-cookie.",
+        "not compared: header field set-cookie.",
     ] {
         assert!(text.contains(said), "no {said} in {text}");
     }
@@ -120,6 +128,8 @@ fn a_variable_that_the_daemon_was_not_started_with() {
 fn environ_shows_what_the_processes_start_with() {
     let dir = Dir::new();
     let app = app(&dir);
+    let mut start = as_user(installed("polycgi"));
+    run(start.args(["start", &app]), b"").success();
     let output = compare(&["-n", "2", "--environ", &app, "/right"]);
     let same = text(&output);
     assert_eq!(output.status.code(), Some(0), "{same}");
@@ -150,6 +160,55 @@ fn environ_shows_what_the_application_has_left() {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains(said), "no {said} in {text}");
     }
+}
+
+/// An app that works as a CGI, and can't be started in a daemon: this is what the command is for.
+#[test]
+fn an_app_that_only_a_cgi_can_run() {
+    let dir = Dir::new();
+    let module = "import sys\nif 'zygote' in open('/proc/self/comm').read():\n    raise RuntimeError('not here')\n\
+                  def application(environ, start_response):\n    \
+                  start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'hello\\n']\n";
+    dir.file("apps/once.py", module, 0o644);
+    let app = dir.app_file("app", "wsgi = once:application\n");
+    let named = app.display().to_string();
+    let output = compare(&["-n", "2", &named]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "status: differs\n  plain CGI  200 OK\n  daemon     500 Internal Server Error\n",
+        "\nThe daemon could not start the app:\n  RuntimeError: not here\n",
+        "    raise RuntimeError('not here')\n",
+    ] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    // The site has not noticed: no daemon, no failed start, no request.
+    let status = dir.status();
+    for line in [
+        "state = \"down\"",
+        "way = \"cgi\"",
+        "rate = 0",
+        "failures = []",
+        "last_failure = null",
+    ] {
+        assert!(status.iter().any(|l| l == line), "no {line} in {status:?}");
+    }
+    assert_eq!(cgi::start_front(&app, "/").end().response().ok(), "hello\n");
+}
+
+/// A person keeps the daemon down: no command but `start` changes that.
+#[test]
+fn an_app_whose_daemon_is_held() {
+    let dir = Dir::new();
+    let app = app(&dir);
+    let mut stop = as_user(installed("polycgi"));
+    run(stop.args(["stop", "--hold", &app]), b"").success();
+    let output = compare(&["-n", "1", &app, "/right"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let status = dir.status();
+    let is_held = status.iter().any(|line| line == "state = \"held\"");
+    assert!(is_held, "{status:?}");
 }
 
 #[test]
@@ -264,8 +323,24 @@ fn the_private_copy_is_gone() {
     command.env("TMPDIR", &folder);
     let output = run(&mut command, b"");
     assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
-    assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0);
-    // The app's own daemon has it in its environment, too.
+    assert_no_copy(&folder);
+    // Nor if it is killed, or its reader has gone.
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let deadline = Deadline::soon();
+    while Process::all_of(&folder.join("polycgi-compare")).is_empty() {
+        assert!(!deadline.left().is_zero(), "no copy");
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    while std::fs::read_dir(&folder).expect("a folder").count() > 0 {
+        assert!(!deadline.left().is_zero(), "the copy stays");
+    }
+    assert_no_copy(&folder);
+}
+
+fn assert_no_copy(folder: &Path) {
+    assert_eq!(std::fs::read_dir(folder).expect("a folder").count(), 0);
+    // The app's own daemon has the folder in its environment, too.
     let left = Process::all_of(&folder.join("polycgi-compare"));
     assert!(left.is_empty(), "{left:?}");
 }
@@ -319,6 +394,8 @@ fn what_is_wrong_is_one_sentence() {
         .app_file("server", "scgi = /bin/false")
         .display()
         .to_string();
+    let prefix = dir.folder("profiles", 0o755).join("site");
+    let option = format!("--profile={}", prefix.display());
     for (words, status, said) in [
         (&["-n", "0", &app][..], 64, "from 1 to 1000"),
         (&[&app, "no-slash"], 64, "begins with '/'"),
@@ -326,7 +403,7 @@ fn what_is_wrong_is_one_sentence() {
         (&["/no/such/app"], 66, "No such file"),
         (&[&server], 64, "no CGI"),
         (&["--environ", &server], 64, "for an app of 'wsgi'"),
-        (&["--profile", &server], 64, "for an app of 'wsgi'"),
+        (&[&option, &server], 64, "for an app of 'wsgi'"),
     ] {
         let output = compare(words);
         assert_eq!(

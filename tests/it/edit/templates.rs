@@ -58,7 +58,7 @@ fn of_django() {
 #[test]
 fn are_kept_by_their_engines() {
     for engine in ["jinja2", "django"] {
-        let edited = Edited::templated("reload = touch\n");
+        let edited = Edited::templated("reload = touch\nmax-procs = 1\n");
         edited.write_template(0);
         assert_eq!(edited.shown(engine), 0);
         pause(LOOK_INTERVAL);
