@@ -32,6 +32,26 @@ pub fn lines(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Columns of a small terminal, less one.
+const WIDTH: usize = 79;
+
+/// Adds a sentence to a text whose last line has that many columns: words that find no room go to a next line, behind
+/// `indent` blanks.
+pub fn wrap(text: &mut String, mut column: usize, indent: usize, sentence: &str) {
+    for (nth, word) in sentence.split(' ').enumerate() {
+        let length = word.chars().count();
+        if nth > 0 && column + 1 + length > WIDTH {
+            let _ = write!(text, "\n{:indent$}", "");
+            column = indent;
+        } else if nth > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+}
+
 /// The text as a JSON string: characters that are not shown are escaped.
 pub fn json_string(text: &str) -> String {
     let mut quoted = String::from("\"");

@@ -9,8 +9,6 @@ use crate::figures::{Counted, Quantiles};
 use crate::incidents::Incident;
 use crate::printable::{self, size, span, took};
 
-/// Columns.
-const WIDTH: usize = 79;
 /// Where the text of a line begins, behind its title.
 const INDENT: usize = 14;
 /// So many workers are shown one by one; of more, the idle ones only with their number.
@@ -237,20 +235,8 @@ struct Page {
 impl Page {
     /// A line, or several: the words that find no room go to the next.
     fn row(&mut self, title: &str, sentence: &str) {
-        let mut column = INDENT;
         let _ = write!(self.text, "  {title:<12}");
-        for (nth, word) in sentence.split(' ').enumerate() {
-            let length = word.chars().count();
-            if nth > 0 && column + 1 + length > WIDTH {
-                let _ = write!(self.text, "\n{:INDENT$}", "");
-                column = INDENT;
-            } else if nth > 0 {
-                self.text.push(' ');
-                column += 1;
-            }
-            self.text.push_str(word);
-            column += length;
-        }
+        printable::wrap(&mut self.text, INDENT, INDENT, sentence);
         self.text.push('\n');
     }
 }
