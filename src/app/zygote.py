@@ -210,7 +210,7 @@ class Zygote:
     def why_unsafe(self, ours):
         tasks = len(os.listdir('/proc/self/task'))
         if tasks > 1:
-            return 'the import left %d threads running' % (tasks - 1)
+            return 'the import left %d thread%s running' % (tasks - 1, 's' * (tasks > 2))
         for name in os.listdir('/proc/self/fd'):
             try:
                 fd = int(name)

@@ -24,9 +24,11 @@ pub enum DoubtKind {
     Assignment,
     /// The value of an environment variable goes on after what looks like a comment.
     Comment,
+    /// A path has a character that only a shell reads as more than itself.
+    Path,
     /// Quotes make one word of a whole command.
     Quotes,
-    /// A character that only a shell reads as more than itself.
+    /// A command has characters that only a shell reads as more than themselves.
     Shell,
 }
 
@@ -39,9 +41,12 @@ impl DoubtKind {
                 "put the comment on a line of its own; if it belongs to the value, quote the value"
             }
             DoubtKind::Quotes => "leave the quotes out: the line is split at blanks",
+            DoubtKind::Path => {
+                "write the path itself; if the character is part of a name, quote the path"
+            }
             DoubtKind::Shell => {
-                "no shell reads it: write the result, or let one read it by sh -c '...'; if the character itself is \
-                 meant, quote it"
+                "put the command into a script of your own and name that, or let a shell run it: sh -c '...'; a \
+                 character that the program is to get goes in quotes"
             }
         }
     }
@@ -83,7 +88,10 @@ fn of_variable(line: &Line<'_>) -> Option<ConfigDoubt> {
         return None;
     }
     let message = format_args!("the value of {} keeps its end from '#' on", line.key());
-    Some(doubt(line, hash..value.len(), DoubtKind::Comment, &message))
+    Some(ConfigDoubt {
+        at: BadConfig::new(line.comment_position(hash), message),
+        kind: DoubtKind::Comment,
+    })
 }
 
 fn of_command(line: &Line<'_>) -> Option<ConfigDoubt> {
@@ -103,10 +111,8 @@ fn of_command(line: &Line<'_>) -> Option<ConfigDoubt> {
             &message,
         ));
     }
-    words.iter().find_map(|word| {
-        let at = mark(value, word.at.clone())?;
-        Some(shell_doubt(line, at))
-    })
+    let signs = words.iter().flat_map(|word| marks(value, word.at.clone()));
+    shell_doubt(line, DoubtKind::Shell, signs.collect())
 }
 
 /// A path that is one text. A `~` at its start is an error of its own.
@@ -121,13 +127,28 @@ fn of_path(line: &Line<'_>) -> Option<ConfigDoubt> {
     } else {
         at..at + 1
     };
-    Some(shell_doubt(line, at))
+    shell_doubt(line, DoubtKind::Path, vec![at])
 }
 
-fn shell_doubt(line: &Line<'_>, at: Range<usize>) -> ConfigDoubt {
-    let sign = line.value().get(at.clone()).unwrap_or_default();
-    let message = format_args!("'{sign}' stays as it is: no shell reads this line");
-    doubt(line, at, DoubtKind::Shell, &message)
+/// Names all the signs, each once, at the first of them.
+fn shell_doubt(line: &Line<'_>, kind: DoubtKind, signs: Vec<Range<usize>>) -> Option<ConfigDoubt> {
+    let first = signs.first()?.clone();
+    let mut named: Vec<String> = Vec::new();
+    for at in signs {
+        let sign = format!("'{}'", line.value().get(at).unwrap_or_default());
+        if !named.contains(&sign) {
+            named.push(sign);
+        }
+    }
+    let last = named.pop()?;
+    let message = match &named[..] {
+        [] => format!("{last} stays as it is: no shell reads this line"),
+        others => {
+            let others = others.join(", ");
+            format!("{others} and {last} stay as they are: no shell reads this line")
+        }
+    };
+    Some(doubt(line, first, kind, &format_args!("{message}")))
 }
 
 fn doubt(
@@ -151,14 +172,18 @@ fn is_assignment(word: &str) -> bool {
     })
 }
 
-/// The first unquoted sign in a word that a shell would not leave as it is. What only looks so within a word, such as
-/// `&` in a URL, is none.
-fn mark(value: &str, word: Range<usize>) -> Option<Range<usize>> {
+/// The unquoted signs in a word that a shell would not leave as they are. What only looks so within a word, such as `&`
+/// in a URL, is none.
+fn marks(value: &str, word: Range<usize>) -> Vec<Range<usize>> {
     let text = &value[word.clone()];
-    let mut chars = text.char_indices().peekable();
+    let mut found: Vec<Range<usize>> = Vec::new();
+    let mut chars = text.char_indices();
     let mut quote = None;
     while let Some((at, c)) = chars.next() {
-        let found = word.start + at;
+        let here = word.start + at;
+        if found.last().is_some_and(|last| here < last.end) {
+            continue;
+        }
         match (quote, c) {
             (Some('\''), '\'') | (Some('"'), '"') => quote = None,
             (None, '\'' | '"') => quote = Some(c),
@@ -166,26 +191,23 @@ fn mark(value: &str, word: Range<usize>) -> Option<Range<usize>> {
             (_, '\\') => {
                 chars.next();
             }
-            (_, '$') => match variable_at(value, found) {
-                Some(variable) => return Some(variable),
-                None => continue,
-            },
-            (_, '`') => return Some(found..found + 1),
+            (_, '$') => found.extend(variable_at(value, here)),
+            (_, '`') => found.push(here..here + 1),
             (Some(_), _) => {}
-            (None, '*') => return Some(found..found + 1),
-            (None, '~') if at == 0 && is_home(text) => return Some(found..found + 1),
+            (None, '*') => found.push(here..here + 1),
+            (None, '~') if at == 0 && is_home(text) => found.push(here..here + 1),
             (None, '|' | '<' | '>' | ';' | '&') if at == 0 => {
                 let end = text.find(|c: char| !"|<>;&12".contains(c));
-                return Some(found..word.start + end.unwrap_or(text.len()));
+                found.push(here..word.start + end.unwrap_or(text.len()));
             }
             (None, '>') if text.starts_with(['1', '2']) && at == 1 => {
-                return Some(word.start..found + 1);
+                found.push(word.start..here + 1);
             }
-            (None, '|' | ';' | '&') if at + 1 == text.len() => return Some(found..found + 1),
+            (None, '|' | ';' | '&') if at + 1 == text.len() => found.push(here..here + 1),
             _ => {}
         }
     }
-    None
+    found
 }
 
 fn is_home(word: &str) -> bool {
@@ -241,6 +263,9 @@ mod tests {
             let begins = format!("f:2:{column}: {sign} stays as it is");
             assert!(said.starts_with(&begins), "{line}: {said}");
         }
+        let all = said("cgi = ./app | cat > ~/x 2>&1 | $A/*");
+        let named = "f:2:13: '|', '>', '~', '2>', '$A' and '*' stay as they are: no shell";
+        assert!(all.starts_with(named), "{all}");
         assert!(said("cgi = \"./app --x\"").contains("a single word"));
         assert!(said("cgi = LANG=C ./app").starts_with("f:2:7: this is taken"));
         assert!(said("env.X = 0   # note").starts_with("f:2:13: the value of env.X keeps"));
@@ -264,6 +289,20 @@ mod tests {
             "directory = '/srv/$x'",
         ] {
             assert_eq!(said(line), "");
+        }
+    }
+
+    #[test]
+    fn a_comment_is_shown_and_the_value_is_not() {
+        for (line, shown) in [
+            (
+                "env.X = a   b # note",
+                "env.X = *   * # note\n              ^~~~~~",
+            ),
+            ("env.X = a #x$y", "env.X = * #***\n          ^~~~"),
+        ] {
+            let text = doubts("f", line.as_bytes())[0].at.to_string();
+            assert!(text.ends_with(&format!("\n{shown}")), "{text}");
         }
     }
 

@@ -96,6 +96,22 @@ impl<'a> Line<'a> {
         self.position(start + at.start..start + at.end)
     }
 
+    /// The position of a comment that the value keeps, from byte `from` of it. The comment is shown, and of an
+    /// environment's secrets, or if no blank follows its `#`, only that: it may be part of a password.
+    pub(super) fn comment_position(&self, from: usize) -> Position {
+        let from = self.value.start + from;
+        let is_comment = self.text[from + 1..].starts_with(BLANKS);
+        let end = match self.secrets {
+            Secrets::Dotted if is_comment => self.value.end,
+            Secrets::All | Secrets::Dotted => from + 1,
+        };
+        let hidden = self.secrets.shown(self.text);
+        let pairs = self.text.char_indices().zip(hidden.chars());
+        let shown = pairs.map(|((at, c), star)| if (from..end).contains(&at) { c } else { star });
+        let at = from..self.value.end;
+        Position::new(&self.path, self.number, self.text, at, shown.collect())
+    }
+
     fn position(&self, at: Range<usize>) -> Position {
         Position::new(
             &self.path,

@@ -273,6 +273,22 @@ pub fn shows_errors(text: &[u8]) -> Option<ShowErrors> {
         .filter(|_| !value.is_empty())
 }
 
+/// A finding at the line of each `env.NAME` of which `message`, told the key, has something to say.
+pub fn blame_variables(
+    path: &str,
+    text: &[u8],
+    message: impl Fn(&str) -> Option<String>,
+) -> Vec<BadConfig> {
+    let path = path.into();
+    let lines = lines::read(&path, text, lines::Secrets::Dotted).flatten();
+    let variables = lines.filter(|line| line.key().starts_with("env."));
+    let blamed = |line: lines::Line<'_>| {
+        let message = message(line.key())?;
+        Some(BadConfig::new(line.key_position(), message))
+    };
+    variables.filter_map(blamed).collect()
+}
+
 /// Reads one file. Errors name it by `path`. The `#!` line is a comment; text that is not UTF-8 is an error.
 pub fn parse(path: &str, text: &[u8]) -> Result<Settings, BadConfig> {
     Settings::read(path, text)

@@ -89,7 +89,7 @@ class Begun(peer.Case):
     def test_with_an_import_that_is_given_up(self):
         """The zygote starts itself anew: it imports nothing the next time."""
         pool = self.start(env={'THREAD': '1', 'JOINED': '1'})
-        self.assertEqual(pool.hear(), 'unsafe the import left 1 threads running')
+        self.assertEqual(pool.hear(), 'unsafe the import left 1 thread running')
         self.assertEqual(pool.hear(), 'ready')
         self.assertEqual(self.running(), set())
         with open('/proc/%d/status' % pool.process.pid) as file:

@@ -63,7 +63,7 @@ class Imports(peer.Case):
                 self.assertEqual(cgi.status, 0)
 
     def test_unsafe_preload(self):
-        for target, reason in (('threaded:application', 'the import left 1 threads running'),
+        for target, reason in (('threaded:application', 'the import left 1 thread running'),
                                ('connected:application', 'the import left descriptor'),
                                ('looping:application', 'the import left descriptor')):
             with self.subTest(target):

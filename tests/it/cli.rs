@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use super::util::{Dir, Output, as_user, installed, run};
+use super::util::{Dir, Output, as_user, installed, joined, run};
 
 fn polycgi(words: &[&str]) -> Output {
     run(&mut command(words), b"")
@@ -196,7 +196,7 @@ fn check_finds_what_is_wrong_and_says_what_to_do() {
         let app = dir.app_file("app", config).display().to_string();
         let output = polycgi(&["check", &app]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (output.status.code(), text + &output.stderr)
+        (output.status.code(), joined(&(text + &output.stderr)))
     };
     let (status, text) = check("wsgi = testapp:application");
     assert_eq!(status, Some(0), "{text}");
@@ -233,7 +233,7 @@ fn check_finds_what_is_wrong_and_says_what_to_do() {
         let rest = text.split_once('\n').expect("lines").1;
         let app = dir.file("cgi-bin/app", &format!("{first}\n{rest}"), 0o755);
         let output = polycgi(&["check", &app.display().to_string()]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = joined(&String::from_utf8_lossy(&output.stdout));
         assert!(text.contains(said), "{text}");
         assert_eq!(output.status.code(), Some(78));
     }

@@ -14,7 +14,7 @@ use super::util::process::send;
 use super::util::served::{assert_same, blocks, noise, pid_in};
 use super::util::{
     Chunked, Deadline, Dir, Mpm, Output, Reply, Running, Site, Watch, as_user, cgi, daemon, digest,
-    under_both,
+    joined, under_both,
 };
 
 under_both!(
@@ -324,7 +324,7 @@ fn check_says_whether_the_address_answers_and_the_command_is_there() {
     dir.app_file("app", &line(&dir));
     let away = dir.polycgi(&["check"]);
     assert!(!away.status.success());
-    let said = String::from_utf8_lossy(&away.stdout).into_owned();
+    let said = joined(&String::from_utf8_lossy(&away.stdout));
     assert!(said.contains("No such file or directory"), "{said}");
     let _server = RunningServer::at_path(&dir);
     dir.polycgi(&["check"]).success();
@@ -333,6 +333,6 @@ fn check_says_whether_the_address_answers_and_the_command_is_there() {
     dir.app_file("app", "scgi = ./no-such-server\n");
     let missing = dir.polycgi(&["check"]);
     assert!(!missing.status.success());
-    let said = String::from_utf8_lossy(&missing.stdout).into_owned();
+    let said = joined(&String::from_utf8_lossy(&missing.stdout));
     assert!(said.contains("no-such-server"), "{said}");
 }

@@ -12,7 +12,9 @@ use nix::unistd::{Uid, geteuid};
 use super::util::process::{kill_at_once, send};
 use super::util::scgi::{ScgiClient, header, netstring};
 use super::util::served::{assert_same, blocks, noise};
-use super::util::{Deadline, Dir, as_other, cgi, daemon, digest, free_address, installed, run};
+use super::util::{
+    Deadline, Dir, as_other, cgi, daemon, digest, free_address, installed, joined, run,
+};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
 
@@ -184,7 +186,7 @@ fn an_unknown_group_is_told_and_the_rest_is_served() {
     );
     let check = dir.polycgi(&["check"]);
     assert_eq!(check.status.code(), Some(78));
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let said = joined(&String::from_utf8_lossy(&check.stdout));
     assert_eq!(said.matches(sentence).count(), 1, "{said}");
 }
 
@@ -340,7 +342,7 @@ fn what_another_process_has_is_not_taken() {
     );
     let check = dir.polycgi(&["check"]);
     assert_eq!(check.status.code(), Some(78));
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let said = joined(&String::from_utf8_lossy(&check.stdout));
     dir.polycgi(&["start"]).success();
     let pid = std::process::id();
     let sentences = [
@@ -443,7 +445,7 @@ fn check_names_what_is_wrong_and_leaves_nothing() {
         &format!("listen = AT/sock {address}\nlisten-allow = no-such-user\n"),
     );
     let check = dir.polycgi(&["check"]);
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let said = joined(&String::from_utf8_lossy(&check.stdout));
     assert_eq!(check.status.code(), Some(78), "{said}");
     let sentence = "listen-allow: /etc/passwd has no user no-such-user";
     assert!(said.contains(sentence), "{said}");
@@ -458,6 +460,6 @@ fn check_names_what_is_wrong_and_leaves_nothing() {
     // A host's name is refused: it could lead to another host.
     configure(&dir, "listen = example.org:4000\n");
     let check = dir.polycgi(&["check"]);
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let said = joined(&String::from_utf8_lossy(&check.stdout));
     assert!(said.contains("names a host"), "{said}");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::util::{Dir, Output, as_user, client, installed, run};
+use super::util::{Dir, Output, as_user, client, installed, joined, run};
 
 const HELLO: &str = "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', \
                      'text/plain')])\n    return [b'hello']\n";
@@ -314,7 +314,7 @@ fn every_kind_of_app_can_be_named() {
             b"",
         );
         // The text is right; `check` may still find that no server listens at that port.
-        let says = String::from_utf8_lossy(&check.stdout).into_owned();
+        let says = joined(&String::from_utf8_lossy(&check.stdout));
         let is_down = says.contains("cannot connect to 127.0.0.1:1:");
         assert_eq!(check.status.success(), !is_down, "{says}");
         assert_eq!(is_down, words[0] == "--connect", "{says}");

@@ -21,7 +21,7 @@ pub(super) fn look(
     findings: &mut Findings,
 ) -> Option<String> {
     let interpreter = interpreter::look(subject, findings)?;
-    if subject.user.is_other() || subject.walk(&subject.directory).is_err() {
+    if subject.user.is_other() {
         return None;
     }
     let directory = &subject.directory;
@@ -169,19 +169,18 @@ fn not_imported(subject: &Subject<'_>, target: &Target, name: &str, trial: &Tria
         };
         message = format!("{message}: {how}");
     }
-    if !text.is_empty() {
-        message = format!("{message}:\n{text}");
+    let mut finding = if text.is_empty() {
+        subject.blame(FindingKind::Import, "wsgi", &message)
+    } else {
+        let blamed = subject.blame(FindingKind::Import, "wsgi", &format!("{message}:"));
+        blamed.quote(text)
+    };
+    if let Some((line, path)) = trial.fact("line").and_then(|line| line.split_once(' '))
+        && let Ok(line) = line.parse()
+    {
+        finding = finding.at_line(Path::new(path), line, None);
     }
-    let advice = advice(subject, target, trial);
-    let finding = Finding::error(FindingKind::Import, message).advise(advice);
-    let line = trial.fact("line").and_then(|line| line.split_once(' '));
-    match line {
-        Some((line, path)) => match line.parse() {
-            Ok(line) => finding.in_file(Path::new(path), line),
-            Err(_) => finding,
-        },
-        None => finding,
-    }
+    finding.advise(advice(subject, target, trial))
 }
 
 fn advice(subject: &Subject<'_>, target: &Target, trial: &Trial) -> String {
@@ -235,9 +234,10 @@ fn endless(subject: &Subject<'_>, name: &str, trial: &Trial) -> Finding {
     let finding = match stack_line(&trial.stderr, &subject.directory) {
         Some((path, line)) => {
             let what = format!("{what}; it was in line {line} of {path}");
-            Finding::error(FindingKind::ImportTime, what).in_file(Path::new(path), line)
+            let finding = subject.blame(FindingKind::ImportTime, "wsgi", &what);
+            finding.at_line(Path::new(path), line, None)
         }
-        None => Finding::error(FindingKind::ImportTime, what),
+        None => subject.blame(FindingKind::ImportTime, "wsgi", &what),
     };
     finding.advise(advice)
 }

@@ -26,6 +26,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
     if let Ok(text) = named::read(file, config::LONGEST_FILE) {
         let doubts = config::doubts(&file.to_string_lossy(), &text);
         add(doubts, findings);
+        look_for_secrets(file, &text, findings);
     }
     if let Some(file) = app::env_file(subject.app, subject.config)
         && let Ok(text) = named::read(&file, config::LONGEST_FILE)
@@ -35,7 +36,6 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
             findings,
         );
     }
-    look_for_secrets(subject, file, findings);
 }
 
 fn add(doubts: Vec<ConfigDoubt>, findings: &mut Findings) {
@@ -43,7 +43,7 @@ fn add(doubts: Vec<ConfigDoubt>, findings: &mut Findings) {
         let (severity, slug) = match kind {
             // A value that is as it stands may be meant so.
             DoubtKind::Comment => (Severity::Warning, FindingKind::Comment),
-            DoubtKind::Assignment | DoubtKind::Quotes | DoubtKind::Shell => {
+            DoubtKind::Assignment | DoubtKind::Path | DoubtKind::Quotes | DoubtKind::Shell => {
                 (Severity::Error, FindingKind::NoShell)
             }
         };
@@ -52,25 +52,21 @@ fn add(doubts: Vec<ConfigDoubt>, findings: &mut Findings) {
 }
 
 /// The app file is most often one that all users can read.
-fn look_for_secrets(subject: &Subject<'_>, file: &Path, findings: &mut Findings) {
+fn look_for_secrets(file: &Path, text: &[u8], findings: &mut Findings) {
     let Ok(mode) = std::fs::metadata(file).map(|found| found.mode() & 0o7777) else {
         return;
     };
     if mode & 0o004 == 0 {
         return;
     }
-    let names = subject.config.env.iter().map(|(name, _)| name);
-    for name in names.filter(|name| is_secret(name)) {
+    let shown = file.display();
+    let message = |key: &str| {
+        let why = format!("and every user of the host can read {shown} (mode {mode:04o})");
+        is_secret(key).then(|| format!("{key} looks like a secret, {why}"))
+    };
+    for at in config::blame_variables(&shown.to_string(), text, message) {
         findings.add(
-            Finding::warning(
-                FindingKind::Secrets,
-                format!(
-                    "env.{name} looks like a secret, and every user of the host can read {} (mode {mode:04o})",
-                    file.display()
-                ),
-            )
-            .at(file)
-            .advise("put it into a file that 'env-file' names: chmod 600, outside what the web server serves"),
+            Finding::in_config(Severity::Warning, FindingKind::Secrets, &at).advise("put it into a file that 'env-file' names: chmod 600, outside what the web server serves"),
         );
     }
 }

@@ -151,66 +151,15 @@ fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings
 
 fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let own = process::own_path().map_or("/usr/local/bin/polycgi".into(), |(own, _)| own);
-    let advice = format!("let its first line be: #!{} -", own.display());
-    let mut wrong = |sentence: String, column: usize| {
+    if let Some((sentence, column)) = fault_of_line(path, user, line) {
+        let own = process::own_path().map_or("/usr/local/bin/polycgi".into(), |(own, _)| own);
         let finding = Finding::error(FindingKind::FirstLine, sentence);
         findings.add(
             finding
                 .at_line(path, 1, Some(column))
-                .advise(advice.clone()),
+                .advise(format!("let its first line be: #!{} -", own.display())),
         );
-    };
-    let (bare, ends_in_cr) = match line.strip_suffix(b"\r") {
-        Some(bare) => (bare, true),
-        None => (line, false),
-    };
-    let shown = path.display();
-    let words = bare[2..].split(u8::is_ascii_whitespace);
-    let mut words = words.filter(|word| !word.is_empty());
-    let Some(program) = words.next() else {
-        return wrong(
-            format!("nothing follows '#!': {shown} is run by no program"),
-            3,
-        );
-    };
-    let has_argument = words.next().is_some();
-    let program = Path::new(std::ffi::OsStr::from_bytes(program));
-    let run_by = format!("{shown} is to be run by {}", program.display());
-    if line.len() > LONGEST_LINE {
-        wrong(
-            format!(
-                "the first line has {} bytes, and the kernel reads {LONGEST_LINE}",
-                line.len()
-            ),
-            1,
-        );
-    } else if program.file_name() == Some("env".as_ref()) {
-        wrong(
-            format!(
-                "{shown} is run by {}: the kernel then does not name the app file",
-                program.display()
-            ),
-            3,
-        );
-    } else if !program.is_absolute() {
-        wrong(format!("{run_by}, which is no absolute path"), 3);
-    } else if let Some(why) = cannot_run(program, user) {
-        wrong(format!("{run_by}, {why}"), 3);
-    } else if !is_ours(program) {
-        wrong(
-            format!("{run_by}, which is not polycgi: it is no app file"),
-            3,
-        );
-    } else if ends_in_cr && !has_argument {
-        wrong(
-            format!(
-                "the first line ends in CR LF, so the kernel looks for a program '{}\\r'",
-                program.display()
-            ),
-            line.len(),
-        );
-    } else if ends_in_cr {
+    } else if line.ends_with(b"\r") {
         let sentence = "the first line ends in CR LF; it runs only since a ' -' keeps that from the program's name";
         let finding = Finding::warning(FindingKind::LineEnds, sentence);
         findings.add(
@@ -218,6 +167,55 @@ fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) 
                 .at_line(path, 1, Some(line.len()))
                 .advise("save it with line ends of Unix (LF)"),
         );
+    }
+}
+
+/// Why the kernel does not run polycgi by this first line, and the column.
+fn fault_of_line(path: &Path, user: &User, line: &[u8]) -> Option<(String, usize)> {
+    let shown = path.display();
+    let bare = line.strip_suffix(b"\r").unwrap_or(line);
+    let words = bare[2..].split(u8::is_ascii_whitespace);
+    let mut words = words.filter(|word| !word.is_empty());
+    let Some(program) = words.next() else {
+        let sentence = format!("nothing follows '#!': {shown} is run by no program");
+        return Some((sentence, 3));
+    };
+    let has_argument = words.next().is_some();
+    if line.len() > LONGEST_LINE {
+        let length = line.len();
+        let sentence =
+            format!("the first line has {length} bytes, and the kernel reads {LONGEST_LINE}");
+        return Some((sentence, 1));
+    }
+    let program = Path::new(std::ffi::OsStr::from_bytes(program));
+    if let Some(sentence) = fault_of_program(path, user, program) {
+        return Some((sentence, 3));
+    }
+    (bare != line && !has_argument).then(|| {
+        let program = program.display();
+        let sentence = format!(
+            "the first line ends in CR LF, so the kernel looks for a program '{program}\\r'"
+        );
+        (sentence, line.len())
+    })
+}
+
+/// Why the program of a first line is none that runs the app.
+fn fault_of_program(path: &Path, user: &User, program: &Path) -> Option<String> {
+    let run_by = format!("{} is to be run by {}", path.display(), program.display());
+    if program.file_name() == Some("env".as_ref()) {
+        let (path, program) = (path.display(), program.display());
+        Some(format!(
+            "{path} is run by {program}: the kernel then does not name the app file"
+        ))
+    } else if !program.is_absolute() {
+        Some(format!("{run_by}, which is no absolute path"))
+    } else if let Some(why) = cannot_run(program, user) {
+        Some(format!("{run_by}, {why}"))
+    } else if !is_ours(program) {
+        Some(format!("{run_by}, which is not polycgi: it is no app file"))
+    } else {
+        None
     }
 }
 

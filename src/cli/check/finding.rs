@@ -9,6 +9,9 @@ use crate::config::BadConfig;
 use crate::printable;
 use crate::report::plain;
 
+/// Blanks before a sentence's further lines.
+const HANGING: usize = 4;
+
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
@@ -99,10 +102,14 @@ impl Finding {
         self.at(file)
     }
 
-    /// At a line of a file that the sentence has named.
-    pub(super) fn in_file(mut self, file: &Path, line: usize) -> Finding {
-        self.excerpt = Some(self.sentence.clone());
-        self.at_line(file, line, None)
+    /// Adds lines that are shown as they are, such as those of a traceback.
+    pub(super) fn quote(mut self, lines: &str) -> Finding {
+        let lines = plain(lines);
+        let _ = write!(self.sentence, "\n{lines}");
+        if let Some(excerpt) = &mut self.excerpt {
+            let _ = write!(excerpt, "\n{lines}");
+        }
+        self
     }
 
     fn to_json(&self) -> String {
@@ -122,22 +129,25 @@ impl Finding {
 
     /// The sentence with its position, if that is not in it; below it what to do.
     fn to_text(&self) -> String {
-        let mut text = match self.severity {
+        let mut said = match self.severity {
             Severity::Error => String::new(),
             severity => format!("{}: ", severity.word()),
         };
         match (&self.excerpt, &self.file, self.line) {
-            (Some(excerpt), ..) => text.push_str(excerpt),
+            (Some(excerpt), ..) => said.push_str(excerpt),
             (None, Some(file), Some(line)) => {
                 let column = self
                     .column
                     .map_or(String::new(), |column| format!(":{column}"));
-                let _ = write!(text, "{file}:{line}{column}: {}", self.sentence);
+                let _ = write!(said, "{file}:{line}{column}: {}", self.sentence);
             }
-            (None, ..) => text.push_str(&self.sentence),
+            (None, ..) => said.push_str(&self.sentence),
         }
+        let mut text = String::new();
+        wrap_first(&mut text, 0, &said);
         if !self.advice.is_empty() {
-            let _ = write!(text, "\n  {}", self.advice);
+            text.push_str("\n  ");
+            wrap_first(&mut text, 2, &self.advice);
         }
         printable::lines(&text)
     }
@@ -198,10 +208,10 @@ impl Findings {
                 1 => " but a warning".to_owned(),
                 count => format!(" but {count} warnings"),
             };
-            let line = format!(
-                "{app}: nothing wrong found{beside}; {}",
-                printable::line(summary)
-            );
+            let summary = printable::line(summary);
+            let mut line = String::new();
+            let said = format!("{app}: nothing wrong found{beside}; {summary}");
+            printable::wrap(&mut line, 0, HANGING, &said);
             text += &if warnings == 0 && is_coloured() {
                 format!("\x1b[32m{line}\x1b[0m\n")
             } else {
@@ -210,6 +220,14 @@ impl Findings {
         }
         print(&text)
     }
+}
+
+/// Adds a text from that column on. Its first line is a sentence and is wrapped; further ones are quoted.
+fn wrap_first(text: &mut String, column: usize, said: &str) {
+    let end = said.find('\n').unwrap_or(said.len());
+    let (sentence, quoted) = said.split_at(end);
+    printable::wrap(text, column, HANGING, sentence);
+    text.push_str(quoted);
 }
 
 fn print(text: &str) -> io::Result<()> {
@@ -227,6 +245,23 @@ fn is_coloured() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sentences_are_wrapped_and_quotes_are_not() {
+        let (long, quoted) = ("word ".repeat(25), "x ".repeat(60));
+        let finding = Finding::error(FindingKind::Import, long.trim_end())
+            .quote(&quoted)
+            .advise(format!("{long}:\n{quoted}"));
+        let text = finding.to_text();
+        let wide = text.lines().filter(|line| line.chars().count() > 79);
+        assert_eq!(wide.collect::<Vec<_>>(), [&quoted, &quoted]);
+        let begins = ["word ", "    word ", "x ", "  word ", "    word ", "x "];
+        assert_eq!(text.lines().count(), begins.len(), "{text}");
+        for (line, begin) in text.lines().zip(begins) {
+            assert!(line.starts_with(begin), "{line:?}");
+        }
+        assert!(finding.to_json().contains(long.trim_end()));
+    }
 
     #[test]
     fn a_finding_as_text_and_as_json() {

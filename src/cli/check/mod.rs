@@ -203,7 +203,8 @@ fn add_no_app(named: &Named, no: NotAnApp, findings: &mut Findings) -> Result<()
         (Named::Path(path), NotAnApp::NoConfig(..)) if file::is_ours(path) => {
             let name = path.file_stem().unwrap_or_default().display();
             let advice = format!(
-                "polycgi new {name} prints one; a web server sets no HOME, so it is looked for in /etc/polycgi"
+                "write /etc/polycgi/{name}.conf, with at least what runs the app: a line 'wsgi = MODULE:CALLABLE' or \
+                 'cgi = COMMAND'; a web server sets no HOME, so it looks nowhere else"
             );
             let finding = Finding::error(FindingKind::NoConfiguration, no.to_string());
             findings.add(finding.at(path).advise(advice));
@@ -234,6 +235,10 @@ fn not_loaded(bad: &LoadError) -> Finding {
 /// What runs the app, if it can be run.
 fn look_at_app(subject: &Subject<'_>, findings: &mut Findings) -> Option<String> {
     let config = subject.config;
+    // Nothing that runs there can be, which has been said.
+    if findings.has(FindingKind::Directory) && !matches!(config.app, App::Connect(_)) {
+        return None;
+    }
     let runs = match &config.app {
         App::Wsgi(target) => application::look(subject, target, findings)?,
         App::Commands { cgi, scgi } => {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::finding::{Finding, Findings, Severity};
+use super::finding::{Findings, Severity};
 use super::kind::FindingKind;
 use super::subject::Subject;
 use crate::app::{self, environment, way};
@@ -50,11 +50,7 @@ fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
     let directory = &subject.directory;
     let mut wrong = |why: &str, advice: &str| {
         let message = format!("cannot change to {}: {why}", directory.display());
-        let finding = if subject.config.directory.is_some() {
-            subject.blame(FindingKind::Directory, "directory", &message)
-        } else {
-            Finding::error(FindingKind::Directory, message).at(directory)
-        };
+        let finding = subject.blame_directory(FindingKind::Directory, &message);
         findings.add(finding.advise(advice));
     };
     let end = match subject.walk(directory) {
@@ -74,15 +70,9 @@ fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
         wrong(&way::refused(&end, &user.name, "enter"), OPEN_THE_WAY);
     } else if !user.walker.may(Want::Read, &end) && matches!(subject.config.app, App::Wsgi(_)) {
         let why = way::refused(&end, &user.name, "read");
-        let finding = Finding::error(
-            FindingKind::Directory,
-            format!("{why}: Python finds no modules there"),
-        );
-        findings.add(
-            finding
-                .at(&end)
-                .advise("chmod a+rx it, or g+rx for a group of the user's"),
-        );
+        let message = format!("{why}: Python finds no modules there");
+        let finding = subject.blame_directory(FindingKind::Directory, &message);
+        findings.add(finding.advise("chmod a+rx it, or g+rx for a group of the user's"));
     }
 }
 

@@ -27,12 +27,17 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
 
 /// What modes and mounts show, to any user.
 pub(super) fn look_around(subject: &Subject<'_>, findings: &mut Findings) {
+    let env_file = app::env_file(subject.app, subject.config);
     for doubt in app::doubts::of(subject.app, subject.config, subject.user.uid) {
-        findings.add(
-            Finding::error(FindingKind::Permissions, doubt.to_string())
-                .at(doubt.path())
-                .advise(doubt.advice()),
-        );
+        let (kind, message, path) = (FindingKind::Permissions, doubt.to_string(), doubt.path());
+        let finding = if env_file.as_deref() == Some(path) {
+            subject.blame(kind, "env-file", &message)
+        } else if path == subject.directory {
+            subject.blame_directory(kind, &message)
+        } else {
+            Finding::error(kind, message).at(path)
+        };
+        findings.add(finding.advise(doubt.advice()));
     }
     look_at_mounts(subject, findings);
 }

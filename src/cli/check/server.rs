@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::apache::Apache;
+use super::apache::{Apache, Directive};
 use super::finding::{Finding, Findings, Severity};
 use super::kind::FindingKind;
 use super::subject::Subject;
@@ -41,70 +41,66 @@ fn look_at_apache(
     is_below: bool,
     findings: &mut Findings,
 ) -> Option<String> {
-    let file = &subject.app.path;
-    let folder = subject.app.folder();
-    let (directive, how) = if let Some((alias, url)) = apache.script_alias(file) {
-        (
-            alias,
-            format!(
-                "Apache runs it at {url} (ScriptAlias, {})",
-                alias.position()
-            ),
-        )
-    } else if let Some(options) = apache.exec_cgi(folder) {
-        if !apache.handles(folder, file) {
-            findings.add(
-                Finding::warning(
-                    FindingKind::Handler,
-                    format!(
-                        "'Options ExecCGI' stands for {} ({}), but no handler makes {} a CGI program",
-                        folder.display(),
-                        options.position(),
-                        file.display()
-                    ),
-                )
-                .at_line(&options.file, options.line, None)
-                .advise("AddHandler cgi-script .cgi, and a name that ends so; or SetHandler cgi-script"),
-            );
-            return None;
-        }
-        (
-            options,
-            format!(
-                "Apache may run it (Options ExecCGI, {})",
-                options.position()
-            ),
-        )
-    } else {
-        if is_below {
-            findings.add(
-                Finding::warning(
-                    FindingKind::ExecCgi,
-                    format!(
-                        "neither ScriptAlias nor 'Options ExecCGI' stands for {} in Apache's configuration: it would send \
-                         the app file as text",
-                        folder.display()
-                    ),
-                )
-                .at(folder)
-                .advise("a .htaccess file or another web server may say otherwise; else see 'Apache' in the examples"),
-            );
-        }
+    let Some((directive, how)) = directive_for(subject, apache) else {
+        findings.extend(why_not(subject, apache, is_below));
         return None;
     };
-    let position = (&directive.file, directive.line);
-    findings
-        .add(Finding::note(FindingKind::Apache, how.clone()).at_line(position.0, position.1, None));
+    let at = |finding: Finding| finding.at_line(&directive.file, directive.line, None);
+    findings.add(at(Finding::note(FindingKind::Apache, how.clone())));
     if !["cgi", "cgid"].iter().any(|name| apache.has_module(name)) {
-        findings.add(
-            Finding::warning(
-                FindingKind::Apache,
-                "Apache has neither mod_cgi nor mod_cgid loaded: it runs no program",
-            )
-            .at_line(position.0, position.1, None)
-            .advise("a2enmod cgid, and restart Apache"),
-        );
+        let sentence = "Apache has neither mod_cgi nor mod_cgid loaded: it runs no program";
+        let finding = at(Finding::warning(FindingKind::Apache, sentence));
+        findings.add(finding.advise("a2enmod cgid, and restart Apache"));
     }
+    findings.add(pass_auth(apache, subject.app.folder()));
+    Some(how)
+}
+
+/// By which directive Apache runs the app file, and how that is told.
+fn directive_for<'a>(subject: &Subject<'_>, apache: &'a Apache) -> Option<(&'a Directive, String)> {
+    let (file, folder) = (&subject.app.path, subject.app.folder());
+    if let Some((alias, url)) = apache.script_alias(file) {
+        let position = alias.position();
+        let how = format!("Apache runs it at {url} (ScriptAlias, {position})");
+        return Some((alias, how));
+    }
+    let options = apache.exec_cgi(folder)?;
+    apache.handles(folder, file).then(|| {
+        let position = options.position();
+        let how = format!("Apache may run it (Options ExecCGI, {position})");
+        (options, how)
+    })
+}
+
+/// What is missing for Apache to run it. `is_below`: the app file lies where files are served.
+fn why_not(subject: &Subject<'_>, apache: &Apache, is_below: bool) -> Option<Finding> {
+    let (file, folder) = (&subject.app.path, subject.app.folder());
+    let shown = folder.display();
+    if let Some(options) = apache.exec_cgi(folder) {
+        let (position, file) = (options.position(), file.display());
+        let sentence = format!(
+            "'Options ExecCGI' stands for {shown} ({position}), but no handler makes {file} a CGI program"
+        );
+        let finding = Finding::warning(FindingKind::Handler, sentence);
+        let finding = finding.at_line(&options.file, options.line, None);
+        return Some(finding.advise(
+            "AddHandler cgi-script .cgi, and a name that ends so; or SetHandler cgi-script",
+        ));
+    }
+    is_below.then(|| {
+        let sentence = format!(
+            "neither ScriptAlias nor 'Options ExecCGI' stands for {shown} in Apache's configuration: it would send the \
+             app file as text"
+        );
+        let finding = Finding::warning(FindingKind::ExecCgi, sentence).at(folder);
+        finding.advise(
+            "a .htaccess file or another web server may say otherwise; else see 'Apache' in the examples",
+        )
+    })
+}
+
+/// Whether the app sees who a client says it is.
+fn pass_auth(apache: &Apache, folder: &Path) -> Finding {
     let auth = match apache.pass_auth(folder) {
         Some(pass) => format!(
             "CGIPassAuth is on ({}): the app sees HTTP_AUTHORIZATION",
@@ -115,8 +111,7 @@ fn look_at_apache(
             folder.display()
         ),
     };
-    findings.add(Finding::note(FindingKind::CgiPassAuth, auth));
-    Some(how)
+    Finding::note(FindingKind::CgiPassAuth, auth)
 }
 
 /// The folder that is served as files and that a path of the app lies in, with where that is said.

@@ -61,6 +61,15 @@ impl<'a> Subject<'a> {
         Finding::in_config(severity, kind, &bad)
     }
 
+    /// An error about the app's working directory: at its line of the configuration, or of the folder if none says it.
+    pub(super) fn blame_directory(&self, kind: FindingKind, message: &str) -> Finding {
+        if self.config.directory.is_some() {
+            self.blame(kind, "directory", message)
+        } else {
+            Finding::error(kind, message).at(&self.directory)
+        }
+    }
+
     /// Goes to a path as the user; where it leads, or the sentence that says what is in the way.
     pub(super) fn walk(&self, path: &Path) -> Result<PathBuf, String> {
         files::walk(&self.user.walker, path)

@@ -1,7 +1,7 @@
 //! suEXEC's rules, as Apache's documentation has them: where they apply to an app file, which of them it breaks. suEXEC
 //! itself tells a visitor nothing, and its own log little.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -39,14 +39,9 @@ pub(super) fn look(subject: &Subject<'_>, apache: &Apache, findings: &mut Findin
         );
     };
     if user.uid < LOWEST || group < LOWEST {
-        wrong(
-            app,
-            format!(
-                "{}'s uid {} or gid {group} is below {LOWEST}",
-                user.name, user.uid
-            ),
-            "name another user and group",
-        );
+        let Account { name, uid, .. } = &user;
+        let sentence = format!("{name}'s uid {uid} or gid {group} is below {LOWEST}");
+        wrong(app, sentence, "name another user and group");
     }
     let Ok(found) = fs::symlink_metadata(app) else {
         return;
@@ -58,45 +53,35 @@ pub(super) fn look(subject: &Subject<'_>, apache: &Apache, findings: &mut Findin
             "use the other form: a script whose first line names polycgi, see polycgi new",
         );
     }
-    let folder = subject.app.folder();
-    for path in [app.as_path(), folder] {
-        let Ok(found) = fs::metadata(path) else {
-            continue;
-        };
-        let shown = path.display();
-        if (found.uid(), found.gid()) != (user.uid, group) {
-            wrong(
-                path,
-                format!(
-                    "{shown} has uid {} and gid {}, and has to have {} and {group}",
-                    found.uid(),
-                    found.gid(),
-                    user.uid
-                ),
-                "chown it",
-            );
-        }
-        if found.mode() & SHARED != 0 {
-            wrong(
-                path,
-                format!(
-                    "{shown} can be written by others than its owner (mode {:04o})",
-                    found.mode() & 0o7777
-                ),
-                "chmod go-w it",
-            );
-        }
-        if found.is_file() && found.mode() & SET_ID != 0 {
-            wrong(
-                path,
-                format!(
-                    "{shown} is set-user-ID or set-group-ID (mode {:04o})",
-                    found.mode() & 0o7777
-                ),
-                "chmod ug-s it",
-            );
+    for path in [app.as_path(), subject.app.folder()] {
+        if let Ok(found) = fs::metadata(path) {
+            for (sentence, advice) in faults(path, &found, (user.uid, group)) {
+                wrong(path, sentence, advice);
+            }
         }
     }
+}
+
+/// What suEXEC refuses of the file or its folder, which have to be of that user and group; and what to do about it.
+fn faults(path: &Path, found: &Metadata, whose: (u32, u32)) -> Vec<(String, &'static str)> {
+    let (shown, mode) = (path.display(), found.mode() & 0o7777);
+    let (uid, gid) = (found.uid(), found.gid());
+    let mut faults = Vec::new();
+    if (uid, gid) != whose {
+        let (user, group) = whose;
+        let sentence =
+            format!("{shown} has uid {uid} and gid {gid}, and has to have {user} and {group}");
+        faults.push((sentence, "chown it"));
+    }
+    if mode & SHARED != 0 {
+        let sentence = format!("{shown} can be written by others than its owner (mode {mode:04o})");
+        faults.push((sentence, "chmod go-w it"));
+    }
+    if found.is_file() && mode & SET_ID != 0 {
+        let sentence = format!("{shown} is set-user-ID or set-group-ID (mode {mode:04o})");
+        faults.push((sentence, "chmod ug-s it"));
+    }
+    faults
 }
 
 /// As whom it runs the app file, and by which directive; `None`: it does not.

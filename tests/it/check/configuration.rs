@@ -38,6 +38,11 @@ fn signs_for_a_shell() {
         let quoted = config.replace(words, &format!("'{words}'"));
         Checked::of(&dir.app_file("app", &quoted)).is_well();
     }
+    let app = dir.app_file("app", "cgi = ./words | cat > ~/x 2>&1\nmode = cgi");
+    Checked::of(&app).finds(&[
+        "'|', '>', '~' and '2>' stay as they are: no shell reads this line",
+        "put the command into a script of your own",
+    ]);
     let app = dir.app_file("app", "cgi = './words a'\nmode = cgi");
     assert_eq!(served(&app).0, 500);
     Checked::of(&app).finds(&["the quotes make a single word", "leave the quotes out"]);
@@ -61,6 +66,7 @@ fn a_value_that_keeps_its_comment() {
     assert_eq!(shown, "0   # off in production");
     Checked::of(&app).warns(&[
         "the value of env.DEBUG keeps its end from '#' on",
+        "\nenv.DEBUG = *   # off in production\n",
         "a line of its own",
     ]);
     let app = dir.app_file(
@@ -85,8 +91,15 @@ fn secrets_that_others_can_read() {
     let wsgi = "wsgi = testapp:application\nmode = cgi";
     let app = dir.app_file("app", &format!("{wsgi}\nenv.DB_PASSWORD = tiger"));
     let checked = Checked::of(&app);
+    let line = fs::read_to_string(&app).expect("it can be read");
+    let line = line.lines().position(|line| line.starts_with("env.DB_"));
+    let line = 1 + line.expect("a line");
     checked.warns(&[
-        "env.DB_PASSWORD looks like a secret",
+        &format!(
+            "{}:{line}:1: env.DB_PASSWORD looks like a secret",
+            text_of(&app)
+        ),
+        "\nenv.DB_PASSWORD = *****\n",
         "(mode 0755)",
         "'env-file'",
     ]);

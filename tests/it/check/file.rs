@@ -124,7 +124,8 @@ fn a_symlink_without_its_configuration() {
     Checked::of(&link).finds(&[
         "has no configuration: there is no file ",
         "/etc/polycgi/no-such-app.conf",
-        "polycgi new no-such-app prints one",
+        "write /etc/polycgi/no-such-app.conf, with at least ",
+        "'wsgi = MODULE:CALLABLE' or 'cgi = COMMAND'",
     ]);
     let dangling = dir.join("cgi-bin/dangling.cgi");
     symlink("/no/such/polycgi", &dangling).expect("a link can be made");

@@ -13,7 +13,7 @@ fn a_directory_that_is_missing_or_closed() {
         "cgi = /bin/true",
         "scgi = /bin/true x",
     ] {
-        for directory in ["gone", "gone/deeper", "plain", "closed/app"] {
+        for directory in ["gone", "gone/deeper", "plain", "closed", "closed/app"] {
             look_at_directory(kind, directory);
         }
     }
@@ -29,7 +29,9 @@ fn look_at_directory(kind: &str, directory: &str) {
     set_mode(&closed, 0o600);
     let why = match directory {
         "plain" => "it is not a directory".to_owned(),
-        "closed/app" => format!("{user} can't enter {at}/closed (mode 0600, owner {user})"),
+        "closed" | "closed/app" => {
+            format!("{user} can't enter {at}/closed (mode 0600, owner {user})")
+        }
         _ => format!("{at}/gone does not exist"),
     };
     let app = dir.app_file("app", kind);
@@ -41,6 +43,8 @@ fn look_at_directory(kind: &str, directory: &str) {
     let app = dir.file("cgi-bin/app", &text, 0o755);
     let line = format!("{}:2:1: ", text_of(&app));
     Checked::of(&app).finds(&[&why, "cannot change to ", &line]);
+    let json = Checked::with(&["--json"], &app).text;
+    assert_eq!(json.matches("\"error\"").count(), 1, "{json}");
     for mode in ["cgi", "daemon"] {
         if kind.starts_with("scgi") && mode == "cgi" {
             continue;
@@ -54,7 +58,7 @@ fn look_at_directory(kind: &str, directory: &str) {
         }
         assert!(said.contains("cannot change to "), "{kind} {mode}: {said}");
         assert!(!said.contains("cannot run"), "{kind} {mode}: {said}");
-        if directory == "closed/app" {
+        if directory.starts_with("closed") {
             assert!(said.contains(&why), "{kind} {mode}: {said}");
         }
     }
@@ -68,7 +72,9 @@ fn a_directory_that_cannot_be_listed() {
     let app = dir.app_file("app", "wsgi = testapp:application\nmode = cgi");
     set_mode(&dir.join("apps"), 0o311);
     assert_eq!(served(&app).0, 500);
+    let position = format!("{}:2:1: ", text_of(&app));
     Checked::of(&app).finds(&[
+        &position,
         "can't read ",
         "(mode 0311, owner ",
         "Python finds no modules there",
@@ -125,7 +131,12 @@ fn an_env_file_that_cannot_be_read() {
             assert!(said.contains(&why), "{said}");
             let checked = Checked::of(&app);
             checked.finds(&[&why, "it has lines of NAME=value"]);
-            assert_eq!(checked.text.matches(&why).count(), 1, "{}", checked.text);
+            assert_eq!(
+                joined(&checked.text).matches(&why).count(),
+                1,
+                "{}",
+                checked.text
+            );
             assert!(!checked.text.contains("tiger"), "{}", checked.text);
         }
     }

@@ -18,6 +18,13 @@ const HELLO: &str = "def application(environ, start_response):
     return [b'hello']
 ";
 
+/// Where the app file says what to run.
+fn wsgi_position(app: &Path) -> String {
+    let text = fs::read_to_string(app).expect("it can be read");
+    let line = text.lines().position(|line| line.starts_with("wsgi ="));
+    format!("{}:{}:1: ", text_of(app), 1 + line.expect("a line"))
+}
+
 #[test]
 fn interpreters_that_cannot_run() {
     let dir = Dir::new();
@@ -215,8 +222,9 @@ fn imports_that_fail() {
         ),
     ] {
         let app = app(&dir, text, target, "");
+        let position = wsgi_position(&app);
         let mut all = said;
-        all.push("can't be imported from");
+        all.extend(["can't be imported from", &position]);
         Checked::of(&app).finds(&all);
     }
     let json = Checked::with(
@@ -246,6 +254,7 @@ fn a_server_that_is_started_at_the_import() {
     let checked = Checked::of(&served);
     let path = text_of(&dir.join("apps/app.py"));
     checked.finds(&[
+        &wsgi_position(&served),
         "the import of app:application starts a server at 127.0.0.1:0",
         &format!("it was in line 8 of {path}"),
         "if __name__ == '__main__':",
@@ -303,7 +312,7 @@ fn what_keeps_it_from_being_preloaded() {
     );
     let socket = format!("import socket\na, b = socket.socketpair()\n{HELLO}");
     for (text, said) in [
-        (threads, "the import left 1 threads running"),
+        (threads, "the import left 1 thread running"),
         (socket, "connected"),
     ] {
         let cgi = app(&dir, &text, "application", "");

@@ -25,10 +25,29 @@ fn the_line_is_green_on_a_terminal_only() {
             .env("TERM", "xterm")
             .env("PATH", PATH);
         let text = run(&mut python, b"").success();
-        assert!(text.contains("nothing wrong found"), "{text}");
+        assert!(joined(&text).contains("nothing wrong found"), "{text}");
         assert_eq!(text.contains("\x1b[32m"), is_green, "{text:?}");
         assert_eq!(text.contains('\x1b'), is_green, "{text:?}");
     }
+}
+
+/// All but what is quoted fits into a small terminal.
+#[test]
+fn sentences_are_wrapped() {
+    let dir = Dir::new();
+    let config = "wsgi = testapp:application\nmode = cgi\nlog-file = /dev/stderr";
+    let app = dir.app_file("app", config);
+    let checked = Checked::of(&app);
+    checked.finds(&["cannot log to /dev/stderr: a daemon in the background has no such stream"]);
+    // A word that is longer has a line of its own.
+    let is_wide = |line: &str| line.chars().count() > 79 && line.trim_start().contains(' ');
+    assert!(!checked.text.lines().any(is_wide), "{}", checked.text);
+    let json = Checked::with(&["--json"], &app);
+    assert!(
+        json.text.lines().all(|line| line.ends_with('}')),
+        "{}",
+        json.text
+    );
 }
 
 #[test]

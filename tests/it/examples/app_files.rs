@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use super::installed_text;
-use crate::util::{Dir, as_user, daemon, installed, prefix, run};
+use crate::util::{Dir, as_user, daemon, installed, joined, prefix, run};
 
 const NAMES: &str = "/apps/names.py";
 
@@ -36,7 +36,10 @@ fn serves(app: &PathBuf, dir: &Dir, path: &str, words: &str) {
         .success()
     };
     let checked = polycgi(&["check"], &[]);
-    assert!(checked.contains(": nothing wrong found; "), "{checked}");
+    assert!(
+        joined(&checked).contains(": nothing wrong found; "),
+        "{checked}"
+    );
     for way in ["cgi", "scgi"] {
         let shown = polycgi(&["request", "-i", "--via", way], &[path]);
         assert!(

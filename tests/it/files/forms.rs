@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
 use crate::util::{
-    Deadline, Dir, Output, Running, Served, as_user, cgi, installed, not_tested, run,
+    Deadline, Dir, Output, Running, Served, as_user, cgi, installed, joined, not_tested, run,
 };
 
 /// What may be at a path, and what is said when it is to be read, and when it is to be written.
@@ -97,7 +97,7 @@ fn front(app: &Path) -> Output {
 #[track_caller]
 fn check(dir: &Dir) -> String {
     let output = dir.polycgi(&["check"]);
-    String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr
+    joined(&(String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr))
 }
 
 /// Ends the daemon and removes its place, so that no back-off reaches the next case.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::util::process::{children, files_of};
 use crate::util::scgi::{ScgiClient, header};
-use crate::util::{Deadline, Dir, Output, Watch, as_user, cgi, daemon, installed, run};
+use crate::util::{Deadline, Dir, Output, Watch, as_user, cgi, daemon, installed, joined, run};
 
 const UMASKS: [&str; 4] = ["0000", "0022", "0077", "0777"];
 
@@ -203,7 +203,14 @@ fn of_a_plain_cgi_whatever_the_umask() {
             let shown = get(umask, &app, "/").response().ok();
             assert_eq!(shown, format!("{umask}\n"));
         }
-        let made = ["d0700 run", "d0700 base", "d0700 app-hash", "-0600 slots"];
+        // `state` names the app for `status`.
+        let made = [
+            "d0700 run",
+            "d0700 base",
+            "d0700 app-hash",
+            "-0600 slots",
+            "-0600 state",
+        ];
         assert_eq!(modes(&dir.join("run")), made, "umask {umask}");
     }
 }
@@ -272,8 +279,15 @@ fn permissions_that_are_too_wide() {
         set(path, wrong);
         let checked = dir.polycgi(&["check"]);
         assert_eq!(checked.status.code(), Some(78));
-        let shown = String::from_utf8_lossy(&checked.stdout).into_owned();
+        let shown = joined(&String::from_utf8_lossy(&checked.stdout));
         assert_eq!(shown.matches(&said).count(), 1, "{wrong:o}: {shown}");
+        // At the line that names it.
+        let key = match path {
+            path if *path == secrets => "env-file = ",
+            path if *path == apps => "directory = ",
+            _ => "",
+        };
+        assert!(shown.contains(key), "{wrong:o}: {shown}");
         get("0022", &app, "/hello").response().ok();
         dir.polycgi(&["reload"]).success();
         daemon::with_its_children(dir.daemon(), || {

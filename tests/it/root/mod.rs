@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::util::world::{self, NOBODY, World};
-use super::util::{Deadline, Output, as_user, daemon, installed, run};
+use super::util::{Deadline, Output, as_user, daemon, installed, joined, run};
 
 const WWW_DATA: u32 = 33;
 const CONFIG: &str = "wsgi = who:application\nmode = daemon\nmax-procs = 2";
@@ -36,7 +36,8 @@ fn assert_code(output: &Output, code: i32, said: &str) {
         output.stderr
     );
     let text = format!("{stdout}{}", output.stderr);
-    assert!(text.contains(said), "no {said:?} in {text}");
+    let is_said = joined(&text).contains(&joined(said));
+    assert!(is_said, "no {said:?} in {text}");
 }
 
 /// The only place of an app in that runtime directory, as the commands name it.

@@ -104,6 +104,12 @@ pub(crate) fn prefix() -> PathBuf {
         .expect("POLYCGI_PREFIX is not set: `make test` installs into a PREFIX and names it; so can you, by hand")
 }
 
+/// The text with each break of a line and what blanks are beside it as one blank: where a sentence was wrapped, its
+/// words are still found.
+pub(crate) fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Says what this machine or this user can't test; to stderr itself, since cargo shows the output of failed tests only.
 pub(crate) fn not_tested(what: &str) {
     // Without a stderr it can't be said.
