@@ -451,6 +451,13 @@ mod tests {
         // A folder that was replaced, as by a deployment, is another app's.
         put();
         assert!(is_gone());
+        fs::remove_file(&path).unwrap();
+        let blanked = folder.join("wi ki.cgi");
+        let exact = id_of(&folder.join("wi\nki.cgi")).unwrap();
+        assert!(
+            !AppFile::is_gone(&blanked, exact.as_slice()),
+            "control characters"
+        );
         let unsure = folder.join("\u{FFFD}.cgi");
         fs::write(&unsure, "#!\n").unwrap();
         assert!(!AppFile::is_gone(&unsure, app.id.as_slice()), "not UTF-8");

@@ -16,6 +16,8 @@ def application(environ, start_response):
     path = environ['PATH_INFO']
     if path == '/value':
         raise ValueError('no such page')
+    if path == '/long':
+        raise ValueError('x  yz' + chr(233) * 200)
     if path == '/segv':
         os.kill(os.getpid(), signal.SIGSEGV)
     return testapp.bare(environ, start_response)
@@ -237,7 +239,33 @@ fn a_time_out_is_counted_and_kept() {
         };
         let kept = "time-out 1 /cgi-bin/app/hold request-timeout: the app did not answer in time";
         assert_eq!(failure, kept, "{mode}");
+        if mode == "daemon" {
+            let log = app.dir.daemon_log();
+            let line = log.lines().find(|line| line.contains("the app is stuck"));
+            let end = ": GET /cgi-bin/app/hold";
+            assert!(line.is_some_and(|line| line.ends_with(end)), "{log}");
+        }
     }
+}
+
+#[test]
+fn a_long_failure_is_cut_alike_by_all() {
+    let kept = ["daemon", "cgi"].map(|mode| {
+        let mut app = Asked::new(&format!("wsgi = failing:application\nmode = {mode}\n"));
+        assert_eq!(app.get("/long"), 500, "{mode}");
+        if mode == "cgi" {
+            // A line that is none does not keep the next from being counted.
+            let path = app.dir.place().join("incidents");
+            let text = fs::read_to_string(&path).unwrap();
+            let rest = text.splitn(4, '\t').last().unwrap();
+            fs::write(&path, format!("x\tx\tx\t{rest}{text}")).unwrap();
+        }
+        assert_eq!(app.get("/long"), 500, "{mode}");
+        app.dir.until_status_has("failures.0.count = 2");
+        app.failures()
+    });
+    assert_eq!(kept[0], kept[1]);
+    assert!(kept[0][0].ends_with("\\u00e9..."), "{kept:?}");
 }
 
 #[test]
