@@ -258,10 +258,14 @@ impl AppFile {
     /// Which clients may see what is wrong with it, by the line `show-errors` alone.
     pub fn show_errors(&self) -> ShowErrors {
         let files = [&self.config, Path::new(HOST_DEFAULTS)];
-        let mut said = files.iter().filter_map(|path| {
-            let text = named::read(path, config::LONGEST_FILE).ok()?;
-            config::shows_errors(&text)
-        });
+        let mut said =
+            files
+                .iter()
+                .filter_map(|path| match named::read(path, config::LONGEST_FILE) {
+                    Ok(text) => config::shows_errors(&text),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(_) => Some(ShowErrors::Off),
+                });
         said.next().unwrap_or(ShowErrors::Off)
     }
 }

@@ -261,16 +261,26 @@ pub struct Config {
     app_position: Position,
 }
 
-/// What `show-errors` says in a file that may be wrong elsewhere. `None`: nothing, or nothing valid, or it comes twice.
+/// What `show-errors` says in a file that may be wrong elsewhere; off if that line is wrong, mistyped or there twice.
+/// `None`: there is no such line.
 pub fn shows_errors(text: &[u8]) -> Option<ShowErrors> {
+    const KEY: &str = "show-errors";
     let path = "".into();
     let lines = lines::read(&path, text, lines::Secrets::Dotted).flatten();
-    let mut values = lines.filter(|line| line.key() == "show-errors");
-    let value = values.next().filter(|_| values.next().is_none())?;
-    let value = value.value();
-    addresses::show_errors(value)
-        .ok()
-        .filter(|_| !value.is_empty())
+    let meant = lines.filter_map(|line| match line.key() {
+        KEY => Some(line.value()),
+        key => (guess::meant(key, settings::KEYS) == Some(KEY)).then_some(""),
+    });
+    let values: Vec<&str> = meant.collect();
+    let unread = text.split(|byte| matches!(byte, b'\r' | b'\n'));
+    let begun = unread.filter(|line| line.trim_ascii_start().starts_with(KEY.as_bytes()));
+    match (&values[..], begun.count()) {
+        ([], 0) => None,
+        ([value], 1) if !value.is_empty() => {
+            Some(addresses::show_errors(value).unwrap_or(ShowErrors::Off))
+        }
+        _ => Some(ShowErrors::Off),
+    }
 }
 
 /// A finding at the line of each `env.NAME` of which `message`, told the key, has something to say.

@@ -134,7 +134,9 @@ fn a_stranger_s_word_for_an_address_is_not_believed() {
     for (allow, is_believed) in [("", false), ("listen-allow = 127.0.0.1\n", true)] {
         let dir = Dir::new();
         let address = free_address();
-        let lines = format!("wsgi = testapp:application\n{PAGE}{HERE}listen = {address}\n{allow}");
+        let lines = format!(
+            "wsgi = testapp:application\n{PAGE}{HERE}listen = {address}\n{allow}show-errors = 127.0.0.1\n"
+        );
         dir.app_file("app", &lines);
         dir.polycgi(&["start"]).success();
         let said = [
@@ -155,5 +157,17 @@ fn a_stranger_s_word_for_an_address_is_not_believed() {
         } else {
             assert!(is_the_apps(&reply), "{}", reply.text());
         }
+        // Nor is it shown what went wrong.
+        let meta = cgi::meta("GET", "/broken", &[]);
+        let meta = meta
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let others = meta.filter(|(name, _)| *name != "REMOTE_ADDR");
+        let message = netstring(said.into_iter().chain(others));
+        let mut client = ScgiClient::connect_tcp([127, 0, 0, 1].into(), address);
+        let reply = client.send(&message).reply();
+        assert_eq!(reply.status(), 500);
+        let is_shown = reply.text().contains("Traceback");
+        assert_eq!(is_shown, is_believed, "{}", reply.text());
     }
 }

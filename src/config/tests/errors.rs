@@ -338,13 +338,19 @@ fn show_errors_counts_in_a_file_that_is_wrong() {
     let on = Some(crate::config::ShowErrors::On);
     assert_eq!(said("wsgi = a:b\nmax-porcs = 3\nshow-errors = on\n"), on);
     assert_eq!(said("\x01\nno equals\nshow-errors = on # now\n"), on);
-    for nothing in [
-        "wsgi = a:b\n",
+    for nothing in ["wsgi = a:b\n", "no equals\n", "# show-errors = on\n"] {
+        assert_eq!(said(nothing), None, "{nothing}");
+    }
+    let off = Some(crate::config::ShowErrors::Off);
+    for wrong in [
         "show-errors = yes\n",
         "show-errors =\n",
         "show-errors = on\nshow-errors = off\n",
-        "# show-errors = on\n",
+        "show-erors = on\n",
+        "show-errors on\n",
+        "show-errors on\nshow-errors = on\n",
+        "show-errors = 10.0.0.0/8 \u{7}\n",
     ] {
-        assert_eq!(said(nothing), None, "{nothing}");
+        assert_eq!(said(wrong), off, "{wrong}");
     }
 }

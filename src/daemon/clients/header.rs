@@ -263,6 +263,8 @@ impl HeaderReader {
         let stays = is_handoff && path.is_none() && is_whole(request, pairs);
         let raw = stays.then(|| header.raw());
         let length = Length::from(request.extent());
+        // Its address is what it says that it is.
+        let is_stranger = rules.peer == Peer::Foreign { trusted: false };
         let mut taken = Box::new(Taken {
             header: message(raw, request, output),
             doubt: match is_handoff {
@@ -276,14 +278,15 @@ impl HeaderReader {
             leaves_early: output.is_some_and(|output| leaves_early(rules, request, output)),
             is_known: is_known(rules, request),
             is_own: rules.peer == Peer::Own,
-            // Not if its address is what a stranger says that it is.
-            wants_status: rules.peer != Peer::Foreign { trusted: false }
-                && app::asks_status(rules.status, request, None),
+            wants_status: !is_stranger && app::asks_status(rules.status, request, None),
             unbelieved: unbelieved(pairs, rules.peer),
             overridden: overridden.into_iter().map(visible).collect(),
             refusal,
             ..Taken::of(request, passed, length)
         });
+        if is_stranger {
+            taken.client_address.clear();
+        }
         let input = taken.passed.as_ref().filter(|_| taken.goes_to_end());
         if let Some(length) = input.and_then(|passed| files::rest(passed.input.as_fd())) {
             taken.measure(length);
