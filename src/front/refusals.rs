@@ -48,8 +48,21 @@ impl Front {
         retry_after: Duration,
     ) -> Exit {
         count(here, why);
-        let retry_after = whole_seconds(retry_after);
-        self.refuse(config, Failure::Overloaded { retry_after }, "")
+        let detail = match why {
+            Counted::BackingOff => here.and_then(|here| here.place.last_failure()),
+            Counted::BacklogFull => Some("too many connections wait for the daemon".to_owned()),
+            Counted::HostOverloaded => {
+                Some("the host's load is above 'overload-when-load'".to_owned())
+            }
+            _ => Some(format!("{most} of {most} CGIs run", most = config.cgi_max)),
+        };
+        let reason = format!("{}: {}", why.word(), detail.unwrap_or_default());
+        let failure = Failure::Overloaded {
+            retry_after: whole_seconds(retry_after),
+        };
+        // No line in the log: in a crowd it would be one for each request.
+        app::refuse(&self.app, config, &self.request, failure, &reason);
+        Exit::Ok
     }
 
     /// Not because too many ask, but because there is no server to ask.
@@ -88,12 +101,9 @@ impl Front {
         logbook::note(place, &[incident]);
     }
 
-    /// The log is told why, and the client if it may see it. No reason, no line: in a crowd it would be one for each
-    /// request.
+    /// The log is told why, and the client if it may see it.
     pub(super) fn refuse(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
-        if !reason.is_empty() {
-            app::tell(NAME, &self.app, &self.request, reason);
-        }
+        app::tell(NAME, &self.app, &self.request, reason);
         app::refuse(&self.app, config, &self.request, failure, reason);
         Exit::Ok
     }

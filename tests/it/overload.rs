@@ -102,3 +102,42 @@ fn slots_are_counted(mpm: Mpm) {
         held.reply().ok();
     }
 }
+
+/// Who may see reasons sees why there is no room; the log has no line for each request.
+#[test]
+fn the_page_says_what_was_full() {
+    let lines = "wsgi = testapp:application\nshow-errors = on\n";
+    for (config, reason, is_held) in [
+        (
+            "mode = cgi\ncgi-max = 1\n",
+            "no-slot: 1 of 1 CGIs run",
+            true,
+        ),
+        (
+            "mode = daemon\nmax-procs = 1\nqueue-size = 0\n",
+            "queue-full: 0 of 0 wait",
+            true,
+        ),
+        (
+            "mode = daemon\noverload-when-load = 0\n",
+            "host-overloaded: ",
+            false,
+        ),
+    ] {
+        let mut site = Site::configured(Mpm::Prefork, 16, &format!("{lines}{config}"));
+        let mut gate = site.dir.gate("gate");
+        let held = is_held.then(|| {
+            let held = site.open("GET", "/hold?gate=gate", &[], None);
+            gate.entered();
+            held
+        });
+        let reply = site.get("/hello");
+        assert_overload(&reply);
+        assert!(reply.text().contains(reason), "{reason}: {}", reply.text());
+        if let Some(held) = held {
+            gate.open(1);
+            held.reply().ok();
+        }
+        assert_eq!(site.log(), "", "{reason}");
+    }
+}

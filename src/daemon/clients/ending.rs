@@ -185,7 +185,9 @@ impl Clients {
         let receives = |client: &Client| matches!(client.phase, Phase::Receiving { .. });
         let receiving = self.by_ticket.iter().filter(|(_, client)| receives(client));
         for ticket in receiving.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
-            self.refuse_for_want(ticket, Counted::Leaving, Duration::from_secs(1), ground);
+            let why = Counted::Leaving;
+            let reason = "the daemon ends, and the message-body was not there yet";
+            self.refuse_for_want(ticket, why, reason, Duration::from_secs(1), ground);
         }
     }
 }

@@ -45,6 +45,7 @@ use crate::figures::Counted;
 use crate::policy::pool::{Event, WorkerId};
 use crate::policy::queue::Ticket;
 use crate::policy::shares::{ShareLimits, Shares};
+use crate::report::plain;
 use crate::spool::Room;
 use crate::sys::clock;
 use crate::sys::files::{self, Kind};
@@ -397,8 +398,10 @@ impl Clients {
         error: &io::Error,
         ground: &mut Ground,
     ) {
-        ::log::error!("cannot give a request to any worker: {error}");
+        let sentence = format!("cannot give a request to any worker: {error}");
+        ::log::error!("{sentence}");
         ground.tell_pool_next(Event::NotTaken(worker));
-        self.refuse_for_want(ticket, Counted::NoProcess, RETRY_AFTER, ground);
+        let sentence = plain(&sentence);
+        self.refuse_for_want(ticket, Counted::NoProcess, &sentence, RETRY_AFTER, ground);
     }
 }

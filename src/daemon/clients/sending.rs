@@ -58,7 +58,13 @@ impl Clients {
                 self.tell_why(ticket, ground);
                 ground.failures.last().cloned().unwrap_or_default()
             }
-            Refusal::Overloaded { .. } => String::new(),
+            Refusal::Overloaded { is_late: false, .. } => {
+                let most = ground.config.queue.size;
+                format!("{}: {most} of {most} wait", Counted::QueueFull.word())
+            }
+            Refusal::Overloaded { is_late: true, .. } => {
+                format!("{}: it has waited too long", Counted::QueueSlow.word())
+            }
         };
         self.answer(ticket, failure(refusal), &reason, ground);
     }
@@ -68,13 +74,15 @@ impl Clients {
         &mut self,
         ticket: Ticket,
         why: Counted,
+        reason: &str,
         retry_after: Duration,
         ground: &mut Ground,
     ) {
         self.overloads += 1;
         self.note_refused_for(ticket, why);
         let retry_after = page::whole_seconds(retry_after);
-        self.answer(ticket, Failure::Overloaded { retry_after }, "", ground);
+        let reason = format!("{}: {reason}", why.word());
+        self.answer(ticket, Failure::Overloaded { retry_after }, &reason, ground);
     }
 
     /// Answers for a server that can't be reached now.

@@ -178,7 +178,8 @@ impl Foreign {
                 ::log::error!("{sentence}");
                 clients.tell_web_server(ticket, &sentence, ground);
                 if cannot.is_shortage() {
-                    clients.refuse_for_want(ticket, Counted::NoProcess, RETRY_AFTER, ground);
+                    let why = Counted::NoProcess;
+                    clients.refuse_for_want(ticket, why, &sentence, RETRY_AFTER, ground);
                 } else {
                     ground.failures.fail(sentence.clone());
                     clients.note_mishap(ticket, Mishap::Configuration, &sentence, ground);
