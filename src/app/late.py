@@ -1,7 +1,7 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: APP, DROPPED, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py; INTERRUPT,
 # NO_BODY, TIMED_OUT from once.py.
-# Gives: disown_only, fail, hold_signal, interrupted, is_for_error, name_server, note, oversee, page, reason_of,
+# Gives: asked, disown_only, fail, hold_signal, interrupted, is_for_error, name_server, note, oversee, page, reason_of,
 # release_signal, report_dropped, shortened, show, start_again.
 #
 # What is needed when a request fails, is overdue or is unusual: text until then (later()). It knows what the client and
@@ -10,14 +10,16 @@
 def show(error, before=''):
     """Writes the traceback to stderr, without our own frames at its top, and returns it. before: a line to stand before
     it."""
-    trace = error.__traceback__
-    while trace and trace.tb_frame.f_globals is globals():
-        trace = trace.tb_next
-    error.__traceback__ = trace
     log, caught = getattr(sys, 'stderr', None), io.StringIO()
     sys.stderr = caught
     try:
+        trace = error.__traceback__
+        while trace and trace.tb_frame.f_globals is globals():
+            trace = trace.tb_next
+        error.__traceback__ = trace
         excepthook(type(error), error, trace)
+    except Exception:
+        pass  # the error is the application's own, and broken
     finally:
         sys.stderr = log
     text = caught.getvalue()
@@ -33,13 +35,15 @@ def reason_of(error):
     """The error in one line."""
     try:
         words = str(error).split()
-    except Exception:
+    except BaseException:
         words = []  # it is the application's own, and broken
     return ' '.join([type(error).__name__ + (':' if words else ''), *words])[:500]
 
 
-def asked(environ):
-    """The request's method and path, as src/incidents.rs has them."""
+def asked(request):
+    """The request's method and path, as src/incidents.rs has them; not by `environ`, which the application may change."""
+    words = iter(request.meta.split('\0'))
+    environ = dict(zip(words, words))
     path = environ.get('REQUEST_URI', '').partition('?')[0]
     path = path or environ.get('SCRIPT_NAME', '') + environ.get('PATH_INFO', '')
     return visible(environ.get('REQUEST_METHOD', '')), visible(path)
@@ -52,7 +56,7 @@ def visible(text):
 def line_of(request, sentence):
     """A line for the web server's log; as src/report.rs has it."""
     sentence = ''.join(c if c.isprintable() else '?' for c in sentence)
-    return 'polycgi: wsgi: %s: %s %s: %s\n' % (APP.decode(), *asked(request.environ), sentence)
+    return 'polycgi: wsgi: %s: %s %s: %s\n' % (APP.decode(), *asked(request), sentence)
 
 
 def clean(reason):
@@ -66,14 +70,14 @@ MOST, MOST_OF_KIND = 24, 8  # incidents in all, and of a kind; as src/incidents.
 TRIES_OF_LOCK = 50
 
 
-def note(place, kind, environ, reason):
+def note(request, kind, reason):
     """Adds to the file `incidents` in the app's place, as src/logbook.rs does: equal ones are counted. Nothing depends
-    on it. place: empty if there is none."""
-    if not place:
+    on it."""
+    if not request.place:
         return
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        fd = os.open(place + '/incidents', flags, 0o600)
+        fd = os.open(request.place + '/incidents', flags, 0o600)
     except Exception:
         return
     try:
@@ -86,7 +90,7 @@ def note(place, kind, environ, reason):
                     raise
                 time.sleep(0.001)
         now, reason = '%d' % time.time(), clean(reason)
-        new = [now, now, '1', kind, *asked(environ), reason]
+        new = [now, now, '1', kind, *asked(request), reason]
         old = [line.split('\t') for line in os.read(fd, 65536).decode('utf-8', 'replace').split('\n')]
         old = [words for words in old if len(words) == len(new) and all(map(str.isdecimal, words[:3]))]
         for words in [words for words in old if (words[3], words[6]) == (kind, reason)]:
@@ -200,7 +204,10 @@ def fail(request, error):
     if not request.is_loaded:
         reason = NOT_STARTED + reason
     trace = show(error, line_of(request, reason))
-    if trace.strip() != what:  # without a frame of the application it says no more
+    head, _, last = trace.rstrip().rpartition('\n')
+    if last.endswith(what):
+        trace = head  # the page has this line already
+    if trace:
         reason += '\n\n' + trace
     try:
         request.give_up(reason)
@@ -231,22 +238,25 @@ def oversee(request):
         return
     key = 'request-limit' if request.until and request.until <= time.monotonic() else 'request-timeout'
     waiting = request.body and request.body.waiting
-    request.overdue = True
-    is_ours = request.claim.acquire(False)
-    sentence = key + ': the app did not answer in time'
-    stacks = ''.join(line for ident, frame in frames_of_threads().items() if ident != get_ident()
-                     for line in stack(frame))
-    try:
-        os.write(2, (line_of(request, sentence) + stacks).encode('ascii', 'backslashreplace'))
-    except OSError:
-        pass  # the application has closed it
-    if is_ours:
-        request.begun = True
+    with request.telling:
+        request.overdue = True
+        sentence = key + ': the app did not answer in time'
+        stacks = ''.join(line for ident, frame in frames_of_threads().items() if ident != get_ident()
+                         for line in stack(frame))
+        data = request.page(NO_BODY if waiting else TIMED_OUT, '%s\n\n%s' % (sentence, stacks))
+        is_ours = request.claim.acquire(False)
+        if is_ours:
+            request.put = cut
+            try:
+                os.write(request.out, data)
+            except OSError:
+                pass  # the client is gone
+            request.begun = True
+        note(request, 'time-out', sentence)
         try:
-            os.write(request.out, request.page(NO_BODY if waiting else TIMED_OUT, '%s\n\n%s' % (sentence, stacks)))
+            os.write(2, (line_of(request, sentence) + stacks).encode('ascii', 'backslashreplace'))
         except OSError:
-            pass  # the client is gone
-    note(request.place, 'time-out', request.environ, sentence)
+            pass  # the application has closed it
     for _ in range(50):
         # Again and again: a signal just before a system call that blocks is not handled before that call returns.
         pthread_kill(request.main, INTERRUPT)
@@ -280,7 +290,8 @@ def disown_only(request):
 def interrupted(request):
     """The handler of INTERRUPT: ends the request by SystemExit in the application, once. Nothing is written any more. A
     signal after the end of the request does nothing."""
-    if request.is_limited and request.put != cut:
+    if request.is_limited and not request.interrupted:
+        request.interrupted = True
         request.put = cut
         request.leave_body = lambda: leave_some(request.body)
         raise SystemExit('the request has taken too long')
@@ -298,9 +309,12 @@ def leave_some(body):
 
 
 def stack(frame):
-    """The lines of a stack, in faulthandler's form."""
-    yield 'Thread (most recent call first):\n'
+    """The lines of a stack, in faulthandler's form: without our own frames, unless all are."""
+    frames = []
     while frame:
+        frames.append(frame)
+        frame = frame.f_back
+    yield 'Thread (most recent call first):\n'
+    for frame in [frame for frame in frames if frame.f_globals is not globals()] or frames:
         code = frame.f_code
         yield '  File "%s", line %d in %s\n' % (code.co_filename, frame.f_lineno or 0, code.co_name)
-        frame = frame.f_back

@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from wsgi.py;
-# disown_only, interrupted, is_for_error, NOT_STARTED, note, oversee, page from late.py.
+# Takes: LAST_RESORT, Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from
+# wsgi.py; asked, disown_only, interrupted, is_for_error, NOT_STARTED, note, oversee, page from late.py.
 # Gives: INTERRUPT, NO_BODY, TIMED_OUT.
 #
 # The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
@@ -19,13 +19,14 @@ class OnlyRequest(Request):
     outlines = b''  # of our pages, with byte 1 between them
     shows = False  # whether the client may see the reason on them
     place = ''  # the app's, or empty
+    interrupted = False  # by oversee()
 
     def limit(self, timeout, limit):
         """timeout: seconds without progress; limit: seconds in all, or None."""
         self.timeout, self.main = timeout, get_ident()
         self.moved()
         self.until = limit and self.moved_at + limit
-        self.claim, self.is_limited = allocate_lock(), True
+        self.claim, self.telling, self.is_limited = allocate_lock(), allocate_lock(), True
         if self.body:
             self.body.moved = self.moved
         signal(INTERRUPT, lambda *_: interrupted(self))
@@ -49,6 +50,7 @@ class OnlyRequest(Request):
             return True  # the host refuses the look; it is hardly the application's, which has no handler
 
     def close(self):
+        self.wait_for_page()
         Request.close(self)
         if self.is_limited and not self.forked:
             self.is_limited = False  # the thread sees that when it next looks
@@ -57,14 +59,17 @@ class OnlyRequest(Request):
 
     def page(self, number, reason=''):
         outline = self.outlines.split(b'\1')[number]
-        return page(outline, self.environ.get('REQUEST_METHOD'), reason if self.shows else '')
+        try:
+            return page(outline, asked(self)[0], reason if self.shows else '')
+        except Exception:
+            return LAST_RESORT
 
     def give_up(self, reason):
         """The application has failed: answers, if the response has not begun."""
         if self.is_loaded:
-            note(self.place, 'exception', self.environ, reason)
+            note(self, 'exception', reason)
         else:
-            note(self.place, 'import', self.environ, reason.partition(NOT_STARTED)[2] or reason)
+            note(self, 'import', reason.partition(NOT_STARTED)[2] or reason)
         if self.begun:
             return
         data = self.page(FAILED if self.is_loaded else BROKEN, reason)
@@ -75,7 +80,15 @@ class OnlyRequest(Request):
         self.put(data, empty=True)
 
     def answer_500(self):
-        answer_500(self.out)
+        if not self.claim or self.claim.acquire(False):
+            answer_500(self.out)
+        else:
+            self.wait_for_page()
+
+    def wait_for_page(self):
+        """If the request is overdue, waits until oversee() has answered, and for its log line, unless that stalls."""
+        if self.overdue and not self.forked and self.telling.acquire(True, LONGEST_WAIT):
+            self.telling.release()
 
     def complete(self):
         try:
@@ -88,6 +101,7 @@ class OnlyRequest(Request):
 
 
 INTERRUPT = SIGRTMAX - 1
+LONGEST_WAIT = 5  # seconds
 
 
 def watch(request, seconds):

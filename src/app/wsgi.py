@@ -1,8 +1,8 @@
 # The first part of the adaptor; all parts are pasted into one source, with one namespace (by wsgi.rs).
 # Takes: FileWrapper, give_body, report_length, write_reading_body from streams.py; fail, hold_signal, name_server,
 # release_signal, report_dropped, start_again from late.py.
-# Gives: APP, DROPPED, PATH, Request, above, above_if_possible, answer_500, at_fork, copy, excepthook, flush,
-# frames_of_threads, later, load, name_process, path_stats, prepare_for_app.
+# Gives: APP, DROPPED, LAST_RESORT, PATH, Request, above, above_if_possible, answer_500, at_fork, copy, excepthook,
+# flush, frames_of_threads, later, load, name_process, path_stats, prepare_for_app.
 #
 # Runs one WSGI application (PEP 3333), as a CGI or in a pool of workers. It knows the two descriptors of a client and
 # the header of a request; it refuses to know web servers, queues and configuration.
@@ -124,6 +124,7 @@ class Request:
     def __init__(self, meta, source, out, ahead=None, moved=None):
         """meta: what is in the netstring, as str. source: None if there is no message-body, or the fd.
         ahead, moved: as Body has them."""
+        self.meta = meta
         words = iter(meta.split('\0'))
         environ = self.environ = {'SCRIPT_NAME': '', 'PATH_INFO': '', 'QUERY_STRING': ''}
         environ.update(zip(words, words))
@@ -344,11 +345,14 @@ def load(target):
     return app
 
 
+LAST_RESORT = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
+               b'Content-Type: text/plain\r\n\r\nThe application could not answer this request.\n')
+
+
 def answer_500(out):
     """The last resort: answers if not even fail() can, or if the daemon is gone that would."""
     try:
-        os.write(out, b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\n'
-                      b'Content-Type: text/plain\r\n\r\nThe application could not answer this request.\n')
+        os.write(out, LAST_RESORT)
     except OSError:
         pass  # the client is gone; the operator has the traceback
 

@@ -101,10 +101,13 @@ impl Failures {
         };
         let (reason, words) = (self.last.as_deref(), String::from_utf8_lossy(words));
         let reason = reason.unwrap_or_default();
-        // A traceback without a frame of the app says no more.
-        match words.trim() == reason {
-            true => format!("cannot start the app: {reason}"),
-            false => format!("cannot start the app: {reason}\n\n{words}"),
+        // A traceback's last line is the reason again, as late.py has it.
+        let words = words.trim_end();
+        let (above, last) = words.rsplit_once('\n').unwrap_or(("", words));
+        let is_twice = !reason.is_empty() && last.ends_with(reason);
+        match if is_twice { above } else { words } {
+            "" => format!("cannot start the app: {reason}"),
+            words => format!("cannot start the app: {reason}\n\n{words}"),
         }
     }
 
@@ -113,5 +116,27 @@ impl Failures {
         let room = MOST.saturating_sub(self.words.len());
         self.words
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_reason_once() {
+        let mut failures = Failures::default();
+        failures.fail("E: x".to_owned());
+        let begin = "cannot start the app: E: x";
+        for (words, rest) in [
+            ("", ""),
+            ("E: x\n", ""),
+            ("Traceback\n  line\nE: x\n", "\n\nTraceback\n  line"),
+            ("a word\n", "\n\na word"),
+        ] {
+            failures.clear_words();
+            failures.keep_words(words.as_bytes());
+            assert_eq!(failures.report(), format!("{begin}{rest}"), "{words}");
+        }
     }
 }

@@ -23,6 +23,12 @@ pub(crate) const REASON: usize = 300;
 /// Bytes of what an app says during a request that are kept for a page: the last ones.
 const FOR_PAGE: usize = 6000;
 
+/// A line of the adaptor's in a stack that faulthandler has written; one of a traceback has a comma.
+fn is_own_frame(line: &str) -> bool {
+    let place = line.strip_prefix("  File \"<string>\", line ");
+    place.is_some_and(|place| !place.contains(','))
+}
+
 fn log_line(line: &[u8]) {
     ::log::warn!("app: {}", printable(line));
 }
@@ -172,7 +178,9 @@ impl Clients {
         self.tell_web_server(ticket, sentence, ground);
         let client = self.by_ticket.get_mut(&ticket);
         let said = client.map_or_else(Vec::new, |client| std::mem::take(&mut client.said));
-        let reason = format!("{sentence}\n\n{}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&said);
+        let lines = said.lines().filter(|line| !is_own_frame(line));
+        let reason = format!("{sentence}\n\n{}", lines.collect::<Vec<_>>().join("\n"));
         self.answer(ticket, failure, &reason, ground);
     }
 

@@ -6,7 +6,9 @@ mod table;
 use std::path::PathBuf;
 
 use self::table::{MISTAKES, Mistake, Page, Seen};
-use crate::util::{Conversation, Dir, Mpm, Reply, Site, as_user, installed, joined, run};
+use crate::util::{
+    Conversation, Dir, Mpm, Piped, Reply, Site, as_user, cgi, installed, joined, run,
+};
 
 #[test]
 fn what_browser_log_and_check_say() {
@@ -176,4 +178,78 @@ fn there_are_thirty_and_more() {
     names.dedup();
     assert_eq!(names.len(), MISTAKES.len());
     assert!(names.len() >= 30);
+}
+
+/// Errors that are hard to tell, raised once the app has spoilt what it was told of the request.
+const HOSTILE: &str = "
+class Mute(Exception):
+    def __str__(self):
+        raise SystemExit
+
+class Fixed(Exception):
+    def __setattr__(self, name, value):
+        raise RuntimeError(name)
+
+class Broken(Exception):
+    @property
+    def __traceback__(self):
+        raise RuntimeError
+
+ERRORS = {
+    'Mute': Mute(), 'Fixed': Fixed(), 'Broken': Broken(), 'KeyError': KeyError('\\udcff\\ud800\\0'),
+    'ValueError': ValueError('\\u20ac' * 12000), 'OSError': OSError('plain'),
+}
+
+def application(environ, start_response):
+    error = ERRORS[environ['QUERY_STRING']]
+    environ.update(REQUEST_URI=None, REQUEST_METHOD='GET', SCRIPT_NAME=5)
+    raise error
+";
+
+#[test]
+fn no_error_goes_without_a_page() {
+    let dir = Dir::new();
+    dir.file("apps/hostile.py", HOSTILE, 0o644);
+    dir.file("apps/unready.py", "raise OSError('plain')\n", 0o644);
+    for way in ["cgi", "daemon"] {
+        let lines = format!("mode = {way}\nshow-errors = on\n");
+        let app = dir.app_file(way, &format!("wsgi = hostile:application\n{lines}"));
+        for name in [
+            "Mute",
+            "Fixed",
+            "Broken",
+            "KeyError",
+            "ValueError",
+            "OSError",
+        ] {
+            for method in ["GET", "HEAD"] {
+                let target = format!("/x?{name}");
+                let mut front = cgi::front(&app, method, &target, &[]);
+                let (response, words) = Piped::start(&mut front).answer();
+                let what = format!("{way} {method} {name}: {response:.3000}{words:.3000}");
+                assert!(response.starts_with("Status: 500 "), "{what}");
+                assert_eq!(response.matches("Status: ").count(), 1, "{what}");
+                let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                assert_eq!(body.contains(name), method == "GET", "{what}");
+                assert_eq!(body.is_empty(), method == "HEAD", "{what}");
+                let line = format!("{method} /cgi-bin/app/x: {name}");
+                assert!(words.contains(&line), "{what}");
+                let times = body.matches("OSError: plain").count();
+                assert_eq!(
+                    times,
+                    usize::from(name == "OSError" && method == "GET"),
+                    "{what}"
+                );
+            }
+        }
+        let app = dir.app_file("unready", &format!("wsgi = unready:application\n{lines}"));
+        let mut front = cgi::front(&app, "GET", "/", &[]);
+        let (response, _) = Piped::start(&mut front).answer();
+        assert_eq!(
+            response.matches("OSError: plain").count(),
+            1,
+            "{way}: {response}"
+        );
+        assert!(response.contains("Traceback"), "{way}: {response}");
+    }
 }
