@@ -1,8 +1,10 @@
 //! `stop`: an app's daemon finishes what it has and ends; the command waits for the end of its process.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use argh::FromArgs;
@@ -15,7 +17,8 @@ use crate::app_file::{AppFile, Named};
 use crate::control::{Activity, Command, DaemonState, Status};
 use crate::report::{Exit, say};
 use crate::sys::poll::{Interest, wait_one};
-use crate::sys::{Errno, clock, is, process, socket};
+use crate::sys::socket::PeerProcess;
+use crate::sys::{Errno, clock, files, is, process, socket};
 
 /// How long `stop --hold` keeps the daemon down.
 const HOLD: Duration = Duration::from_secs(24 * 3600);
@@ -90,7 +93,8 @@ impl StopCommand {
         let Some(connection) = ask::find(app).map_err(unavailable)? else {
             return Ok(false);
         };
-        let listener = socket::peer(connection.as_fd()).map_or(0, |peer| peer.pid);
+        let peer = socket::peer(connection.as_fd());
+        let listener = peer.map_or(0, |peer| peer.pid);
         // Opened before the question: the process that answers it has this pid, and no other can have got it since.
         let leaver = Leaver::open(listener);
         let said = ask::ask(connection, Command::Stop, PATIENCE).map_err(unavailable)?;
@@ -112,7 +116,7 @@ impl StopCommand {
         }
         // While a daemon starts, the listener may still be known as that of its starter.
         let leaver = match status.pid {
-            Some(pid) if pid != listener => Leaver::open(pid),
+            Some(pid) if peer.is_some_and(|peer| is_ours(pid, peer)) => Leaver::open(pid),
             _ => leaver,
         };
         if let Some(leaver) = leaver? {
@@ -120,6 +124,23 @@ impl StopCommand {
         }
         Ok(true)
     }
+}
+
+/// Whether this pid, as the daemon says it, means the same process here: another number than the listener's, of its user,
+/// and neither is in another pid namespace, as that of a container.
+fn is_ours(pid: i32, peer: PeerProcess) -> bool {
+    let namespace = |process: &str| files::identity(format!("/proc/{process}/ns/pid").as_ref());
+    let is_here = |pid: i32| {
+        let (its, own) = (namespace(&pid.to_string()), namespace("self"));
+        matches!((its, own), (Ok(its), Ok(own)) if its == own)
+    };
+    let owner = fs::metadata(format!("/proc/{pid}")).map(|found| found.uid());
+    let has_listener_ended =
+        matches!(process::open(peer.pid), Err(error) if is(&error, Errno::ESRCH));
+    pid != peer.pid
+        && owner.is_ok_and(|uid| uid == peer.uid)
+        && is_here(pid)
+        && (has_listener_ended || is_here(peer.pid))
 }
 
 /// How long the daemon lets its requests run.

@@ -7,7 +7,7 @@ use nix::unistd::{Gid, Uid, User};
 
 use super::super::util::patient::PatientRead;
 use super::super::util::world::PrivateTmp;
-use super::super::util::{Dir, Piped, as_other, not_tested, process};
+use super::super::util::{Deadline, Dir, Piped, as_other, installed, not_tested, process};
 use super::*;
 
 /// An app whose daemon a front in the private /tmp has started.
