@@ -193,9 +193,8 @@ fn stop_does_not_wait_for_ever() {
     let output = stop.end();
     assert!(is_alive(serving));
     send(serving, Signal::SIGCONT);
-    gate.open(1);
+    // graceful-timeout is over: the daemon ends the request, whose gate stays shut.
     held.reply();
-    // graceful-timeout is over.
     site.logged("the app's worker ended without an answer: SIGKILL");
     assert_eq!(output.status.code(), Some(69), "{}", output.stderr);
     let said =
