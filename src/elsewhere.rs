@@ -8,8 +8,8 @@
 //! daemon. What lies there has to be proved as in our own view: real directories of this uid, mode 0700, and, by the
 //! caller, a listener of this uid that was bound to the app's name. Without such a process the place can't be found.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use crate::sys::process;
 
 /// The most views of one user's processes that are examined.
 const MOST_VIEWS: usize = 16;
+/// So many bytes of a command line are read.
+const LONGEST_NAME: u64 = 4096;
 
 /// The places of the app that are proved to be this uid's, in the views of its processes that are not ours.
 pub fn places(app: &AppFile, uid: u32, runtime_dir: Option<&Path>) -> Vec<Place> {
@@ -52,15 +54,16 @@ pub fn all(uid: u32) -> Vec<Place> {
 }
 
 /// The users who may have such places, by what their processes call themselves: for root, which has a process of each
-/// look there.
+/// look there. What a process calls itself is in its own memory, and whoever it belongs to can make a reader wait: call
+/// this where that does no harm.
 pub fn users() -> Vec<u32> {
     let tmps: Vec<String> = behind_private_tmp().map(|(_, mounts)| mounts.tmp).collect();
     if tmps.is_empty() {
         return Vec::new();
     }
     let daemons = all_processes().filter(|process| {
-        calls_itself_daemon(process)
-            && mounts(process).is_some_and(|mounts| tmps.contains(&mounts.tmp))
+        mounts(process).is_some_and(|mounts| tmps.contains(&mounts.tmp))
+            && calls_itself_daemon(process)
     });
     let owners = daemons.filter_map(|process| fs::metadata(process).ok());
     owners.map(|found| found.uid()).collect()
@@ -102,8 +105,13 @@ impl View {
 
 /// The roots of this uid's processes, one for each view that is not ours.
 fn roots(uid: u32) -> Vec<PathBuf> {
-    let Ok(ours) = View::of(Path::new("/proc/self")) else {
+    let own = Path::new("/proc/self");
+    let (Ok(ours), Some(own)) = (View::of(own), mounts(own)) else {
         return Vec::new();
+    };
+    // As under `PrivateTmp=true`; a container has another root.
+    let is_private_tmp = |process: &Path| {
+        mounts(process).is_some_and(|its| its.root == own.root && its.tmp != own.tmp)
     };
     let mut found: Vec<(View, PathBuf)> = Vec::new();
     for process in processes(uid) {
@@ -114,7 +122,11 @@ fn roots(uid: u32) -> Vec<PathBuf> {
             // A CGI may end at once; what calls itself a daemon is likelier to stay. That is all it is believed for.
             Some(nth) if calls_itself_daemon(&process) => found[nth].1 = process,
             Some(_) => {}
-            None if view != ours && found.len() < MOST_VIEWS => found.push((view, process)),
+            None if view == ours || found.len() >= MOST_VIEWS => {}
+            // In a chroot, only a daemon: not whatever else of this user has a root of its own.
+            None if is_private_tmp(&process) || calls_itself_daemon(&process) => {
+                found.push((view, process));
+            }
             None => {}
         }
     }
@@ -123,7 +135,12 @@ fn roots(uid: u32) -> Vec<PathBuf> {
 }
 
 fn calls_itself_daemon(process: &Path) -> bool {
-    let words = fs::read(process.join("cmdline")).unwrap_or_default();
+    let mut words = Vec::new();
+    let file = File::open(process.join("cmdline"));
+    let read = file.and_then(|file| file.take(LONGEST_NAME).read_to_end(&mut words));
+    if read.is_err() {
+        return false;
+    }
     let name = words.split(|&byte| byte == 0).next().unwrap_or_default();
     name.ends_with(b"scgi-daemon")
 }

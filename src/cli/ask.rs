@@ -255,7 +255,7 @@ pub(super) fn survey(
         return exit;
     }
     let mut users = Place::users();
-    users.extend(elsewhere::users());
+    users.extend(users_elsewhere(purpose.patience() + PATIENCE));
     users.sort_unstable();
     users.dedup();
     // A user with many uids can make places for all of them: users in /etc/passwd come first.
@@ -287,6 +287,25 @@ pub(super) fn survey(
         say(command, sentence);
     }
     exit
+}
+
+/// An errand of root's own, as what it reads may make it wait for ever.
+fn users_elsewhere(patience: Duration) -> Vec<u32> {
+    let find = || {
+        let numbers = elsewhere::users();
+        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+        numbers.join(" ").into_bytes()
+    };
+    let errands = vec![Errand::start(process::uid(), find).ok()];
+    let mut users = Vec::new();
+    acting::collect(errands, LONGEST_SURVEY, patience, |_, said| {
+        let said = String::from_utf8_lossy(said);
+        users = said
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+    });
+    users
 }
 
 fn worse(one: Exit, other: Exit) -> Exit {
