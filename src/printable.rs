@@ -33,14 +33,25 @@ pub fn lines(text: &str) -> String {
 }
 
 /// Columns of a small terminal, less one.
-const WIDTH: usize = 79;
+pub const WIDTH: usize = 79;
 
 /// Adds a sentence to a text whose last line has that many columns: words that find no room go to a next line, behind
 /// `indent` blanks.
-pub fn wrap(text: &mut String, mut column: usize, indent: usize, sentence: &str) {
+pub fn wrap(text: &mut String, column: usize, indent: usize, sentence: &str) {
+    wrap_to(WIDTH, text, column, indent, sentence);
+}
+
+/// The same where a line has that many columns.
+pub fn wrap_to(
+    columns: usize,
+    text: &mut String,
+    mut column: usize,
+    indent: usize,
+    sentence: &str,
+) {
     for (nth, word) in sentence.split(' ').enumerate() {
         let length = word.chars().count();
-        if nth > 0 && column + 1 + length > WIDTH {
+        if nth > 0 && column + 1 + length > columns {
             let _ = write!(text, "\n{:indent$}", "");
             column = indent;
         } else if nth > 0 {

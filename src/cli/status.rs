@@ -22,7 +22,7 @@ const LONGEST_WATCH: u32 = 3600;
 /// A daemon that does not answer by then is asked again in the next look.
 const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Show the state of an app's daemon. Without APP: of all apps of this user that have had one, and for root of all
+/// Show the state of an app's daemon. Without APP: of all apps of this user that have a place, and for root of all
 /// users.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "status")]
@@ -90,12 +90,12 @@ impl StatusCommand {
         if let View::Watch(every) = view {
             return watch::watch(every, || match look(WATCH_PATIENCE) {
                 Ok(status) => Look {
-                    page: status.to_text(),
                     lines: apps::line(None, &status, false),
+                    page: Box::new(move |columns| status.to_text(columns)),
                 },
                 Err(sentence) => Look {
-                    page: sentence.clone(),
-                    lines: sentence,
+                    lines: sentence.clone(),
+                    page: Box::new(move |_| sentence.clone()),
                 },
             });
         }
@@ -163,7 +163,7 @@ fn show(view: View, user: Option<String>, status: Status) {
         View::Html => print(views::page(&status)),
         View::Json => print_line(Status { user, ..status }.to_json()),
         View::Prometheus => print(views::exposition(&[Status { user, ..status }])),
-        View::Text | View::Watch(_) => print(status.to_text()),
+        View::Text | View::Watch(_) => print(status.to_text(printable::WIDTH)),
     }
 }
 
@@ -177,8 +177,8 @@ fn show_all(view: View) -> Exit {
         View::Watch(every) => watch::watch(every, || {
             let lines = apps::lines(known::of_place);
             Look {
-                page: lines.clone(),
-                lines,
+                lines: lines.clone(),
+                page: Box::new(move |_| lines.clone()),
             }
         }),
         View::Html | View::Json | View::Text => {

@@ -17,9 +17,11 @@ const MOST_WORKERS: usize = 8;
 const MOST_FAILURES: usize = 8;
 
 impl Status {
-    /// The text. Characters that a terminal would obey become `?`.
-    pub fn to_text(&self) -> String {
-        let mut page = Page::default();
+    /// The text, in lines of so many columns; only a longer word makes a longer line. Characters that a terminal would
+    /// obey become `?`.
+    pub fn to_text(&self, columns: usize) -> String {
+        let text = String::new();
+        let mut page = Page { columns, text };
         let user = self.user.as_ref();
         let user = user.map_or(String::new(), |user| format!("{user}: "));
         let mut head = format!("{user}{}: {}", self.app, self.state.word());
@@ -227,8 +229,8 @@ impl Status {
 }
 
 /// Lines with titles.
-#[derive(Default)]
 struct Page {
+    columns: usize,
     text: String,
 }
 
@@ -236,7 +238,8 @@ impl Page {
     /// A line, or several: the words that find no room go to the next.
     fn row(&mut self, title: &str, sentence: &str) {
         let _ = write!(self.text, "  {title:<12}");
-        printable::wrap(&mut self.text, INDENT, INDENT, sentence);
+        let (columns, text) = (self.columns, &mut self.text);
+        printable::wrap_to(columns, text, INDENT, INDENT, sentence);
         self.text.push('\n');
     }
 }
@@ -280,7 +283,7 @@ mod tests {
               killed by SIGSEGV
   log         /run/polycgi/33/wiki-1c9a/log
 ";
-        assert_eq!(busy().to_text(), text);
+        assert_eq!(busy().to_text(printable::WIDTH), text);
     }
 
     #[test]
@@ -296,7 +299,7 @@ mod tests {
             failures: (0..24).map(|hour| failure(NOW - hour * 3600)).collect(),
             ..busy()
         };
-        let text = status.to_text();
+        let text = status.to_text(printable::WIDTH);
         assert!(text.contains("\n              64 idle\n"), "{text}");
         assert!(text.contains("\n              16 more: --json"), "{text}");
         assert!(text.contains("2023-11-13 23:13:20 UTC"), "{text}");
@@ -314,6 +317,6 @@ mod tests {
             ..Status::default()
         };
         let text = "nobody: ?]0;x???2J?\n: down\n  trouble     a?[31m\"\\\n  now         CGIs 0\n";
-        assert_eq!(status.to_text(), text);
+        assert_eq!(status.to_text(printable::WIDTH), text);
     }
 }

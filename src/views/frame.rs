@@ -7,11 +7,14 @@ const END: &str = "\x1b[J\x1b[?2026l";
 /// Clears the rest of the line.
 const REST: &str = "\x1b[K";
 
-/// The frame: the head in bold, then the text. Both must be printable. Lines are cut at the last column; below the last
-/// row, the last line says how many there are more.
+/// The frame: the head in bold, then the text. Both must be printable. What has no room in a line's columns goes to the next
+/// line; below the last row, the last line says how many there are more.
 pub fn frame(head: &str, text: &str, columns: usize, rows: usize) -> String {
     let room = rows.saturating_sub(1);
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<String> = text
+        .lines()
+        .flat_map(|line| folded(line, columns))
+        .collect();
     let more = match lines.len() > room {
         true => format!("... {} more lines", lines.len() - room.saturating_sub(1)),
         false => String::new(),
@@ -21,7 +24,7 @@ pub fn frame(head: &str, text: &str, columns: usize, rows: usize) -> String {
     } else {
         room.saturating_sub(1)
     };
-    let body = lines.iter().copied().take(fit);
+    let body = lines.iter().map(String::as_str).take(fit);
     let more = Some(more.as_str()).filter(|more| !more.is_empty() && room > 0);
     let mut frame = format!(
         "{BEGIN}\x1b[1m{}\x1b[m{REST}",
@@ -37,6 +40,21 @@ pub fn frame(head: &str, text: &str, columns: usize, rows: usize) -> String {
         }
     }
     frame + END
+}
+
+/// The line in pieces that fit.
+fn folded(line: &str, columns: usize) -> Vec<String> {
+    let mut pieces = vec![cut(line, columns)];
+    let mut rest = line.chars();
+    loop {
+        let shown = pieces.last().map_or(0, |piece| piece.chars().count());
+        rest.by_ref().take(shown).for_each(drop);
+        // Not even one character may fit.
+        if shown == 0 || rest.as_str().is_empty() {
+            return pieces;
+        }
+        pieces.push(cut(rest.as_str(), columns));
+    }
 }
 
 fn cut(line: &str, columns: usize) -> String {
@@ -108,7 +126,16 @@ mod tests {
         );
         assert_eq!(
             shown(&frame("head", text, 5, 24)),
-            ["head", "one", "two a", "\u{65e5}\u{672c}", "12345"]
+            [
+                "head",
+                "one",
+                "two a",
+                "nd",
+                "\u{65e5}\u{672c}",
+                "\u{8a9e}",
+                "12345",
+                "6789"
+            ]
         );
         assert_eq!(
             shown(&frame("head", text, 80, 4)),

@@ -194,6 +194,35 @@ fn a_terminal_shows_a_load_live() {
     });
 }
 
+/// Neither at the end of a line nor within a path that is longer than one.
+#[test]
+fn a_narrow_terminal_shows_every_word() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", "wsgi = testapp:application\nmode = cgi");
+    let polycgi = |words: &[&str]| {
+        let mut command = as_user(installed("polycgi"));
+        run(command.args(words).arg(&app), b"").success()
+    };
+    polycgi(&["request"]);
+    let text = polycgi(&["status"]);
+    let letters = |text: &str| text.replace(char::is_whitespace, "");
+    for columns in [30, 60] {
+        let mut watched = Watched::start(&dir, columns);
+        watched.until("a frame", |written| written.contains(END));
+        let frame = &Watched::frames(&watched.written)[0];
+        assert!(is_narrow(frame, columns.into()), "{frame:?}");
+        assert!(text.lines().any(|line| line.len() > columns.into()));
+        assert_eq!(letters(&frame[1..].concat()), letters(&text));
+        let broken = frame.iter().filter(|line| line.contains("served by"));
+        assert!(broken.count() == 1, "{frame:?}");
+        watched
+            .master
+            .write_all(b"q")
+            .expect("a key can be pressed");
+        assert!(watched.ended().success());
+    }
+}
+
 /// Ctrl-C is a key of the terminal's own, which makes it a signal.
 #[test]
 fn ctrl_c_and_signals_restore_the_terminal() {
