@@ -149,6 +149,8 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
         Signal::SIGINT,
         Signal::SIGQUIT,
         Signal::SIGTERM,
+        // It does not stop: the new process would go on without us.
+        Signal::SIGTSTP,
         // Its terminal's size has changed.
         Signal::SIGWINCH,
     ];

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use crate::acting;
 use crate::printable::{self, timestamp};
 use crate::report::{Exit, unprinted};
 use crate::sys::poll::{Interest, wait_any, wait_one};
@@ -21,9 +22,9 @@ const SIZE: (usize, usize) = (80, 24);
 /// q, Q, and the end of input.
 const QUIT: [u8; 3] = [b'q', b'Q', 4];
 
-/// A status in two forms: as a page for a terminal, and in lines.
+/// A status in two forms: as a page for a terminal of so many columns, and in lines.
 pub(super) struct Look {
-    pub(super) page: String,
+    pub(super) page: Box<dyn Fn(usize) -> String>,
     pub(super) lines: String,
 }
 
@@ -74,18 +75,20 @@ fn on_terminal(every: Duration, mut look: impl FnMut() -> Look) -> io::Result<Ex
     let mut screen = Screen::enter()?;
     let mut due = clock::now();
     let mut head = String::new();
-    let mut page = String::new();
+    let mut seen = None;
     loop {
         if clock::now() >= due {
-            page = printable::lines(&look().page);
+            seen = Some(look());
             let (time, seconds) = (timestamp(clock::wall().as_secs()), every.as_secs());
             head = format!("polycgi status  {time}  every {seconds} s  q ends");
             due = next(due, every);
         }
-        screen.draw(&head, &page)?;
+        screen.draw(&head, seen.as_ref())?;
         match screen.wait(&signals, due.saturating_sub(clock::now()))? {
             Met::Nothing => {}
             Met::End => return Ok(Exit::Ok),
+            // Root's process, which has the terminal, would not stop with us.
+            Met::Signal(Signal::SIGTSTP) if acting::acts_as().is_some() => {}
             Met::Signal(Signal::SIGTSTP) => {
                 drop(screen);
                 process::signal(process::pid(), Signal::SIGSTOP);
@@ -126,9 +129,10 @@ impl Screen {
         Ok(screen)
     }
 
-    fn draw(&self, head: &str, page: &str) -> io::Result<()> {
+    fn draw(&self, head: &str, seen: Option<&Look>) -> io::Result<()> {
         let (columns, rows) = terminal::size(io::stdout()).unwrap_or(SIZE);
-        show(&views::frame(head, page, columns, rows))
+        let page = seen.map_or(String::new(), |look| (look.page)(columns));
+        show(&views::frame(head, &printable::lines(&page), columns, rows))
     }
 
     fn wait(&mut self, signals: &SignalPipe, patience: Duration) -> io::Result<Met> {
