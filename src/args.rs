@@ -29,7 +29,7 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     T::from_args(command, &words).map_err(|EarlyExit { output, status }| match status {
         Ok(()) => {
-            print_line(output.trim_end());
+            print_line(completed(command, &words, output.trim_end()));
             Exit::Ok
         }
         Err(()) => {
@@ -38,7 +38,7 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
             let sentence = wrong.join(" ");
             let sentence = sentence.trim_end_matches('.');
             let subcommand = subcommand(&words, sentence);
-            let guess = guess::<T>(command, subcommand, sentence).unwrap_or_default();
+            let guess = guess::<T>(command, &words, subcommand, sentence).unwrap_or_default();
             match subcommand {
                 Some(name) => say(
                     name,
@@ -54,13 +54,30 @@ pub fn parse<T: FromArgs>(command: &[&str], words: &[String]) -> Result<T, Exit>
     })
 }
 
+/// The help with what argh does not know: that a value may be left out, and the option of the program itself.
+fn completed(command: &[&str], words: &[&str], help: &str) -> String {
+    let mut help = help.to_owned();
+    for (name, _) in OPTIONAL {
+        help = help.replace(&format!("[{name} <n>]"), &format!("[{name}[=N]]"));
+    }
+    if command == ["polycgi"] && words == ["--help"] {
+        let shown = "  --version, -V     print the version\n  --help";
+        help = help.replacen("  --help", shown, 1);
+    }
+    help
+}
+
 /// What a word that argh does not know may have meant: a subcommand, or an option of the one that was named.
 fn guess<T: FromArgs>(
     command: &[&str],
+    words: &[&str],
     subcommand: Option<&str>,
     sentence: &str,
 ) -> Option<String> {
     let typed = sentence.strip_prefix("Unrecognized argument: ")?;
+    if let Some(joined) = apart(words) {
+        return Some(format!("; write {joined}"));
+    }
     if subcommand.is_some() && !typed.starts_with('-') {
         return None;
     }
@@ -72,10 +89,20 @@ fn guess<T: FromArgs>(
     meant(typed, &help).map(|word| format!("; did you mean '{word}'?"))
 }
 
+/// `--watch=2` of the words `--watch 2`, between which `normalized` has put the default.
+fn apart(words: &[&str]) -> Option<String> {
+    words.windows(3).find_map(|three| {
+        let is_number = three[2].bytes().all(|byte| byte.is_ascii_digit());
+        let is_apart = OPTIONAL.contains(&(three[0], three[1])) && is_number;
+        is_apart.then(|| format!("{}={}", three[0], three[2]))
+    })
+}
+
 fn meant<'a>(typed: &str, help: &'a str) -> Option<&'a str> {
     let known = || named(help).filter(|name| name.starts_with('-') == typed.starts_with('-'));
     let other = OTHERS.iter().find(|(other, _)| *other == typed);
     let other = other.and_then(|(_, ours)| named(help).find(|name| name == ours));
+    let other = other.or_else(|| spelling::begun(typed, known()));
     other.or_else(|| spelling::nearest(typed, known()))
 }
 
@@ -165,6 +192,7 @@ mod tests {
             ("--vai", Some("--via")),
             ("--request", Some("-X")),
             ("--vib", Some("--via")),
+            ("--met", Some("--method")),
             ("via", None),
             ("--colour", None),
         ] {

@@ -34,7 +34,11 @@ pub enum Exit {
 /// mix. (A wrong line of a configuration takes three.)
 pub fn say(applet: &str, sentence: impl Display) {
     let sentence = printable::lines(&plain(&sentence.to_string()));
-    let line = format!("polycgi: {applet}: {sentence}\n");
+    // A command has the program's name before its own.
+    let line = match applet {
+        "polycgi" => format!("polycgi: {sentence}\n"),
+        applet => format!("polycgi: {applet}: {sentence}\n"),
+    };
     // If standard error can't be written to, there is nowhere to report it.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -4,6 +4,13 @@
 /// A typed word longer than this is not compared; the longest word of ours has 20 bytes.
 const LONGEST: usize = 40;
 
+/// The only word that begins so, if that is three letters or more.
+pub fn begun<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let mut words = words.filter(|word| typed.len() >= 3 && word.starts_with(typed));
+    let word = words.next()?;
+    words.next().is_none().then_some(word)
+}
+
 /// The word with the fewest typing errors: at most a third of its letters, and of the typed letters.
 pub fn nearest<'a>(typed: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if typed.len() > LONGEST {
@@ -46,6 +53,16 @@ mod tests {
         assert_eq!(of("CGI"), Some("cgi"));
         assert_eq!(of("--vai"), Some("--via"));
         for typed in ["", "x", "proxy", &"a".repeat(100)] {
+            assert_eq!(of(typed), None, "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_only_one_that_begins_so() {
+        let of = |typed| begun(typed, ["--profile", "--prometheus", "stop"].into_iter());
+        assert_eq!(of("--prom"), Some("--prometheus"));
+        assert_eq!(of("sto"), Some("stop"));
+        for typed in ["", "st", "--pro", "--prom3"] {
             assert_eq!(of(typed), None, "{typed}");
         }
     }

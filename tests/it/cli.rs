@@ -325,11 +325,11 @@ fn wrong_usage_is_one_sentence() {
         (&["check"][..], "polycgi: check: "),
         (
             &["relod"],
-            "polycgi: polycgi: Unrecognized argument: relod; did you mean 'reload'?; see 'polycgi --help'",
+            "polycgi: Unrecognized argument: relod; did you mean 'reload'?; see 'polycgi --help'",
         ),
         (
             &["kill", "app"],
-            "polycgi: polycgi: Unrecognized argument: kill; did you mean 'stop'?; see ",
+            "polycgi: Unrecognized argument: kill; did you mean 'stop'?; see ",
         ),
         (
             &["request", "--vai", "cgi", "app"],
@@ -337,7 +337,15 @@ fn wrong_usage_is_one_sentence() {
         ),
         (
             &["--verson"],
-            "polycgi: polycgi: Unrecognized argument: --verson; did you mean '--version'?; see ",
+            "polycgi: Unrecognized argument: --verson; did you mean '--version'?; see ",
+        ),
+        (
+            &["status", "--prom"],
+            "polycgi: status: Unrecognized argument: --prom; did you mean '--prometheus'?; see ",
+        ),
+        (
+            &["status", "--watch", "2", "app"],
+            "polycgi: status: Unrecognized argument: app; write --watch=2; see ",
         ),
         // Nothing that is alike.
         (
