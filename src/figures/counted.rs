@@ -193,22 +193,7 @@ mod tests {
 
     #[test]
     fn a_page_counts_by_its_status() {
-        let retry_after = 2;
-        for failure in [
-            Failure::AppBroken,
-            Failure::AppFailed,
-            Failure::Away { retry_after },
-            Failure::BadGateway,
-            Failure::BadRequest,
-            Failure::BodyTooLarge,
-            Failure::HeaderTooLarge,
-            Failure::Misconfigured,
-            Failure::NotAnApp,
-            Failure::NotFound,
-            Failure::Overloaded { retry_after },
-            Failure::RequestTimeout,
-            Failure::TimedOut,
-        ] {
+        for failure in Failure::all(2) {
             let status = failure.status().as_u16();
             assert_eq!(Counted::of(failure).status(), Some(status), "{failure:?}");
         }

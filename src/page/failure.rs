@@ -162,7 +162,7 @@ impl Failure {
 
 #[cfg(test)]
 impl Failure {
-    pub(super) fn all(retry_after: u32) -> [Failure; 13] {
+    pub(crate) fn all(retry_after: u32) -> [Failure; 13] {
         [
             Failure::AppBroken,
             Failure::AppFailed,
