@@ -58,6 +58,37 @@ fn commands_find_the_daemon_in_a_private_tmp() {
     assert!(shown.contains("no daemon runs as www-data"), "{shown}");
 }
 
+/// The pid that a daemon says is that of its own pid namespace: here it may be another process's, or nobody's.
+#[test]
+fn stop_waits_for_a_daemon_of_another_pid_namespace() {
+    let Some(world) = World::new() else { return };
+    let app = text_of(&world.app("app.cgi", CONFIG));
+    let mut first = world.command(0, "/usr/bin/unshare");
+    first.args(["--pid", "--fork", "--mount-proc", "--", "/bin/sh", "-c"]);
+    // Its first process stays, and with it the namespace. The daemon's pid is the third from now: that of a process of
+    // its user out here.
+    let script = "echo $(($3 - 3)) >/proc/sys/kernel/ns_last_pid
+        setpriv --reuid=33 --regid=33 --clear-groups \"$1\" start \"$2\" && echo up && exec cat";
+    let mut stranger = world.command(WWW_DATA, "/bin/cat");
+    let mut stranger = Piped::start(&mut stranger);
+    let polycgi = installed("polycgi");
+    first.args([script, "sh"]).arg(polycgi).arg(&app);
+    first.arg(stranger.pid().to_string());
+    let mut first = Piped::start(&mut first);
+    let mut said = Vec::new();
+    while !said.ends_with(b"up\n") {
+        assert!(first.stdout.more(Deadline::soon(), &mut said), "{said:?}");
+    }
+    let daemon = world.dir.daemon();
+    let shown = status(&world, &app);
+    let fault = format!("pid = {}", stranger.pid());
+    assert!(shown.contains(&fault), "{fault}: {shown:?}");
+    world.root(&["stop", &app]).success();
+    assert!(!process::is_alive(daemon));
+    drop(stranger.stdin.take());
+    drop(first.stdin.take());
+}
+
 /// A user of one test alone, on the host itself, with a group of the same number: other tests' web servers are none of
 /// this user's.
 struct Alone {
