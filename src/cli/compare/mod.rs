@@ -18,7 +18,7 @@ use super::{app_to_run, surroundings};
 use crate::acting::CommandError;
 use crate::app::environment;
 use crate::app_file::{AppFile, Named};
-use crate::compare::{self, Report, Times};
+use crate::compare::{self, Comparison, Profile, Report, Times};
 use crate::config::{App, Config};
 use crate::report::{Exit, print, say};
 
@@ -137,22 +137,10 @@ impl CompareCommand {
         let found = ways.run(self.runs)?;
         let failure = daemon.failure();
         let mut comparison = compare::compare(&found.cgi.answers, &found.daemon.answers);
-        let mut profile = None;
-        if let Some(watched) = watched.filter(|_| failure.is_none()) {
-            watched.request(&ways.meta, body, self.is_profiled())?;
-            if self.environ {
-                let [cgi, by_daemon] = watched.environs()?;
-                comparison.add_processes(&cgi, &by_daemon);
-                let cgi = surroundings::of_cgi(app, config)?;
-                comparison.add_processes(&cgi, &surroundings::of_worker(daemon.status())?);
-            }
-            if self.is_profiled() {
-                profile = Some(watched.profile()?);
-            }
-            if let Some(kept) = kept {
-                kept.fill(&watched)?;
-            }
-        }
+        let profile = match watched.filter(|_| failure.is_none()) {
+            Some(watched) => self.look_inside(&watched, &ways, &mut comparison, kept)?,
+            None => None,
+        };
         let cgi = Times::of(&found.cgi.runs);
         let parts = match &config.app {
             App::Wsgi(target) => parts(app, config, target, cgi.minimum()),
@@ -180,6 +168,30 @@ impl CompareCommand {
             true => (compare::to_json(&report) + "\n", exit),
             false => (compare::to_text(&report), exit),
         })
+    }
+
+    /// Adds what only the copy shows that is looked at from inside.
+    fn look_inside(
+        &self,
+        watched: &Copied,
+        ways: &Ways<'_>,
+        comparison: &mut Comparison,
+        kept: Option<KeptProfiles>,
+    ) -> Result<Option<Profile>, CommandError> {
+        watched.request(&ways.meta, ways.body, self.is_profiled())?;
+        if self.environ {
+            let [cgi, daemon] = watched.environs()?;
+            comparison.add_processes(&cgi, &daemon);
+            let cgi = surroundings::of_cgi(ways.app, ways.config)?;
+            comparison.add_processes(&cgi, &surroundings::of_worker(ways.daemon.status())?);
+        }
+        if let Some(kept) = kept {
+            kept.fill(watched)?;
+        }
+        match self.is_profiled() {
+            true => watched.profile().map(Some),
+            false => Ok(None),
+        }
     }
 
     fn is_profiled(&self) -> bool {
