@@ -1,8 +1,8 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: APP, DROPPED, excepthook, frames_of_threads from wsgi.py; IN_MEMORY, POLLIN, ready from streams.py; INTERRUPT,
 # NO_BODY, TIMED_OUT from once.py.
-# Gives: asked, disown_only, fail, hold_signal, interrupted, is_for_error, name_server, note, oversee, page, reason_of,
-# release_signal, report_dropped, shortened, show, start_again.
+# Gives: NOT_STARTED, asked, disown_only, fail, hold_signal, interrupted, is_for_error, name_server, note, oversee,
+# page, reason_of, release_signal, report_dropped, shortened, show, start_again.
 #
 # What is needed when a request fails, is overdue or is unusual: text until then (later()). It knows what the client and
 # the operator are told; it refuses to know the daemon. The names of streams.py are there only with a message-body.

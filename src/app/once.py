@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: LAST_RESORT, Request, above_if_possible, answer_500, at_fork, later, load, name_process, prepare_for_app from
-# wsgi.py; asked, disown_only, interrupted, is_for_error, NOT_STARTED, note, oversee, page from late.py.
+# wsgi.py; NOT_STARTED, asked, disown_only, interrupted, is_for_error, note, oversee, page from late.py.
 # Gives: INTERRUPT, NO_BODY, TIMED_OUT.
 #
 # The way of a CGI: one request, and its time limits. It knows the front's command line; it refuses to know the daemon.
