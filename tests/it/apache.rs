@@ -188,19 +188,22 @@ fn a_broken_app_is_a_500(mut site: Site) {
     }
     assert_eq!(body, b"first\n");
     assert_eq!(site.get("/status/200").ok(), "status 200\n");
+    // Once each: a line that names app and request, and the traceback, which ends in the same words.
     let log = site.log();
-    assert_eq!(
-        log.matches("RuntimeError: the application is broken on purpose")
-            .count(),
-        1,
-        "{log}"
-    );
-    assert_eq!(
-        log.matches("RuntimeError: the application is broken late on purpose")
-            .count(),
-        1,
-        "{log}"
-    );
+    for (path, error) in [
+        (
+            "broken",
+            "RuntimeError: the application is broken on purpose",
+        ),
+        (
+            "broken-late",
+            "RuntimeError: the application is broken late on purpose",
+        ),
+    ] {
+        let line = format!("app: GET /cgi-bin/app/{path}: {error}");
+        assert_eq!(log.matches(&line).count(), 1, "{log}");
+        assert_eq!(log.matches(error).count(), 2, "{log}");
+    }
 }
 
 #[track_caller]

@@ -1,5 +1,7 @@
 //! `status`, `start` and `stop` by the command line: what they show and do while requests run.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 
 use super::util::patient::PatientRead;
@@ -161,6 +163,24 @@ fn until_leaving(site: &Site) {
     );
 }
 
+/// Waits until the command has the daemon's answer: it holds the daemon's process, and no connection any more.
+#[track_caller]
+fn until_answered(stop: &Running) {
+    let deadline = Deadline::soon();
+    loop {
+        let held = fs::read_dir(format!("/proc/{}/fd", stop.pid())).expect("stop runs");
+        let held = held
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        let held: Vec<String> = held.map(|link| link.display().to_string()).collect();
+        let holds = |what| held.iter().any(|link| link.contains(what));
+        if holds("pidfd") && !holds("socket:") {
+            return;
+        }
+        assert!(!deadline.left().is_zero(), "no answer: {held:?}");
+    }
+}
+
 fn stop_waits(mpm: Mpm) {
     let site = Site::configured(mpm, 16, CONFIG);
     let mut gate = site.dir.gate("gate");
@@ -189,6 +209,7 @@ fn stop_does_not_wait_for_ever() {
     let serving = site.dir.daemon();
     let stop = stopping(&site);
     until_leaving(&site);
+    until_answered(&stop);
     send(serving, Signal::SIGSTOP);
     let output = stop.end();
     assert!(is_alive(serving));
