@@ -19,7 +19,7 @@ class OnlyRequest(Request):
     outlines = b''  # of our pages, with byte 1 between them
     shows = False  # whether the client may see the reason on them
     place = ''  # the app's, or empty
-    interrupted = False  # by oversee()
+    interrupted = False  # by oversee(), or the application has raised an error
 
     def limit(self, timeout, limit):
         """timeout: seconds without progress; limit: seconds in all, or None."""

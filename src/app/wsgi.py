@@ -171,6 +171,7 @@ class Request:
             self.is_loaded = True
             self.run(app)
         except BaseException as error:
+            self.interrupted = True  # the application has ended: there is nothing to interrupt any more
             if self.forked:
                 raise
             try:
