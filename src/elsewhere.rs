@@ -54,7 +54,7 @@ pub fn all(uid: u32) -> Vec<Place> {
 }
 
 /// The users who may have such places, by what their processes call themselves: for root, which has a process of each
-/// look there. What a process calls itself is in its own memory, and whoever it belongs to can make a reader wait: call
+/// look there. What a process calls itself is in its own memory, and its user can make a reader wait: call
 /// this where that does no harm.
 pub fn users() -> Vec<u32> {
     let tmps: Vec<String> = behind_private_tmp().map(|(_, mounts)| mounts.tmp).collect();

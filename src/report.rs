@@ -43,7 +43,7 @@ pub fn say(applet: &str, sentence: impl Display) {
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Writes to standard output what a command is to print. If that fails, its work is for nobody, and this process ends.
+/// Writes to standard output what a command is to print. If that fails, there is no reader, and this process ends.
 pub fn print(text: impl Display) {
     if let Err(error) = splice::write_all(std::io::stdout().as_fd(), text.to_string().as_bytes()) {
         std::process::exit(unprinted(&error) as i32);
