@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{self, App, Config, Load};
 use crate::policy::backoff;
 use crate::policy::route::{CgiCount, Facts, Mode, Reach, Rule, StartRecord};
-use crate::slots::{Cause, Slots, Verdict};
+use crate::slots::{Slots, StartCause, Verdict};
 use crate::sys::load;
 
 /// What the file says of starts, and of a daemon that does not answer.
@@ -90,8 +90,8 @@ pub fn noted(config: &Config, slots: &Slots) -> Option<(Rule, Facts)> {
 }
 
 /// The rule that asks for a daemon, and the facts by which it holds, for [`noted`].
-pub fn cause(rule: Rule, facts: &Facts, slots: &Slots, now: Duration) -> Cause {
-    Cause {
+pub fn cause(rule: Rule, facts: &Facts, slots: &Slots, now: Duration) -> StartCause {
+    StartCause {
         rule,
         running: match facts.slots {
             CgiCount::Taken { running, .. } => running,

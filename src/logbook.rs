@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_of_several_processes_would_lose_nothing() {
+    fn a_line_that_is_no_incident_is_dropped() {
         let (_dir, place) = place();
         note(&place, &[incident("shorter afterwards")]);
         fs::write(place.incidents(), "junk\n".repeat(1000)).unwrap();

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::naming;
 use crate::place::Place;
 use crate::policy::route::Reach;
-use crate::slots::{Cause, Slots};
+use crate::slots::{Slots, StartCause};
 use crate::sys::files::Identity;
 use crate::sys::process;
 use crate::sys::program::{NotStarted, Program};
@@ -316,7 +316,7 @@ pub fn start(
     here: &Here,
     backlog: i32,
     environ: &[CString],
-    cause: &Cause,
+    cause: &StartCause,
 ) -> Result<OwnedFd, StartError> {
     let Here { place, slots } = here;
     let lock = NameLock::wait_in(place)?;

@@ -1,11 +1,13 @@
 //! The house's floors, and a reader of src/ that finds what breaks them: which room may import which, where `unsafe`
-//! and nix may stand, which rooms are pure, that no files of a room import one another in a circle, and the storeys
-//! of the daemon. It reads words and not types; what hides a path from it is refused.
+//! and nix may stand, which rooms are pure, that no files of a room import one another in a circle, the storeys of
+//! the daemon, and that each type has a name of its own. It reads words and not types; what hides a path from it is refused.
 
 #[path = "rooms/circles.rs"]
 mod circles;
 #[path = "rooms/guide.rs"]
 mod guide;
+#[path = "rooms/names.rs"]
+mod names;
 #[path = "rooms/planted.rs"]
 mod planted;
 #[path = "rooms/reader.rs"]

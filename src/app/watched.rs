@@ -15,7 +15,7 @@ pub const BINARY: usize = 1;
 
 /// The files that are watched for an app, by their numbers; from 2 on those that make the app reload.
 #[derive(Clone, Debug, Default)]
-pub struct Watched {
+pub struct WatchedFiles {
     /// Files, and then the folders in which files may appear that `watch` names. An empty path is not watched.
     pub paths: Vec<PathBuf>,
     first_folder: usize,
@@ -24,15 +24,15 @@ pub struct Watched {
     directory: PathBuf,
 }
 
-impl Watched {
+impl WatchedFiles {
     /// What is watched for a generation that begins now.
-    pub fn new(app: &AppFile, config: &Config, binary: &Path) -> Watched {
+    pub fn new(app: &AppFile, config: &Config, binary: &Path) -> WatchedFiles {
         let binary = binary.to_path_buf();
         if config.reload == Reload::Off {
-            return Watched {
+            return WatchedFiles {
                 paths: vec![PathBuf::new(), binary],
                 first_folder: 2,
-                ..Watched::default()
+                ..WatchedFiles::default()
             };
         }
         let directory = directory(app, config);
@@ -43,7 +43,7 @@ impl Watched {
         paths.extend(globbed.files.iter().cloned());
         let first_folder = paths.len();
         paths.extend(globbed.folders.iter().cloned());
-        Watched {
+        WatchedFiles {
             paths,
             first_folder,
             globbed,
@@ -54,11 +54,11 @@ impl Watched {
 
     /// These files and no folders.
     #[cfg(test)]
-    pub fn of_files(paths: Vec<PathBuf>) -> Watched {
-        Watched {
+    pub fn of_files(paths: Vec<PathBuf>) -> WatchedFiles {
+        WatchedFiles {
             first_folder: paths.len(),
             paths,
-            ..Watched::default()
+            ..WatchedFiles::default()
         }
     }
 
@@ -96,7 +96,7 @@ mod tests {
         fs::write(at("a.ini"), "").unwrap();
         let patterns = vec!["*.ini".to_owned()];
         let globbed = Globbed::find(dir.path(), &patterns);
-        let watched = Watched {
+        let watched = WatchedFiles {
             paths: vec![PathBuf::new(), PathBuf::new(), at("a.ini"), at("")],
             first_folder: 3,
             globbed,

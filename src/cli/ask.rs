@@ -59,7 +59,7 @@ fn runtime_dir(app: &AppFile) -> Option<PathBuf> {
 }
 
 /// A daemon that was found.
-pub(super) struct Reached {
+pub(super) struct ReachedDaemon {
     pub(super) place: Place,
     pub(super) connection: OwnedFd,
     /// Fronts that this user starts would not find it.
@@ -72,17 +72,17 @@ pub(super) fn find(app: &AppFile) -> Result<Option<OwnedFd>, String> {
 }
 
 /// The same, with the place.
-pub(super) fn reach(app: &AppFile) -> Result<Option<Reached>, String> {
+pub(super) fn reach(app: &AppFile) -> Result<Option<ReachedDaemon>, String> {
     match connect_first(places_here(app), false)? {
         Some(reached) => Ok(Some(reached)),
         None => connect_first(places_elsewhere(app), true),
     }
 }
 
-fn connect_first(places: Vec<Place>, is_elsewhere: bool) -> Result<Option<Reached>, String> {
+fn connect_first(places: Vec<Place>, is_elsewhere: bool) -> Result<Option<ReachedDaemon>, String> {
     for place in places {
         if let Some(connection) = connect(&place)? {
-            return Ok(Some(Reached {
+            return Ok(Some(ReachedDaemon {
                 place,
                 connection,
                 is_elsewhere,

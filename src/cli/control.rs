@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::ask::{self, Found, PATIENCE, Purpose, Reached};
+use super::ask::{self, Found, PATIENCE, Purpose, ReachedDaemon};
 use super::{Sought, app_for, app_to_run, print_no_daemon};
 use crate::acting::{self, CommandError, Deed};
 use crate::app;
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::control::{Command, DaemonState, Status};
 use crate::elsewhere;
 use crate::report::{Exit, say};
-use crate::slots::Cause;
+use crate::slots::StartCause;
 use crate::start::{self, Here};
 use crate::sys::process;
 
@@ -177,7 +177,13 @@ impl StartCommand {
             say("start", unseen_daemon(named, web_server));
         }
         let environ = app::environment::for_daemon();
-        let started = start::start(app, &here, app::backlog(&config), &environ, &Cause::BY_HAND);
+        let started = start::start(
+            app,
+            &here,
+            app::backlog(&config),
+            &environ,
+            &StartCause::BY_HAND,
+        );
         let connection = started.map_err(|error| (Exit::CantCreate, error.to_string()))?;
         Ok((config, here, connection))
     }
@@ -209,7 +215,7 @@ pub(super) fn opened(
     let cannot = |sentence: String| (Exit::CantCreate, sentence);
     // A daemon that can't be reached is told of when it is asked.
     let reached = ask::reach(app).ok().flatten();
-    if let Some(Reached {
+    if let Some(ReachedDaemon {
         place,
         connection,
         is_elsewhere: true,

@@ -54,7 +54,7 @@ pub(super) struct StatusCommand {
 
 /// In which form a status is shown.
 #[derive(Clone, Copy)]
-enum View {
+enum StatusView {
     Html,
     Json,
     Prometheus,
@@ -87,7 +87,7 @@ impl StatusCommand {
                 ..Status::default()
             }),
         };
-        if let View::Watch(every) = view {
+        if let StatusView::Watch(every) = view {
             return watch::watch(every, || match look(WATCH_PATIENCE) {
                 Ok(status) => Look {
                     lines: apps::line(None, &status, false),
@@ -117,16 +117,16 @@ impl StatusCommand {
         }
     }
 
-    fn view(&self) -> Result<View, &'static str> {
+    fn view(&self) -> Result<StatusView, &'static str> {
         let views = [
-            self.html.then_some(View::Html),
-            self.json.then_some(View::Json),
-            self.prometheus.then_some(View::Prometheus),
+            self.html.then_some(StatusView::Html),
+            self.json.then_some(StatusView::Json),
+            self.prometheus.then_some(StatusView::Prometheus),
             self.watch
-                .map(|every| View::Watch(Duration::from_secs(every.into()))),
+                .map(|every| StatusView::Watch(Duration::from_secs(every.into()))),
         ];
         let mut views = views.into_iter().flatten();
-        let view = views.next().unwrap_or(View::Text);
+        let view = views.next().unwrap_or(StatusView::Text);
         if views.next().is_some() {
             return Err("one of --html, --json, --prometheus and --watch at a time");
         }
@@ -137,7 +137,7 @@ impl StatusCommand {
             return Err("--watch takes whole seconds, from 1 to 3600");
         }
         match (view, &self.app) {
-            (View::Html, None) => Err("--html shows one app: say which app"),
+            (StatusView::Html, None) => Err("--html shows one app: say which app"),
             (_, None) if self.user.is_some() => {
                 Err("'--user' names the user of one app: say which app")
             }
@@ -158,31 +158,31 @@ fn of_app(app: &AppFile, patience: Duration) -> Result<Status, String> {
     }))
 }
 
-fn show(view: View, user: Option<String>, status: Status) {
+fn show(view: StatusView, user: Option<String>, status: Status) {
     match view {
-        View::Html => print(views::page(&status)),
-        View::Json => print_line(Status { user, ..status }.to_json()),
-        View::Prometheus => print(views::exposition(&[Status { user, ..status }])),
-        View::Text | View::Watch(_) => print(status.to_text(printable::WIDTH)),
+        StatusView::Html => print(views::page(&status)),
+        StatusView::Json => print_line(Status { user, ..status }.to_json()),
+        StatusView::Prometheus => print(views::exposition(&[Status { user, ..status }])),
+        StatusView::Text | StatusView::Watch(_) => print(status.to_text(printable::WIDTH)),
     }
 }
 
-fn show_all(view: View) -> Exit {
+fn show_all(view: StatusView) -> Exit {
     match view {
-        View::Prometheus => {
+        StatusView::Prometheus => {
             let (statuses, exit) = apps::statuses(known::of_place);
             print(views::exposition(&statuses));
             exit
         }
-        View::Watch(every) => watch::watch(every, || {
+        StatusView::Watch(every) => watch::watch(every, || {
             let lines = apps::lines(known::of_place);
             Look {
                 lines: lines.clone(),
                 page: Box::new(move |_| lines.clone()),
             }
         }),
-        View::Html | View::Json | View::Text => {
-            apps::show(matches!(view, View::Json), known::of_place)
+        StatusView::Html | StatusView::Json | StatusView::Text => {
+            apps::show(matches!(view, StatusView::Json), known::of_place)
         }
     }
 }

@@ -85,17 +85,17 @@ fn on_terminal(every: Duration, mut look: impl FnMut() -> Look) -> io::Result<Ex
         }
         screen.draw(&head, seen.as_ref())?;
         match screen.wait(&signals, due.saturating_sub(clock::now()))? {
-            Met::Nothing => {}
-            Met::End => return Ok(Exit::Ok),
+            WaitEnd::Nothing => {}
+            WaitEnd::End => return Ok(Exit::Ok),
             // Root's process, which has the terminal, would not stop with us.
-            Met::Signal(Signal::SIGTSTP) if acting::acts_as().is_some() => {}
-            Met::Signal(Signal::SIGTSTP) => {
+            WaitEnd::Signal(Signal::SIGTSTP) if acting::acts_as().is_some() => {}
+            WaitEnd::Signal(Signal::SIGTSTP) => {
                 drop(screen);
                 process::signal(process::pid(), Signal::SIGSTOP);
                 // Here it was continued.
                 screen = Screen::enter()?;
             }
-            Met::Signal(ending) => {
+            WaitEnd::Signal(ending) => {
                 drop(screen);
                 // It ends us as it would have without our handler.
                 signal::reset_all();
@@ -107,7 +107,7 @@ fn on_terminal(every: Duration, mut look: impl FnMut() -> Look) -> io::Result<Ex
 }
 
 /// What a terminal's watcher waits for.
-enum Met {
+enum WaitEnd {
     /// The time is over, or the terminal has another size.
     Nothing,
     /// A person wants no more.
@@ -135,7 +135,7 @@ impl Screen {
         show(&views::frame(head, &printable::lines(&page), columns, rows))
     }
 
-    fn wait(&mut self, signals: &SignalPipe, patience: Duration) -> io::Result<Met> {
+    fn wait(&mut self, signals: &SignalPipe, patience: Duration) -> io::Result<WaitEnd> {
         let mut fds = vec![(signals.as_fd(), Interest::Read)];
         fds.extend(
             self.keys
@@ -147,17 +147,17 @@ impl Screen {
         for signal in signals.take() {
             match signal {
                 Signal::SIGWINCH => {}
-                Signal::SIGINT => return Ok(Met::End),
-                signal => return Ok(Met::Signal(signal)),
+                Signal::SIGINT => return Ok(WaitEnd::End),
+                signal => return Ok(WaitEnd::Signal(signal)),
             }
         }
         if let Some(keys) = self.keys.as_ref().filter(|_| has_keys) {
             let pressed = keys.read()?;
             if pressed.is_empty() || pressed.iter().any(|key| QUIT.contains(key)) {
-                return Ok(Met::End);
+                return Ok(WaitEnd::End);
             }
         }
-        Ok(Met::Nothing)
+        Ok(WaitEnd::Nothing)
     }
 }
 

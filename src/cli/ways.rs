@@ -19,7 +19,7 @@ use crate::printable;
 use crate::relay;
 use crate::report::{Exit, say};
 use crate::scgi;
-use crate::slots::Cause;
+use crate::slots::StartCause;
 use crate::spelling;
 use crate::start::{self, Here};
 use crate::sys::process::{self, Usage};
@@ -329,8 +329,14 @@ pub(super) fn daemon(
     }
     let here = Here::open(app, &config).map_err(|no| (Exit::CantCreate, no))?;
     let environ = app::environment::for_daemon();
-    start::start(app, &here, app::backlog(&config), &environ, &Cause::BY_HAND)
-        .map_err(|error| (Exit::Unavailable, error.to_string()))
+    start::start(
+        app,
+        &here,
+        app::backlog(&config),
+        &environ,
+        &StartCause::BY_HAND,
+    )
+    .map_err(|error| (Exit::Unavailable, error.to_string()))
 }
 
 /// The app's daemon, if it is one that a front which we start would not find.

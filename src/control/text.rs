@@ -21,7 +21,7 @@ impl Status {
     /// obey become `?`.
     pub fn to_text(&self, columns: usize) -> String {
         let text = String::new();
-        let mut page = Page { columns, text };
+        let mut page = Rows { columns, text };
         let user = self.user.as_ref();
         let user = user.map_or(String::new(), |user| format!("{user}: "));
         let mut head = format!("{user}{}: {}", self.app, self.state.word());
@@ -61,7 +61,7 @@ impl Status {
         })
     }
 
-    fn tell_way(&self, page: &mut Page) {
+    fn tell_way(&self, page: &mut Rows) {
         if let Some(sentence) = self.served_by() {
             page.row("served by", &sentence);
         }
@@ -74,7 +74,7 @@ impl Status {
         }
     }
 
-    fn tell_load(&self, page: &mut Page) {
+    fn tell_load(&self, page: &mut Rows) {
         let pace = self.figures.pace;
         let mut parts = Vec::new();
         if pace > 0 {
@@ -107,7 +107,7 @@ impl Status {
         page.row("now", &parts.join(", "));
     }
 
-    fn tell_figures(&self, page: &mut Page) {
+    fn tell_figures(&self, page: &mut Rows) {
         let figures = &self.figures;
         let recent = &figures.recent;
         if recent.requests > 0 {
@@ -136,7 +136,7 @@ impl Status {
         }
     }
 
-    fn tell_processes(&self, page: &mut Page) {
+    fn tell_processes(&self, page: &mut Rows) {
         if let Some(server) = &self.server {
             let pid = server.pid.map_or(String::new(), |pid| format!("{pid} "));
             page.row("server", &format!("{pid}{}", condition_word(server.state)));
@@ -184,7 +184,7 @@ impl Status {
         line
     }
 
-    fn tell_code(&self, page: &mut Page) {
+    fn tell_code(&self, page: &mut Rows) {
         let generation = self.generation;
         match &self.changed {
             Some(changed) => {
@@ -197,7 +197,7 @@ impl Status {
         }
     }
 
-    fn tell_failures(&self, page: &mut Page) {
+    fn tell_failures(&self, page: &mut Rows) {
         let newest = self.failures.iter().rev().take(MOST_FAILURES);
         let mut title = "failures";
         for incident in newest {
@@ -229,12 +229,12 @@ impl Status {
 }
 
 /// Lines with titles.
-struct Page {
+struct Rows {
     columns: usize,
     text: String,
 }
 
-impl Page {
+impl Rows {
     /// A line, or several: the words that find no room go to the next.
     fn row(&mut self, title: &str, sentence: &str) {
         let _ = write!(self.text, "  {title:<12}");

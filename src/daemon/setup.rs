@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::place::Place;
 use crate::policy::pool::{Event, Pool};
 use crate::report::{self, Exit, say};
-use crate::slots::{Cause, Slots};
+use crate::slots::{Slots, StartCause};
 use crate::start::{self, NameLock};
 use crate::sys::files::Identity;
 use crate::sys::lock::Locked;
@@ -226,7 +226,7 @@ fn begin(
     let slots = Slots::open(&place.slots()).map_err(refused("open, fallocate, mmap"))?;
     let means = Means::gather(words, place, config, own)?;
     if words.socket_fd.is_none() {
-        slots.note_cause(&Cause::BY_HAND);
+        slots.note_cause(&StartCause::BY_HAND);
     }
     if is_background {
         process::silence().map_err(refused("dup2"))?;

@@ -27,7 +27,7 @@ use crate::page::Failure;
 use crate::place::Place;
 use crate::policy::route::{self, Reach, Route, StartRecord};
 use crate::report::{Exit, plain, say};
-use crate::slots::{Cause, Verdict};
+use crate::slots::{StartCause, Verdict};
 use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{Errno, clock, environ, is, process, signal, socket};
 use crate::views;
@@ -336,7 +336,12 @@ impl Front {
         }
     }
 
-    fn start_and_forward(&mut self, config: &Config, here: &Here, cause: &Cause) -> AfterStart {
+    fn start_and_forward(
+        &mut self,
+        config: &Config,
+        here: &Here,
+        cause: &StartCause,
+    ) -> AfterStart {
         let environ = app::environment::for_daemon();
         let backlog = app::backlog(config);
         match start::start(&self.app, here, backlog, &environ, cause) {

@@ -16,11 +16,11 @@ use crate::figures::{
 const SINCE: usize = FIRST_COUNT;
 const TOTALS: usize = SINCE + 1;
 const MOST_KINDS: usize = 32;
-const WAITED: Place = Place {
+const WAITED: HistogramPlace = HistogramPlace {
     sum: TOTALS + MOST_KINDS,
     bins: TOTALS + MOST_KINDS + 2,
 };
-const SERVED: Place = Place {
+const SERVED: HistogramPlace = HistogramPlace {
     sum: WAITED.sum + 1,
     bins: WAITED.bins + BINS,
 };
@@ -43,7 +43,7 @@ const _: () = assert!(RING_OF_MINUTES.is_multiple_of(MINUTE_LEN));
 const _: () = assert!(MINUTE_SERVED + BINS / 2 <= MINUTE_LEN);
 
 /// Where a histogram stands.
-struct Place {
+struct HistogramPlace {
     /// The sum of the times, in microseconds.
     sum: usize,
     bins: usize,
@@ -169,7 +169,7 @@ impl Slots {
         for what in Counted::ALL {
             counts.add(what, load(TOTALS + what.number()));
         }
-        let histogram = |place: Place| {
+        let histogram = |place: HistogramPlace| {
             let mut times = Histogram::default();
             (0..BINS).for_each(|bin| times.add(bin, load(place.bins + bin)));
             times.sum = load(place.sum);

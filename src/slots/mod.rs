@@ -67,7 +67,7 @@ pub struct Attempt {
 /// Why a daemon was started: the rule that asked for it, and the facts of that moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub struct Cause {
+pub struct StartCause {
     pub rule: Rule,
     /// CGIs that ran.
     pub running: u32,
@@ -76,9 +76,9 @@ pub struct Cause {
     pub load: f64,
 }
 
-impl Cause {
+impl StartCause {
     /// A person has started it.
-    pub const BY_HAND: Cause = Cause {
+    pub const BY_HAND: StartCause = StartCause {
         rule: Rule::ByHand,
         running: 0,
         last_minute: 0,
@@ -278,7 +278,7 @@ impl Slots {
     }
 
     /// Notes why a daemon is started.
-    pub fn note_cause(&self, cause: &Cause) {
+    pub fn note_cause(&self, cause: &StartCause) {
         let load = (cause.load * 1000.0) as u64;
         let numbers = [
             cause.rule.number(),
@@ -292,10 +292,10 @@ impl Slots {
     }
 
     /// Why the last daemon was started.
-    pub fn cause(&self) -> Option<Cause> {
+    pub fn cause(&self) -> Option<StartCause> {
         let [rule, running, last_minute, load] =
             [0, 1, 2, 3].map(|nth| self.numbers.at(CAUSE + nth).load(SeqCst));
-        Some(Cause {
+        Some(StartCause {
             rule: Rule::from_number(rule)?,
             running: u32::try_from(running).unwrap_or(u32::MAX),
             last_minute: u32::try_from(last_minute).unwrap_or(u32::MAX),
@@ -457,7 +457,7 @@ mod tests {
     fn the_cause_of_a_start_is_noted() {
         let (_dir, slots) = slots();
         assert_eq!(slots.cause(), None);
-        let cause = Cause {
+        let cause = StartCause {
             rule: Rule::Load,
             running: 3,
             last_minute: 7,
@@ -465,8 +465,8 @@ mod tests {
         };
         slots.note_cause(&cause);
         assert_eq!(slots.cause(), Some(cause));
-        slots.note_cause(&Cause::BY_HAND);
-        assert_eq!(slots.cause(), Some(Cause::BY_HAND));
+        slots.note_cause(&StartCause::BY_HAND);
+        assert_eq!(slots.cause(), Some(StartCause::BY_HAND));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Apache {
     pub(super) fn read(root: &Path) -> Option<Apache> {
         let main = MAIN.iter().map(|main| root.join(main));
         let main = main.into_iter().find(|main| main.is_file())?;
-        let mut reader = Reader::new(root, &main);
+        let mut reader = ApacheReader::new(root, &main);
         reader.file(&main, &mut Vec::new(), 0);
         (!reader.found.directives.is_empty()).then_some(reader.found)
     }
@@ -219,7 +219,7 @@ impl Apache {
 }
 
 /// Reads file after file, in Apache's order.
-struct Reader {
+struct ApacheReader {
     root: PathBuf,
     server_root: PathBuf,
     defined: BTreeMap<String, String>,
@@ -229,9 +229,9 @@ struct Reader {
     found: Apache,
 }
 
-impl Reader {
-    fn new(root: &Path, main: &Path) -> Reader {
-        Reader {
+impl ApacheReader {
+    fn new(root: &Path, main: &Path) -> ApacheReader {
+        ApacheReader {
             root: root.to_path_buf(),
             server_root: main.parent().unwrap_or(root).to_path_buf(),
             defined: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::finding::{Finding, Findings, Severity};
 use super::interpreter;
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use super::trial::{self, Trial};
 use crate::app::CannotRun;
 use crate::app::wsgi::{self, Interpreter};
@@ -16,7 +16,7 @@ use crate::sys::program::Program;
 
 /// Imports it; what runs it, if that could be found out.
 pub(super) fn look(
-    subject: &Subject<'_>,
+    subject: &CheckSubject<'_>,
     target: &Target,
     findings: &mut Findings,
 ) -> Option<String> {
@@ -60,7 +60,7 @@ pub(super) fn look(
 }
 
 /// It has not even run the adaptor.
-fn no_python(subject: &Subject<'_>, interpreter: &Interpreter, trial: &Trial) -> Finding {
+fn no_python(subject: &CheckSubject<'_>, interpreter: &Interpreter, trial: &Trial) -> Finding {
     let text = trial.stderr.trim_end();
     let end = trial.end.map_or(String::new(), |end| end.to_string());
     let message = format!(
@@ -73,7 +73,7 @@ fn no_python(subject: &Subject<'_>, interpreter: &Interpreter, trial: &Trial) ->
         .advise("'python' has to be Python 3.8 or later")
 }
 
-fn judge(subject: &Subject<'_>, target: &Target, trial: &Trial, findings: &mut Findings) {
+fn judge(subject: &CheckSubject<'_>, target: &Target, trial: &Trial, findings: &mut Findings) {
     let name = format!("{}:{}", target.module, target.callable);
     if trial.end.is_none() {
         return findings.add(endless(subject, &name, trial));
@@ -122,7 +122,7 @@ fn judge(subject: &Subject<'_>, target: &Target, trial: &Trial, findings: &mut F
     }
 }
 
-fn asgi(subject: &Subject<'_>, target: &Target, name: &str) -> Finding {
+fn asgi(subject: &CheckSubject<'_>, target: &Target, name: &str) -> Finding {
     let Target { module, callable } = target;
     let message = format!("{name} is an ASGI application, and 'wsgi' runs WSGI applications");
     let advice = if callable.ends_with("get_asgi_application") {
@@ -139,7 +139,7 @@ fn asgi(subject: &Subject<'_>, target: &Target, name: &str) -> Finding {
         .advise(advice)
 }
 
-fn factory(subject: &Subject<'_>, target: &Target, name: &str) -> Finding {
+fn factory(subject: &CheckSubject<'_>, target: &Target, name: &str) -> Finding {
     let Target { module, callable } = target;
     let message = format!(
         "{name} makes an application when it is called without arguments, and is none itself"
@@ -156,7 +156,7 @@ fn top(callable: &str) -> &str {
     callable.split('.').next().unwrap_or(callable)
 }
 
-fn not_imported(subject: &Subject<'_>, target: &Target, name: &str, trial: &Trial) -> Finding {
+fn not_imported(subject: &CheckSubject<'_>, target: &Target, name: &str, trial: &Trial) -> Finding {
     let directory = subject.directory.display();
     let mut message = format!("the app {name} can't be imported from {directory}");
     let text = trial.stderr.trim_end();
@@ -183,7 +183,7 @@ fn not_imported(subject: &Subject<'_>, target: &Target, name: &str, trial: &Tria
     finding.advise(advice(subject, target, trial))
 }
 
-fn advice(subject: &Subject<'_>, target: &Target, trial: &Trial) -> String {
+fn advice(subject: &CheckSubject<'_>, target: &Target, trial: &Trial) -> String {
     let general = "see 'wsgi', 'directory' and 'python'";
     if let Some(names) = trial.fact("has").filter(|names| !names.is_empty()) {
         let names: Vec<String> = names
@@ -214,7 +214,7 @@ fn advice(subject: &Subject<'_>, target: &Target, trial: &Trial) -> String {
     }
 }
 
-fn endless(subject: &Subject<'_>, name: &str, trial: &Trial) -> Finding {
+fn endless(subject: &CheckSubject<'_>, name: &str, trial: &Trial) -> Finding {
     let seconds = |time: Duration| (time.as_millis() as f64 / 1000.0).round();
     let what = match trial.fact("bound") {
         Some(address) => format!(

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::finding::Findings;
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use crate::app::{self, environment, way};
 use crate::config::Address;
 use crate::report::plain;
 
 /// Looks for a command of the key `key`, which is to run the app as `what`; its program.
 pub(super) fn look(
-    subject: &Subject<'_>,
+    subject: &CheckSubject<'_>,
     key: &'static str,
     command: &[String],
     what: &str,
@@ -56,7 +56,7 @@ pub(super) fn look(
 
 /// php-cgi runs the file of SCRIPT_FILENAME, and never what its command line names. For a web server that is the app
 /// file, which has no PHP: it prints it.
-fn look_for_php(subject: &Subject<'_>, command: &[String], findings: &mut Findings) {
+fn look_for_php(subject: &CheckSubject<'_>, command: &[String], findings: &mut Findings) {
     const VARIABLE: &str = "SCRIPT_FILENAME";
     let sets = |word: &String| {
         word.strip_prefix(VARIABLE)
@@ -96,7 +96,11 @@ fn is_php(word: &str) -> bool {
 }
 
 /// Connects and sends nothing: a request could change something.
-pub(super) fn look_at_server(subject: &Subject<'_>, address: &Address, findings: &mut Findings) {
+pub(super) fn look_at_server(
+    subject: &CheckSubject<'_>,
+    address: &Address,
+    findings: &mut Findings,
+) {
     let reached = app::scgi::resolve(address)
         .map_err(|cannot| cannot.to_string())
         .and_then(|peer| {

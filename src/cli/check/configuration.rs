@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Findings, Severity};
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use crate::app;
 use crate::config::{self, ConfigDoubt, DoubtKind};
 use crate::sys::named;
@@ -21,7 +21,7 @@ const SECRET: [&str; 6] = [
     "CREDENTIAL",
 ];
 
-pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
+pub(super) fn look(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let file = &subject.app.config;
     if let Ok(text) = named::read(file, config::LONGEST_FILE) {
         let doubts = config::doubts(&file.to_string_lossy(), &text);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Findings};
 use super::kind::FindingKind;
-use super::subject::User;
+use super::subject::CheckUser;
 use crate::app::way;
 use crate::naming;
 use crate::sys::files::{self, Stop, Want};
@@ -20,7 +20,7 @@ const LONGEST_LINE: usize = 255;
 
 /// What the path was found to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FileLook {
     /// An app file, which was examined, or what others know more of.
     Other,
     /// There is no such file.
@@ -30,11 +30,11 @@ pub(super) enum Found {
 }
 
 /// Examines what is at the path of an app file.
-pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
+pub(super) fn look(path: &Path, user: &CheckUser, findings: &mut Findings) -> FileLook {
     let target = match files::walk(&user.walker, path) {
         Ok(target) => target,
         Err(obstacle) if matches!(obstacle.why, Stop::Missing) && obstacle.link.is_none() => {
-            return Found::Missing;
+            return FileLook::Missing;
         }
         Err(obstacle) => {
             let sentence = way::stopped(&obstacle, &user.name);
@@ -43,13 +43,13 @@ pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
                     .at(&obstacle.at)
                     .advise("let the user enter each folder on the way: chmod a+x it, or g+x for a group of the user's"),
             );
-            return Found::Refused;
+            return FileLook::Refused;
         }
     };
     let text = match named::beginning(path, BEGINNING) {
         Ok(text) => text,
         // What is no file is no app file.
-        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Found::Other,
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return FileLook::Other,
         Err(error) => {
             let why = way::reason("read", path, &error).unwrap_or_else(|| error.to_string());
             findings.add(
@@ -60,22 +60,22 @@ pub(super) fn look(path: &Path, user: &User, findings: &mut Findings) -> Found {
                 .at(path)
                 .advise("polycgi reads it as the app's user: chmod 755 it; 700 under suEXEC"),
             );
-            return Found::Refused;
+            return FileLook::Refused;
         }
     };
     if text.starts_with(b"#!") {
         look_at_mode(path, &target, user, findings);
         look_at_line(path, user, &text, findings);
-        return Found::Other;
+        return FileLook::Other;
     }
     match begins_late(&text) {
         Some((sentence, advice, line)) => {
             let finding = Finding::error(FindingKind::FirstLine, sentence);
             findings.add(finding.at_line(path, line, Some(1)).advise(advice));
-            Found::Refused
+            FileLook::Refused
         }
         // A symlink to us, or no app file.
-        None => Found::Other,
+        None => FileLook::Other,
     }
 }
 
@@ -118,7 +118,7 @@ fn begins_late(text: &[u8]) -> Option<(String, &'static str, usize)> {
     })
 }
 
-fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings) {
+fn look_at_mode(path: &Path, target: &Path, user: &CheckUser, findings: &mut Findings) {
     if files::is_noexec(target) {
         findings.add(
             Finding::error(
@@ -149,7 +149,7 @@ fn look_at_mode(path: &Path, target: &Path, user: &User, findings: &mut Findings
     }
 }
 
-fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) {
+fn look_at_line(path: &Path, user: &CheckUser, text: &[u8], findings: &mut Findings) {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     if let Some((sentence, column)) = fault_of_line(path, user, line) {
         let own = process::own_path().map_or("/usr/local/bin/polycgi".into(), |(own, _)| own);
@@ -171,7 +171,7 @@ fn look_at_line(path: &Path, user: &User, text: &[u8], findings: &mut Findings) 
 }
 
 /// Why the kernel does not run polycgi by this first line, and the column.
-fn fault_of_line(path: &Path, user: &User, line: &[u8]) -> Option<(String, usize)> {
+fn fault_of_line(path: &Path, user: &CheckUser, line: &[u8]) -> Option<(String, usize)> {
     let shown = path.display();
     let bare = line.strip_suffix(b"\r").unwrap_or(line);
     let words = bare[2..].split(u8::is_ascii_whitespace);
@@ -201,7 +201,7 @@ fn fault_of_line(path: &Path, user: &User, line: &[u8]) -> Option<(String, usize
 }
 
 /// Why the program of a first line is none that runs the app.
-fn fault_of_program(path: &Path, user: &User, program: &Path) -> Option<String> {
+fn fault_of_program(path: &Path, user: &CheckUser, program: &Path) -> Option<String> {
     let run_by = format!("{} is to be run by {}", path.display(), program.display());
     if program.file_name() == Some("env".as_ref()) {
         let (path, program) = (path.display(), program.display());
@@ -219,7 +219,7 @@ fn fault_of_program(path: &Path, user: &User, program: &Path) -> Option<String> 
     }
 }
 
-fn cannot_run(program: &Path, user: &User) -> Option<String> {
+fn cannot_run(program: &Path, user: &CheckUser) -> Option<String> {
     match files::walk(&user.walker, program) {
         Err(obstacle) if obstacle.link.is_none() && matches!(obstacle.why, Stop::Missing) => {
             Some("which does not exist".to_owned())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Findings};
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use crate::app::wsgi::Interpreter;
 use crate::app::{environment, way};
 use crate::config::{self, Python};
@@ -18,7 +18,7 @@ const VENV_ADVICE: &str = "make the virtual environment anew, with an interprete
 const MOST_ENTRIES: usize = 100;
 
 /// The interpreter, if it can be run.
-pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Interpreter> {
+pub(super) fn look(subject: &CheckSubject<'_>, findings: &mut Findings) -> Option<Interpreter> {
     if let Python::InPath(name) = &subject.config.python {
         let folder = subject.directory.join(name);
         if folder.is_dir() {
@@ -80,7 +80,7 @@ fn environment_of(interpreter: &Path) -> Option<PathBuf> {
 
 /// Whether the virtual environment was made for another Python than the one that runs: then its packages are not seen.
 pub(super) fn look_at_version(
-    subject: &Subject<'_>,
+    subject: &CheckSubject<'_>,
     interpreter: &Interpreter,
     version: &str,
     findings: &mut Findings,
@@ -139,7 +139,7 @@ pub(super) fn summary(interpreter: &Interpreter, version: &str) -> String {
 }
 
 /// The folder of a virtual environment beside the app, for one whose `python` is not set.
-pub(super) fn unused_environment(subject: &Subject<'_>) -> Option<String> {
+pub(super) fn unused_environment(subject: &CheckSubject<'_>) -> Option<String> {
     if subject.config.python != Python::InPath("python3".to_owned()) {
         return None;
     }

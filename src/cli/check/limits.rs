@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Findings, Severity};
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use crate::config;
 use crate::config::Mode;
 use crate::sys::named;
@@ -21,7 +21,7 @@ const BESIDE: u64 = 64;
 /// Processes beside the workers: the daemon, and what imports the app, of two generations.
 const OF_A_DAEMON: u64 = 3;
 
-pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
+pub(super) fn look(subject: &CheckSubject<'_>, findings: &mut Findings) {
     if subject.config.mode == Mode::Cgi {
         return;
     }

@@ -24,11 +24,11 @@ use std::path::Path;
 
 use argh::FromArgs;
 
-use self::file::Found;
+use self::file::FileLook;
 use self::finding::{Finding, Findings, Severity};
 use self::kind::FindingKind;
-use self::mounts::Mounts;
-use self::subject::{Subject, User};
+use self::mounts::MountTable;
+use self::subject::{CheckSubject, CheckUser};
 use super::act_for;
 use crate::acting::{self, Deed};
 use crate::app::way;
@@ -96,7 +96,7 @@ impl CheckCommand {
     }
 
     /// The user as whom the app is examined: from now on this process is that user's, if it may.
-    fn become_user(&self, named: &Named) -> Result<User, Exit> {
+    fn become_user(&self, named: &Named) -> Result<CheckUser, Exit> {
         let word = match (&self.as_user, &self.user) {
             (Some(one), Some(other)) if one != other => {
                 say("check", "--as and --user name different users");
@@ -109,7 +109,7 @@ impl CheckCommand {
             && let Ok(Some(account)) = accounts::account(word)
             && account.uid != process::uid()
         {
-            return Ok(User {
+            return Ok(CheckUser {
                 name: account.name.clone(),
                 uid: account.uid,
                 walker: Walker::Other {
@@ -120,7 +120,7 @@ impl CheckCommand {
         }
         act_for("check", named, word, Deed::Run)?;
         let uid = process::uid();
-        Ok(User {
+        Ok(CheckUser {
             name: acting::user_name(uid),
             uid,
             walker: Walker::Own,
@@ -129,7 +129,7 @@ impl CheckCommand {
 }
 
 /// For a user who may not become the app's.
-fn only_modes(user: &User, app: &str) -> String {
+fn only_modes(user: &CheckUser, app: &str) -> String {
     let name = &user.name;
     format!(
         "as {name} only owners and modes were looked at; for the rest, such as the import: sudo -u {name} polycgi \
@@ -140,12 +140,12 @@ fn only_modes(user: &User, app: &str) -> String {
 /// Looks at everything; what runs the app, and how, if nothing is wrong. An error: there is no such app.
 fn examine(
     named: &Named,
-    user: &User,
+    user: &CheckUser,
     findings: &mut Findings,
 ) -> Result<Option<String>, NotAnApp> {
     if let Named::Path(path) = named
         && (!is_there([path.as_path()], findings)
-            || file::look(path, user, findings) == Found::Refused)
+            || file::look(path, user, findings) == FileLook::Refused)
     {
         return Ok(None);
     }
@@ -160,7 +160,7 @@ fn examine(
             return Ok(None);
         }
     };
-    let subject = Subject::new(&app, &config, user);
+    let subject = CheckSubject::new(&app, &config, user);
     if !is_there(
         [&subject.directory, &config.spool.dir].map(|path| path.as_path()),
         findings,
@@ -182,7 +182,7 @@ fn examine(
 
 /// Whether the file systems of all these paths answer. Those of this host do.
 fn is_there<const N: usize>(paths: [&Path; N], findings: &mut Findings) -> bool {
-    let mounts = Mounts::read();
+    let mounts = MountTable::read();
     for path in paths {
         if let Some(mount) = mounts.of(path).filter(|mount| mount.is_remote())
             && !mounts::answers(path)
@@ -233,7 +233,7 @@ fn not_loaded(bad: &LoadError) -> Finding {
 }
 
 /// What runs the app, if it can be run.
-fn look_at_app(subject: &Subject<'_>, findings: &mut Findings) -> Option<String> {
+fn look_at_app(subject: &CheckSubject<'_>, findings: &mut Findings) -> Option<String> {
     let config = subject.config;
     // Nothing that runs there can be, which has been said.
     if findings.has(FindingKind::Directory) && !matches!(config.app, App::Connect(_)) {

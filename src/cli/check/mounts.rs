@@ -15,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line of proc_pid_mountinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mount {
+pub(super) struct MountPoint {
     pub(super) point: PathBuf,
     /// `ext4`, `nfs4`
     pub(super) kind: String,
 }
 
-impl Mount {
+impl MountPoint {
     pub(super) fn is_remote(&self) -> bool {
         let kinds = [
             "nfs",
@@ -46,29 +46,29 @@ impl Mount {
 
 /// All of them, in the order in which they were mounted.
 #[derive(Debug, Default)]
-pub(super) struct Mounts(Vec<Mount>);
+pub(super) struct MountTable(Vec<MountPoint>);
 
-impl Mounts {
-    pub(super) fn read() -> Mounts {
+impl MountTable {
+    pub(super) fn read() -> MountTable {
         let bytes = named::read(Path::new("/proc/self/mountinfo"), config::LONGEST_FILE);
-        Mounts::parse(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
+        MountTable::parse(&String::from_utf8_lossy(&bytes.unwrap_or_default()))
     }
 
-    fn parse(text: &str) -> Mounts {
+    fn parse(text: &str) -> MountTable {
         let mount = |line: &str| {
             let (before, after) = line.split_once(" - ")?;
             let point = unescaped(before.split(' ').nth(4)?);
             let kind = after.split(' ').next()?.to_owned();
-            Some(Mount {
+            Some(MountPoint {
                 point: point.into(),
                 kind,
             })
         };
-        Mounts(text.lines().filter_map(mount).collect())
+        MountTable(text.lines().filter_map(mount).collect())
     }
 
     /// The one that the path is on, by its name alone. Of two at one point the later one covers the other.
-    pub(super) fn of(&self, path: &Path) -> Option<&Mount> {
+    pub(super) fn of(&self, path: &Path) -> Option<&MountPoint> {
         let on = self.0.iter().filter(|mount| path.starts_with(&mount.point));
         on.max_by_key(|mount| mount.point.components().count())
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_mount_of_a_path() {
-        let mounts = Mounts::parse(
+        let mounts = MountTable::parse(
             "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
              30 22 0:4 / /srv/my\\040apps rw shared:1 master:2 - nfs4 host:/x rw\n\
              31 22 0:5 / /tmp rw - ext4 x rw\n\

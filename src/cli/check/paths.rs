@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::finding::{Findings, Severity};
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use crate::app::{self, environment, way};
 use crate::config::App;
 use crate::sys::files::Want;
@@ -13,13 +13,13 @@ use crate::sys::files::Want;
 const OPEN_THE_WAY: &str =
     "let the user enter each folder on the way: chmod a+x it, or g+x for a group of the user's";
 
-pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
+pub(super) fn look(subject: &CheckSubject<'_>, findings: &mut Findings) {
     look_at_directory(subject, findings);
     look_at_spool(subject, findings);
     look_at_env_file(subject, findings);
 }
 
-fn look_at_env_file(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_env_file(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let Some(file) = app::env_file(subject.app, subject.config) else {
         return;
     };
@@ -37,7 +37,7 @@ fn look_at_env_file(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-fn readable(subject: &Subject<'_>, path: &Path) -> Result<(), String> {
+fn readable(subject: &CheckSubject<'_>, path: &Path) -> Result<(), String> {
     let end = subject.walk(path)?;
     if subject.user.walker.may(Want::Read, &end) {
         Ok(())
@@ -46,7 +46,7 @@ fn readable(subject: &Subject<'_>, path: &Path) -> Result<(), String> {
     }
 }
 
-fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_directory(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let directory = &subject.directory;
     let mut wrong = |why: &str, advice: &str| {
         let message = format!("cannot change to {}: {why}", directory.display());
@@ -77,7 +77,7 @@ fn look_at_directory(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// Where bodies and responses wait. Nothing of it is made here, and nothing written.
-fn look_at_spool(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_spool(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let dir = &subject.config.spool.dir;
     let user = &subject.user;
     let why = match subject.walk(dir) {

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::super::ask;
 use super::finding::{Finding, Findings, Severity};
 use super::kind::FindingKind;
-use super::mounts::Mounts;
-use super::subject::Subject;
+use super::mounts::MountTable;
+use super::subject::CheckSubject;
 use crate::app::{self, way};
 use crate::config::{Address, App, Mode};
 use crate::elsewhere;
@@ -17,7 +17,7 @@ use crate::sys::files::Want;
 use crate::sys::named;
 
 /// What is looked at by this process, which is the app's user's.
-pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
+pub(super) fn look(subject: &CheckSubject<'_>, findings: &mut Findings) {
     look_at_place(subject, findings);
     look_at_page(subject, findings);
     look_at_status_page(subject, findings);
@@ -26,7 +26,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// What modes and mounts show, to any user.
-pub(super) fn look_around(subject: &Subject<'_>, findings: &mut Findings) {
+pub(super) fn look_around(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let env_file = app::env_file(subject.app, subject.config);
     for doubt in app::doubts::of(subject.app, subject.config, subject.user.uid) {
         let (kind, message, path) = (FindingKind::Permissions, doubt.to_string(), doubt.path());
@@ -42,7 +42,7 @@ pub(super) fn look_around(subject: &Subject<'_>, findings: &mut Findings) {
     look_at_mounts(subject, findings);
 }
 
-fn look_at_place(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_place(subject: &CheckSubject<'_>, findings: &mut Findings) {
     // It only examines: a place is made by a request.
     let no = match Place::examine(subject.app, subject.config.runtime_dir.as_deref()) {
         Ok(place) => return look_at_view(subject, &place, findings),
@@ -61,7 +61,7 @@ fn look_at_place(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// Whether the web server sees the same place, and no other user has taken a better one.
-fn look_at_view(subject: &Subject<'_>, place: &Place, findings: &mut Findings) {
+fn look_at_view(subject: &CheckSubject<'_>, place: &Place, findings: &mut Findings) {
     for sentence in place.passed_over(subject.app) {
         let advice = format!(
             "have it removed; until then {} is used",
@@ -80,7 +80,7 @@ fn look_at_view(subject: &Subject<'_>, place: &Place, findings: &mut Findings) {
     }
 }
 
-fn look_at_page(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_page(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let Some(page) = app::overload_page(subject.app, subject.config) else {
         return;
     };
@@ -94,7 +94,7 @@ fn look_at_page(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-fn look_at_status_page(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_status_page(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let status = &subject.config.status;
     if status.path.is_some() && status.allow.is_empty() {
         findings.add(
@@ -119,7 +119,7 @@ fn look_at_status_page(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-fn look_at_log(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_log(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let Some(path) = app::log_file(subject.app, subject.config) else {
         return;
     };
@@ -150,7 +150,7 @@ fn cannot(verb: &str, path: &Path, way: &Path, error: &std::io::Error) -> String
 }
 
 /// While the app has a daemon, the addresses are the daemon's, and `status` shows those at which it can't listen.
-fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
+fn look_at_listen(subject: &CheckSubject<'_>, findings: &mut Findings) {
     let how = &subject.config.listen;
     if !how.addresses.is_empty() && subject.config.mode == Mode::Cgi {
         findings.add(
@@ -196,7 +196,7 @@ fn look_at_listen(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// What is wrong with the folder of a socket's path.
-fn not_bound(subject: &Subject<'_>, address: &Address) -> Option<String> {
+fn not_bound(subject: &CheckSubject<'_>, address: &Address) -> Option<String> {
     let Address::Path(path) = address else {
         return None;
     };
@@ -211,8 +211,8 @@ fn not_bound(subject: &Subject<'_>, address: &Address) -> Option<String> {
 
 /// Which file systems the app and its files are on. They are told by the list of mounts: a look at a file of a server
 /// that is away would not return.
-fn look_at_mounts(subject: &Subject<'_>, findings: &mut Findings) {
-    let mounts = Mounts::read();
+fn look_at_mounts(subject: &CheckSubject<'_>, findings: &mut Findings) {
+    let mounts = MountTable::read();
     let spool = &subject.config.spool.dir;
     if let Some(mount) = mounts.of(spool)
         && (mount.is_remote() || mount.is_memory())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::apache::{Apache, Directive};
 use super::finding::{Finding, Findings, Severity};
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use super::{suexec, units};
 use crate::app;
 use crate::config::{Address, App, Mode};
@@ -16,7 +16,7 @@ use crate::sys::named;
 const MOST_BYTES: usize = 256 << 10;
 
 /// How the app file is run, if that is known.
-pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<String> {
+pub(super) fn look(subject: &CheckSubject<'_>, findings: &mut Findings) -> Option<String> {
     let root = Path::new("/");
     let apache = Apache::read(root);
     let documents = documents(subject, apache.as_ref(), root);
@@ -36,7 +36,7 @@ pub(super) fn look(subject: &Subject<'_>, findings: &mut Findings) -> Option<Str
 
 /// What stands in Apache's configuration for the app's folder.
 fn look_at_apache(
-    subject: &Subject<'_>,
+    subject: &CheckSubject<'_>,
     apache: &Apache,
     is_below: bool,
     findings: &mut Findings,
@@ -57,7 +57,10 @@ fn look_at_apache(
 }
 
 /// By which directive Apache runs the app file, and how that is told.
-fn directive_for<'a>(subject: &Subject<'_>, apache: &'a Apache) -> Option<(&'a Directive, String)> {
+fn directive_for<'a>(
+    subject: &CheckSubject<'_>,
+    apache: &'a Apache,
+) -> Option<(&'a Directive, String)> {
     let (file, folder) = (&subject.app.path, subject.app.folder());
     if let Some((alias, url)) = apache.script_alias(file) {
         let position = alias.position();
@@ -73,7 +76,7 @@ fn directive_for<'a>(subject: &Subject<'_>, apache: &'a Apache) -> Option<(&'a D
 }
 
 /// What is missing for Apache to run it. `is_below`: the app file lies where files are served.
-fn why_not(subject: &Subject<'_>, apache: &Apache, is_below: bool) -> Option<Finding> {
+fn why_not(subject: &CheckSubject<'_>, apache: &Apache, is_below: bool) -> Option<Finding> {
     let (file, folder) = (&subject.app.path, subject.app.folder());
     let shown = folder.display();
     if let Some(options) = apache.exec_cgi(folder) {
@@ -116,7 +119,7 @@ fn pass_auth(apache: &Apache, folder: &Path) -> Finding {
 
 /// The folder that is served as files and that a path of the app lies in, with where that is said.
 fn documents(
-    subject: &Subject<'_>,
+    subject: &CheckSubject<'_>,
     apache: Option<&Apache>,
     root: &Path,
 ) -> Vec<(PathBuf, String)> {
@@ -159,7 +162,7 @@ fn lighttpd_documents(root: &Path) -> Option<(PathBuf, String)> {
 
 /// Files of the app that a visitor can ask for by their own names.
 fn look_at_documents(
-    subject: &Subject<'_>,
+    subject: &CheckSubject<'_>,
     documents: &[(PathBuf, String)],
     findings: &mut Findings,
 ) {
@@ -204,7 +207,7 @@ fn look_at_documents(
 }
 
 /// Where the web server's /tmp is its own, other processes find neither the daemon's place nor its sockets there.
-fn look_at_tmp(subject: &Subject<'_>, root: &Path, findings: &mut Findings) {
+fn look_at_tmp(subject: &CheckSubject<'_>, root: &Path, findings: &mut Findings) {
     let config = subject.config;
     let is_tmp = |path: &Path| path.starts_with("/tmp") || path.starts_with("/var/tmp");
     let has_run = Path::new("/run/polycgi").is_dir();

@@ -10,33 +10,37 @@ use crate::config::Config;
 use crate::sys::files::{self, Walker};
 
 /// An app whose configuration could be read.
-pub(super) struct Subject<'a> {
+pub(super) struct CheckSubject<'a> {
     pub(super) app: &'a AppFile,
     pub(super) config: &'a Config,
     /// The user whom the app runs as.
-    pub(super) user: &'a User,
+    pub(super) user: &'a CheckUser,
     /// The app's working directory.
     pub(super) directory: PathBuf,
 }
 
 /// A user, and what the user may do.
 #[derive(Debug)]
-pub(super) struct User {
+pub(super) struct CheckUser {
     pub(super) name: String,
     pub(super) uid: u32,
     pub(super) walker: Walker,
 }
 
-impl User {
+impl CheckUser {
     /// Whether it is another user than this process's: then only modes can be looked at.
     pub(super) fn is_other(&self) -> bool {
         self.walker != Walker::Own
     }
 }
 
-impl<'a> Subject<'a> {
-    pub(super) fn new(app: &'a AppFile, config: &'a Config, user: &'a User) -> Subject<'a> {
-        Subject {
+impl<'a> CheckSubject<'a> {
+    pub(super) fn new(
+        app: &'a AppFile,
+        config: &'a Config,
+        user: &'a CheckUser,
+    ) -> CheckSubject<'a> {
+        CheckSubject {
             directory: app::directory(app, config),
             app,
             config,

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::apache::Apache;
 use super::finding::{Finding, Findings};
 use super::kind::FindingKind;
-use super::subject::Subject;
+use super::subject::CheckSubject;
 use crate::sys::accounts::{self, Account};
 
 /// AP_UID_MIN and AP_GID_MIN, as Debian builds it.
@@ -19,7 +19,7 @@ const SET_ID: u32 = 0o6000;
 const SHARED: u32 = 0o022;
 
 /// Looks at the rules if suEXEC runs the app file.
-pub(super) fn look(subject: &Subject<'_>, apache: &Apache, findings: &mut Findings) {
+pub(super) fn look(subject: &CheckSubject<'_>, apache: &Apache, findings: &mut Findings) {
     if !apache.has_module("suexec") {
         return;
     }
@@ -85,7 +85,7 @@ fn faults(path: &Path, found: &Metadata, whose: (u32, u32)) -> Vec<(String, &'st
 }
 
 /// As whom it runs the app file, and by which directive; `None`: it does not.
-fn target(subject: &Subject<'_>, apache: &Apache) -> Option<(Account, u32, String)> {
+fn target(subject: &CheckSubject<'_>, apache: &Apache) -> Option<(Account, u32, String)> {
     let app = &subject.app.path;
     if let Some(dir) = apache.user_dir() {
         let accounts = accounts::all().unwrap_or_default();

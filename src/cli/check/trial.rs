@@ -64,10 +64,10 @@ pub(super) fn run(program: &Program<'_>, limit: Duration) -> Result<Trial, NotSt
     let since = clock::now();
     let child = child.go()?;
     drop((say, tell));
-    let mut run = Run {
+    let mut run = TrialRun {
         child,
-        said: Output::new(said.into()),
-        told: Output::new(told.into()),
+        said: TrialOutput::new(said.into()),
+        told: TrialOutput::new(told.into()),
         signals,
     };
     let end = run.wait(since + limit);
@@ -85,14 +85,14 @@ pub(super) fn run(program: &Program<'_>, limit: Duration) -> Result<Trial, NotSt
     })
 }
 
-struct Run {
+struct TrialRun {
     child: i32,
-    said: Output,
-    told: Output,
+    said: TrialOutput,
+    told: TrialOutput,
     signals: SignalPipe,
 }
 
-impl Run {
+impl TrialRun {
     /// How it ends by `deadline`, which comes sooner once it has bound an address.
     fn wait(&mut self, mut deadline: Duration) -> Option<End> {
         let ended = process::open(self.child).ok()?;
@@ -164,15 +164,15 @@ impl Run {
 }
 
 /// One end of a pipe, and what came from it.
-struct Output {
+struct TrialOutput {
     pipe: File,
     bytes: Vec<u8>,
     is_at_end: bool,
 }
 
-impl Output {
-    fn new(pipe: File) -> Output {
-        Output {
+impl TrialOutput {
+    fn new(pipe: File) -> TrialOutput {
+        TrialOutput {
             pipe,
             bytes: Vec::new(),
             is_at_end: false,

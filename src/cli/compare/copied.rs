@@ -23,7 +23,7 @@ use crate::config::{Config, Target};
 use crate::control::Command;
 use crate::place::Place;
 use crate::report::Exit;
-use crate::slots::Cause;
+use crate::slots::StartCause;
 use crate::start::{self, Here};
 use crate::sys::poll::{Interest, wait_any, wait_one};
 use crate::sys::{files, named, process, program, socket};
@@ -67,7 +67,7 @@ const WATCHED_KEYS: [&str; 7] = [
 pub(super) struct Copied {
     app: AppFile,
     config: Config,
-    folder: Folder,
+    folder: KeptFolder,
 }
 
 impl Copied {
@@ -110,7 +110,7 @@ impl Copied {
             (Exit::CantCreate, sentence)
         };
         // Its configuration has a folder for itself: an app may have any name.
-        let folder = Folder::new(Path::new("app").join(app.name())).map_err(cannot)?;
+        let folder = KeptFolder::new(Path::new("app").join(app.name())).map_err(cannot)?;
         let own = named::read_text(&app.config, LONGEST).map_err(cannot)?;
         let path = folder.app();
         let written = text(&own, &folder.path).and_then(|text| {
@@ -177,7 +177,7 @@ impl Copied {
         here.slots.clear_attempts();
         let environ = environment::for_daemon();
         let backlog = app::backlog(&self.config);
-        start::start(&self.app, &here, backlog, &environ, &Cause::BY_HAND)
+        start::start(&self.app, &here, backlog, &environ, &StartCause::BY_HAND)
             .map_err(|error| (Exit::Unavailable, error.to_string()))
     }
 
@@ -251,7 +251,7 @@ impl Copied {
 
 /// A private folder. A process of its own waits until it is dropped, or this process ends, however that comes; then it
 /// ends the daemon of the app in the folder, and removes it.
-struct Folder {
+struct KeptFolder {
     path: PathBuf,
     /// The app file, in the folder.
     app: PathBuf,
@@ -260,13 +260,13 @@ struct Folder {
     word: File,
 }
 
-impl Folder {
-    fn new(app: PathBuf) -> io::Result<Folder> {
+impl KeptFolder {
+    fn new(app: PathBuf) -> io::Result<KeptFolder> {
         let (end, word) = files::pipe()?;
         let owner = process::open(process::pid())?;
         let path = files::private_directory(&std::env::temp_dir(), "polycgi-compare")?;
         match program::fork_session() {
-            Ok(Some(keeper)) => Ok(Folder {
+            Ok(Some(keeper)) => Ok(KeptFolder {
                 path,
                 app,
                 keeper,
@@ -291,7 +291,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for KeptFolder {
     fn drop(&mut self) {
         // If the host refuses it, the keeper sees our end.
         if self.word.write_all(b".").is_ok() {

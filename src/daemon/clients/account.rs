@@ -6,7 +6,7 @@ use crate::figures::{Counted, Took};
 
 /// What is counted of a request.
 #[derive(Debug, Default)]
-pub(super) struct Account {
+pub(super) struct Reckoning {
     /// When it came; `None` while its header is not whole.
     pub(super) came: Option<Duration>,
     /// When what serves it got it.
@@ -19,7 +19,7 @@ pub(super) struct Account {
     pub(super) is_settled: bool,
 }
 
-impl Account {
+impl Reckoning {
     pub(super) fn took(&self, now: Duration) -> Option<Took> {
         let began = self.began?;
         Some(Took {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use smallvec::SmallVec;
 
-use super::account::Account;
+use super::account::Reckoning;
 use crate::cgi::body::{self, Measured};
 use crate::cgi::request::Request;
 use crate::cgi::{Doubt, Extent, Reader};
@@ -48,7 +48,7 @@ pub(crate) struct Taken {
     /// The request is not for the app: what its client gets, and what the operator reads.
     pub(super) refusal: Option<(Failure, String)>,
     pub(super) said: FrontWord,
-    pub(super) account: Account,
+    pub(super) account: Reckoning,
 }
 
 /// How much of a message-body is still to be read.
@@ -132,7 +132,7 @@ impl Taken {
             overridden: Vec::new(),
             refusal: None,
             said: FrontWord::first(passed.as_ref()),
-            account: Account::default(),
+            account: Reckoning::default(),
             passed,
         }
     }

@@ -2,7 +2,7 @@
 //! became of each new generation is logged once. Which generation serves, and when another begins, is the pool's.
 
 use super::reloads::{Renewal, fixed_key};
-use crate::app::watched::Watched;
+use crate::app::watched::WatchedFiles;
 use crate::app::{self, doubts};
 use crate::control::CodeChange;
 use crate::daemon::clients::REASON;
@@ -34,7 +34,7 @@ impl Daemon {
     }
 
     /// A generation begins, and watches these files.
-    pub(crate) fn note_generation(&mut self, generation: Generation, watched: Watched) {
+    pub(crate) fn note_generation(&mut self, generation: Generation, watched: WatchedFiles) {
         let (serving, has_code) = (self.pool.generation(), self.pool.has_code());
         let reload = &mut self.reload;
         self.ground.failures.keeps_words = has_code || reload.said.is_some();

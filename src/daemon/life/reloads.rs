@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::app::doubts;
-use crate::app::watched::{BINARY, CONFIGURATION, Watched};
+use crate::app::watched::{BINARY, CONFIGURATION, WatchedFiles};
 use crate::config::{App, Config, Mode};
 use crate::control::CodeChange;
 use crate::daemon::outcome::Change;
@@ -18,7 +18,7 @@ pub(crate) struct Reload {
     /// Found changed since the last look was over.
     pub(super) found: Vec<Change>,
     /// What each zygote watches beside the modules that it imported.
-    pub(super) watched: BTreeMap<Generation, Watched>,
+    pub(super) watched: BTreeMap<Generation, WatchedFiles>,
     /// Files as they were just before we read them. A zygote notes them later: an edit in between is found by us.
     pub(super) stamps: BTreeMap<PathBuf, Option<Stamp>>,
     /// Why the next generation will be wanted.
@@ -123,7 +123,7 @@ impl Reload {
 }
 
 impl Renewal {
-    pub(super) fn for_changes(found: &[Change], watched: Option<&Watched>) -> Renewal {
+    pub(super) fn for_changes(found: &[Change], watched: Option<&WatchedFiles>) -> Renewal {
         let mut asked = Renewal::default();
         let mut has_folder = false;
         for change in found {
@@ -142,7 +142,7 @@ impl Renewal {
         }
         // The folders are looked into only if nothing else is a reason, and once.
         if has_folder && asked.reason.is_none() {
-            let appeared = watched.and_then(Watched::appeared);
+            let appeared = watched.and_then(WatchedFiles::appeared);
             asked.reason = appeared.map(|path| path.display().to_string());
         }
         asked
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn changes_ask_for_what_they_concern() {
         let paths = ["/app.cgi", "/bin/polycgi", "/srv/restart.txt"].map(PathBuf::from);
-        let watched = Watched::of_files(paths.to_vec());
+        let watched = WatchedFiles::of_files(paths.to_vec());
         let asked = |found: &[Change]| Renewal::for_changes(found, Some(&watched));
         assert_eq!(asked(&[]), Renewal::default());
         let both = asked(&[Change::Watched(0), Change::Watched(1)]);

@@ -2,7 +2,7 @@
 //! themselves.
 
 use crate::app::CannotRun;
-use crate::app::watched::Watched;
+use crate::app::watched::WatchedFiles;
 use crate::daemon::clients::REASON;
 use crate::daemon::house::Daemon;
 use crate::daemon::token::Source;
@@ -21,7 +21,7 @@ impl Daemon {
         }
         self.ground.failures.clear_words();
         let (app, config) = (&self.ground.app, &self.ground.config);
-        let watched = Watched::new(app, config, self.upgrade.binary());
+        let watched = WatchedFiles::new(app, config, self.upgrade.binary());
         if watched.is_cut() {
             ::log::warn!("watch: there are too many files; the others are not watched");
         }

@@ -136,7 +136,7 @@ fn php_that_would_print_the_app_file() {
     Checked::of(&app).is_well();
 }
 
-/// Without networks nobody sees the page; without a page nobody needs networks.
+/// Without networks no client sees the page; without a page no networks are needed.
 #[test]
 fn a_status_page_for_nobody() {
     let dir = Dir::new();
