@@ -36,8 +36,11 @@ need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
 need binutils test -x /usr/bin/objdump
 need coreutils sha256sum /dev/null
 need curl curl --version
+need dbus test -x /usr/bin/dbus-daemon
 need prometheus test -x /usr/bin/promtool
 need strace test -x /usr/bin/strace
+need systemd test -x /lib/systemd/systemd
+need systemd-container test -x /usr/bin/systemd-nspawn
 need util-linux /usr/bin/setpriv --version
 
 install_packages 'the tests need'

@@ -4,8 +4,10 @@
 //! `Hosted` is dropped. Each such look has a test here that leaves the thing behind, and names the sentence by
 //! `should_panic(expected)`: without it the look could find nothing for ever.
 
+use std::io::Read;
 use std::time::Duration;
 
+use super::util::machine::Machine;
 use super::util::{Dir, Mpm, Site, Way, as_user, run};
 
 #[test]
@@ -46,4 +48,40 @@ fn a_listening_socket_that_stays_fails_the_test() {
 fn a_line_in_the_error_log_fails_the_test() {
     let site = Site::start(Mpm::Prefork, Way::Reference);
     assert_eq!(site.get("/complain").status(), 200);
+}
+
+/// Listens at port 80, and greets one client after the first process has ended.
+const GREETER: &str = "
+import os, socket
+server = socket.create_server((\"127.0.0.1\", 80))
+if os.fork() == 0:
+    for fd in range(3):
+        os.close(fd)
+    server.accept()[0].sendall(b\"hello\")";
+
+#[test]
+fn a_machine_of_the_test_s_own_leaves_this_one_as_it_is() {
+    let Some(machine) = Machine::boot() else {
+        return;
+    };
+    let mark = "/usr/lib/polycgi-was-here";
+    machine.put(mark, "hello\n", 0o644);
+    let script = format!("cat {mark}; systemctl is-active dbus.socket; useradd --create-home ada");
+    assert_eq!(machine.run(&script).success(), "hello\nactive\n");
+    let home = machine.run_as("ada", "pwd; id --groups --name").success();
+    assert_eq!(home, "/home/ada\nada\n");
+    machine.install_polycgi();
+    let shown = "polycgi --version; stat --format=%a /run/polycgi";
+    let shown = machine.run_as("ada", shown).success();
+    assert!(shown.ends_with("\n1777\n"), "{shown}");
+    machine.run(&format!("python3 -c '{GREETER}'")).success();
+    let mut greeted = String::new();
+    let mut connection = machine.connect(80);
+    connection.read_to_string(&mut greeted).expect("a text");
+    assert_eq!(greeted, "hello");
+    // It stands below no folder of this machine, and ends with the test.
+    let path = machine.at(mark);
+    assert!(path.exists() && !std::path::Path::new(mark).exists());
+    drop(machine);
+    assert!(!path.exists());
 }

@@ -19,6 +19,7 @@
 //! | [`refused::Host`] | programs whose system calls the kernel refuses, as a full or a hardened host does |
 //! | [`world::World`] | a `/tmp` and a `/run` of the test's own, for what root does; [`suexec::Suexec`] users of its
 //! own |
+//! | [`machine::Machine`] | a whole Debian machine, booted by systemd, for packages, services and system folders |
 //!
 //! # What waits
 //! Every wait has a [`Deadline`], which is longer on a busy machine, and waits for an event: a descriptor
@@ -54,6 +55,7 @@ mod http;
 pub(crate) mod kinds;
 mod lighttpd;
 mod load;
+pub(crate) mod machine;
 pub(crate) mod nginx;
 pub(crate) mod patient;
 mod piped;
