@@ -11,7 +11,7 @@ BINARY := $(TARGET)/release/polycgi
 APPLETS := cgi-front app-cgi scgi-daemon overload-page
 
 INTO := $(DESTDIR)$(PREFIX)
-DOCS := README.md LICENSE-MIT LICENSE-APACHE packaging/CHANGELOG.md
+DOCS := README.md LICENSE-MIT LICENSE-APACHE packaging/CHANGELOG.md $(wildcard packaging/doc/*.md)
 MAN := $(wildcard packaging/*.1 packaging/man/*.1)
 EXAMPLES := $(wildcard packaging/examples/*)
 BASH := $(wildcard packaging/completions/polycgi.bash)

@@ -8,11 +8,15 @@ set -eu
 environment=$1
 . "$(dirname "$0")/install-packages.sh"
 
-# Web servers.
+# Web servers, and modules of Apache that the guides know.
+need apache2 test -x /usr/sbin/a2enmod
 need apache2-bin test -x /usr/sbin/apache2 -a -e /usr/lib/apache2/modules/mod_cgid.so
 need apache2-suexec-custom test -e /usr/lib/apache2/suexec-custom
+need apache2-utils test -x /usr/bin/htpasswd
 need busybox test -x /bin/busybox
 need fcgiwrap test -x /usr/sbin/fcgiwrap
+need libapache2-mod-fcgid test -e /usr/lib/apache2/modules/mod_fcgid.so
+need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
 need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
 need nginx test -x /usr/sbin/nginx
 # Applications, and what makes or runs them.

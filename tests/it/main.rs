@@ -55,6 +55,7 @@ mod files;
 mod forms;
 mod gone;
 mod green;
+mod guides;
 mod handoff;
 mod harness;
 mod heads;

@@ -1,0 +1,197 @@
+//! The guides of packaging/doc, followed to the letter: what they tell their reader to type and to save is typed and
+//! saved, in order, on a machine of the test's own, and has to print what they show.
+//!
+//! # To write a guide
+//! A block of lines between two lines of ``` has a kind behind the first:
+//!
+//! - `console`: lines of `$ command`, typed by the user jane, and of `# command`, typed by root, each where the last one
+//!   of that user has left the working directory. A `\` at the end of a line continues it. The lines below a command are
+//!   what it prints, on standard output and standard error: `...` stands for any text in a line, and alone in a line for
+//!   any lines; blanks count as one. Where there are none, it may print anything. Its exit status has to be 0.
+//! - any other kind: a file. The sentence before it ends in a colon, and the last word that it has between backticks is
+//!   the path. A relative one, or one below ~ or /home/jane, is jane's, any other root's. `mode 755` in that sentence
+//!   sets the mode; with `Add` the lines come behind those that are there.
+//!
+//! Comments, which no reader sees, direct the test. `<!-- test: exit 78 -->` before a block: its last command exits so.
+//! A comment of several lines that begins with a line `<!-- test` and ends with a line `-->` has lines as a console has,
+//! and `write PATH` with the file's text below it, indented by four: what a guide takes for granted, and what a visitor
+//! then sees, by curl.
+//!
+//! A block of another form, and a command or a `key = value` that stands between backticks in a sentence but is run
+//! nowhere in the guide, or is no line of an app file, fails the test: so does a guide that no test follows.
+
+mod page;
+mod planted;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use polycgi::config;
+
+use self::page::{Page, Step, Typed, Written, is_shown};
+use super::util::machine::Machine;
+
+/// Makes a test of each guide.
+macro_rules! guides {
+    ($($name:ident)*) => {
+        const GUIDES: &[&str] = &[$(stringify!($name)),*];
+        $(#[test]
+        fn $name() {
+            follow(stringify!($name));
+        })*
+    };
+}
+guides!(hosting);
+
+/// The first words of what is taken for a command where a sentence quotes it.
+const COMMANDS: [&str; 12] = [
+    "a2dismod",
+    "a2enconf",
+    "a2enmod",
+    "apt",
+    "chmod",
+    "curl",
+    "ls",
+    "polycgi",
+    "ps",
+    "sudo",
+    "systemctl",
+    "touch",
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/doc")
+}
+
+#[test]
+fn each_guide_has_a_test() {
+    let entries = fs::read_dir(folder()).expect("the guides can be read");
+    let names = entries.flatten().map(|entry| entry.path());
+    let mut names: Vec<_> = names
+        .map(|path| path.file_stem().unwrap_or_default().display().to_string())
+        .collect();
+    names.sort();
+    assert_eq!(names, GUIDES);
+}
+
+/// What the guide says in sentences that is run nowhere in it, and what is no line of an app file.
+fn doubts(page: &Page) -> Vec<String> {
+    let is_run = |words: &str| {
+        page.steps
+            .iter()
+            .any(|step| matches!(step, Step::Type(typed) if typed.command.contains(words)))
+    };
+    let mut found = Vec::new();
+    for (line, words) in &page.quoted {
+        let first = words.split(' ').next().unwrap_or_default();
+        if words.contains(' ') && COMMANDS.contains(&first) && !is_run(words) {
+            found.push(format!(
+                "line {line}: `{words}` is run nowhere in this guide"
+            ));
+        }
+        let is_key = |key: &str| {
+            key.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        };
+        let is_line = words.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        if let Some(Err(error)) = is_line.then(|| config::parse("", words.as_bytes())) {
+            found.push(format!("line {line}: `{words}`: {}", error.message()));
+        }
+    }
+    found
+}
+
+/// The commands that save the file. The path may begin with `~/`.
+fn file_command(file: &Written) -> String {
+    let quoted = |path: &str| format!("'{}'", path.replace('\'', r"'\''"));
+    let path = match file.path.strip_prefix("~/") {
+        Some(rest) => format!("~/{}", quoted(rest)),
+        None => quoted(&file.path),
+    };
+    let sign = if file.adds { ">>" } else { ">" };
+    let mut command = format!("cat {sign}{path} <<'THE END'\n{}THE END\n", file.text);
+    if let Some(mode) = &file.mode {
+        command.push_str(&format!("chmod {mode} {path}\n"));
+    }
+    command
+}
+
+/// A reader at a machine: root, or jane.
+struct Reader {
+    machine: Machine,
+}
+
+impl Reader {
+    fn new() -> Option<Self> {
+        let machine = Machine::boot()?;
+        machine.install_polycgi();
+        machine
+            .run("useradd --create-home --shell /bin/bash jane")
+            .success();
+        // On a terminal it shows no progress either.
+        for home in ["/home/jane", "/root"] {
+            machine.put(&format!("{home}/.curlrc"), "silent\nshow-error\n", 0o644);
+        }
+        Some(Self { machine })
+    }
+
+    /// Runs it where that user's last command has left the working directory; what it printed, and its exit status.
+    fn run(&self, by_root: bool, command: &str) -> (String, Option<i32>) {
+        let script = format!(
+            "cd \"$(cat ~/.guide 2>/dev/null || echo ~)\"\ntrap 'pwd >~/.guide' EXIT\nexec 2>&1\n\
+             set +euo pipefail\n{command}"
+        );
+        let output = match by_root {
+            true => self.machine.run(&script),
+            false => self.machine.run_as("jane", &script),
+        };
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &output.stderr;
+        (printed, output.status.code())
+    }
+
+    fn does(&self, page: &Page) -> Result<(), String> {
+        page.steps.iter().try_for_each(|step| match step {
+            Step::Type(typed) => self.enter(typed),
+            Step::Write(file) => self.save(file),
+        })
+    }
+
+    fn save(&self, file: &Written) -> Result<(), String> {
+        let path = &file.path;
+        let is_janes = !path.starts_with('/') || path.starts_with("/home/jane/");
+        match self.run(!is_janes, &file_command(file)) {
+            (_, Some(0)) => Ok(()),
+            (printed, _) => Err(format!("line {}: `{path}`: {printed}", file.line)),
+        }
+    }
+
+    fn enter(&self, typed: &Typed) -> Result<(), String> {
+        let (printed, exit) = self.run(typed.by_root, &typed.command);
+        let what = format!("line {}: {}", typed.line, typed.command);
+        if exit != Some(typed.exit) {
+            return Err(format!("{what}\nexit status {exit:?}:\n{printed}"));
+        }
+        match typed.shows.is_empty() || is_shown(&typed.shows, &printed) {
+            true => Ok(()),
+            false => Err(format!(
+                "{what}\nprinted:\n{printed}\nand not:\n{}",
+                typed.shows.join("\n")
+            )),
+        }
+    }
+}
+
+/// Does what the guide says, from its beginning to its end.
+#[track_caller]
+fn follow(name: &str) {
+    let path = folder().join(name).with_extension("md");
+    let text = fs::read_to_string(&path).expect("the guide can be read");
+    let page = Page::read(&text).unwrap_or_else(|error| panic!("{name}.md: {error}"));
+    let doubts = doubts(&page);
+    assert!(doubts.is_empty(), "{name}.md: {}", doubts.join("\n"));
+    if let Some(reader) = Reader::new() {
+        reader
+            .does(&page)
+            .unwrap_or_else(|error| panic!("{name}.md: {error}"));
+    }
+}
