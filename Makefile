@@ -12,7 +12,9 @@ APPLETS := cgi-front app-cgi scgi-daemon overload-page
 
 INTO := $(DESTDIR)$(PREFIX)
 DOCS := README.md LICENSE-MIT LICENSE-APACHE packaging/CHANGELOG.md $(wildcard packaging/doc/*.md)
-MAN := $(wildcard packaging/*.1 packaging/man/*.1)
+MAN := $(wildcard packaging/man/*.[158])
+# Two names more of one page.
+MAN_LINKS := app-cgi.8 overload-page.8
 EXAMPLES := $(wildcard packaging/examples/*)
 BASH := $(wildcard packaging/completions/polycgi.bash)
 ZSH := $(wildcard packaging/completions/_polycgi)
@@ -63,7 +65,10 @@ install: $(BINARY)
 		ln -sf polycgi $(INTO)/bin/$$applet.new && mv -fT $(INTO)/bin/$$applet.new $(INTO)/bin/$$applet || exit; \
 	done
 	$(call put-all,644,$(wildcard $(DOCS)),share/doc/polycgi)
-	$(call put-all,644,$(MAN),share/man/man1)
+	$(foreach section,1 5 8,$(call put-all,644,$(filter %.$(section),$(MAN)),share/man/man$(section)))
+	@for page in $(MAN_LINKS); do \
+		ln -sf cgi-front.8 $(INTO)/share/man/man8/$$page || exit; \
+	done
 	$(call put-all,644,$(EXAMPLES),share/polycgi/examples)
 	$(if $(BASH),$(call put,644,$(BASH),share/bash-completion/completions/polycgi))
 	$(if $(ZSH),$(call put,644,$(ZSH),share/zsh/site-functions/_polycgi))
@@ -82,7 +87,7 @@ endef
 
 uninstall:
 	rm -f $(addprefix $(INTO)/bin/,polycgi $(APPLETS))
-	rm -f $(addprefix $(INTO)/share/man/man1/,$(notdir $(MAN)))
+	rm -f $(foreach page,$(notdir $(MAN)) $(MAN_LINKS),$(INTO)/share/man/man$(subst .,,$(suffix $(page)))/$(page))
 	rm -f $(INTO)/share/bash-completion/completions/polycgi $(INTO)/share/zsh/site-functions/_polycgi
 	rm -f $(INTO)/share/fish/vendor_completions.d/polycgi.fish
 	rm -rf $(INTO)/share/doc/polycgi $(INTO)/share/polycgi

@@ -467,6 +467,6 @@ fn without_daemon(config: &Config) -> &'static str {
     match &config.app {
         App::Commands { cgi: None, .. } => "without its daemon the app can't be served",
         App::Commands { .. } | App::Wsgi(_) => "the app runs as a plain CGI",
-        App::Connect(_) => "its server is asked without a limit",
+        App::Connect(_) => "the front asks its server itself",
     }
 }
