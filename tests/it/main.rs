@@ -76,6 +76,7 @@ mod mount;
 mod new;
 mod overload;
 mod places;
+mod ported;
 mod races;
 mod refusals;
 mod roads;
