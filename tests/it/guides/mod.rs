@@ -9,8 +9,9 @@
 //!   what it prints, on standard output and standard error: `...` stands for any text in a line, and alone in a line for
 //!   any lines; blanks count as one. Where there are none, it may print anything. Its exit status has to be 0.
 //! - any other kind: a file. The sentence before it ends in a colon, and the last word that it has between backticks is
-//!   the path. A relative one, or one below ~ or /home/jane, is jane's, any other root's. `mode 755` in that sentence
-//!   sets the mode; with `Add` the lines come behind those that are there.
+//!   the path. Relative ones are for the user who has typed last, and lie in that user's working directory; those below ~
+//!   or /home/jane are jane's, all others root's. `mode 755` in that sentence sets the mode; with `Add` the lines come
+//!   behind those that are there.
 //!
 //! Comments, which no reader sees, direct the test. `<!-- test: exit 78 -->` before a block: its last command exits so.
 //! A comment of several lines that begins with a line `<!-- test` and ends with a line `-->` has lines as a console has,
@@ -23,6 +24,7 @@
 mod page;
 mod planted;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,10 @@ macro_rules! guides {
         })*
     };
 }
-guides!(hosting);
+guides! {
+    debugging
+    hosting
+}
 
 /// The first words of what is taken for a command where a sentence quotes it.
 const COMMANDS: [&str; 12] = [
@@ -119,6 +124,7 @@ fn file_command(file: &Written) -> String {
 /// A reader at a machine: root, or jane.
 struct Reader {
     machine: Machine,
+    is_root: Cell<bool>,
 }
 
 impl Reader {
@@ -132,7 +138,10 @@ impl Reader {
         for home in ["/home/jane", "/root"] {
             machine.put(&format!("{home}/.curlrc"), "silent\nshow-error\n", 0o644);
         }
-        Some(Self { machine })
+        Some(Self {
+            machine,
+            is_root: Cell::new(false),
+        })
     }
 
     /// Runs it where that user's last command has left the working directory; what it printed, and its exit status.
@@ -158,14 +167,18 @@ impl Reader {
 
     fn save(&self, file: &Written) -> Result<(), String> {
         let path = &file.path;
-        let is_janes = !path.starts_with('/') || path.starts_with("/home/jane/");
-        match self.run(!is_janes, &file_command(file)) {
+        let by_root = match path.starts_with('/') {
+            true => !path.starts_with("/home/jane/"),
+            false => self.is_root.get() && !path.starts_with("~/"),
+        };
+        match self.run(by_root, &file_command(file)) {
             (_, Some(0)) => Ok(()),
             (printed, _) => Err(format!("line {}: `{path}`: {printed}", file.line)),
         }
     }
 
     fn enter(&self, typed: &Typed) -> Result<(), String> {
+        self.is_root.set(typed.by_root);
         let (printed, exit) = self.run(typed.by_root, &typed.command);
         let what = format!("line {}: {}", typed.line, typed.command);
         if exit != Some(typed.exit) {
