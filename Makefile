@@ -15,7 +15,7 @@ DOCS := README.md LICENSE-MIT LICENSE-APACHE packaging/CHANGELOG.md $(wildcard p
 MAN := $(wildcard packaging/man/*.[158])
 # Two names more of one page.
 MAN_LINKS := app-cgi.8 overload-page.8
-EXAMPLES := $(wildcard packaging/examples/*)
+EXAMPLES := $(wildcard packaging/examples/*.* packaging/examples/*/*)
 BASH := $(wildcard packaging/completions/polycgi.bash)
 ZSH := $(wildcard packaging/completions/_polycgi)
 FISH := $(wildcard packaging/completions/polycgi.fish)
@@ -69,7 +69,7 @@ install: $(BINARY)
 	@for page in $(MAN_LINKS); do \
 		ln -sf cgi-front.8 $(INTO)/share/man/man8/$$page || exit; \
 	done
-	$(call put-all,644,$(EXAMPLES),share/polycgi/examples)
+	$(foreach example,$(EXAMPLES),$(call put-each,644,$(example),share/polycgi/$(example:packaging/%=%)))
 	$(if $(BASH),$(call put,644,$(BASH),share/bash-completion/completions/polycgi))
 	$(if $(ZSH),$(call put,644,$(ZSH),share/zsh/site-functions/_polycgi))
 	$(if $(FISH),$(call put,644,$(FISH),share/fish/vendor_completions.d/polycgi.fish))
@@ -116,4 +116,4 @@ bench: build
 
 clean:
 	$(CARGO) clean
-	rm -rf $(TARGET)/hg $(TARGET)/green
+	rm -rf $(TARGET)/hg $(TARGET)/green $(TARGET)/wikis

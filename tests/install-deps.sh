@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what the tests need and this machine lacks: Debian's packages by apt, Mercurial from PyPI into a
-# virtual environment, gevent and eventlet into another beside it, `green`. Where all is there, neither apt nor pip is
-# run.
+# virtual environment, and into others beside it gevent and eventlet (`green`), Trac and MoinMoin (`wikis`). Where all is
+# there, neither apt nor pip is run.
 # usage: install-deps.sh FOLDER-OF-THE-VIRTUAL-ENVIRONMENT
 set -eu
 
@@ -20,6 +20,8 @@ need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
 need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
 need nginx test -x /usr/sbin/nginx
 # Applications, and what makes or runs them.
+need apache2-utils test -x /usr/bin/htpasswd
+need cgit test -x /usr/lib/cgit/cgit.cgi
 need fossil test -x /usr/bin/fossil
 need gcc test -x /usr/bin/gcc
 need git test -x /usr/bin/git -a -e /usr/lib/git-core/git-http-backend -a -e /usr/share/gitweb/gitweb.cgi
@@ -29,9 +31,11 @@ need logrotate test -x /usr/sbin/logrotate
 need libcgi-pm-perl perl -MCGI -e 1
 # Its core modules too, as prove is; perl-base has few.
 need perl test -x /usr/bin/prove
+need php-cgi test -x /usr/bin/php-cgi
 need python3 /usr/bin/python3 -c 'import wsgiref.validate'
 need python3-django has_module django
 need python3-flask has_module flask
+need python3-radicale has_module radicale
 # A virtual environment without pip is of no use, and Debian packs pip for it apart.
 need python3-venv has_module ensurepip
 need uwsgi-core test -x /usr/bin/uwsgi-core
@@ -60,16 +64,27 @@ if ! "$environment/bin/python3" "$environment/bin/hg" --version >/dev/null 2>&1;
     "$environment/bin/python3" "$environment/bin/hg" --version --quiet
 fi
 
-# Fixed versions: what they replace in the standard library differs between versions.
-green=$(dirname "$environment")/green
-versions='gevent==26.9.0 eventlet==0.41.3 greenlet==3.5.6'
-if [ "$(cat "$green/versions" 2>/dev/null)" != "$versions" ]; then
-    rm -rf "$green"
-    /usr/bin/python3 -m venv "$green"
+# A virtual environment of packages of these versions. The tests copy it, so it has no more than it needs.
+environment_of() { # NAME WHAT-IS-IN-IT VERSIONS WORDS-FOR-PIP MODULES
+    local at
+    at=$(dirname "$environment")/$1
+    if [ "$(cat "$at/versions" 2>/dev/null)" = "$3" ]; then
+        return
+    fi
+    rm -rf "$at"
+    /usr/bin/python3 -m venv "$at"
     # Split into words.
-    "$green/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: $versions ||
-        { echo "install-deps.sh: cannot install gevent and eventlet from PyPI (is there a network?)" >&2; exit 69; }
-    "$green/bin/python3" -m pip uninstall --quiet --yes setuptools pip
-    "$green/bin/python3" -c 'import eventlet, gevent'
-    echo "$versions" >"$green/versions"
-fi
+    "$at/bin/pip" install --quiet --disable-pip-version-check $4 $3 ||
+        { echo "install-deps.sh: cannot install $2 from PyPI (is there a network?)" >&2; exit 69; }
+    case $3 in
+    *setuptools*) "$at/bin/python3" -m pip uninstall --quiet --yes pip ;;
+    *) "$at/bin/python3" -m pip uninstall --quiet --yes setuptools pip ;;
+    esac
+    "$at/bin/python3" -c "import $5"
+    echo "$3" >"$at/versions"
+}
+
+# Fixed versions: what they replace in the standard library differs between versions.
+environment_of green 'gevent and eventlet' 'gevent==26.9.0 eventlet==0.41.3 greenlet==3.5.6' '--only-binary :all:' 'eventlet, gevent'
+# Trac needs pkg_resources of setuptools.
+environment_of wikis 'Trac and MoinMoin' 'Trac==1.6 moin==2.0.0b5 setuptools==79.0.1' '' 'moin, trac.web.main'

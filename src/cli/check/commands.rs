@@ -80,7 +80,8 @@ fn look_for_php(subject: &CheckSubject<'_>, command: &[String], findings: &mut F
         subject.directory.join(script).display().to_string()
     });
     findings.add(subject.blame(FindingKind::PhpCgi, "cgi", &message).advise(format!(
-        "env.SCRIPT_FILENAME = {script}, and env.REDIRECT_STATUS = 200, which php-cgi asks for"
+        "env.SCRIPT_FILENAME = {script}, the same for env.PATH_TRANSLATED, and env.REDIRECT_STATUS = 200: 'polycgi new \
+         --example php' writes such an app file"
     )));
 }
 

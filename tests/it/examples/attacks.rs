@@ -8,7 +8,7 @@ use super::{Configured, installed_text, text_for, with_all_options, with_each, w
 use crate::util::{Conversation, Dir, Reply, Server};
 
 /// Of alice: the SHA-1 of 'open sesame', as nginx and Apache read it.
-const HTPASSWD: &str = "alice:{SHA}W8r/fyL/UzygmbNAjq2HbA67qac=\n";
+pub(super) const HTPASSWD: &str = "alice:{SHA}W8r/fyL/UzygmbNAjq2HbA67qac=\n";
 /// alice:open sesame; alice:wrong; admin and no password.
 const RIGHT: &str = "Basic YWxpY2U6b3BlbiBzZXNhbWU=";
 const WRONG: [&str; 3] = [
@@ -221,7 +221,7 @@ fn no_name_is_a_client_s(server: Configured) {
     }
     assert!(served > FORGED.len(), "nothing was served");
     // Without any names at all `no_name_is_a_client_s` would hold as well.
-    assert!(installed_text("nginx.conf").contains("$remote_user"));
+    assert!(installed_text("servers/nginx.conf").contains("$remote_user"));
 }
 
 /// Where an example lets the web server check log-ins, the app is told the user, and clients without one get a 401.

@@ -1,7 +1,7 @@
 //! The installed examples, as they are: real servers with every line of them, each option alone and all together, under
 //! attack. Only paths and ports are replaced by those of the test.
 
-mod app_files;
+mod apps;
 mod attacks;
 mod host;
 mod scgi;
@@ -43,9 +43,9 @@ fn installed_text(name: &str) -> String {
 #[track_caller]
 fn text_for(server: Configured, dir: &Dir) -> String {
     let name = match server {
-        Configured::ApacheEvent | Configured::ApachePrefork => "apache.conf",
-        Configured::Lighttpd => "lighttpd.conf",
-        Configured::Nginx => "nginx.conf",
+        Configured::ApacheEvent | Configured::ApachePrefork => "servers/apache.conf",
+        Configured::Lighttpd => "servers/lighttpd.conf",
+        Configured::Nginx => "servers/nginx.conf",
     };
     let at = dir.path().display().to_string();
     let text = installed_text(name)

@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
-# A Flask app: copy this to cgi-bin (mode 755), and see `polycgi check flask.cgi`.
-# /srv/shop/shop.py has `app = Flask(__name__)`.
+# A Flask app.
+# Needs: /srv/shop/shop.py with `app = Flask(__name__)`, and Flask in /srv/shop/venv.
 wsgi = shop:app
 directory = /srv/shop
 python = /srv/shop/venv

@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
-# A wiki: copy this to cgi-bin (mode 755), and see `polycgi check wiki.cgi`.
-# /srv/wiki/wiki.py has a WSGI callable named `application`.
+# A WSGI application of your own: a wiki in one module.
+# Needs: /srv/wiki/wiki.py with a WSGI callable named `application`.
 wsgi = wiki:application
 directory = /srv/wiki
 
