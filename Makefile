@@ -42,7 +42,7 @@ help:
 	@echo 'make test       installs what the tests need, then check and the tests on real servers'
 	@echo 'make test T=WORD   only the tests on real servers whose names hold the word, with what they need'
 	@echo 'make test-loaded   the tests on real servers, three times beside busy loops and a disk writer; takes T too'
-	@echo 'make demo       an app served in all three ways; ONCE=1 ends by itself'
+	@echo 'make demo       a page that sends visitors to an app, and shows how they are served; ONCE=1 needs no browser'
 	@echo 'make bench      measures, beside the peers; BENCH="--quick front" chooses (see tests/bench/bench --help)'
 
 # The entry point: src/express, where there is one for this processor.

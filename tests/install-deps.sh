@@ -42,8 +42,11 @@ need uwsgi-core test -x /usr/bin/uwsgi-core
 need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
 # What the tests use themselves.
 need binutils test -x /usr/bin/objdump
+need chromium test -x /usr/bin/chromium
 need coreutils sha256sum /dev/null
 need curl curl --version
+# What the browser draws text with: with none, it draws nothing.
+need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 need dbus test -x /usr/bin/dbus-daemon
 need prometheus test -x /usr/bin/promtool
 need strace test -x /usr/bin/strace

@@ -7,7 +7,7 @@ from html import escape
 from wsgiref.util import request_uri
 
 BEGAN = time.monotonic()
-WORK = 0.05  # seconds: a page that asks a database
+WORK = 0.25  # seconds: a page that asks a slow database, `?slow`
 
 PAGE = '''<!DOCTYPE html>
 <html lang="en">
@@ -54,26 +54,25 @@ CGI = {
     'way': 'Served by a plain CGI',
     'why': 'The site is quiet. This process was started for this request, and is gone now. '
            'Ask more than six times in a minute, and a daemon will answer.',
-    'light': '#2563c9',
-    'dark': '#7aa9f7',
+    'light': '#0a7a64',
+    'dark': '#37c5a4',
 }
 DAEMON = {
     'way': 'Served by the daemon',
-    'why': 'Somebody is browsing. This process was there before the request, and waits for the next. '
-           'Leave the site alone for a minute, and a plain CGI will answer.',
-    'light': '#1a7f4b',
-    'dark': '#5cc98d',
+    'why': 'The site is busy. This process was there before the request, and waits for the next. '
+           'Leave the site alone for ten seconds, and the daemon leaves too: then a plain CGI will answer.',
+    'light': '#2f6bd8',
+    'dark': '#6b9cf5',
 }
 
-LOG = os.environ.get('HELLO_LOG')  # for a web server that keeps none
 count = 0
 
 
 def application(environ, start_response):
     global count
     count += 1
-    came = time.monotonic()
-    time.sleep(WORK)
+    if environ.get('QUERY_STRING') == 'slow':
+        time.sleep(WORK)
     # Since the process does nothing else, PEP 3333's run_once is all that tells the two apart.
     way = CGI if environ['wsgi.run_once'] else DAEMON
     age = time.monotonic() - BEGAN
@@ -85,15 +84,11 @@ def application(environ, start_response):
         uri=escape(request_uri(environ)),
         **way,
     ).encode()
-    if LOG:
-        micros = (time.monotonic() - came) * 1e6
-        with open(LOG, 'a', encoding='utf-8') as log:
-            log.write(f'200|{micros:.0f}|{served}|-|{environ.get("HTTP_USER_AGENT", "")}\n')
     start_response('200 OK', [
         ('Content-Type', 'text/html; charset=utf-8'),
         ('Content-Length', str(len(body))),
         ('Cache-Control', 'no-store'),
-        # For the demo, which prints it.
+        # For the demo, which shows it.
         ('X-Served', served),
     ])
     return [body]

@@ -5,9 +5,6 @@ import os
 import shutil
 import sys
 
-# One line for each request, in this order: status, microseconds, the app's word, Retry-After, User-Agent.
-LOG = '{status}|%D|%{{X-Served}}o|%{{Retry-After}}o|%{{User-Agent}}i'
-
 PYTHON = '''
 import sys
 from http.server import CGIHTTPRequestHandler, ThreadingHTTPServer
@@ -24,10 +21,10 @@ Server(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()
 
 
 class Server:
-    """What a web server is called, how it is run, and whether it keeps an access log of the form above."""
+    """What a web server is called, and how it is run."""
 
-    def __init__(self, name, argv, has_log):
-        self.name, self.argv, self.has_log = name, argv, has_log
+    def __init__(self, name, argv):
+        self.name, self.argv = name, argv
 
 
 def program(*names):
@@ -58,9 +55,8 @@ def apache(root, port):
     else:
         return None
     # Where one is missing, it is part of the program.
-    wanted = (*ways, 'authz_core', 'alias', 'log_config', 'unixd')
+    wanted = (*ways, 'authz_core', 'alias', 'unixd')
     load = ''.join(f'LoadModule {m}_module {modules}/mod_{m}.so\n' for m in wanted if m in there)
-    log = LOG.format(status='%>s')
     config = write(f'{root}/server.conf', f'''ServerRoot {root}
 {load}{processes}
 PidFile {root}/log/pid
@@ -69,29 +65,24 @@ ServerName 127.0.0.1
 Listen 127.0.0.1:{port}
 ErrorLog {root}/log/error
 LogLevel notice
-LogFormat "{log}" demo
-CustomLog {root}/log/access demo
 RedirectMatch ^/$ /cgi-bin/hello
 ScriptAlias /cgi-bin/ {root}/www/cgi-bin/
 <Directory {root}/www/cgi-bin>
 Require all granted
 </Directory>
 ''')
-    return Server(f'Apache ({kind})', [binary, '-D', 'FOREGROUND', '-f', config], True)
+    return Server(f'Apache ({kind})', [binary, '-D', 'FOREGROUND', '-f', config])
 
 
 def lighttpd(root, port):
     binary = program('lighttpd')
     if not binary:
         return None
-    log = LOG.format(status='%s')
-    config = write(f'{root}/server.conf', f'''server.modules = ("mod_redirect", "mod_cgi", "mod_accesslog")
+    config = write(f'{root}/server.conf', f'''server.modules = ("mod_redirect", "mod_cgi")
 server.document-root = "{root}/www"
 server.bind = "127.0.0.1"
 server.port = {port}
 server.errorlog = "{root}/log/error"
-accesslog.filename = "{root}/log/access"
-accesslog.format = "{log}"
 url.redirect = ("^/$" => "/cgi-bin/hello")
 $HTTP["url"] =~ "^/cgi-bin/" {{
     cgi.assign = ("" => "")
@@ -100,7 +91,7 @@ $HTTP["url"] =~ "^/cgi-bin/" {{
     url.access-deny = ("")
 }}
 ''')
-    return Server('lighttpd', [binary, '-D', '-f', config], True)
+    return Server('lighttpd', [binary, '-D', '-f', config])
 
 
 def busybox(root, port):
@@ -108,7 +99,8 @@ def busybox(root, port):
     if not binary or os.system(f'{binary} httpd --help >{os.devnull} 2>&1'):
         return None
     config = write(f'{root}/server.conf', '')
-    return Server('busybox httpd', [binary, 'httpd', '-f', '-c', config, '-h', f'{root}/www', '-p', f'127.0.0.1:{port}'], False)
+    argv = [binary, 'httpd', '-f', '-c', config, '-h', f'{root}/www', '-p', f'127.0.0.1:{port}']
+    return Server('busybox httpd', argv)
 
 
 def python(root, port):
@@ -116,7 +108,7 @@ def python(root, port):
         from http.server import CGIHTTPRequestHandler  # noqa: F401  (gone in Python 3.15)
     except ImportError:
         return None
-    return Server("Python's http.server", [sys.executable, '-W', 'ignore', '-c', PYTHON, str(port)], False)
+    return Server("Python's http.server", [sys.executable, '-W', 'ignore', '-c', PYTHON, str(port)])
 
 
 ALL = {'apache2': apache, 'lighttpd': lighttpd, 'busybox': busybox, 'python': python}

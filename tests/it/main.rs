@@ -44,6 +44,7 @@ mod connect;
 mod control;
 mod crowd;
 mod daemon;
+mod demo;
 mod edit;
 mod error_pages;
 mod examples;

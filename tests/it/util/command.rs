@@ -118,6 +118,11 @@ impl Running {
         self.child.id().cast_signed()
     }
 
+    /// The same with another deadline, for what takes longer than most.
+    pub(crate) fn until(self, deadline: Deadline) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// Waits for its end, and for the end of all it printed.
     #[track_caller]
     pub(crate) fn end(mut self) -> Output {
