@@ -18,8 +18,9 @@
 //! and `write PATH` with the file's text below it, indented by four: what a guide takes for granted, and what a visitor
 //! then sees, by curl.
 //!
-//! A block of another form, and a command or a `key = value` that stands between backticks in a sentence but is run
-//! nowhere in the guide, or is no line of an app file, fails the test: so does a guide that no test follows.
+//! A block of another form fails the test. So does what stands between backticks in a sentence or a table: a command that
+//! is run nowhere in the guide, a `key = value` that is no line of an app file, and, in a table's last column if that is
+//! called `polycgi`, a word that is no key. A guide without a test fails, too.
 
 mod page;
 mod planted;
@@ -46,6 +47,7 @@ macro_rules! guides {
 guides! {
     debugging
     hosting
+    moving
 }
 
 /// The first words of what is taken for a command where a sentence quotes it.
@@ -101,6 +103,13 @@ fn doubts(page: &Page) -> Vec<String> {
         let is_line = words.split_once(" = ").is_some_and(|(key, _)| is_key(key));
         if let Some(Err(error)) = is_line.then(|| config::parse("", words.as_bytes())) {
             found.push(format!("line {line}: `{words}`: {}", error.message()));
+        }
+    }
+    let is_word = |text: &str| !text.is_empty() && !text.contains([' ', '/']);
+    for (line, word) in page.ours.iter().filter(|(_, word)| is_word(word)) {
+        let unknown = |error: config::BadConfig| error.message().starts_with("unknown key");
+        if config::parse("", format!("{word} = x").as_bytes()).is_err_and(unknown) {
+            found.push(format!("line {line}: `{word}` is no key"));
         }
     }
     found

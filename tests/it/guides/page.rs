@@ -37,6 +37,8 @@ pub(super) struct Page {
     pub(super) steps: Vec<Step>,
     /// Line and text of all that stands between backticks in sentences and tables.
     pub(super) quoted: Vec<(usize, String)>,
+    /// Of that, what is in the last column of a table that calls it `polycgi`.
+    pub(super) ours: Vec<(usize, String)>,
     /// The exit status of the next commands of one block, if a comment says it.
     exit: Option<i32>,
 }
@@ -63,6 +65,7 @@ impl Page {
         let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
         // The paragraph before a block.
         let mut paragraph: Vec<&str> = Vec::new();
+        let mut is_ours = false;
         while let Some((number, line)) = lines.next() {
             let wrong = |what: &str| Err(format!("line {number}: {what}: {line}"));
             if let Some(kind) = line.strip_prefix("```") {
@@ -91,6 +94,7 @@ impl Page {
             } else if line.starts_with("    ") || line.trim_start().starts_with("```") {
                 return wrong("a block that is not between two lines of ```");
             } else {
+                is_ours = line.starts_with("| ") && (is_ours || line.ends_with(" | polycgi |"));
                 if line.is_empty() {
                     // A blank line between a paragraph and its block.
                     continue;
@@ -98,18 +102,24 @@ impl Page {
                 if paragraph.last().is_some_and(|last| last.ends_with(':')) {
                     paragraph.clear();
                 }
-                page.quote(number, line);
+                page.quote(number, line, is_ours);
                 paragraph.push(line);
             }
         }
         Ok(page)
     }
 
-    fn quote(&mut self, number: usize, line: &str) {
-        let parts = line.split('`').enumerate();
-        let quoted = parts.filter(|(at, _)| at % 2 == 1);
-        self.quoted
-            .extend(quoted.map(|(_, text)| (number, text.to_owned())));
+    fn quote(&mut self, number: usize, line: &str, is_ours: bool) {
+        let quoted = |text: &str| -> Vec<_> {
+            let parts = text.split('`').skip(1).step_by(2);
+            parts.map(|text| (number, text.to_owned())).collect()
+        };
+        self.quoted.extend(quoted(line));
+        if let Some((_, cell)) = line.trim_end_matches(" |").rsplit_once(" | ")
+            && is_ours
+        {
+            self.ours.extend(quoted(cell));
+        }
     }
 
     /// Commands and what they print.

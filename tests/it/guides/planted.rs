@@ -105,6 +105,10 @@ fn sentences_that_mislead() {
     assert!(found("`max-procs = many`").contains("line 1: `max-procs = many`"));
     assert!(found("see\n`polycgi status`").contains("line 2: `polycgi status` is run nowhere"));
     assert!(found("`a2enmod cgi`").contains("is run nowhere"));
+    let table = |cell: &str| format!("| theirs | polycgi |\n| --- | --- |\n| `x` | {cell} |\n");
+    assert_eq!(found(&table("a `wsgi`, `env.A`, `mode = cgi`")), "");
+    assert!(found(&table("`max-procs`, `workers`")).contains("line 3: `workers` is no key"));
+    assert_eq!(found(&(table("-") + "\n| a | b |\n| `x` | `y` |")), "");
 }
 
 /// As a shell would, but for blanks and quotes in a path, which stay as they are.
