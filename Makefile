@@ -19,8 +19,9 @@ EXAMPLES := $(wildcard packaging/examples/*.* packaging/examples/*/*)
 BASH := $(wildcard packaging/completions/polycgi.bash)
 ZSH := $(wildcard packaging/completions/_polycgi)
 FISH := $(wildcard packaging/completions/polycgi.fish)
-# systemd-tmpfiles reads it below /usr and /usr/local only: elsewhere an installation leaves the host as it is.
+# systemd reads these below /usr and /usr/local only: elsewhere an installation leaves the host as it is.
 TMPFILES := lib/tmpfiles.d/polycgi.conf
+UNITS := $(wildcard packaging/systemd/*)
 IS_HOSTS := $(filter /usr /usr/local,$(patsubst %/,%,$(PREFIX)))
 
 # $(call put,MODE,FILE,PLACE): written beside and renamed, since what is there may be running.
@@ -32,12 +33,20 @@ define put-each
 endef
 put-all = $(foreach file,$(2),$(call put-each,$(1),$(file),$(3)/$(notdir $(file))))
 
+# Where packages are put.
+PACKAGES := $(TARGET)
+# The time that files in packages have, in seconds.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --pretty=%ct 2>/dev/null || stat -c %Y packaging/CHANGELOG.md)
+
 .DEFAULT_GOAL := build
-.PHONY: help build install uninstall deps check test test-loaded demo bench clean
+.PHONY: help build install uninstall deb tarball rpm check-reproducible deps check test test-loaded demo bench clean
 
 help:
 	@echo 'make build      the program, linked statically: $(BINARY)'
 	@echo 'make install    into PREFIX (/usr/local), below DESTDIR; make uninstall takes it away'
+	@echo 'make deb        a package for Debian: $(PACKAGES)/polycgi_VERSION_ARCHITECTURE.deb; make rpm one for RPM'
+	@echo 'make tarball    one that needs no root: $(PACKAGES)/polycgi-VERSION-linux-MACHINE.tar.gz'
+	@echo 'make check-reproducible   builds twice, in two folders, and compares'
 	@echo 'make check      format, lints, unit tests, the rooms of the house'
 	@echo 'make test       installs what the tests need, then check and the tests on real servers'
 	@echo 'make test T=WORD   only the tests on real servers whose names hold the word, with what they need'
@@ -50,16 +59,29 @@ ENTRY_x86_64 := -C link-arg=-Wl,--entry=express_start,--require-defined=express_
 # Few segments, and none that is touched for nothing: as GNU ld lays them out, without gaps between code and data.
 LAYOUT := -C link-arg=-fuse-ld=bfd -C link-arg=-Wl,-z,noseparate-code -C link-arg=-Wl,-T,src/layout.ld
 
-# Not by RUSTFLAGS: without --target they reach the macros too, which can't be static.
+# Panics name source files: as if the crates lay here, wherever this user's lie.
+REMAP = --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo
+
+# How it is linked is not in RUSTFLAGS: without --target they reach the macros too, which can't be static.
 build:
-	$(CARGO) rustc --release --bin polycgi -- -C target-feature=+crt-static -C relocation-model=static \
-		$(ENTRY_$(shell uname -m)) $(LAYOUT)
+	RUSTFLAGS="$$RUSTFLAGS $(REMAP)" $(CARGO) rustc --release --bin polycgi -- \
+		-C target-feature=+crt-static -C relocation-model=static $(ENTRY_$(shell uname -m)) $(LAYOUT)
 
 # Only when it is missing: root, who installs, may have no cargo.
 $(BINARY):
 	$(MAKE) build
 
+# What `cargo build` puts in the same place.
+define refuse-slow
+if [ '$(SLOW)' != 1 ] && $(BINARY) --version 2>/dev/null | grep -q 'fast path, which only'; then \
+	echo 'make install: $(BINARY) is without the fast path, as `cargo build` links it:' \
+		'`make build` links it anew, `make install SLOW=1` installs it as it is' >&2; \
+	exit 1; \
+fi
+endef
+
 install: $(BINARY)
+	@$(refuse-slow)
 	$(call put,755,$(BINARY),bin/polycgi)
 	@for applet in $(APPLETS); do \
 		ln -sf polycgi $(INTO)/bin/$$applet.new && mv -fT $(INTO)/bin/$$applet.new $(INTO)/bin/$$applet || exit; \
@@ -74,6 +96,7 @@ install: $(BINARY)
 	$(if $(ZSH),$(call put,644,$(ZSH),share/zsh/site-functions/_polycgi))
 	$(if $(FISH),$(call put,644,$(FISH),share/fish/vendor_completions.d/polycgi.fish))
 	$(if $(IS_HOSTS),$(call put,644,packaging/tmpfiles.d/polycgi.conf,$(TMPFILES)))
+	$(if $(IS_HOSTS),$(call put-all,644,$(UNITS),lib/systemd/system))
 	$(if $(IS_HOSTS),$(if $(DESTDIR),,@$(make-run)))
 
 # At once, and not only at the next boot.
@@ -91,7 +114,15 @@ uninstall:
 	rm -f $(INTO)/share/bash-completion/completions/polycgi $(INTO)/share/zsh/site-functions/_polycgi
 	rm -f $(INTO)/share/fish/vendor_completions.d/polycgi.fish
 	rm -rf $(INTO)/share/doc/polycgi $(INTO)/share/polycgi
-	$(if $(IS_HOSTS),rm -f $(INTO)/$(TMPFILES))
+	$(if $(IS_HOSTS),rm -f $(INTO)/$(TMPFILES) $(addprefix $(INTO)/lib/systemd/system/,$(notdir $(UNITS))))
+
+# Of the program that BINARY names on the command line, otherwise of one that is built.
+deb tarball rpm: $(if $(filter file,$(origin BINARY)),build)
+	@BINARY='$(BINARY)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' \
+		packaging/$(if $(filter deb,$@),debian,$@)/build '$(PACKAGES)'
+
+check-reproducible:
+	packaging/reproducible
 
 deps:
 	tests/install-deps.sh $(TARGET)/hg

@@ -48,7 +48,10 @@ need curl curl --version
 # What the browser draws text with: with none, it draws nothing.
 need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 need dbus test -x /usr/bin/dbus-daemon
+need lintian test -x /usr/bin/lintian
+need man-db test -x /usr/bin/man
 need prometheus test -x /usr/bin/promtool
+need rpm test -x /usr/bin/rpmbuild
 need strace test -x /usr/bin/strace
 need systemd test -x /lib/systemd/systemd
 need systemd-container test -x /usr/bin/systemd-nspawn

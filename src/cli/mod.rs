@@ -6,6 +6,7 @@ mod asked;
 mod check;
 mod compare;
 mod control;
+mod fast_path;
 mod links;
 mod new;
 mod python;
@@ -96,7 +97,7 @@ pub fn main(words: &[String]) -> Exit {
     if let [first] = words
         && (first == "--version" || first == "-V")
     {
-        print_line(format_args!("polycgi {}", env!("CARGO_PKG_VERSION")));
+        print_version();
         return Exit::Ok;
     }
     // `./wiki.cgi` by hand: the kernel runs `polycgi - ./wiki.cgi`, or `polycgi ./wiki.cgi`.
@@ -137,6 +138,13 @@ pub fn main(words: &[String]) -> Exit {
         Subcommand::Start(words) => words.run(),
         Subcommand::Status(words) => words.run(),
         Subcommand::Stop(words) => words.run(),
+    }
+}
+
+fn print_version() {
+    print_line(format_args!("polycgi {}", env!("CARGO_PKG_VERSION")));
+    if let Some(lack) = fast_path::lack() {
+        print_line(lack);
     }
 }
 

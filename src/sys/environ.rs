@@ -34,6 +34,19 @@ pub fn name() -> &'static [u8] {
     }
 }
 
+/// Whether the first instruction of this process was the C library's: nothing of ours ran before it. See getauxval(3),
+/// AT_ENTRY.
+pub fn began_in_c_library() -> bool {
+    unsafe extern "C" {
+        // Of the C library's crt1.o, which every executable has.
+        fn _start();
+    }
+    // SAFETY: getauxval has no preconditions.
+    let entry = unsafe { libc::getauxval(libc::AT_ENTRY) };
+    // An address is as wide as the kernel's word.
+    entry as usize == _start as *const () as usize
+}
+
 /// The effective uid at the start of this process, as the kernel has passed it (AT_EUID): without a system call.
 pub fn uid() -> u32 {
     // SAFETY: getauxval has no preconditions.
@@ -110,6 +123,7 @@ mod tests {
             );
         }
         assert!(exec_name().is_some());
+        assert!(began_in_c_library(), "a test's program has no hot path");
         assert_eq!(uid(), crate::sys::process::uid());
         let argv0 = std::env::args_os().next().unwrap();
         assert_eq!(name(), argv0.as_bytes());

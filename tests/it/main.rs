@@ -76,6 +76,7 @@ mod mistakes;
 mod mount;
 mod new;
 mod overload;
+mod packages;
 mod places;
 mod ported;
 mod races;

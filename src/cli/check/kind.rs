@@ -33,6 +33,7 @@ kinds! {
     EnvFile "env-file",
     ExecCgi "exec-cgi",
     Factory "factory",
+    FastPath "fast-path",
     FileSystem "file-system",
     FirstLine "first-line",
     Handler "handler",

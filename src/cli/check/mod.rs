@@ -13,6 +13,7 @@ mod limits;
 mod mounts;
 mod paths;
 mod places;
+mod program;
 mod server;
 mod subject;
 mod suexec;
@@ -174,6 +175,7 @@ fn examine(
     }
     places::look_around(&subject, findings);
     limits::look(&subject, findings);
+    program::look(&subject, findings);
     let server = server::look(&subject, findings);
     let server = server.map_or(String::new(), |server| format!("; {server}"));
     let runs = look_at_app(&subject, findings);

@@ -1,0 +1,72 @@
+//! The tarball: a user without root, without cargo and with a home folder of nothing but their own puts it there by the
+//! five steps of INSTALL, behind a web server that a hosting provider has configured.
+
+use super::*;
+
+/// What a provider does: CGIs of ~/public_html/cgi-bin run as the user whose they are, if .htaccess says so.
+const PROVIDER: &str = "\
+useradd --create-home --shell /bin/bash ada
+chmod 711 /home/ada
+a2enmod --quiet cgid suexec userdir
+printf 'public_html/cgi-bin\\npublic_html/cgi-bin\\n' >/etc/apache2/suexec/www-data
+cat >/etc/apache2/conf-enabled/provider.conf <<END
+<Directory /home/*/public_html/cgi-bin>
+    AllowOverride FileInfo Options=ExecCGI
+    Options ExecCGI
+</Directory>
+END
+systemctl start apache2";
+
+/// The commands of a numbered step: the lines that are set off in it.
+fn step(number: usize) -> String {
+    let text = include_str!("../../../packaging/tarball/INSTALL");
+    let begin = format!("\n{number}. ");
+    let (_, step) = text.split_once(&begin).expect("it has the step");
+    let (step, _) = step
+        .split_once(&format!("\n{}. ", number + 1))
+        .unwrap_or((step, ""));
+    let (step, _) = step.split_once("\n\nWith ").unwrap_or((step, ""));
+    let lines = step.lines().filter_map(|line| line.strip_prefix("       "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_user_without_root_has_an_app_in_five_steps() {
+    let Some(machine) = Machine::boot() else {
+        return;
+    };
+    let dir = Dir::new();
+    let tarball = made(&dir, "tarball", "made");
+    machine.run(PROVIDER).success();
+    put_wiki(&machine, "/home/ada/wiki");
+    let name = tarball.file_name().expect("a file has a name").display();
+    copy(&machine, &tarball, &format!("/home/ada/{name}"));
+    machine.run("chown -R ada: /home/ada").success();
+    let ada = |script: &str| machine.run_as("ada", script).success();
+    ada("! command -v cargo polycgi
+        mkdir -p public_html/cgi-bin
+        printf 'Options +ExecCGI\\nAddHandler cgi-script .cgi\\n' >public_html/cgi-bin/.htaccess");
+
+    ada(&step(1));
+    ada(&step(2));
+    ada(&format!("cd public_html/cgi-bin; {}", step(3)));
+    let checked = ada(&format!("cd public_html/cgi-bin; {}", step(4)));
+    assert!(checked.contains("nothing wrong found"), "{checked}");
+    let page = get(&machine, "/~ada/cgi-bin/wiki.cgi/page");
+    assert_eq!(page.ok(), "/page with nothing\n");
+
+    let manual = ada("PATH=~/.local/bin:$PATH man --where polycgi");
+    assert_eq!(manual, "/home/ada/.local/share/man/man1/polycgi.1\n");
+    // All of it is ada's own, and nothing is left out.
+    let top = ada("ls polycgi-*/; ls .local/share/polycgi/examples/apps/wiki.cgi");
+    for part in [
+        "INSTALL",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "bin",
+        "share",
+        "wiki.cgi",
+    ] {
+        assert!(top.contains(part), "{part} in {top}");
+    }
+}
