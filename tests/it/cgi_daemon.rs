@@ -4,7 +4,7 @@
 use super::util::patient::PatientWrite;
 use super::util::process::is_alive;
 use super::util::served::{assert_same, blocks, cgi_app_file, noise};
-use super::util::{Deadline, Dir, Mpm, Served, Site, cgi, digest, under_both};
+use super::util::{Deadline, Dir, LONG_QUEUE, Mpm, Served, Site, cgi, digest, under_both};
 
 under_both!(
     the_environment_is_that_of_a_plain_cgi
@@ -318,7 +318,7 @@ fn a_helper_delays_no_response() {
 /// The response ends with the program's output. The program counts against the limit for as long as it runs.
 #[test]
 fn a_program_that_ends_its_output_goes_on() {
-    let served = Served::cgi("max-procs = 1\n");
+    let served = Served::cgi(&format!("{LONG_QUEUE}max-procs = 1\n"));
     let mut gate = served.dir.gate("gate");
     assert_eq!(served.get("/ends-output?gate=gate").ok(), "that is all\n");
     gate.entered();

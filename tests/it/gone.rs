@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use super::util::patient::PatientRead;
 use super::util::process::{is_alive, kill_at_once};
-use super::util::{Deadline, Dir, Mpm, Served, Site, Watch, cgi, served, under_both};
+use super::util::{Deadline, Dir, LONG_QUEUE, Mpm, Served, Site, Watch, cgi, served, under_both};
 
 under_both!(the_application_hears_of_an_abort);
 
@@ -140,7 +140,7 @@ fn a_slow_client_that_goes_away_leaves_no_spool() {
 /// A request whose client goes while it waits in the queue is never run.
 #[test]
 fn a_client_that_goes_while_it_waits_is_dropped() {
-    let served = Served::start("max-procs = 1\n");
+    let served = Served::start(&format!("{LONG_QUEUE}max-procs = 1\n"));
     let mut gate = served.dir.gate("gate");
     let held = served.front("/hold?gate=gate");
     gate.entered();

@@ -4,14 +4,19 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use super::util::process::{is_alive, kill_at_once, send, stop};
 use super::util::scgi;
-use super::util::{Deadline, Dir, Mpm, Piped, Site, as_user, cgi, daemon, digest, under_both};
+use super::util::{
+    Deadline, Dir, Gate, LONG_QUEUE, Mpm, Piped, Site, as_user, cgi, daemon, digest, under_both,
+};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\n";
+/// How long the daemon waits for a front to end, before it ends the response.
+const PARTING_TIME: Duration = Duration::from_secs(1);
 
 under_both!(
     a_front_stays_where_it_must
@@ -105,7 +110,7 @@ fn a_stopped_daemon_loses_the_request(mpm: Mpm) {
 #[test]
 fn a_killed_front_s_request_is_dropped() {
     let dir = Dir::new();
-    let app = dir.app_file("app", &format!("{CONFIG}max-procs = 1\n"));
+    let app = dir.app_file("app", &format!("{CONFIG}{LONG_QUEUE}max-procs = 1\n"));
     let mut gate = dir.gate("gate");
     let held = cgi::start_front(&app, "/hold?gate=gate");
     let worker = gate.entered();
@@ -128,7 +133,10 @@ fn a_killed_front_s_request_is_dropped() {
 #[test]
 fn a_front_that_must_leave_leaves_the_queue() {
     let dir = Dir::new();
-    let app = dir.app_file("app", &format!("{CONFIG}max-procs = 1\nhandoff = exit\n"));
+    let app = dir.app_file(
+        "app",
+        &format!("{CONFIG}{LONG_QUEUE}max-procs = 1\nhandoff = exit\n"),
+    );
     let mut gate = dir.gate("gate");
     let front = |target: &str| Piped::start(&mut cgi::front(&app, "GET", target, &[]));
     let (mut held, mut queued) = (front("/hold?gate=gate"), Vec::new());
@@ -174,9 +182,9 @@ os.close(2)
 os.read(0, 1)
 ";
 
-/// Such a front with only its input still open, and the output, which has the daemon's answer.
-fn handed_over(dir: &Dir) -> (Child, ChildStdout) {
-    let meta = cgi::meta("GET", "/hello", &[]);
+/// Such a front with only its input still open, and the output, which has the daemon's answer; and a time before that.
+fn handed_over(dir: &Dir, gate: &mut Gate) -> (Child, ChildStdout, Instant) {
+    let meta = cgi::meta("GET", "/hold?gate=gate", &[]);
     let meta = meta
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
@@ -191,12 +199,15 @@ fn handed_over(dir: &Dir) -> (Child, ChildStdout) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    gate.entered();
+    let before = Instant::now();
+    gate.open(1);
     let mut told = [0; 3];
     let mut words = front.stderr.take().unwrap();
     words.read_exact(&mut told).unwrap();
     assert_eq!(&told, b"QTD");
     let response = front.stdout.take().unwrap();
-    (front, response)
+    (front, response, before)
 }
 
 /// Apache pauses if it finds its CGI alive at the response's end.
@@ -204,16 +215,26 @@ fn ends_when_its_front_has_ended(handoff: &str) {
     let dir = Dir::new();
     let app = dir.app_file("app", &format!("{CONFIG}handoff = {handoff}\n"));
     cgi::start_front(&app, "/hello").end().response().ok();
-    let (mut front, mut response) = handed_over(&dir);
+    let mut gate = dir.gate("gate");
     let mut said = vec![0; 65536];
-    let length = response.read(&mut said).unwrap();
-    assert!(cgi::reply(&said[..length]).ok().starts_with("hello from "));
-    // By then the daemon has handled every event so far.
-    dir.until_status_has("queue = 0");
-    assert!(!Deadline::now().readable(&response), "it has ended");
-    drop(front.stdin.take());
-    assert_eq!(response.read(&mut said).unwrap(), 0);
-    assert!(front.wait().unwrap().success());
+    let is_seen = |_: &u32| {
+        let (mut front, mut response, before) = handed_over(&dir, &mut gate);
+        let length = response.read(&mut said).unwrap();
+        cgi::reply(&said[..length]).ok();
+        // By then the daemon has handled every event so far.
+        dir.until_status_has("queue = 0");
+        let has_ended = Deadline::now().readable(&response);
+        // The daemon does not wait for longer than that.
+        let is_in_time = before.elapsed() < PARTING_TIME;
+        assert!(!(has_ended && is_in_time), "it has ended");
+        drop(front.stdin.take());
+        assert_eq!(response.read(&mut said).unwrap(), 0);
+        assert!(front.wait().unwrap().success());
+        is_in_time
+    };
+    // A machine may be too busy for a look in time.
+    let seen = (0..30).find(is_seen);
+    seen.expect("no look in time");
 }
 
 #[test]
@@ -231,10 +252,10 @@ fn a_front_that_does_not_go_does_not_hold_the_response() {
     let dir = Dir::new();
     let app = dir.app_file("app", &format!("{CONFIG}handoff = stay\n"));
     cgi::start_front(&app, "/hello").end().response().ok();
-    let (mut front, mut response) = handed_over(&dir);
+    let (mut front, mut response, _) = handed_over(&dir, &mut dir.gate("gate"));
     let mut said = Vec::new();
     response.read_to_end(&mut said).unwrap();
-    assert!(cgi::reply(&said).ok().starts_with("hello from "));
+    cgi::reply(&said).ok();
     assert_eq!(front.try_wait().unwrap(), None, "it is there still");
     drop(front.stdin.take());
     assert!(front.wait().unwrap().success());

@@ -36,7 +36,8 @@ fn a_temporary_file_that_stays_fails_the_test() {
 #[test]
 #[should_panic(expected = "the test left behind:\nsocket")]
 fn a_listening_socket_that_stays_fails_the_test() {
-    let dir = Dir::new();
+    let mut dir = Dir::new();
+    dir.patience = Duration::from_secs(1);
     let path = dir.join("run/stray");
     // The test's own process holds it, and is not looked at.
     let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();

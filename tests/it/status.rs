@@ -116,7 +116,7 @@ fn counted(line: &str) -> Option<u64> {
 #[test]
 fn every_request_of_a_daemon_is_counted_once() {
     let mut app = Asked::new(
-        "wsgi = failing:application\nmode = daemon\nmax-procs = 1\nqueue-size = 1\nbody-limit = 1k\n",
+        "wsgi = failing:application\nmode = daemon\nmax-procs = 1\nqueue-size = 1\nbody-limit = 1k\nqueue-timeout = 5m\n",
     );
     let answers = [
         "/hello",

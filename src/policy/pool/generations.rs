@@ -190,10 +190,11 @@ impl Pool {
         if std::mem::take(&mut self.code.is_looking) {
             let since = now.saturating_sub(self.code.last_look);
             let is_restless = changed && since < self.look_pause().saturating_mul(2);
-            self.code.restless = if is_restless {
-                self.code.restless.saturating_add(1)
-            } else {
-                0
+            self.code.restless = match (changed, is_restless) {
+                (true, true) => self.code.restless.saturating_add(1),
+                // A host may be slow for a moment.
+                (true, false) => self.code.restless.saturating_sub(1),
+                (false, _) => 0,
             };
             self.code.last_look = now;
             self.code.hold = None;

@@ -335,6 +335,10 @@ fn the_private_copy_is_gone() {
     while std::fs::read_dir(&folder).expect("a folder").count() > 0 {
         assert!(!deadline.left().is_zero(), "the copy stays");
     }
+    // The request that it had begun may go on until its end.
+    for process in Process::all_of(&folder.join("polycgi-compare")) {
+        assert!(deadline.ended(process.pid), "{process:?}");
+    }
     assert_no_copy(&folder);
 }
 

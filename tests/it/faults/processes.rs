@@ -7,7 +7,7 @@ use super::{assert_held, hold, until_logged};
 use crate::util::patient::{PatientRead, PatientWrite};
 use crate::util::process::{is_alive, kill_at_once, stop};
 use crate::util::served::{noise, pid_in};
-use crate::util::{Deadline, Dir, Served, Watch, as_user, daemon, run};
+use crate::util::{Deadline, Dir, LONG_QUEUE, Served, Watch, as_user, daemon, run};
 
 /// Sets the soft limit of processes (RLIMIT_NPROC) of a running process; the one it had before.
 #[track_caller]
@@ -180,7 +180,7 @@ fn a_daemon_killed_before_it_has_said_a_word() {
 /// The daemon has acknowledged the request, and has touched neither body nor response.
 #[test]
 fn a_daemon_killed_while_a_request_waits() {
-    let served = Served::start("max-procs = 1\n");
+    let served = Served::start(&format!("{LONG_QUEUE}max-procs = 1\n"));
     let mut gate = served.dir.gate("gate");
     let held = hold(&served, &mut gate);
     let waits = served.front("/mark?name=waits");

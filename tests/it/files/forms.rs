@@ -10,7 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
 use crate::util::{
-    Deadline, Dir, Output, Running, Served, as_user, cgi, installed, joined, not_tested, run,
+    Deadline, Dir, LONG_QUEUE, Output, Running, Served, as_user, cgi, installed, joined,
+    not_tested, run,
 };
 
 /// What may be at a path, and what is said when it is to be read, and when it is to be written.
@@ -173,7 +174,7 @@ fn an_overload_page() {
     }
     // In the daemon a read that blocks would stop the loop for all requests.
     let config = format!(
-        "overload-page = {}\nqueue-size = 1\nmax-procs = 1\n",
+        "overload-page = {}\nqueue-size = 1\nmax-procs = 1\n{LONG_QUEUE}",
         forms.at("fifo").display()
     );
     let served = Served::in_dir(dir, &config);

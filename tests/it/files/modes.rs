@@ -193,7 +193,8 @@ fn of_a_server_whatever_the_umask() {
         serves_and_rolls(&dir, &app, umask);
         // After the reload the old server may still run.
         let mut found = modes(&dir.join("run"));
-        found.retain(|line| !line.contains(" app."));
+        // Nor need a busy machine be without an incident.
+        found.retain(|line| !line.contains(" app.") && line != "-0600 incidents");
         assert_eq!(found, expected(&["s0700 app"]), "umask {umask}");
         keep_the_umask(dir.daemon(), umask);
     }

@@ -1,5 +1,7 @@
 //! Refusals that real hosts are known for: old kernels, filters of containers, a chroot without devices, memory.
 
+use std::time::Instant;
+
 use nix::errno::Errno;
 use nix::libc;
 
@@ -17,7 +19,12 @@ fn changes_nothing(host: &Host) {
         let dir = Dir::new();
         let app = tiny(&dir, mode);
         for _ in 0..2 {
-            let told = Told::by(host, &app);
+            let deadline = Deadline::soon();
+            let mut told = Told::by(host, &app);
+            // On a busy machine it may be the daemon that is too slow for a front.
+            while told.output.stderr.contains("the daemon is slow") && !deadline.left().is_zero() {
+                told = Told::by(host, &app);
+            }
             told.went(way);
             assert_eq!(told.output.stderr, "");
         }
@@ -173,13 +180,16 @@ if is_pool and os.path.exists(here + '/short'):
         let app = dir.app_file("app", &format!("{WSGI}{DAEMON}preload = {preload}\n"));
         let host = Host::new(&[libc::SYS_clone], |_| None);
         let mut said = String::new();
+        let began = Instant::now();
         for _ in 0..12 {
             let told = Told::by(&host, &app);
             told.went("a plain CGI");
             said += &told.output.stderr;
         }
-        // At most one start in a second, then fewer.
-        assert!((1..=4).contains(&said.matches("SIGKILL").count()), "{said}");
+        // The next start comes after 1 s, 2 s, 4 s ...; so in 7 s there are four at most.
+        let most = 1 + (1 + began.elapsed().as_secs()).ilog2() as usize;
+        let starts = said.matches("SIGKILL").count();
+        assert!((1..=most).contains(&starts), "{starts} of {most}: {said}");
         dir.until_status("the reason is kept", |status| {
             status
                 .iter()

@@ -106,6 +106,11 @@ impl Alone {
             not_tested("a private /tmp, which takes root");
             return None;
         }
+        // With it, no place lies in /tmp.
+        if Path::new("/run/polycgi").exists() {
+            not_tested("a private /tmp beside a host that has /run/polycgi");
+            return None;
+        }
         let dir = Dir::new();
         let user = User::from_name(user).expect("the user database can be read");
         let user = user.expect("Debian's base-passwd has this user");

@@ -13,7 +13,7 @@ const SPAWN: Duration = Duration::from_millis(40);
 /// For how long a measurement is used.
 const FRESH: Duration = Duration::from_secs(3);
 /// The largest factor: deadlines do not grow beyond it, however busy the machine.
-const MOST_STRAIN: u32 = 6;
+pub(crate) const MOST_STRAIN: u32 = 6;
 
 /// How many times longer everything takes now than on a machine that does nothing else, by the time of a spawn: 1 to 6.
 pub(crate) fn strain() -> u32 {

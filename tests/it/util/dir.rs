@@ -225,6 +225,10 @@ impl Dir {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
             Deadline::soon().ended(process.pid);
         }
+        // A child of another test, which is not yet the program that it is to be, may have a copy of a socket of this one.
+        while !process::sockets_in(&self.path).is_empty() && !deadline.left().is_zero() {
+            thread::yield_now();
+        }
         left.extend(
             process::sockets_in(&self.path)
                 .iter()

@@ -82,7 +82,7 @@ use std::path::PathBuf;
 pub(crate) use apache::Mpm;
 pub(crate) use chunked::Chunked;
 pub(crate) use command::{Output, Running, as_other, as_user, client, digest, run};
-pub(crate) use deadline::Deadline;
+pub(crate) use deadline::{Deadline, MOST_STRAIN, strain};
 pub(crate) use dir::Dir;
 pub(crate) use gate::Gate;
 pub(crate) use hosted::{Hosted, Mode};
@@ -98,6 +98,9 @@ pub(crate) use watch::Watch;
 
 /// PATH of every program of a test; nothing is taken from the environment of the tests.
 pub(crate) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A queue in which requests stay as long as a test holds the worker, on a busy machine too.
+pub(crate) const LONG_QUEUE: &str = "queue-timeout = 5m\nqueue-target = 5m\n";
 
 /// Where polycgi was installed for these tests.
 pub(crate) fn prefix() -> PathBuf {

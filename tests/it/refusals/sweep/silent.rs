@@ -115,7 +115,11 @@ const SILENT: [Silent; 24] = [
     ),
     (Role::Launcher, &[SYS_close_range]),
     (Role::Starter, &[SYS_close_range]),
-    (Role::Adaptor, &[SYS_dup2, SYS_write]),
+    (
+        // Python does without a folder or a file for the bytecode of a module.
+        Role::Adaptor,
+        &[SYS_dup2, SYS_mkdir, SYS_rename, SYS_unlink, SYS_write],
+    ),
     (Role::Worker, &[SYS_pipe2, SYS_poll, SYS_write]),
     // The hot path leaves the request to the normal front, which has a line if it can't serve it either.
     (
