@@ -49,7 +49,7 @@ impl Front {
     ) -> Exit {
         count(here, why);
         let detail = match why {
-            Counted::BackingOff => here.and_then(|here| here.place.last_failure()),
+            Counted::BackingOff => here.and_then(|here| why_not_started(&here.place)),
             Counted::BacklogFull => Some("too many connections wait for the daemon".to_owned()),
             Counted::HostOverloaded => {
                 Some("the host's load is above 'overload-when-load'".to_owned())
@@ -120,6 +120,13 @@ impl Front {
             self.note(&here.place, Mishap::Configuration, reason);
         }
     }
+}
+
+/// Why the last start failed: as the daemon has left it, or as the front has noted it that could not even start one.
+fn why_not_started(place: &Place) -> Option<String> {
+    let noted = || logbook::read(place, process::uid()).pop();
+    let noted = || noted().map(|incident| incident.reason);
+    place.last_failure().or_else(noted)
 }
 
 /// Counts what becomes of the request, where there is a place to count it; when that is.

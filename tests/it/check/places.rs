@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, mkfifo};
 
-use super::super::util::{as_other, command, not_tested};
+use super::super::util::{as_other, command, free_address, not_tested};
 use super::file::user_name;
 use super::*;
 
@@ -14,14 +14,15 @@ const DAEMON: &str = "wsgi = testapp:application\nmode = daemon";
 #[test]
 fn addresses_that_cannot_be_had() {
     let dir = Dir::new();
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = taken.local_addr().expect("it has one").port();
+    // An address that no other test has: another's connection could take a port of 127.0.0.1 as soon as it is free.
+    let tcp = free_address();
+    let taken = TcpListener::bind(tcp).expect("its port is free");
     let (at, user) = (text_of(dir.path()), user_name());
     dir.file("run/file", "", 0o600);
     let closed = dir.folder("closed", 0o555);
     for (address, said) in [
         (
-            format!("127.0.0.1:{port}"),
+            tcp.to_string(),
             "another process listens there".to_owned(),
         ),
         (
@@ -47,9 +48,9 @@ fn addresses_that_cannot_be_had() {
         ]);
     }
     drop(taken);
-    let app = dir.app_file("app", &format!("{DAEMON}\nlisten = 127.0.0.1:{port}"));
+    let app = dir.app_file("app", &format!("{DAEMON}\nlisten = {tcp}"));
     Checked::of(&app).is_well();
-    TcpListener::bind(("127.0.0.1", port)).expect("it is not left bound");
+    TcpListener::bind(tcp).expect("it is not left bound");
 }
 
 /// FIFOs in place of files: the other end would have to be waited for.

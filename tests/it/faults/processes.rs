@@ -5,23 +5,9 @@ use std::os::unix::fs::symlink;
 
 use super::{assert_held, hold, until_logged};
 use crate::util::patient::{PatientRead, PatientWrite};
-use crate::util::process::{is_alive, kill_at_once, stop};
+use crate::util::process::{is_alive, kill_at_once, limit_processes, stop};
 use crate::util::served::{noise, pid_in};
-use crate::util::{Deadline, Dir, LONG_QUEUE, Served, Watch, as_user, daemon, run};
-
-/// Sets the soft limit of processes (RLIMIT_NPROC) of a running process; the one it had before.
-#[track_caller]
-fn limit_processes(pid: i32, soft: &str) -> String {
-    let pid = pid.to_string();
-    let prlimit = |words: &[&str]| {
-        // As the process's own user: root in a container may not set it.
-        let mut prlimit = as_user("/usr/bin/prlimit");
-        run(prlimit.args(["--pid", &pid]).args(words), b"").success()
-    };
-    let before = prlimit(&["--nproc", "--output=SOFT", "--noheadings"]);
-    prlimit(&[&format!("--nproc={soft}:")]);
-    before.trim().to_owned()
-}
+use crate::util::{Deadline, Dir, LONG_QUEUE, Served, Watch, daemon};
 
 #[test]
 fn ends_of_a_worker() {

@@ -10,7 +10,7 @@ use memchr::memmem;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Deadline;
+use super::{Deadline, as_user, run};
 
 /// A process that names the directory in its command line or environment, or has it or a file in it open.
 #[derive(Debug)]
@@ -86,6 +86,20 @@ pub(crate) fn stop(pid: i32) {
         assert!(!deadline.left().is_zero(), "{pid} does not stop");
         std::thread::yield_now();
     }
+}
+
+/// Sets the soft limit of processes (RLIMIT_NPROC) of a running process; the one it had before.
+#[track_caller]
+pub(crate) fn limit_processes(pid: i32, soft: &str) -> String {
+    let pid = pid.to_string();
+    let prlimit = |words: &[&str]| {
+        // As the process's own user: root in a container may not set it.
+        let mut prlimit = as_user("/usr/bin/prlimit");
+        run(prlimit.args(["--pid", &pid]).args(words), b"").success()
+    };
+    let before = prlimit(&["--nproc", "--output=SOFT", "--noheadings"]);
+    prlimit(&[&format!("--nproc={soft}:")]);
+    before.trim().to_owned()
 }
 
 /// The processes whose parent this is.

@@ -1,0 +1,158 @@
+//! What is kept of an app: its failures, what made its code be loaded, and what a wrong file in its place does to that.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::super::util::{cgi, command};
+use super::{Asked, FAILING, status_of};
+
+#[test]
+fn a_time_out_is_counted_and_kept() {
+    for (mode, counts) in [("daemon", [("timed-out", 1)]), ("cgi", [("cgi", 1)])] {
+        let config =
+            format!("wsgi = failing:application\nmode = {mode}\nrequest-timeout = SECOND\n");
+        let mut app = Asked::new(&config);
+        let _gate = app.dir.gate("gate");
+        assert_eq!(app.get("/hold?gate=gate&secret=1"), 504, "{mode}");
+        app.has_counted(&counts);
+        let failures = app.failures();
+        let [failure] = &failures[..] else {
+            panic!("{mode}: {failures:?}");
+        };
+        let kept = "time-out 1 /cgi-bin/app/hold request-timeout: the app did not answer in time";
+        assert_eq!(failure, kept, "{mode}");
+        if mode == "daemon" {
+            let log = app.dir.daemon_log();
+            let line = log.lines().find(|line| line.contains("the app is stuck"));
+            let end = ": GET /cgi-bin/app/hold";
+            assert!(line.is_some_and(|line| line.ends_with(end)), "{log}");
+        }
+    }
+}
+
+#[test]
+fn a_long_failure_is_cut_alike_by_all() {
+    let kept = ["daemon", "cgi"].map(|mode| {
+        let mut app = Asked::new(&format!("wsgi = failing:application\nmode = {mode}\n"));
+        assert_eq!(app.get("/long"), 500, "{mode}");
+        if mode == "cgi" {
+            // A line that is none does not keep the next from being counted.
+            let path = app.dir.place().join("incidents");
+            let text = fs::read_to_string(&path).unwrap();
+            let rest = text.splitn(4, '\t').last().unwrap();
+            fs::write(&path, format!("x\tx\tx\t{rest}{text}")).unwrap();
+        }
+        assert_eq!(app.get("/long"), 500, "{mode}");
+        app.dir.until_status_has("failures.0.count = 2");
+        app.failures()
+    });
+    assert_eq!(kept[0], kept[1]);
+    assert!(kept[0][0].ends_with("\\u00e9..."), "{kept:?}");
+}
+
+#[test]
+fn an_app_that_can_not_be_imported_is_kept_once() {
+    for (mode, counts) in [("daemon", [("app-broken", 2)]), ("cgi", [("cgi", 2)])] {
+        let mut app = Asked::new(&format!("wsgi = missing:application\nmode = {mode}\n"));
+        assert_eq!([(); 2].map(|()| app.get("/hello")), [500; 2], "{mode}");
+        app.has_counted(&counts);
+        let status = app.dir.status();
+        let of_kind = status.iter().filter(|line| line.contains(".kind = "));
+        assert_eq!(
+            of_kind.collect::<Vec<_>>(),
+            ["failures.0.kind = \"import\""],
+            "{mode}"
+        );
+        // A daemon imports it for no request.
+        let of = if mode == "cgi" {
+            "2 /cgi-bin/app/hello"
+        } else {
+            "1 null"
+        };
+        let kept = format!("import {of} ModuleNotFoundError: No module named 'missing'");
+        assert_eq!(app.failures(), [kept], "{mode}");
+    }
+}
+
+#[test]
+fn an_app_whose_file_was_deleted_can_be_stopped() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = daemon\n");
+    assert_eq!(app.get("/hello"), 200);
+    fs::remove_file(&app.app).unwrap();
+    let said = app.dir.polycgi(&["status"]).success();
+    assert!(said.contains(": up (pid "), "{said}");
+    app.dir.polycgi(&["stop"]).success();
+    // Its link in the default place is gone with the daemon, as its runtime-dir is another.
+    let said = app.dir.polycgi(&["stop"]);
+    assert_eq!(said.status.code(), Some(66), "no such app");
+}
+
+#[test]
+fn what_made_the_code_be_loaded_is_told() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = daemon\n");
+    assert_eq!(app.get("/hello"), 200);
+    app.has(&["generation = 1", "changed = null", "changed_at = null"]);
+    app.dir
+        .file("apps/failing.py", &format!("{FAILING}\n# edited\n"), 0o644);
+    let mut answers = 0;
+    app.dir.until_status("loaded again", |status| {
+        answers += 1;
+        assert_eq!(status_of(&cgi::start_front(&app.app, "/hello").end()), 200);
+        status.iter().any(|line| line == "generation = 2")
+    });
+    app.sent += answers;
+    let file = app.dir.join("apps/failing.py");
+    app.has(&[&format!("changed = \"{}\"", file.display())]);
+    app.has_counted(&[("daemon", app.sent)]);
+}
+
+#[test]
+fn a_wrong_file_in_the_place_does_no_harm() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = cgi\n");
+    assert_eq!(
+        ["/hello", "/value"].map(|target| app.get(target)),
+        [200, 500]
+    );
+    let place = app.dir.place();
+    let older = fs::read(place.join("slots")).expect("it is there")[..8320].to_vec();
+    for name in ["slots", "incidents"] {
+        let path = place.join(name);
+        let forms: [&dyn Fn(); 7] = [
+            &|| fs::write(&path, "").expect("a file"),
+            &|| fs::write(&path, vec![0xff; 72_704]).expect("a file"),
+            &|| fs::write(&path, b"\x1b[2J\t\n".repeat(5000)).expect("a file"),
+            &|| {
+                File::create(&path)
+                    .and_then(|file| file.set_len(1 << 40))
+                    .expect("a file")
+            },
+            &|| symlink("/etc/passwd", &path).expect("a link"),
+            &|| fs::create_dir(&path).expect("a folder"),
+            &|| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"),
+        ];
+        for form in forms {
+            // Each form replaces the one before.
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_dir(&path);
+            form();
+            let _ = fs::set_permissions(&path, PermissionsExt::from_mode(0o644));
+            let text = app.dir.polycgi(&["status"]).success();
+            assert!(
+                !text.contains('\x1b') && text.len() < 1 << 16,
+                "{name}: {text}"
+            );
+            app.has(&["way = \"cgi\""]);
+            assert_eq!(app.get("/hello"), 200, "{name}");
+        }
+        let _ = fs::remove_file(&path);
+        let _ = fs::remove_dir(&path);
+    }
+    // A version that did not count has left its file: it grows.
+    fs::write(place.join("slots"), older).expect("a file can be written");
+    let (uid, gid) = command::user();
+    std::os::unix::fs::chown(place.join("slots"), Some(uid.as_raw()), Some(gid.as_raw()))
+        .expect("a file can be given away");
+    app.sent = 0;
+    assert_eq!(app.get("/value"), 500);
+    app.has_counted(&[("cgi", 1)]);
+}
