@@ -40,6 +40,7 @@ kinds! {
     Import "import",
     ImportTime "import-time",
     Interpreter "interpreter",
+    Lighttpd "lighttpd",
     Limit "limit",
     LineEnds "line-ends",
     Listen "listen",

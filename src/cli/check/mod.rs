@@ -3,15 +3,19 @@
 
 mod apache;
 mod application;
+mod by_apache;
+mod by_lighttpd;
 mod commands;
 mod configuration;
 mod file;
 mod finding;
 mod interpreter;
 mod kind;
+mod lighttpd;
 mod limits;
 mod mounts;
 mod paths;
+mod pattern;
 mod places;
 mod program;
 mod server;

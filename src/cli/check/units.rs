@@ -16,6 +16,11 @@ const FOLDERS: [&str; 4] = [
 ];
 const SERVERS: [&str; 4] = ["apache2", "httpd", "lighttpd", "nginx"];
 
+/// Whether the unit of that name is Apache's.
+pub(super) fn is_apache(server: &str) -> bool {
+    ["apache2", "httpd"].contains(&server)
+}
+
 /// A web server whose /tmp and /var/tmp are its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PrivateTmp {

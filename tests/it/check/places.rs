@@ -21,10 +21,7 @@ fn addresses_that_cannot_be_had() {
     dir.file("run/file", "", 0o600);
     let closed = dir.folder("closed", 0o555);
     for (address, said) in [
-        (
-            tcp.to_string(),
-            "another process listens there".to_owned(),
-        ),
+        (tcp.to_string(), "another process listens there".to_owned()),
         (
             format!("{at}/gone/sock"),
             format!("No such file or directory: {at}/gone does not exist"),

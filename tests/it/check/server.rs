@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::super::util::world::World;
+use super::super::util::{Configured, Conversation};
 use super::*;
 
 const CONFIG: &str = "wsgi = who:application\nmode = daemon\nmax-procs = 2";
@@ -17,9 +18,21 @@ struct Host {
 impl Host {
     fn new() -> Option<Self> {
         let world = World::new()?;
-        let etc = world.dir.folder("etc", 0o755);
-        let mount = ["-c", "mount --bind \"$0\" /etc/apache2"];
-        run(world.command(0, "/bin/sh").args(mount).arg(etc), b"").success();
+        // Units of this host do not count, such as that of Debian's Apache.
+        for (own, at) in [
+            ("etc", "/etc/apache2"),
+            ("lighttpd", "/etc/lighttpd"),
+            ("etc-units", "/etc/systemd/system"),
+            ("lib-units", "/usr/lib/systemd/system"),
+        ] {
+            if !Path::new(at).exists() {
+                continue;
+            }
+            let own = world.dir.folder(own, 0o755);
+            let mount = ["-c", "mount --bind \"$0\" \"$1\""];
+            let mut mount_it = world.command(0, "/bin/sh");
+            run(mount_it.args(mount).arg(own).arg(at), b"").success();
+        }
         let app = world.app("wiki.cgi", CONFIG);
         Some(Self { world, app })
     }
@@ -75,6 +88,125 @@ fn how_apache_runs_the_app_file() {
     let pass = format!("{alias}<Directory SITE>\nCGIPassAuth On\n</Directory>\n");
     host.check(&["--json"], &pass)
         .says(0, &["CGIPassAuth is on (/etc/apache2/apache2.conf:4)"]);
+}
+
+/// What a `.htaccess` says counts as far as `AllowOverride` has it: Apache itself is asked as well.
+#[test]
+fn an_access_file_that_counts_or_not() {
+    let Some(host) = Host::new() else { return };
+    let lines = "Options +ExecCGI\nAddHandler cgi-script .cgi\n";
+    let site = text_of(host.app.parent().expect("a folder"));
+    fs::write(format!("{site}/.htaccess"), lines).expect("a file can be written");
+    let allowing = |site: &str, allowed: &str| {
+        format!("DocumentRoot {site}\n<Directory {site}>\nAllowOverride {allowed}\n</Directory>\n")
+    };
+    let check = |allowed| host.check(&[], &format!("{MODULE}{}", allowing("SITE", allowed)));
+    check("None").warns(&[
+        "/.htaccess: AllowOverride is None (/etc/apache2/apache2.conf:4)",
+        "have 'AllowOverride Options FileInfo AuthConfig' set",
+    ]);
+    check("FileInfo").finds(&[
+        "/.htaccess:1: AllowOverride does not allow Options here (/etc/apache2/apache2.conf:4): Apache answers each \
+         request with 500",
+    ]);
+    let exec = format!("Apache may run it (Options ExecCGI, {site}/.htaccess:1)");
+    check("All").says(0, &[&exec]);
+
+    for (allowed, status, begin) in [
+        ("None", 200, "#!"),
+        ("FileInfo", 500, "<!"),
+        ("All", 200, "hello "),
+    ] {
+        let dir = Dir::new();
+        dir.app_file("wiki.cgi", "wsgi = testapp:application\nmode = cgi");
+        let site = text_of(&dir.join("cgi-bin"));
+        dir.file("cgi-bin/.htaccess", lines, 0o644);
+        let mime =
+            "LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so\nTypesConfig /dev/null\n";
+        let server =
+            Configured::ApacheEvent.start(&dir, &(mime.to_owned() + &allowing(&site, allowed)));
+        let target = "/wiki.cgi/hello";
+        let target = if allowed == "None" {
+            "/wiki.cgi"
+        } else {
+            target
+        };
+        let reply = Conversation::new(server.address(), "GET", target, &[], None).reply();
+        assert_eq!(reply.status(), status, "{allowed}: {}", reply.text());
+        assert!(
+            reply.text().starts_with(begin),
+            "{allowed}: {}",
+            reply.text()
+        );
+    }
+}
+
+/// Each configuration is one that lighttpd itself takes.
+#[test]
+fn how_lighttpd_runs_the_app_file() {
+    let Some(host) = Host::new() else { return };
+    let site = text_of(host.app.parent().expect("a folder"));
+    let check = |options: &[&str], text: &str| {
+        let text = text.replace("SITE", &site);
+        let text = format!("server.document-root = \"/var/www\"\nserver.port = 8080\n{text}");
+        host.world.dir.file("lighttpd/lighttpd.conf", &text, 0o644);
+        let mut lighttpd = host.world.command(0, "/usr/sbin/lighttpd");
+        run(
+            lighttpd.args(["-tt", "-f", "/etc/lighttpd/lighttpd.conf"]),
+            b"",
+        )
+        .success();
+        host.check(options, "DocumentRoot /nowhere\n")
+    };
+    let modules = "server.modules = (\"mod_alias\", \"mod_cgi\", \"mod_scgi\")\n";
+    let alias = "alias.url = (\"/cgi-bin/\" => \"SITE/\")\n";
+    let section = "$HTTP[\"url\"] =~ \"^/cgi-bin/\" { cgi.assign = (\"\" => \"\") }\n";
+    let whole = format!("{modules}{alias}{section}");
+    let checked = check(&[], &whole);
+    checked.is_well();
+    checked.says(
+        0,
+        &["lighttpd may run it at /cgi-bin/wiki.cgi (cgi.assign, /etc/lighttpd/lighttpd.conf:5)"],
+    );
+    check(&["--json"], &whole).says(0, &["\"kind\":\"lighttpd\",\"severity\":\"note\""]);
+    check(&[], &whole.replace(", \"mod_cgi\"", "")).warns(&[
+        "mod_cgi is not in 'server.modules'",
+        "lighty-enable-mod cgi",
+    ]);
+    check(&[], &format!("{modules}{alias}")).warns(&[
+        "no 'cgi.assign' stands for /cgi-bin/wiki.cgi in lighttpd's configuration: it would send the app file as text",
+    ]);
+    let hidden = "static-file.exclude-extensions = (\".cgi\")\n";
+    check(&[], &format!("{modules}{alias}{hidden}")).is_well();
+    let elsewhere = section.replace("^/cgi-bin/", "^/other/");
+    check(&[], &format!("{modules}{alias}{elsewhere}{hidden}")).is_well();
+    check(
+        &[],
+        &format!("{modules}{alias}cgi.assign = (\".cgi\" => \"/usr/bin/perl\")\n"),
+    )
+    .warns(&[
+        "lighttpd gives wiki.cgi to /usr/bin/perl",
+        "let 'cgi.assign' have an empty program for it",
+    ]);
+    // In a file of its own, as Debian has it.
+    host.world.dir.file(
+        "lighttpd/10-cgi.conf",
+        &format!("{alias}{section}").replace("SITE", &site),
+        0o644,
+    );
+    check(&[], &format!("{modules}include \"*-cgi.conf\"\n"))
+        .says(0, &["(cgi.assign, /etc/lighttpd/10-cgi.conf:2)"]);
+
+    let apps = text_of(&host.world.dir.join("apps"));
+    let listen = format!("{CONFIG}\nlisten = {apps}/sock\nmount = /wiki");
+    host.world.app("wiki.cgi", &listen);
+    let scgi = "scgi.server = (\"/wiki\" => ((\"socket\" => \"APPS/sock\", \"check-local\" => \"disable\")))\n";
+    let asks = format!(
+        "lighttpd asks the daemon at {apps}/sock for /wiki (scgi.server, /etc/lighttpd/lighttpd.conf:4)"
+    );
+    let scgi = scgi.replace("APPS", &apps);
+    check(&[], &format!("{modules}{scgi}")).says(0, &[&asks]);
+    check(&[], &scgi).warns(&["mod_scgi is not in 'server.modules'"]);
 }
 
 #[test]
@@ -149,7 +281,9 @@ fn a_web_server_with_a_tmp_of_its_own() {
         "[Service]\nPrivateTmp=true\n",
     )
     .expect("a file can be made");
-    let apache = "DocumentRoot /nowhere\n";
+    // One that does not lead to the app runs no daemon of it.
+    host.check(&[], "DocumentRoot /nowhere\n").is_well();
+    let apache = &format!("{MODULE}ScriptAlias /cgi-bin/ SITE/\n");
     host.check(&[], apache).warns(&[
         "/run/systemd/system/apache2.service:2: apache2 has a /tmp of its own (PrivateTmp)",
         "install -d -m 1777 /run/polycgi",
