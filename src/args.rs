@@ -60,6 +60,7 @@ fn completed(command: &[&str], words: &[&str], help: &str) -> String {
     for (name, _) in OPTIONAL {
         help = help.replace(&format!("[{name} <n>]"), &format!("[{name}[=N]]"));
     }
+    help = help.replace("[--example <name>]", "[--example [<name>]]");
     if command == ["polycgi"] && words == ["--help"] {
         let shown = "  --version, -V     print the version\n  --help";
         help = help.replacen("  --help", shown, 1);
@@ -143,7 +144,7 @@ const OPTIONAL: [(&str, &str); 1] = [("--watch", "1")];
 fn normalized(words: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len());
     let mut words = words.iter();
-    for word in words.by_ref() {
+    while let Some(word) = words.next() {
         match word.as_str() {
             "--" => {
                 out.push(word.clone());
@@ -162,6 +163,13 @@ fn normalized(words: &[String]) -> Vec<String> {
                     out.push(word.clone());
                     let default = OPTIONAL.iter().find(|(name, _)| *name == long);
                     out.extend(default.map(|(_, value)| (*value).to_owned()));
+                    let is_last = words
+                        .as_slice()
+                        .first()
+                        .is_none_or(|next| next.starts_with('-'));
+                    if long == "--example" && is_last {
+                        out.push(String::new());
+                    }
                 }
             },
             _ => out.push(word.clone()),

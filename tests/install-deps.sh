@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need and this machine lacks: Debian's packages by apt, Mercurial from PyPI into a
-# virtual environment, and into others beside it gevent and eventlet (`green`), Trac and MoinMoin (`wikis`). Where all is
+# virtual environment, and into others beside it gevent and eventlet (`green`), Trac, MoinMoin and a2wsgi (`wikis`). Where all is
 # there, neither apt nor pip is run.
 # usage: install-deps.sh FOLDER-OF-THE-VIRTUAL-ENVIRONMENT
 set -eu
@@ -29,6 +29,7 @@ need libc6-dev test -e /usr/include/stdio.h
 # For gitweb, which Debian packs with git: older Perls had it in themselves.
 need logrotate test -x /usr/sbin/logrotate
 need libcgi-pm-perl perl -MCGI -e 1
+need libplack-perl test -x /usr/bin/plackup
 # Its core modules too, as prove is; perl-base has few.
 need perl test -x /usr/bin/prove
 need php-cgi test -x /usr/bin/php-cgi
@@ -93,4 +94,4 @@ environment_of() { # NAME WHAT-IS-IN-IT VERSIONS WORDS-FOR-PIP MODULES
 # Fixed versions: what they replace in the standard library differs between versions.
 environment_of green 'gevent and eventlet' 'gevent==26.9.0 eventlet==0.41.3 greenlet==3.5.6' '--only-binary :all:' 'eventlet, gevent'
 # Trac needs pkg_resources of setuptools.
-environment_of wikis 'Trac and MoinMoin' 'Trac==1.6 moin==2.0.0b5 setuptools==79.0.1' '' 'moin, trac.web.main'
+environment_of wikis 'Trac, MoinMoin and a2wsgi' 'Trac==1.6 moin==2.0.0b5 setuptools==79.0.1 a2wsgi==1.10.10' '' 'a2wsgi, moin, trac.web.main'

@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::util::{Dir, Output, as_user, client, installed, joined, run};
+use super::util::{Deadline, Dir, Output, as_user, client, installed, joined, prefix, run};
 
 const HELLO: &str = "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', \
                      'text/plain')])\n    return [b'hello']\n";
+const PHP: &str = "<?php\nheader('Content-Type: text/plain');\necho 'hello';\n";
+const PSGI: &str = "sub { [200, ['Content-Type', 'text/plain'], ['hello']] };\n";
 const FLASK: &str = "from flask import Flask\napp = Flask(__name__)\n@app.route('/')\ndef hello():\n    return 'hello'\n";
 
 /// A folder `site`, with these files in it.
@@ -92,6 +94,12 @@ fn the_app_file_that_fits_is_written_and_works() {
             "cgi = ./'say hello.cgi'",
         ),
         (&[("hello.fcgi", shell)], "cgi = ./hello.fcgi"),
+        (&[("shop.wsgi", HELLO)], "wsgi = wsgi:application"),
+        (&[("index.php", PHP), ("x.cgi", "text")], "cgi = php-cgi"),
+        (
+            &[("bin/app.psgi", PSGI)],
+            "cgi = plackup -s CGI -E deployment bin/app.psgi",
+        ),
     ];
     for (files, line) in cases {
         let dir = Dir::new();
@@ -122,6 +130,59 @@ fn the_app_file_that_fits_is_written_and_works() {
     }
 }
 
+/// The app file in the test's runtime directory; what the daemon's clients get.
+#[track_caller]
+fn served_by_daemon(dir: &Dir, at: &Path, file: &str, path: &str) -> String {
+    let ours = format!("runtime-dir = {}\n", dir.join("run").display());
+    let text = read(&at.join(file));
+    if !text.contains(&ours) {
+        dir.file(&format!("site/{file}"), &(text + &ours), 0o755);
+    }
+    let words = ["request", "--via", "scgi", file, path];
+    run(client(dir, at, installed("polycgi")).args(words), b"").success()
+}
+
+/// The application of ASGI answers in workers that were forked after its import.
+#[test]
+fn an_application_of_asgi() {
+    let asgi = "async def app(scope, receive, send):\n    text = b'asked ' + scope['query_string']\n    await send({'type': \
+                'http.response.start', 'status': 200, 'headers': []})\n    await send({'type': \
+                'http.response.body', 'body': text})\n";
+    let dir = Dir::new();
+    let at = site(&dir, &[("main.py", asgi)]);
+    symlink(prefix().join("wikis"), at.join(".venv")).expect("a symlink can be made");
+    let told = new(&dir, &at, &["wiki"]).success();
+    for said in ["Found main.py: async def app(", "pip install a2wsgi"] {
+        assert!(told.contains(said), "{told}");
+    }
+    let check = ["check", "wiki.cgi"];
+    let checked = run(client(&dir, &at, installed("polycgi")).args(check), b"").success();
+    assert!(!checked.contains("preload"), "{checked}");
+    assert_eq!(served(&dir, &at, "wiki.cgi"), "asked ");
+    for query in ["one", "two"] {
+        let path = format!("/?{query}");
+        let got = served_by_daemon(&dir, &at, "wiki.cgi", &path);
+        assert_eq!(got, format!("asked {query}"));
+    }
+}
+
+/// An edit of mod_wsgi's file is noticed like one of a module.
+#[test]
+fn a_file_of_mod_wsgi_s() {
+    let dir = Dir::new();
+    let at = site(&dir, &[("shop.wsgi", HELLO), ("wsgi.py", "import os\n")]);
+    new(&dir, &at, &["wiki"]).success();
+    assert!(read(&at.join("wiki.cgi")).contains("\nwsgi = polycgi_wsgi:application\n"));
+    assert_eq!(read(&at.join("wsgi.py")), "import os\n");
+    assert_eq!(served_by_daemon(&dir, &at, "wiki.cgi", "/"), "hello");
+    dir.file("site/shop.wsgi", &HELLO.replace("hello", "edited"), 0o644);
+    let deadline = Deadline::soon();
+    // The daemon looks at most twice a second.
+    while served_by_daemon(&dir, &at, "wiki.cgi", "/") != "edited" {
+        assert!(!deadline.left().is_zero(), "the edit was not noticed");
+    }
+}
+
 #[test]
 fn others_that_would_fit_are_named() {
     let dir = Dir::new();
@@ -135,9 +196,7 @@ fn others_that_would_fit_are_named() {
 #[test]
 fn what_does_not_fit_gets_a_way_out() {
     let needy = "def create_app(config):\n    pass\n";
-    let asgi = "from fastapi import FastAPI\napp = FastAPI()\n";
     let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[("main.py", asgi)], "a2wsgi"),
         (&[("app.py", needy)], "it needs arguments"),
         (&[("notes.txt", "")], "found no app in "),
         (&[("src/app.py", FLASK)], "polycgi new site src/"),
@@ -319,4 +378,71 @@ fn every_kind_of_app_can_be_named() {
         assert_eq!(check.status.success(), !is_down, "{says}");
         assert_eq!(is_down, words[0] == "--connect", "{says}");
     }
+}
+
+/// The installed text, less the program's path and the app's folder.
+#[test]
+fn an_example() {
+    let dir = Dir::new();
+    let at = site(&dir, &[("php.cgi", "mine")]);
+    let listed = new(&dir, &at, &["--example"]).success();
+    for line in listed.lines() {
+        let (name, about) = line.split_once(' ').expect("a name and a sentence");
+        let about = format!("\n# {}\n", about.trim_start());
+        let path = format!("share/polycgi/examples/apps/{name}.cgi");
+        let text = read(&prefix().join(path));
+        assert!(text.contains(&about), "{about}: {text}");
+        let ours = text.replace(
+            "/usr/local/bin/polycgi",
+            &installed("polycgi").display().to_string(),
+        );
+        let words = ["--example", name, "--print"];
+        assert_eq!(new(&dir, &at, &words).success(), ours);
+    }
+    assert!(listed.lines().count() > 10, "{listed}");
+    let told = new(&dir, &at, &["--example", "trac"]).success();
+    for said in [
+        "Needs: Trac and 'setuptools<80' in /srv/trac/venv",
+        "Lines to look at: 4 (wsgi), 5 (directory), 6 (python), 7 (env.TRAC_ENV).\n",
+        "Wrote trac.cgi. Next:\n  polycgi check trac.cgi\n",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
+    let mode = fs::metadata(at.join("trac.cgi"))
+        .expect("a file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o755);
+    // In another folder, under another name.
+    let told = new(&dir, &at, &["--example=wiki", "pages", "../apps/"]).success();
+    assert!(!told.contains("/srv/"), "{told}");
+    let text = read(&at.join("pages.cgi"));
+    assert!(
+        text.contains(&format!("\ndirectory = {}\n", dir.join("apps").display())),
+        "{text}"
+    );
+    // Nothing is replaced, and no name is taken for another.
+    for (words, status, said) in [
+        (&["--example", "php"][..], 73, "php.cgi is there already"),
+        (
+            &["--example", "moin"],
+            64,
+            "did you mean 'moinmoin'? There are cgit, ",
+        ),
+        (
+            &["--example", "trac", "--wsgi", "a:b"],
+            64,
+            "--example writes an app file",
+        ),
+        (
+            &["--example", "trac", "./a b/"],
+            64,
+            "no example can name this path",
+        ),
+    ] {
+        let output = new(&dir, &at, words);
+        assert_eq!(output.status.code(), Some(status), "{}", output.stderr);
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+    assert_eq!(read(&at.join("php.cgi")), "mine");
 }

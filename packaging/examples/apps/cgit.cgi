@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # cgit: git repositories to look at and to clone.
-# Needs: Debian's package cgit, and /srv/git/cgitrc, which is below.
+# Needs: Debian's package cgit, and /srv/git/cgitrc, as in the comments of the app file.
 cgi = /usr/lib/cgit/cgit.cgi
 env.CGIT_CONFIG = /srv/git/cgitrc
 # Crawlers ask for each page of each commit.

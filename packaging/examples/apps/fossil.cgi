@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # Fossil: tickets, a wiki and sources in one file a project; here all of a folder.
-# Needs: Debian's package fossil, and /srv/fossil/site, which is below.
+# Needs: Debian's package fossil, and /srv/fossil/site, as in the comments of the app file.
 cgi = fossil cgi /srv/fossil/site
 env.HOME = /srv/fossil
 # /srv/fossil/site; /srv/fossil/repos/wiki.fossil is then .../fossil.cgi/wiki:

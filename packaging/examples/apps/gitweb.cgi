@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # gitweb: git repositories to look at.
-# Needs: Debian's packages git and libcgi-pm-perl, and /srv/git/gitweb.conf, which is below.
+# Needs: Debian's packages git and libcgi-pm-perl, and /srv/git/gitweb.conf, as in the comments of the app file.
 cgi = /usr/share/gitweb/gitweb.cgi
 env.GITWEB_CONFIG = /srv/git/gitweb.conf
 # Crawlers ask for each page of each commit.

@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # Mercurial's hgweb: repositories to look at, to clone, and to push to.
-# Needs: Mercurial in /srv/hg/venv, and /srv/hg/hgapp.py and /srv/hg/hgweb.config, which are below.
+# Needs: Mercurial in /srv/hg/venv, and /srv/hg/hgapp.py and /srv/hg/hgweb.config, as in the comments of the app file.
 wsgi = hgapp:application
 directory = /srv/hg
 python = /srv/hg/venv

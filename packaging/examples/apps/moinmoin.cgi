@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # MoinMoin 2, a wiki. (MoinMoin 1.9 needs Python 2.)
-# Needs: moin in /srv/moin/venv, and /srv/moin/moinapp.py and a wiki, which are below.
+# Needs: moin in /srv/moin/venv, and /srv/moin/moinapp.py and a wiki, as in the comments of the app file.
 wsgi = moinapp:application
 directory = /srv/moin
 python = /srv/moin/venv

@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # Radicale: calendars and address books (CalDAV, CardDAV).
-# Needs: Debian's package python3-radicale, and /srv/radicale/config and /srv/radicale/users, which are below.
+# Needs: Debian's package python3-radicale, and two files in /srv/radicale, as in the comments of the app file.
 wsgi = radicale:application
 env.RADICALE_CONFIG = /srv/radicale/config
 # /srv/radicale/config:

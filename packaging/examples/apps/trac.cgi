@@ -1,6 +1,6 @@
 #!/usr/local/bin/polycgi -
 # Trac: tickets, a wiki and sources of a project.
-# Needs: Trac and 'setuptools<80' in /srv/trac/venv, and a project made by the command below.
+# Needs: Trac and 'setuptools<80' in /srv/trac/venv, and a project, made as in the comments of the app file.
 wsgi = trac.web.main:dispatch_request
 directory = /srv/trac
 python = /srv/trac/venv

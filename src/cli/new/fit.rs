@@ -1,9 +1,13 @@
 //! What of a folder can be an app, and how it would be run, the likeliest first. It knows the customs of Django, Flask
 //! and their like by names and text.
 
+mod made;
+mod programs;
+
+pub(super) use self::made::Made;
+
 use super::folder::Folder;
 use super::source::{self, Binding, bindings, top_lines};
-use crate::config;
 
 /// What an app file can run.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,19 +16,13 @@ pub(super) struct Fit {
     pub(super) what: String,
     /// `wsgi = wiki:application`
     pub(super) line: String,
+    /// Lines that belong to it.
+    pub(super) more: String,
     pub(super) is_wsgi: bool,
     /// What a person should know, in sentences.
     pub(super) cautions: Vec<String>,
     /// The module that has to be made first.
     pub(super) made: Option<Made>,
-}
-
-/// A module of a few lines that makes an application of what is there.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Made {
-    /// Its file in the app's folder.
-    pub(super) file: String,
-    pub(super) text: String,
 }
 
 /// What looks like an app and can't be run as it is, and what to do.
@@ -101,6 +99,37 @@ enum Nature {
     Wsgi,
 }
 
+impl Fit {
+    fn wsgi(what: String, target: &str) -> Fit {
+        Fit {
+            what,
+            line: format!("wsgi = {target}"),
+            more: String::new(),
+            is_wsgi: true,
+            cautions: Vec::new(),
+            made: None,
+        }
+    }
+
+    /// By a module that is to be made.
+    fn by(what: String, made: Made) -> Fit {
+        let mut fit = Fit::wsgi(what, &made.target());
+        fit.made = Some(made);
+        fit
+    }
+
+    fn program(what: String, line: String) -> Fit {
+        Fit {
+            what,
+            line,
+            more: String::new(),
+            is_wsgi: false,
+            cautions: Vec::new(),
+            made: None,
+        }
+    }
+}
+
 impl Fits {
     pub(super) fn of(folder: &Folder) -> Fits {
         let mut found = Fits::default();
@@ -122,7 +151,8 @@ impl Fits {
         for module in others.take(MOST_SOURCES) {
             found.look_at(folder, module, &format!("{module}.py"));
         }
-        found.look_for_programs(folder);
+        found.look_for_wsgi_files(folder);
+        found.look_for_cgis(folder);
         // What has to be made comes behind what is there.
         found.fits.sort_by_key(|fit| fit.made.is_some());
         found
@@ -148,32 +178,16 @@ impl Fits {
             return;
         };
         let what = format!("manage.py: Django's, with the settings {settings}");
-        let cautions = vec![
+        let mut fit = match django_application(folder, settings) {
+            Some(target) => Fit::wsgi(what, &target),
+            None => Fit::by(what, Made::of_django(folder, settings)),
+        };
+        fit.cautions.push(
             "Django's static files are the web server's ('manage.py collectstatic'), and ALLOWED_HOSTS has to name \
              the site's host"
                 .to_owned(),
-        ];
-        let target = django_application(folder, settings);
-        let made = target.is_none().then(|| {
-            let text = format!(
-                "import os\n\nfrom django.core.wsgi import get_wsgi_application\n\n\
-                 os.environ.setdefault('DJANGO_SETTINGS_MODULE', '{settings}')\n\
-                 application = get_wsgi_application()\n"
-            );
-            free_module(folder, text)
-        });
-        let target = match (target, &made) {
-            (Some(target), _) => target,
-            (None, Some(made)) => made.target(),
-            (None, None) => return,
-        };
-        self.add(Fit {
-            what,
-            line: format!("wsgi = {target}"),
-            is_wsgi: true,
-            cautions,
-            made,
-        });
+        );
+        self.add(fit);
     }
 
     /// Looks for an application in a module.
@@ -186,28 +200,35 @@ impl Fits {
         let is_usual = USUAL.contains(&module.rsplit('.').next().unwrap_or(module));
         let what = |bound: &Binding| format!("{file}: {}", shown(bound));
         if let Some((bound, callable)) = application(&bindings, is_usual) {
-            self.add(Fit {
-                what: what(bound),
-                line: format!("wsgi = {module}:{callable}"),
-                is_wsgi: true,
-                cautions: cautions(file, &lines),
-                made: None,
-            });
+            let mut fit = Fit::wsgi(what(bound), &format!("{module}:{callable}"));
+            fit.cautions = cautions(file, &lines);
+            self.add(fit);
         } else if let Some(bound) = last(&bindings, |bound| {
             FACTORIES.contains(&&*bound.name) && bound.by.starts_with("def ")
         }) {
             self.add_factory(folder, module, bound, what(bound));
         } else if let Some(bound) = last(&bindings, is_asgi) {
-            let name = &bound.name;
-            let advice = format!(
-                "that is an ASGI application, and 'wsgi' runs those of WSGI. a2wsgi makes one of the other: install \
-                 it where the app's modules are, write a wsgi.py with 'from a2wsgi import ASGIMiddleware', 'from \
-                 {module} import {name}' and 'application = ASGIMiddleware({name})', and run 'polycgi new' again"
+            let mut fit = Fit::by(what(bound), Made::of_asgi(folder, module, &bound.name));
+            fit.cautions.push(
+                "that is an ASGI application, which a2wsgi makes one of WSGI: install it where the app's modules are \
+                 (pip install a2wsgi); WebSockets and lifespan events it has not"
+                    .to_owned(),
             );
-            self.misfits.push(Misfit {
-                what: what(bound),
-                advice,
-            });
+            self.add(fit);
+        }
+    }
+
+    /// What mod_wsgi runs: the name of such a file is none of a module's.
+    fn look_for_wsgi_files(&mut self, folder: &Folder) {
+        for file in folder.files(".wsgi") {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            let text = folder.text(file).unwrap_or_default();
+            let bindings = bindings(&top_lines(&text));
+            let bound = last(&bindings, |bound| bound.name == "application");
+            if let Some(bound) = bound.filter(|_| file.chars().all(is_plain)) {
+                let what = format!("{file}: {}", shown(bound));
+                self.add(Fit::by(what, Made::of_wsgi_file(folder, file)));
+            }
         }
     }
 
@@ -220,72 +241,7 @@ impl Fits {
             );
             return self.misfits.push(Misfit { what, advice });
         }
-        let made = free_module(
-            folder,
-            format!("from {module} import {name}\n\napplication = {name}()\n"),
-        );
-        self.add(Fit {
-            what,
-            line: format!("wsgi = {}", made.target()),
-            is_wsgi: true,
-            cautions: Vec::new(),
-            made: Some(made),
-        });
-    }
-
-    /// CGI programs, and FastCGI programs, most of which run as CGIs too.
-    fn look_for_programs(&mut self, folder: &Folder) {
-        for (extension, kind) in [
-            (".cgi", "a CGI program"),
-            (".pl", "a Perl script"),
-            (".fcgi", "a FastCGI program"),
-        ] {
-            let mut names: Vec<&str> = folder.programs(extension).collect();
-            names.sort_by_key(|name| !name.starts_with("index."));
-            for name in names {
-                // A name that no line can hold.
-                let Some(command) = config::as_word(name) else {
-                    continue;
-                };
-                let mut cautions = Vec::new();
-                if extension == ".fcgi" {
-                    let sentence =
-                        "a FastCGI program runs here only if it also runs as a CGI, as most do";
-                    cautions.push(sentence.to_owned());
-                }
-                if !folder.can_execute(name) {
-                    cautions.push(format!("{name} can't be executed: chmod 755 it"));
-                }
-                self.add(Fit {
-                    what: format!("{name}: {kind}"),
-                    line: format!("cgi = ./{command}"),
-                    is_wsgi: false,
-                    cautions,
-                    made: None,
-                });
-            }
-        }
-    }
-}
-
-impl Made {
-    fn target(&self) -> String {
-        let module = self.file.strip_suffix(".py").unwrap_or(&self.file);
-        format!("{module}:application")
-    }
-}
-
-/// A module of this text, under a name that is free.
-fn free_module(folder: &Folder, text: String) -> Made {
-    let names = ["wsgi.py", "polycgi_wsgi.py"];
-    let is_free = |name: &&str| folder.text(name).is_none_or(|found| found == text);
-    let file = names
-        .into_iter()
-        .find(is_free)
-        .unwrap_or("application_wsgi.py");
-    Made {
-        file: file.to_owned(),
-        text,
+        self.add(Fit::by(what, Made::of_factory(folder, module, name)));
     }
 }
 

@@ -69,6 +69,12 @@ impl Folder {
         names.filter(|name| !name.starts_with('.') && self.path.join(name).is_dir())
     }
 
+    /// Files whose names end so.
+    pub(super) fn files(&self, extension: &str) -> impl Iterator<Item = &str> {
+        let names = self.names.iter().map(String::as_str);
+        names.filter(move |name| name.ends_with(extension) && self.has(name))
+    }
+
     /// Files whose names end so, and that the kernel could run: scripts and programs. No app files of ours.
     pub(super) fn programs(&self, extension: &str) -> impl Iterator<Item = &str> {
         let names = self.names.iter().map(String::as_str);

@@ -1,5 +1,6 @@
 //! `new`: looks at a folder, and writes the app file that fits. It runs nothing of what it finds, and replaces no file.
 
+mod example;
 mod fit;
 mod folder;
 mod source;
@@ -12,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use argh::FromArgs;
 
+use self::example::Example;
 use self::fit::{Fit, Fits, Made, Misfit};
 use self::folder::{Environment, Folder};
 use super::links::{check_app_name, file_name, installed_program};
@@ -46,6 +48,10 @@ pub(super) struct NewCommand {
     #[argh(option, arg_name = "address")]
     connect: Option<String>,
 
+    /// the app file of a well known app, such as cgit or trac; without a name, list them
+    #[argh(option, arg_name = "name")]
+    example: Option<String>,
+
     /// print the app file, and write nothing
     #[argh(switch)]
     print: bool,
@@ -72,17 +78,16 @@ struct Plan {
 
 impl NewCommand {
     pub(super) fn run(self) -> Exit {
-        let planned = self.plan().and_then(|plan| {
-            if self.print {
-                print(&plan.text);
-                print_beside(printable::lines(&plan.told_beside()));
-                return Ok(());
+        let done = match self.example.as_deref() {
+            // Without a name.
+            Some("") => {
+                print(example::list());
+                Ok(())
             }
-            plan.write()?;
-            print(printable::lines(&plan.told()));
-            Ok(())
-        });
-        match planned {
+            Some(name) => self.copy_example(name),
+            None => self.plan().and_then(|plan| self.carry_out(&plan)),
+        };
+        match done {
             Ok(()) => Exit::Ok,
             Err((exit, sentence)) => {
                 say("new", sentence);
@@ -91,8 +96,47 @@ impl NewCommand {
         }
     }
 
+    fn carry_out(&self, plan: &Plan) -> Result<(), Refused> {
+        if self.print {
+            print(&plan.text);
+            print_beside(printable::lines(&plan.told_beside()));
+            return Ok(());
+        }
+        plan.write()?;
+        print(printable::lines(&plan.told()));
+        Ok(())
+    }
+
+    fn copy_example(&self, name: &str) -> Result<(), Refused> {
+        let usage = |sentence| (Exit::Usage, sentence);
+        if self.given()?.is_some() {
+            let sentence = "--example writes an app file that names its app; so none of --wsgi, --cgi, --scgi, --connect";
+            return Err(usage(sentence.to_owned()));
+        }
+        let example = Example::named(name).map_err(usage)?;
+        let (name, path) = self.name_and_folder()?;
+        let name = name.unwrap_or_else(|| example.name.to_owned());
+        check_app_name(&name).map_err(usage)?;
+        let folder = path.as_deref();
+        let text = example
+            .text_for(&installed_program(), folder)
+            .map_err(usage)?;
+        let told = example.told(&text, folder);
+        if self.print {
+            print(&text);
+            print_beside(printable::lines(&told));
+            return Ok(());
+        }
+        let file = file_name(&name);
+        make(Path::new(&file), &text, 0o755)?;
+        let next = next_steps(&file, &example.shown_folder(folder));
+        print(printable::lines(&(told + &next)));
+        Ok(())
+    }
+
     fn plan(&self) -> Result<Plan, Refused> {
         let (name, path) = self.name_and_folder()?;
+        let path = path.unwrap_or_else(|| absolute(Path::new(".")));
         let name = name.unwrap_or_else(|| name_of(&path));
         check_app_name(&name).map_err(|sentence| (Exit::Usage, sentence))?;
         let given = self.given()?;
@@ -116,16 +160,18 @@ impl NewCommand {
         Ok(plan)
     }
 
-    fn name_and_folder(&self) -> Result<(Option<String>, PathBuf), Refused> {
+    fn name_and_folder(&self) -> Result<(Option<String>, Option<PathBuf>), Refused> {
         let is_folder = |word: &&String| word.contains('/') || [".", ".."].contains(&word.as_str());
         let (folders, names): (Vec<_>, Vec<_>) = self.name_or_folder.iter().partition(is_folder);
         if folders.len() > 1 || names.len() > 1 {
             let sentence = "one app at a time: usage: polycgi new [NAME] [FOLDER/]";
             return Err((Exit::Usage, sentence.to_owned()));
         }
-        let folder = folders.first().map_or(".", |folder| folder.as_str());
+        let folder = folders
+            .first()
+            .map(|folder| absolute(Path::new(folder.as_str())));
         let name = names.first().map(|name| (*name).clone());
-        Ok((name, absolute(Path::new(folder))))
+        Ok((name, folder))
     }
 
     /// The lines that the options make, and whether they name a WSGI application.
@@ -181,7 +227,8 @@ impl Plan {
         self.made = taken.made;
         // A comment is one line.
         let what = printable::line(&taken.what);
-        Ok((format!("# {what}\n{}\n", taken.line), taken.is_wsgi))
+        let lines = format!("# {what}\n{}\n{}", taken.line, taken.more);
+        Ok((lines, taken.is_wsgi))
     }
 
     fn compose(&mut self, lines: &str, is_wsgi: bool, has_folder: bool) -> Result<(), Refused> {
@@ -278,17 +325,7 @@ impl Plan {
                 path.display()
             );
         }
-        let file = self.file();
-        let word = config::as_word(&file).unwrap_or_else(|| file.clone());
-        let folder = self.folder.path.display();
-        let _ = write!(
-            text,
-            "Wrote {file}. Next:\n  polycgi check {word}\n  polycgi request {word} /\nThen move it to where the web \
-             server runs CGIs: /usr/lib/cgi-bin for Debian's Apache (a2enmod cgid), often\n~/public_html/cgi-bin on a \
-             shared host; nginx asks it by fcgiwrap or 'listen'. Its user must be able to enter\n{folder}, and should \
-             serve nothing of that as files.\n"
-        );
-        text
+        text + &next_steps(&self.file(), &self.folder.path.display().to_string())
     }
 
     /// The same beside an app file that is printed.
@@ -303,6 +340,17 @@ impl Plan {
         }
         text
     }
+}
+
+/// What comes after an app file of that name was written, for an app in that folder.
+fn next_steps(file: &str, folder: &str) -> String {
+    let word = config::as_word(file).unwrap_or_else(|| file.to_owned());
+    format!(
+        "Wrote {file}. Next:\n  polycgi check {word}\n  polycgi request {word} /\nThen move it to where the web \
+         server runs CGIs: /usr/lib/cgi-bin for Debian's Apache (a2enmod cgid), often\n~/public_html/cgi-bin on a \
+         shared host; nginx asks it by fcgiwrap or 'listen'. Its user must be able to enter\n{folder}, and should \
+         serve nothing of that as files.\n"
+    )
 }
 
 /// Why there is no app file, and what to do.

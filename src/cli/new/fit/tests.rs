@@ -46,8 +46,12 @@ fn an_application_by_its_name_or_by_what_makes_it() {
         ("def apply(x): pass", None),
         ("def _inner(environ, start_response): pass", None),
         ("from flask import Flask", None),
-        ("application = FastAPI()", None),
-        ("async def application(scope, receive, send): pass", None),
+        // By a module that is made.
+        ("application = FastAPI()", Some("wsgi:application")),
+        (
+            "async def application(scope, receive, send): pass",
+            Some("wsgi:application"),
+        ),
     ] {
         let expected = target.map(|target| format!("wsgi = {target}"));
         assert_eq!(taken(&[("pages.py", text)]), expected, "{text}");
