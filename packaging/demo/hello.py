@@ -53,7 +53,7 @@ a {{ color: var(--mark) }}
 CGI = {
     'way': 'Served by a plain CGI',
     'why': 'The site is quiet. This process was started for this request, and is gone now. '
-           'Ask more than six times in a minute, and a daemon will answer.',
+           'When the site is busy, a daemon will answer.',
     'light': '#0a7a64',
     'dark': '#37c5a4',
 }

@@ -55,7 +55,7 @@ def apache(root, port):
     else:
         return None
     # Where one is missing, it is part of the program.
-    wanted = (*ways, 'authz_core', 'alias', 'unixd')
+    wanted = (*ways, 'authz_core', 'alias', 'reqtimeout', 'unixd')
     load = ''.join(f'LoadModule {m}_module {modules}/mod_{m}.so\n' for m in wanted if m in there)
     config = write(f'{root}/server.conf', f'''ServerRoot {root}
 {load}{processes}
@@ -67,6 +67,10 @@ ErrorLog {root}/log/error
 LogLevel notice
 RedirectMatch ^/$ /cgi-bin/hello
 ScriptAlias /cgi-bin/ {root}/www/cgi-bin/
+<IfModule reqtimeout_module>
+# A browser keeps a connection ready that it has not used, and a thread that reads from it takes 10 s to stop.
+RequestReadTimeout header=3
+</IfModule>
 <Directory {root}/www/cgi-bin>
 Require all granted
 </Directory>

@@ -140,4 +140,6 @@ class View:
 
     def picture(self, **clip):
         """A part of the page, as a PNG."""
+        # A page behind others is drawn once in a while only.
+        self.call('Page.bringToFront')
         return base64.b64decode(self.call('Page.captureScreenshot', captureBeyondViewport=True, clip=clip)['data'])

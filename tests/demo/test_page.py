@@ -4,6 +4,8 @@ page itself can make load. It knows the page's ids, and how many requests a pres
 import http.client
 import json
 import re
+import socket
+import struct
 import tempfile
 import unittest
 
@@ -22,9 +24,15 @@ class ThePage(unittest.TestCase):
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix='polycgi-browser.')
         cls.addClassCleanup(folder.cleanup)
+        idle = socket.socket()
+        cls.addClassCleanup(idle.close)
         shown = demo()
         cls.url = shown.__enter__()
         cls.addClassCleanup(shown.__exit__, None, None, None)
+        # The web server stops, though a connection is open of which it waits for the rest of a request.
+        app = re.search(r'href="http://127.0.0.1:(\d+)/cgi-bin/hello"', cls.ask('GET', '/')[1])
+        idle.connect(('127.0.0.1', int(app[1])))
+        idle.send(b'G')
         cls.browser = Browser(folder.name)
         cls.addClassCleanup(cls.browser.close)
 
@@ -105,6 +113,13 @@ class ThePage(unittest.TestCase):
         self.assertIn('wsgi = hello:application', view.value('document.querySelector("pre").textContent'))
         self.assertEqual(checks.all_of(view), [])
 
+    def test_it_can_be_pictured(self):
+        view = self.view('dark')
+        picture = view.picture(x=0, y=0, width=1280, height=800, scale=1)
+        self.assertEqual(struct.unpack('>II', picture[16:24]), (1280, 800))
+        # An empty page of this size has 5 kB.
+        self.assertGreater(len(picture), 30_000)
+
     def test_each_check_can_fail(self):
         view = self.view('phone')
         self.assertEqual(checks.all_of(view), [])
@@ -114,8 +129,9 @@ class ThePage(unittest.TestCase):
         for words in ('planted', 'contrast', 'one: too wide', 'without a name'):
             self.assertIn(words, found)
 
-    def ask(self, method, target, host='127.0.0.1:{port}', **fields):
-        port = int(re.search(r':(\d+)/', self.url)[1])
+    @classmethod
+    def ask(cls, method, target, host='127.0.0.1:{port}', **fields):
+        port = int(re.search(r':(\d+)/', cls.url)[1])
         connection = http.client.HTTPConnection('127.0.0.1', port, timeout=30)
         headers = {'Host': host.format(port=port), **{name.replace('_', '-'): value for name, value in fields.items()}}
         connection.request(method, target, headers=headers)
