@@ -39,7 +39,7 @@ PACKAGES := $(TARGET)
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --pretty=%ct 2>/dev/null || stat -c %Y packaging/CHANGELOG.md)
 
 .DEFAULT_GOAL := build
-.PHONY: help build install uninstall deb tarball rpm check-reproducible deps check test test-loaded demo bench clean
+.PHONY: help build install uninstall deb tarball rpm check-reproducible deps check test test-loaded test-matrix demo bench clean
 
 help:
 	@echo 'make build      the program, linked statically: $(BINARY)'
@@ -51,6 +51,7 @@ help:
 	@echo 'make test       installs what the tests need, then check and the tests on real servers'
 	@echo 'make test T=WORD   only the tests on real servers whose names hold the word, with what they need'
 	@echo 'make test-loaded   the tests on real servers, three times beside busy loops and a disk writer; takes T too'
+	@echo 'make test-matrix   every web server by every kind of app by every client; prints the table of the README'
 	@echo 'make demo       a page that sends visitors to an app, and shows how they are served; ONCE=1 needs no browser'
 	@echo 'make bench      measures, beside the peers; BENCH="--quick front" chooses (see tests/bench/bench --help)'
 
@@ -138,6 +139,9 @@ test: deps $(if $(T),,check) build
 
 test-loaded: deps build
 	tests/loaded $(TARGET)/hg $(T)
+
+test-matrix: deps build
+	tests/matrix $(TARGET)/hg
 
 demo: build
 	ONCE=$(ONCE) packaging/demo/demo

@@ -17,6 +17,9 @@ need busybox test -x /bin/busybox
 need fcgiwrap test -x /usr/sbin/fcgiwrap
 need libapache2-mod-fcgid test -e /usr/lib/apache2/modules/mod_fcgid.so
 need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
+# One of the web servers is a program in Go.
+need golang-go test -x /usr/bin/go
+need h2o test -x /usr/bin/h2o -a -e /usr/share/h2o/fastcgi-cgi
 need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
 need nginx test -x /usr/sbin/nginx
 # Applications, and what makes or runs them.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::util::{Dir, Mpm, Site, Way, as_user, client, prefix, run};
+use super::util::{Dir, Hosted, Mpm, Site, Way, as_user, client, prefix, run};
 
 /// The virtual environment that tests/install-deps.sh made and `make test` put beside the installed program.
 fn packages() -> PathBuf {
@@ -24,7 +24,7 @@ fn packages() -> PathBuf {
 }
 
 /// An hg command as the tests' user, with no configuration but what it is given.
-fn hg(dir: &Dir, at: &Path) -> Command {
+pub(crate) fn hg(dir: &Dir, at: &Path) -> Command {
     let mut command = client(dir, at, prefix().join("hg/bin/python3"));
     command.arg(prefix().join("hg/bin/hg"));
     command
@@ -51,18 +51,30 @@ fn commit(dir: &Dir, at: &Path, name: &str, text: &[u8]) {
 /// A session: clone, look, push, look again. All that it showed, to be compared.
 fn session(mpm: Mpm, way: Way) -> Vec<String> {
     let site = Site::bare(mpm, 16);
-    let dir = &site.dir;
+    let environment = repository(&site.dir);
+    let environment: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    site.serve(way, "hgapp", "application", &environment);
+    let shown = talk(&site);
+    assert!(
+        site.get("/").ok().contains("/cgi-bin/app/first/"),
+        "the list of repositories"
+    );
+    shown
+}
+
+/// A repository of two files, and the environment of an app `hgapp` that serves it as `first`.
+#[track_caller]
+pub(crate) fn repository(dir: &Dir) -> [(&'static str, String); 3] {
     for folder in ["home", "repos", "repos/first", "work"] {
         dir.folder(folder, 0o755);
     }
     let origin = dir.join("repos/first");
     run(hg(dir, &origin).arg("init"), b"").success();
     commit(dir, &origin, "readme", b"hello\n");
-    // Does not compress: the clone is larger than every pipe and socket on its way.
-    let noise: Vec<u8> = (0..2_000_000_u64)
-        .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
-        .collect();
-    commit(dir, &origin, "noise", &noise);
+    commit(dir, &origin, "noise", &noise());
     let config = format!(
         "[paths]\n/ = {}/*\n[web]\nallow-push = *\npush_ssl = false\nallow-archive = zip\n",
         dir.join("repos").display()
@@ -70,17 +82,23 @@ fn session(mpm: Mpm, way: Way) -> Vec<String> {
     let config = dir.file("hgweb.config", &config, 0o644);
     let packages = packages();
     let text = |path: &Path| path.to_str().expect("a test's paths are ASCII").to_owned();
-    site.serve(
-        way,
-        "hgapp",
-        "application",
-        &[
-            ("HGWEB_CONFIG", &text(&config)),
-            ("PYTHONPATH", &text(&packages)),
-            ("HGRCPATH", "/dev/null"),
-        ],
-    );
+    [
+        ("HGWEB_CONFIG", text(&config)),
+        ("PYTHONPATH", text(&packages)),
+        ("HGRCPATH", "/dev/null".to_owned()),
+    ]
+}
 
+/// Does not compress: the clone is larger than every pipe and socket on its way.
+fn noise() -> Vec<u8> {
+    let bytes = (0..2_000_000_u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8);
+    bytes.collect()
+}
+
+/// Clones that repository and looks at it, pushes, and looks again; what it saw.
+#[track_caller]
+pub(crate) fn talk(site: &Hosted) -> Vec<String> {
+    let (dir, origin) = (&site.dir, site.dir.join("repos/first"));
     let work = dir.join("work");
     run(
         hg(dir, &work).args(["clone", &site.url("/first"), "clone"]),
@@ -90,7 +108,7 @@ fn session(mpm: Mpm, way: Way) -> Vec<String> {
     let clone = work.join("clone");
     assert_eq!(
         fs::read(clone.join("noise")).expect("the clone has the file"),
-        noise
+        noise()
     );
 
     let pages = ["raw-file/tip/readme", "json-log", "file/tip"];
@@ -100,10 +118,6 @@ fn session(mpm: Mpm, way: Way) -> Vec<String> {
         .collect();
     assert_eq!(shown[0], "hello\n");
     assert_eq!(site.get("/first/raw-file/tip/nothing").status(), 404);
-    assert!(
-        site.get("/").ok().contains("/cgi-bin/app/first/"),
-        "the list of repositories"
-    );
 
     commit(dir, &clone, "pushed", b"by hg push\n");
     run(hg(dir, &clone).arg("push"), b"").success();

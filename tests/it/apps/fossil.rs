@@ -2,12 +2,13 @@
 //! an SCGI server. It knows what a person at the keyboard sees.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::util::program::free_address;
+use super::super::util::program::{Program, free_address};
 use super::super::util::served::noise;
-use super::super::util::{Dir, Mpm, Site, Way, as_user, client, run, under_both};
+use super::super::util::{Dir, Hosted, Mpm, Way, as_user, client, run, under_both};
 use super::{everywhere, served_by, site, start_server};
 
 everywhere!(as_a_cgi);
@@ -27,7 +28,7 @@ fn do_fossil(dir: &Dir, at: &Path, words: &[&str]) -> String {
 
 /// A repository of one user with one large file; its path.
 #[track_caller]
-fn repository(dir: &Dir) -> PathBuf {
+pub(crate) fn repository(dir: &Dir) -> PathBuf {
     for folder in ["home", "repos", "work"] {
         dir.folder(folder, 0o755);
     }
@@ -82,7 +83,7 @@ fn clone(dir: &Dir, url: &str, name: &str) -> PathBuf {
 
 /// Two clients: what one commits, the other gets, and the server has.
 #[track_caller]
-fn session(site: &Site, repository: &Path) {
+pub(crate) fn session(site: &Hosted, repository: &Path) {
     let dir = &site.dir;
     let url = site.url("").replace("http://", "http://alice:secret@");
     let first = clone(dir, &url, "first");
@@ -103,7 +104,10 @@ fn session(site: &Site, repository: &Path) {
     commit(dir, &second, "more", &noise(1_000_000));
     do_fossil(dir, &first, &["update"]);
     assert_eq!(fs::read(first.join("more")).unwrap().len(), 1_000_000);
+}
 
+#[track_caller]
+fn pages(site: &Hosted) {
     let page = site.get("/timeline").ok();
     assert!(page.contains("add readme"), "{page}");
     assert!(
@@ -117,20 +121,36 @@ fn session(site: &Site, repository: &Path) {
     assert_eq!(site.get("/nothing").status(), 404);
 }
 
+/// The lines of an app file for a repository as a CGI.
+pub(crate) fn cgi(dir: &Dir, repository: &Path) -> String {
+    let script = format!("#!/usr/bin/fossil\nrepository: {}\n", repository.display());
+    let script = dir.file("project.cgi", &script, 0o755);
+    let home = dir.join("home");
+    format!(
+        "cgi = fossil cgi {}\nenv.HOME = {}\n",
+        script.display(),
+        home.display()
+    )
+}
+
+/// A repository's own SCGI server.
+#[track_caller]
+pub(crate) fn server(dir: &Dir, repository: &Path, address: SocketAddr) -> Program {
+    let mut command = fossil(dir, &dir.join("repos"));
+    command.args(["server", "--scgi", "--port", &address.to_string()]);
+    command.arg(repository);
+    let ready = "Listening for SCGI requests";
+    start_server(dir, "fossil", &mut command, ready)
+}
+
 fn as_a_cgi(mpm: Mpm, way: Way) {
     let mut path = PathBuf::new();
     let site = site(mpm, way, |dir| {
         path = repository(dir);
-        let script = format!("#!/usr/bin/fossil\nrepository: {}\n", path.display());
-        let script = dir.file("project.cgi", &script, 0o755);
-        let home = dir.join("home");
-        format!(
-            "cgi = fossil cgi {}\nenv.HOME = {}",
-            script.display(),
-            home.display()
-        )
+        cgi(dir, &path)
     });
     session(&site, &path);
+    pages(&site);
     served_by(&site, way);
 }
 
@@ -142,16 +162,9 @@ fn as_a_server(mpm: Mpm) {
         path = repository(dir);
         format!("connect = {address}")
     });
-    let mut command = fossil(&site.dir, &site.dir.join("repos"));
-    command.args(["server", "--scgi", "--port", &address.to_string()]);
-    command.arg(&path);
-    let mut server = start_server(
-        &site.dir,
-        "fossil",
-        &mut command,
-        "Listening for SCGI requests",
-    );
+    let mut server = server(&site.dir, &path, address);
     session(&site, &path);
+    pages(&site);
     served_by(&site, Way::Daemon);
     server.stop();
     assert_eq!(site.get("/timeline").status(), 503);

@@ -15,7 +15,7 @@ const LARGE: usize = 50_000_000;
 everywhere!(clone_and_push large_push_and_clone request_in_gzip);
 
 /// A git command as the tests' user, with no configuration but what it is given.
-fn git(dir: &Dir, at: &Path) -> Command {
+pub(crate) fn git(dir: &Dir, at: &Path) -> Command {
     let mut command = client(dir, at, "git");
     command.env("GIT_CONFIG_NOSYSTEM", "1");
     // It does not ask for a password.
@@ -30,7 +30,7 @@ fn git(dir: &Dir, at: &Path) -> Command {
 }
 
 #[track_caller]
-pub(super) fn do_git(dir: &Dir, at: &Path, words: &[&str]) -> String {
+pub(crate) fn do_git(dir: &Dir, at: &Path, words: &[&str]) -> String {
     run(git(dir, at).args(words), b"").success()
 }
 
@@ -49,51 +49,62 @@ fn traced(dir: &Dir, at: &Path, words: &[&str]) -> String {
 /// A server of one repository that takes pushes; its own address, and a clone of it with one commit.
 #[track_caller]
 fn serve(mpm: Mpm, way: Way) -> (Site, String, PathBuf) {
-    let site = site(mpm, way, |dir| {
-        for folder in ["home", "repos", "work"] {
-            dir.folder(folder, 0o755);
-        }
-        let repos = dir.join("repos");
-        do_git(
-            dir,
-            &repos,
-            &[
-                "init",
-                "--quiet",
-                "--bare",
-                "--initial-branch=main",
-                "project.git",
-            ],
-        );
-        let origin = repos.join("project.git");
-        for setting in ["http.receivepack=true", "core.compression=0"] {
-            let (name, value) = setting.split_once('=').expect("a name and a value");
-            do_git(dir, &origin, &["config", name, value]);
-        }
-        format!(
-            "cgi = git http-backend\nenv.GIT_PROJECT_ROOT = {}\nenv.GIT_HTTP_EXPORT_ALL = 1\nenv.HOME = {}\n\
-             env.GIT_CONFIG_NOSYSTEM = 1",
-            repos.display(),
-            dir.join("home").display()
-        )
-    });
+    let site = site(mpm, way, app);
     let url = site.url("/project.git");
-    let work = site.dir.join("work");
+    let first = first(&site.dir, &url);
+    (site, url, first)
+}
+
+/// The lines of an app file for one repository that takes pushes, `project.git`.
+#[track_caller]
+pub(crate) fn app(dir: &Dir) -> String {
+    for folder in ["home", "repos", "work"] {
+        dir.folder(folder, 0o755);
+    }
+    let repos = dir.join("repos");
     do_git(
-        &site.dir,
+        dir,
+        &repos,
+        &[
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "project.git",
+        ],
+    );
+    let origin = repos.join("project.git");
+    for setting in ["http.receivepack=true", "core.compression=0"] {
+        let (name, value) = setting.split_once('=').expect("a name and a value");
+        do_git(dir, &origin, &["config", name, value]);
+    }
+    format!(
+        "cgi = git http-backend\nenv.GIT_PROJECT_ROOT = {}\nenv.GIT_HTTP_EXPORT_ALL = 1\nenv.HOME = {}\n\
+             env.GIT_CONFIG_NOSYSTEM = 1\n",
+        repos.display(),
+        dir.join("home").display()
+    )
+}
+
+/// A first clone of it, with one commit that was pushed.
+#[track_caller]
+pub(crate) fn first(dir: &Dir, url: &str) -> PathBuf {
+    let work = dir.join("work");
+    do_git(
+        dir,
         &work,
         &["init", "--quiet", "--initial-branch=main", "first"],
     );
     let first = work.join("first");
-    commit(&site.dir, &first, "readme", b"hello\n");
-    do_git(&site.dir, &first, &["remote", "add", "origin", &url]);
-    do_git(&site.dir, &first, &["push", "--quiet", "origin", "main"]);
-    (site, url, first)
+    commit(dir, &first, "readme", b"hello\n");
+    do_git(dir, &first, &["remote", "add", "origin", url]);
+    do_git(dir, &first, &["push", "--quiet", "origin", "main"]);
+    first
 }
 
 /// Puts a file into the folder's repository.
 #[track_caller]
-pub(super) fn commit(dir: &Dir, at: &Path, name: &str, bytes: &[u8]) {
+pub(crate) fn commit(dir: &Dir, at: &Path, name: &str, bytes: &[u8]) {
     run(as_user("/usr/bin/tee").arg(at.join(name)), bytes).success();
     do_git(dir, at, &["add", name]);
     do_git(

@@ -4,8 +4,8 @@
 mod browser;
 mod django;
 mod flask;
-mod fossil;
-mod git;
+pub(crate) mod fossil;
+pub(crate) mod git;
 mod gitweb;
 mod idle;
 mod plain;

@@ -7,6 +7,7 @@ mod programs;
 mod requests;
 mod responses;
 mod subrequests;
+mod whole;
 
 use crate::util::{Hosted, WebServer};
 
@@ -23,6 +24,9 @@ macro_rules! on_all {
         on_all!(way lighttpd_cgi, LighttpdCgi, Cgi, $($check)*);
         on_all!(way lighttpd_cgi_daemon, LighttpdCgi, Daemon, $($check)*);
         on_all!(way lighttpd_scgi, LighttpdScgi, Daemon, $($check)*);
+        on_all!(way lighttpd_stream_cgi, LighttpdStreamCgi, Cgi, $($check)*);
+        on_all!(way lighttpd_stream_cgi_daemon, LighttpdStreamCgi, Daemon, $($check)*);
+        on_all!(way lighttpd_stream_scgi, LighttpdStreamScgi, Daemon, $($check)*);
         on_all!(way nginx_cgi, NginxCgi, Cgi, $($check)*);
         on_all!(way nginx_cgi_daemon, NginxCgi, Daemon, $($check)*);
         on_all!(way nginx_scgi, NginxScgi, Daemon, $($check)*);

@@ -155,7 +155,10 @@ fn underscores(server: WebServer, mode: Mode) {
         None,
     );
     let expected = match server {
-        WebServer::LighttpdCgi | WebServer::LighttpdScgi => {
+        WebServer::LighttpdCgi
+        | WebServer::LighttpdScgi
+        | WebServer::LighttpdStreamCgi
+        | WebServer::LighttpdStreamScgi => {
             assert_eq!(reply.status(), 400);
             if server.runs_cgis() {
                 site.logged("a meta-variable came twice with different values: HTTP_X_TEST");

@@ -58,10 +58,13 @@ impl Road {
             WebServer::ApacheCgi | WebServer::ApacheCgid => "apache-cgi",
             WebServer::ApacheScgi => "apache-scgi",
             WebServer::BusyboxCgi => "busybox-cgi",
-            WebServer::LighttpdCgi => "lighttpd-cgi",
-            WebServer::LighttpdScgi => "lighttpd-scgi",
+            WebServer::LighttpdCgi | WebServer::LighttpdStreamCgi => "lighttpd-cgi",
+            WebServer::LighttpdScgi | WebServer::LighttpdStreamScgi => "lighttpd-scgi",
             WebServer::NginxCgi => "nginx-cgi",
             WebServer::NginxScgi => "nginx-scgi",
+            WebServer::GoCgi => "go-cgi",
+            WebServer::H2oCgi => "h2o-cgi",
+            WebServer::PythonCgi => "python-cgi",
         }
     }
 

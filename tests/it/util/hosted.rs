@@ -16,6 +16,8 @@ pub(crate) struct Hosted {
     pub(crate) server: Server,
     pub(crate) dir: Dir,
     log_was_read: bool,
+    /// The app's name in cgi-bin.
+    script: &'static str,
     /// The daemon's, where it is known that no request ends otherwise.
     mode: Option<Mode>,
 }
@@ -49,7 +51,7 @@ impl Hosted {
             // Such a server does not send where the app begins.
             config += "mount = /cgi-bin/app\n";
         }
-        dir.app_file("app", &config);
+        dir.app_file(kind.script(), &config);
         let mut socket = String::new();
         if !kind.runs_cgis() {
             dir.polycgi(&["start"]).success();
@@ -64,7 +66,9 @@ impl Hosted {
     #[track_caller]
     pub(crate) fn before(dir: Dir, kind: WebServer, scgi: &str, more: &str) -> Self {
         let server = kind.start(&dir, scgi, more);
-        Self::of(dir, server)
+        let mut hosted = Self::of(dir, server);
+        hosted.script = kind.script();
+        hosted
     }
 
     /// Of a web server that runs already.
@@ -73,6 +77,7 @@ impl Hosted {
             server,
             dir,
             log_was_read: false,
+            script: "app",
             mode: None,
         }
     }
@@ -103,13 +108,18 @@ impl Hosted {
         fields: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Conversation {
-        let target = format!("/cgi-bin/app{target}");
+        let target = self.path(target);
         Conversation::new(self.server.address(), method, &target, fields, body)
+    }
+
+    /// The path of a target below the app.
+    pub(crate) fn path(&self, target: &str) -> String {
+        format!("/cgi-bin/{}{target}", self.script)
     }
 
     /// The app's URL, for clients that are programs.
     pub(crate) fn url(&self, target: &str) -> String {
-        format!("http://{}/cgi-bin/app{target}", self.server.address())
+        format!("http://{}{}", self.server.address(), self.path(target))
     }
 
     /// A target that says `first`, waits at the gate `gate` and says `second`: the first piece is here while the app

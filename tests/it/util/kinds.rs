@@ -1,14 +1,9 @@
 //! One page by every kind of app and in every way, all behind one Apache: for checks that hold for each of them. It
 //! knows how an app is run, and not what its page says.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::process::Child;
 
-use super::{Mpm, Site, apache, as_user};
+use super::{Listening, Mpm, Site, apache};
 
 /// The names of the apps in cgi-bin, and the lines of their files; `AT` stands for the test's directory.
 pub(crate) const KINDS: [(&str, &str); 7] = [
@@ -63,8 +58,9 @@ def run():
 
 /// Apache, the apps of [`KINDS`], and the server that `connect` asks.
 pub(crate) struct Kinds {
+    // It ends before the test's directory is looked at.
+    server: Option<Listening>,
     pub(crate) site: Site,
-    server: Child,
     /// What each line of the error log has to hold. Without it the log must be empty.
     pub(crate) expected: Option<&'static str>,
 }
@@ -82,18 +78,10 @@ impl Kinds {
         for (name, lines) in KINDS {
             dir.app_file(name, &lines.replace("AT", &at));
         }
-        let path = dir.join("tmp/server");
-        let listener = UnixListener::bind(&path).expect("a socket can be bound");
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).expect("a mode can be set");
-        let server = as_user("/usr/bin/python3")
-            .arg("-S")
-            .arg(dir.join("apps/page.py"))
-            .stdin(OwnedFd::from(listener))
-            .spawn()
-            .expect("a server can be started");
+        let server = Some(Listening::start(dir, "page.py"));
         Self {
-            site,
             server,
+            site,
             expected: None,
         }
     }
@@ -121,10 +109,7 @@ impl Kinds {
 
 impl Drop for Kinds {
     fn drop(&mut self) {
-        // It has nothing to lose.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        let _ = fs::remove_file(self.site.dir.join("tmp/server"));
+        self.server = None;
         let Some(expected) = self.expected else {
             return;
         };

@@ -12,6 +12,10 @@ use super::{Dir, Output, Watch, run};
 
 const PROGRAM: &str = "/usr/sbin/lighttpd";
 
+/// Lines by which it passes both bodies on while they come. Then it takes no body without a length.
+pub(super) const STREAMS: &str =
+    "server.stream-request-body = 2\nserver.stream-response-body = 2\n";
+
 /// Starts it with the lines of one of the ways.
 #[track_caller]
 pub(super) fn start(dir: &Dir, folder: &str, way: &str, more: &str) -> Server {

@@ -12,6 +12,7 @@
 //! | [`Served`] | no web server: a daemon whose clients are fronts and plain SCGI clients of the test's own |
 //! | [`cgi::front`] | a command that is run as a web server would run it; [`run`] it, or hold it by [`Running`] or
 //! [`Piped`] |
+//! | [`Listening`] | an SCGI server beside polycgi, for an app of `connect` |
 //! | [`scgi::ScgiClient`] | a plain SCGI client of the daemon |
 //! | [`Conversation`] | one HTTP request, whose response can be read piece by piece; [`slow::Slow`] and [`Chunked`]
 //! send otherwise |
@@ -49,11 +50,15 @@ mod deadline;
 mod dir;
 mod fcgiwrap;
 mod gate;
+mod go;
 pub(crate) mod golden;
+mod h2o;
 mod hosted;
 mod http;
+mod http_server;
 pub(crate) mod kinds;
 mod lighttpd;
+mod listening;
 mod load;
 pub(crate) mod machine;
 pub(crate) mod nginx;
@@ -87,6 +92,7 @@ pub(crate) use dir::Dir;
 pub(crate) use gate::Gate;
 pub(crate) use hosted::{Hosted, Mode};
 pub(crate) use http::{Conversation, Reply};
+pub(crate) use listening::Listening;
 pub(crate) use load::{Chance, Load, pause};
 pub(crate) use piped::Piped;
 pub(crate) use program::free_address;

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::program::Program;
-use super::{Deadline, Dir, Mpm, Output, Watch, apache, busybox, lighttpd, nginx};
+use super::{
+    Deadline, Dir, Mpm, Output, Watch, apache, busybox, go, h2o, http_server, lighttpd, nginx,
+};
 
 /// A web server, and how it comes to the app.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,11 +20,20 @@ pub(crate) enum WebServer {
     /// Event and mod_proxy_scgi.
     ApacheScgi,
     BusyboxCgi,
+    /// The CGI host of Go's standard library.
+    GoCgi,
+    /// By way of its fastcgi-cgi.
+    H2oCgi,
     LighttpdCgi,
     LighttpdScgi,
+    /// Passes bodies on while they come, both ways.
+    LighttpdStreamCgi,
+    LighttpdStreamScgi,
     /// By way of fcgiwrap.
     NginxCgi,
     NginxScgi,
+    /// Python's http.server.
+    PythonCgi,
 }
 
 impl WebServer {
@@ -30,13 +41,22 @@ impl WebServer {
     pub(crate) fn runs_cgis(self) -> bool {
         !matches!(
             self,
-            Self::ApacheScgi | Self::LighttpdScgi | Self::NginxScgi
+            Self::ApacheScgi | Self::LighttpdScgi | Self::LighttpdStreamScgi | Self::NginxScgi
         )
+    }
+
+    /// The app's name in `cgi-bin`: h2o runs files by the end of their name.
+    pub(crate) fn script(self) -> &'static str {
+        match self {
+            Self::H2oCgi => "app.cgi",
+            _ => "app",
+        }
     }
 
     /// Starts it in a folder of its own in the test's directory, and waits until it listens. Where it runs CGIs they
     /// are `cgi-bin`'s, at `/cgi-bin/`; else `/cgi-bin/app` goes to the SCGI server at `scgi`, a path or `host:port`.
-    /// `more` are lines of its own configuration: in nginx's location, at the end elsewhere.
+    /// `more` are lines of its own configuration: in nginx's location, at the end elsewhere; those of
+    /// Go, h2o and Python have none.
     #[track_caller]
     pub(crate) fn start(self, dir: &Dir, scgi: &str, more: &str) -> Server {
         let apache = |folder, mpm, own: String| apache::start(dir, folder, mpm, 16, &(own + more));
@@ -45,14 +65,25 @@ impl WebServer {
             Self::ApacheCgid => apache("apache-cgid", Mpm::Event, String::new()),
             Self::ApacheScgi => apache("apache-scgi", Mpm::Event, apache::proxy(TARGET, scgi)),
             Self::BusyboxCgi => busybox::start(dir, "busybox-cgi", more),
+            Self::GoCgi => go::start(dir, "go-cgi"),
+            Self::H2oCgi => h2o::start(dir, "h2o-cgi"),
             Self::LighttpdCgi => lighttpd::start(dir, "lighttpd-cgi", &lighttpd::cgi(), more),
             Self::LighttpdScgi => {
                 lighttpd::start(dir, "lighttpd-scgi", &lighttpd::scgi(TARGET, scgi), more)
+            }
+            Self::LighttpdStreamCgi => {
+                let more = lighttpd::STREAMS.to_owned() + more;
+                lighttpd::start(dir, "lighttpd-cgi", &lighttpd::cgi(), &more)
+            }
+            Self::LighttpdStreamScgi => {
+                let more = lighttpd::STREAMS.to_owned() + more;
+                lighttpd::start(dir, "lighttpd-scgi", &lighttpd::scgi(TARGET, scgi), &more)
             }
             Self::NginxCgi => nginx::start_with_fcgiwrap(dir, "nginx-cgi", more),
             Self::NginxScgi => {
                 nginx::start(dir, "nginx-scgi", &nginx::scgi(TARGET, scgi, more), vec![])
             }
+            Self::PythonCgi => http_server::start(dir, "http-server"),
         }
     }
 

@@ -1,0 +1,45 @@
+//! Debian's h2o, whose `fastcgi-cgi` runs a CGI for each FastCGI request. It runs files by the end of their name, and
+//! answers local redirects by itself.
+
+use std::process::Stdio;
+
+use super::program::{Program, free_address};
+use super::server::Server;
+use super::{Dir, Watch};
+
+const PROGRAM: &str = "/usr/bin/h2o";
+
+/// Starts it for the files of `cgi-bin` that end with `.cgi`.
+#[track_caller]
+pub(super) fn start(dir: &Dir, folder: &str) -> Server {
+    let address = free_address();
+    let root = dir.folder(folder, 0o755);
+    // fastcgi-cgi sets no GATEWAY_INTERFACE, and gives CGIs its own environment.
+    let config = format!(
+        "listen:\n  host: {ip}\n  port: {port}\nerror-log: {root}/error.log\npid-file: {root}/pid\nnum-threads: 2\n\
+         hosts:\n  default:\n    paths:\n      /cgi-bin:\n        file.dir: {at}/cgi-bin\n        file.custom-handler:\n\
+         \x20         extension: [\".cgi\"]\n\
+         \x20         fastcgi.spawn: \"GATEWAY_INTERFACE=CGI/1.1 exec /usr/share/h2o/fastcgi-cgi\"\n",
+        ip = address.ip(),
+        port = address.port(),
+        root = root.display(),
+        at = dir.path().display(),
+    );
+    let config = dir.file(&format!("{folder}/h2o.conf"), &config, 0o644);
+    let watch = Watch::on(&root);
+    let mut command = Program::command(PROGRAM, "h2o");
+    command.arg("-c").arg(&config).env("TMPDIR", &root);
+    let mut program = Program::start("h2o", command.stdin(Stdio::null()), &root);
+    program.until_up(watch, || root.join("pid").exists());
+    Server::new(address, root, vec![program], is_about_itself)
+}
+
+fn is_about_itself(line: &str) -> bool {
+    [
+        "[INFO] ",
+        "h2o server (pid:",
+        "received SIGTERM, gracefully ",
+    ]
+    .iter()
+    .any(|words| line.starts_with(words))
+}
