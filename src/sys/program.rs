@@ -1,24 +1,26 @@
 //! Starting programs: what they are given, and what they must not inherit.
 
 mod gate;
+mod given;
 
 use std::ffi::CString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, Pid, fork, setpgid, setsid};
 
 pub use self::gate::Prepared;
 use self::gate::{ChildReport, child_report};
+pub use self::given::mark_from;
+use self::given::{arrange, duplicate_above, first_free};
 use super::files;
 use super::process::{c_string, pid};
 use super::signal::{self, Signal};
@@ -338,76 +340,6 @@ pub fn end_with_parent(parent: i32) {
     }
 }
 
-/// The lowest number above those of `fds` and of the standard descriptors.
-fn first_free(fds: &[BorrowedFd<'_>]) -> RawFd {
-    fds.len().max(3) as RawFd
-}
-
-fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> nix::Result<OwnedFd> {
-    let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(least))?;
-    // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
-/// Puts `fds` at 0, 1, 2 ...; all others close at the exec.
-fn arrange(fds: &[BorrowedFd<'_>]) -> Result<(), NotStarted> {
-    // First above all places that are to be filled: otherwise one could be overwritten before it is copied.
-    let above = first_free(fds);
-    let high: Vec<OwnedFd> = fds
-        .iter()
-        .map(|&fd| duplicate_above(fd, above))
-        .collect::<Result<_, _>>()
-        .map_err(NotStarted::by("fcntl"))?;
-    for (place, fd) in high.iter().enumerate() {
-        // SAFETY: plain dup2 of open descriptors onto places that nothing in this child still uses.
-        let placed = Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place as RawFd) });
-        placed.map_err(NotStarted::by("dup2"))?;
-    }
-    mark_from(above);
-    for place in fds.len()..above as usize {
-        // SAFETY: nothing in this child uses the descriptors of places that were not given.
-        unsafe { libc::close(place as RawFd) };
-    }
-    Ok(())
-}
-
-/// Has all descriptors from this one on closed at the exec.
-pub fn mark_from(above: RawFd) {
-    // SAFETY: marks descriptors and closes none; after the exec nothing knows them.
-    let marked = unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            above,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    };
-    // The flag is of Linux 5.11, and a filter may refuse the call.
-    if marked == -1 {
-        mark_one_by_one(above);
-    }
-}
-
-/// The same, by the list in /proc, or, if that is missing, for all numbers up to the limit.
-fn mark_one_by_one(above: RawFd) {
-    let mark = |fd: RawFd| {
-        // SAFETY: it takes any number. One that is not open needs no mark.
-        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-    };
-    if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-        let names = entries.flatten().map(|entry| entry.file_name());
-        let open = names.filter_map(|name| name.to_str()?.parse().ok());
-        open.filter(|&fd| fd >= above).for_each(mark);
-    } else {
-        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((MOST_MARKED, MOST_MARKED));
-        // A container's limit may be a thousand million, which would take too long.
-        (above..soft.min(MOST_MARKED) as RawFd).for_each(mark);
-    }
-}
-
-/// The most descriptors that are marked one by one.
-const MOST_MARKED: u64 = 1 << 20;
-
 /// Ends this process at once, without the exit handlers that belong to the one it was forked from.
 fn exit_now(status: i32) -> ! {
     // SAFETY: never returns, and runs nothing.
@@ -452,17 +384,6 @@ mod tests {
         std::fs::File::from(out).read_to_string(&mut text).unwrap();
         // 3 is the directory that ls itself reads.
         assert_eq!(text, "b /\n0 1 2 3 ");
-    }
-
-    #[test]
-    fn descriptors_are_marked_without_close_range_as_well() {
-        let (one, _) = files::pipe().unwrap();
-        let kept = |fd: &OwnedFd| fcntl(fd, FcntlArg::F_GETFD).unwrap() == 0;
-        fcntl(&one, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-        mark_one_by_one(one.as_raw_fd() + 1);
-        assert!(kept(&one), "it is below");
-        mark_one_by_one(one.as_raw_fd());
-        assert!(!kept(&one));
     }
 
     #[test]
