@@ -144,6 +144,18 @@ pub fn line(method: &[u8], uri: &[u8], script_name: &[u8], path_info: &[u8]) -> 
     (visible(method), path)
 }
 
+/// For a page: why the app could not be started, and what it wrote.
+pub fn not_started(reason: &str, words: &str) -> String {
+    // A traceback's last line is the reason again, as late.py has it.
+    let words = words.trim_end();
+    let (above, last) = words.rsplit_once('\n').unwrap_or(("", words));
+    let is_twice = !reason.is_empty() && last.ends_with(reason);
+    match if is_twice { above } else { words } {
+        "" => format!("cannot start the app: {reason}"),
+        words => format!("cannot start the app: {reason}\n\n{words}"),
+    }
+}
+
 /// Untrusted bytes: visible ASCII, others as `?`.
 fn visible(bytes: &[u8]) -> String {
     let shown = |&byte: &u8| match byte {

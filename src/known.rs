@@ -57,6 +57,7 @@ fn known(place: Option<&Place>, app: Option<&AppFile>) -> Status {
     let mut status = Status {
         now: clock::wall().as_secs(),
         last_failure: left.last_failure,
+        last_words: left.last_words,
         failures: place.map_or(Vec::new(), |place| logbook::read(place, uid)),
         ..Status::default()
     };

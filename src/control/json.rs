@@ -51,6 +51,7 @@ impl Status {
         figures(&self.figures, &mut field);
         field("failures", array(&self.failures, incident));
         field("last_failure", text(self.last_failure.as_deref()));
+        field("last_words", text(self.last_words.as_deref()));
         field("log", text(self.log.as_deref()));
         format!("{{{}}}", fields.join(","))
     }
@@ -212,7 +213,7 @@ mod tests {
             r#"},"waited":{"count":0,"sum":0.000000},"served":{"count":1,"sum":2.500000},"pace":12.300,"recent":{"seconds":270,"requests":5,"busiest":2,"waited":null,"served":{"p50":0.012000,"p95":0.080000,"p99":2.100000}},"#,
             r#""minutes":[{"time":"2023-11-14T22:13:00Z","busiest":2,"counts":{"cgi":3},"waited":null,"served":null}],"#,
             r#""failures":[{"time":"2023-11-14T22:12:00Z","first":"2023-11-14T22:11:00Z","count":4,"kind":"killed","method":"GET","path":"/crash","reason":"killed by SIGSEGV"}],"#,
-            r#""last_failure":"ImportError: no module \"x\"","log":"/run/polycgi/33/wiki-1c9a/log"}"#,
+            r#""last_failure":"ImportError: no module \"x\"","last_words":"  File \"x.py\"\u000aImportError","log":"/run/polycgi/33/wiki-1c9a/log"}"#,
         ];
         assert_eq!(json, expected.concat());
         let down = Status::default().to_json();

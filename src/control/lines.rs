@@ -50,6 +50,9 @@ impl Status {
         if let Some(failure) = &self.last_failure {
             line("last_failure", failure);
         }
+        for words in self.last_words.iter().flat_map(|words| words.lines()) {
+            line("words", words);
+        }
         text
     }
 
@@ -120,6 +123,13 @@ impl Status {
                     status.failures.extend(Incident::from_line(value));
                 }
                 "last_failure" => status.last_failure = Some(value.to_owned()),
+                "words" => {
+                    let words = status.last_words.get_or_insert_default();
+                    if !words.is_empty() {
+                        words.push('\n');
+                    }
+                    words.push_str(value);
+                }
                 key => _ = status.figures.take_line(key, value),
             }
         }
@@ -241,9 +251,11 @@ mod tests {
         assert_eq!(Status::from_lines(&down.to_lines()), down);
         let odd = Status {
             last_failure: Some("two\nlines=x".to_owned()),
+            last_words: Some("Traceback:\n  a = b".to_owned()),
             ..busy()
         };
         let back = Status::from_lines(&odd.to_lines());
+        assert_eq!(back.last_words, odd.last_words);
         assert_eq!(back.last_failure.as_deref(), Some("two lines=x"));
         for (state, _) in STATES {
             let status = Status { state, ..busy() };

@@ -52,6 +52,7 @@ pub(super) fn busy() -> Status {
         }),
         cgis: 3,
         last_failure: Some("ImportError: no module \"x\"".to_owned()),
+        last_words: Some("  File \"x.py\"\nImportError".to_owned()),
         figures: figures(),
         failures: vec![Incident {
             first: NOW - 140,

@@ -122,6 +122,8 @@ pub struct Status {
     pub cgis: u64,
     /// Why the app can't be started.
     pub last_failure: Option<String>,
+    /// What the app wrote when it could not be started, such as a traceback: the end of it.
+    pub last_words: Option<String>,
     /// What became of requests.
     pub figures: Figures,
     /// What went wrong, the newest last.

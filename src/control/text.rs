@@ -1,5 +1,5 @@
 //! A status for a person at a terminal, who may have been woken up for it: what is wrong first, a figure beside its
-//! limit, no line longer than a small terminal.
+//! limit, no line longer than a small terminal but those of a traceback.
 
 use std::fmt::Write;
 
@@ -17,8 +17,8 @@ const MOST_WORKERS: usize = 8;
 const MOST_FAILURES: usize = 8;
 
 impl Status {
-    /// The text, in lines of so many columns; only a longer word makes a longer line. Characters that a terminal would
-    /// obey become `?`.
+    /// The text, in lines of so many columns; only a longer word, or what the app wrote, makes a longer line. Characters
+    /// that a terminal would obey become `?`.
     pub fn to_text(&self, columns: usize) -> String {
         let text = String::new();
         let mut page = Rows { columns, text };
@@ -36,6 +36,10 @@ impl Status {
         self.tell_way(&mut page);
         if let Some(failure) = &self.last_failure {
             page.row("trouble", failure);
+        }
+        // As they are: in a traceback the blanks at the beginning of a line count.
+        for line in self.last_words.iter().flat_map(|words| words.lines()) {
+            let _ = writeln!(page.text, "{:INDENT$}{line}", "");
         }
         self.tell_load(&mut page);
         self.tell_figures(&mut page);
@@ -270,6 +274,8 @@ mod tests {
   served by   the daemon, started because: 2 of 5 CGIs
   leaves      in 14 min if no request comes (idle-timeout)
   trouble     ImportError: no module \"x\"
+                File \"x.py\"
+              ImportError
   now         12.3 requests/s, 5 in the last minute, 1 of 4 workers busy, queue
               1 of 100, CGIs 3 of 5, spool 64 KiB of 1 GiB, memory 45 MiB
   last 5 min  5 requests, 2 at once at most

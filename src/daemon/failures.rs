@@ -1,10 +1,14 @@
 //! The last reason why the app could not be started, or could not serve: kept for `status`, told to one web server.
 
+use crate::incidents;
+
 /// The last failure that concerns all requests, and what the app said about it.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     /// A sentence for `status`; none once the app has served.
     last: Option<String>,
+    /// What the app wrote before that: its end.
+    last_words: Option<String>,
     /// `last` has changed since the state file was written.
     is_unwritten: bool,
     /// No web server has been told the reason yet.
@@ -21,18 +25,33 @@ pub(super) struct Failures {
 
 /// Upper limit for `words`, in bytes.
 const MOST: usize = 65_536;
+/// The same of what is left for `status` and for the next fronts.
+const MOST_LEFT: usize = 8192;
 
 impl Failures {
-    /// `last`: what the daemon before this one left; it holds until a worker is ready.
-    pub(super) fn new(last: Option<String>) -> Failures {
+    /// What the daemon before this one left; it holds until a worker is ready.
+    pub(super) fn new(last: Option<String>, last_words: Option<String>) -> Failures {
         Failures {
             last,
+            last_words,
             ..Failures::default()
         }
     }
 
     pub(super) fn last(&self) -> Option<&String> {
         self.last.as_ref()
+    }
+
+    /// What the app wrote before the last failure, if that was one of its start.
+    pub(super) fn last_words(&self) -> Option<&String> {
+        self.last_words.as_ref()
+    }
+
+    /// Keeps that the app could not be started, and what it wrote.
+    pub(super) fn fail_to_start(&mut self, sentence: String) {
+        self.fail(sentence);
+        let written = self.written();
+        self.last_words = (!written.is_empty()).then(|| end_of(&written).to_owned());
     }
 
     /// Keeps a failure that concerns all requests.
@@ -48,6 +67,7 @@ impl Failures {
 
     pub(super) fn set(&mut self, last: Option<String>) {
         self.last = last;
+        self.last_words = None;
         self.is_unwritten = true;
     }
 
@@ -95,20 +115,16 @@ impl Failures {
 
     /// Why the app could not be started, and what it wrote, for a page.
     pub(super) fn report(&self) -> String {
+        incidents::not_started(self.last.as_deref().unwrap_or_default(), &self.written())
+    }
+
+    /// What the app wrote at its last start.
+    fn written(&self) -> String {
         let words = match self.words.is_empty() {
             true => &self.told,
             false => &self.words,
         };
-        let (reason, words) = (self.last.as_deref(), String::from_utf8_lossy(words));
-        let reason = reason.unwrap_or_default();
-        // A traceback's last line is the reason again, as late.py has it.
-        let words = words.trim_end();
-        let (above, last) = words.rsplit_once('\n').unwrap_or(("", words));
-        let is_twice = !reason.is_empty() && last.ends_with(reason);
-        match if is_twice { above } else { words } {
-            "" => format!("cannot start the app: {reason}"),
-            words => format!("cannot start the app: {reason}\n\n{words}"),
-        }
+        String::from_utf8_lossy(words).trim_end().to_owned()
     }
 
     /// Keeps what a process wrote while it imported the app.
@@ -119,9 +135,32 @@ impl Failures {
     }
 }
 
+/// The last lines of a text, at most [`MOST_LEFT`] bytes of it.
+fn end_of(text: &str) -> &str {
+    let Some(from) = text.len().checked_sub(MOST_LEFT) else {
+        return text;
+    };
+    let from = (from..).find(|&at| text.is_char_boundary(at));
+    let end = &text[from.unwrap_or(text.len())..];
+    end.split_once('\n').map_or(end, |(_, lines)| lines)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_what_was_written_is_left() {
+        let mut failures = Failures::default();
+        let long = "\u{e9}\n".repeat(MOST_LEFT);
+        failures.keep_words(format!("{long}E: x\n").as_bytes());
+        failures.fail_to_start("E: x".to_owned());
+        let left = failures.last_words().unwrap();
+        assert!(left.len() <= MOST_LEFT && left.ends_with("\u{e9}\nE: x"));
+        assert!(left.starts_with("\u{e9}\n"));
+        failures.fail("another".to_owned());
+        assert_eq!(failures.last_words(), None);
+    }
 
     #[test]
     fn a_page_has_the_reason_once() {

@@ -74,9 +74,10 @@ impl Daemon {
         let listener = own
             .take()
             .ok_or_else(|| refused("listen")(io::ErrorKind::NotFound.into()))?;
+        let left = place.left(process::uid()).unwrap_or_default();
         let ground = Ground {
             // Until a worker is ready, `status` shows the last daemon's failure.
-            failures: Failures::new(place.last_failure()),
+            failures: Failures::new(left.last_failure, left.last_words),
             ledger: Ledger::default(),
             app,
             config,

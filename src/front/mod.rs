@@ -267,12 +267,7 @@ impl Front {
             let facts = facts::gather(config, slots, start, reach, now);
             let (route, rule) = route::decide(&facts);
             match (route, here) {
-                (Route::Broken, here) => {
-                    let reason = here.and_then(|here| here.place.last_failure());
-                    let reason = reason.unwrap_or_else(|| "a moment ago".to_owned());
-                    let reason = format!("cannot start the app: {reason}");
-                    return self.refuse_because(config, here, Failure::AppBroken, &reason);
-                }
+                (Route::Broken, here) => return self.broken(config, here),
                 (Route::Overload { retry_after }, here) => {
                     return self.overload_or_held(config, here, rule, retry_after);
                 }

@@ -6,7 +6,7 @@ use super::{Front, NAME};
 use crate::app;
 use crate::config::Config;
 use crate::figures::Counted;
-use crate::incidents::{Incident, Mishap};
+use crate::incidents::{self, Incident, Mishap};
 use crate::logbook;
 use crate::page::{Failure, whole_seconds};
 use crate::place::Place;
@@ -38,6 +38,20 @@ impl Front {
         let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
         count(here, Counted::Held);
         self.away(config, retry_after, &sentence)
+    }
+
+    /// The app could not be imported a moment ago. The log has been told what it wrote; here it is told why.
+    pub(super) fn broken(&self, config: &Config, here: Option<&Here>) -> Exit {
+        let left = here.and_then(|here| here.place.left(process::uid()));
+        let left = left.unwrap_or_default();
+        let reason = left.last_failure.as_deref().unwrap_or("a moment ago");
+        let words = left.last_words.unwrap_or_default();
+        count(here, Counted::AppBroken);
+        let sentence = incidents::not_started(reason, "");
+        app::tell(NAME, &self.app, &self.request, &sentence);
+        let whole = incidents::not_started(reason, &words);
+        app::refuse(&self.app, config, &self.request, Failure::AppBroken, &whole);
+        Exit::Ok
     }
 
     pub(super) fn overload(

@@ -208,7 +208,7 @@ impl Daemon {
     pub(crate) fn keep_failure(&mut self, kind: Mishap, sentence: &str) -> bool {
         let is_news = self.reload.said.as_deref() != Some(sentence);
         self.reload.said = Some(sentence.to_owned());
-        self.ground.failures.fail(sentence.to_owned());
+        self.ground.failures.fail_to_start(sentence.to_owned());
         let none = Default::default();
         self.ground.ledger.note(kind, none, sentence);
         is_news

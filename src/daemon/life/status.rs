@@ -19,6 +19,7 @@ pub(crate) fn leave_failure(app: &AppFile, place: &Place, sentence: &str) {
     let status = Status {
         app: app.path.display().to_string(),
         last_failure: Some(sentence.to_owned()),
+        last_words: None,
         ..Status::from_lines(&text)
     };
     // The log has it as well.
@@ -100,6 +101,7 @@ impl Daemon {
             last_failure: (ground.failures.last().cloned())
                 .or_else(|| self.door.trouble())
                 .or_else(|| self.log.as_ref()?.trouble()),
+            last_words: ground.failures.last_words().cloned(),
             ..Status::default()
         }
     }

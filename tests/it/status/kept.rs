@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::super::util::{cgi, command};
+use super::super::util::{Output, cgi, command};
 use super::{Asked, FAILING, status_of};
 
 #[test]
@@ -72,6 +72,53 @@ fn an_app_that_can_not_be_imported_is_kept_once() {
         let kept = format!("import {of} ModuleNotFoundError: No module named 'missing'");
         assert_eq!(app.failures(), [kept], "{mode}");
     }
+}
+
+/// While starts back off no daemon runs: `status`, and the page of a request, have the reason and the traceback.
+#[test]
+fn a_traceback_is_kept_while_starts_back_off() {
+    const BROKEN: &str = "def read():\n    return open('/nowhere/settings')\nread()\n";
+    let config = "wsgi = broken:application\nmode = daemon\nshow-errors = on\n";
+    let mut app = Asked::new(config);
+    app.dir.file("apps/broken.py", BROKEN, 0o644);
+    let reason = "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/settings'";
+    let line = "    return open('/nowhere/settings')";
+    // Each attempt is told with its traceback; the next is made after a pause that doubles.
+    let page = loop {
+        let Output { stdout, stderr, .. } = app.start("/hello").end();
+        let page = cgi::reply(&stdout);
+        assert_eq!(page.status(), 500);
+        if !stderr.contains("Traceback") {
+            assert!(
+                stderr.contains(reason) && stderr.lines().count() == 1,
+                "{stderr}"
+            );
+            break page.text();
+        }
+    };
+    for words in [reason, "Traceback (most recent call last):", line] {
+        assert!(page.contains(words), "no {words} in {page}");
+    }
+    let status = app.dir.status();
+    let left = status.iter().find(|line| line.starts_with("last_words = "));
+    let left = left.expect("it is always there");
+    assert!(
+        left.contains("Traceback") && left.contains(line.trim()),
+        "{left}"
+    );
+    let text = app.dir.polycgi(&["status"]).success();
+    assert!(
+        text.contains(&format!("\n              {line}\n")),
+        "{text}"
+    );
+    app.has(&[&format!("last_failure = \"{reason}\"")]);
+
+    app.dir
+        .file("apps/broken.py", "from testapp import application\n", 0o644);
+    app.dir.until_status("mended", |_| {
+        status_of(&cgi::start_front(&app.app, "/hello").end()) == 200
+    });
+    app.dir.until_status_has("last_words = null");
 }
 
 #[test]
