@@ -16,9 +16,10 @@ MAN := $(wildcard packaging/man/*.[158])
 # Two names more of one page.
 MAN_LINKS := app-cgi.8 overload-page.8
 EXAMPLES := $(wildcard packaging/examples/*.* packaging/examples/*/*)
-BASH := $(wildcard packaging/completions/polycgi.bash)
-ZSH := $(wildcard packaging/completions/_polycgi)
-FISH := $(wildcard packaging/completions/polycgi.fish)
+# Where the shells look for completions: bash and fish by the name of the command.
+BASH_INTO := share/bash-completion/completions
+ZSH_INTO := share/zsh/site-functions
+FISH_INTO := share/fish/vendor_completions.d
 # systemd reads these below /usr and /usr/local only: elsewhere an installation leaves the host as it is.
 TMPFILES := lib/tmpfiles.d/polycgi.conf
 UNITS := $(wildcard packaging/systemd/*)
@@ -93,9 +94,11 @@ install: $(BINARY)
 		ln -sf cgi-front.8 $(INTO)/share/man/man8/$$page || exit; \
 	done
 	$(foreach example,$(EXAMPLES),$(call put-each,644,$(example),share/polycgi/$(example:packaging/%=%)))
-	$(if $(BASH),$(call put,644,$(BASH),share/bash-completion/completions/polycgi))
-	$(if $(ZSH),$(call put,644,$(ZSH),share/zsh/site-functions/_polycgi))
-	$(if $(FISH),$(call put,644,$(FISH),share/fish/vendor_completions.d/polycgi.fish))
+	$(call put,644,packaging/completions/polycgi.bash,$(BASH_INTO)/polycgi)
+	ln -sf polycgi $(INTO)/$(BASH_INTO)/scgi-daemon
+	$(call put,644,packaging/completions/_polycgi,$(ZSH_INTO)/_polycgi)
+	$(call put,644,packaging/completions/polycgi.fish,$(FISH_INTO)/polycgi.fish)
+	ln -sf polycgi.fish $(INTO)/$(FISH_INTO)/scgi-daemon.fish
 	$(if $(IS_HOSTS),$(call put,644,packaging/tmpfiles.d/polycgi.conf,$(TMPFILES)))
 	$(if $(IS_HOSTS),$(call put-all,644,$(UNITS),lib/systemd/system))
 	$(if $(IS_HOSTS),$(if $(DESTDIR),,@$(make-run)))
@@ -112,8 +115,8 @@ endef
 uninstall:
 	rm -f $(addprefix $(INTO)/bin/,polycgi $(APPLETS))
 	rm -f $(foreach page,$(notdir $(MAN)) $(MAN_LINKS),$(INTO)/share/man/man$(subst .,,$(suffix $(page)))/$(page))
-	rm -f $(INTO)/share/bash-completion/completions/polycgi $(INTO)/share/zsh/site-functions/_polycgi
-	rm -f $(INTO)/share/fish/vendor_completions.d/polycgi.fish
+	rm -f $(addprefix $(INTO)/$(BASH_INTO)/,polycgi scgi-daemon) $(INTO)/$(ZSH_INTO)/_polycgi
+	rm -f $(addprefix $(INTO)/$(FISH_INTO)/,polycgi.fish scgi-daemon.fish)
 	rm -rf $(INTO)/share/doc/polycgi $(INTO)/share/polycgi
 	$(if $(IS_HOSTS),rm -f $(INTO)/$(TMPFILES) $(addprefix $(INTO)/lib/systemd/system/,$(notdir $(UNITS))))
 

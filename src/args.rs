@@ -138,7 +138,7 @@ const SWITCHES: [&str; 9] = [
 ];
 
 /// Options whose value may be left out, and what it then is.
-const OPTIONAL: [(&str, &str); 1] = [("--watch", "1")];
+pub(crate) const OPTIONAL: [(&str, &str); 1] = [("--watch", "1")];
 
 /// The words in argh's form: it knows only `--name value` and `--help`. What follows `--` stays.
 fn normalized(words: &[String]) -> Vec<String> {

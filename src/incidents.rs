@@ -35,7 +35,7 @@ pub enum Mishap {
 }
 
 impl Mishap {
-    const ALL: [Mishap; 9] = [
+    pub(crate) const ALL: [Mishap; 9] = [
         Mishap::Exception,
         Mishap::Killed,
         Mishap::Exited,

@@ -96,3 +96,9 @@ pub mod overload_page;
 
 // -- roof
 pub mod applet;
+
+// -- on it, for the tests only: what people read and type with, held to all of this
+#[cfg(test)]
+mod completions;
+#[cfg(test)]
+mod manual;

@@ -7,11 +7,24 @@ use std::os::fd::AsFd;
 use crate::printable;
 use crate::sys::{Errno, clock, is, splice};
 
-/// Exit codes, by the names of sysexits.h but for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-#[repr(u8)]
-pub enum Exit {
+macro_rules! exits {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)+) => {
+        /// Exit codes, by the names of sysexits.h but for two.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        #[repr(u8)]
+        pub enum Exit {
+            $($(#[$doc])* $name = $number,)+
+        }
+
+        #[cfg(test)]
+        impl Exit {
+            pub(crate) const ALL: &[Exit] = &[$(Exit::$name),+];
+        }
+    };
+}
+
+exits! {
     Ok = 0,
     /// As diff(1) has it: what was compared differs.
     Differs = 1,

@@ -45,21 +45,26 @@ need python3-venv has_module ensurepip
 need uwsgi-core test -x /usr/bin/uwsgi-core
 need uwsgi-plugin-python3 compgen -G "/usr/lib/uwsgi/plugins/python3*_plugin.so"
 # What the tests use themselves.
+need bash-completion test -e /usr/share/bash-completion/bash_completion
 need binutils test -x /usr/bin/objdump
+need bsdutils test -x /usr/bin/script
 need chromium test -x /usr/bin/chromium
 need coreutils sha256sum /dev/null
 need curl curl --version
+need fish test -x /usr/bin/fish
 # What the browser draws text with: with none, it draws nothing.
 need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 need dbus test -x /usr/bin/dbus-daemon
 need lintian test -x /usr/bin/lintian
 need man-db test -x /usr/bin/man
+need mandoc test -x /usr/bin/mandoc
 need prometheus test -x /usr/bin/promtool
 need rpm test -x /usr/bin/rpmbuild
 need strace test -x /usr/bin/strace
 need systemd test -x /lib/systemd/systemd
 need systemd-container test -x /usr/bin/systemd-nspawn
 need util-linux /usr/bin/setpriv --version
+need zsh test -x /usr/bin/zsh
 
 install_packages 'the tests need'
 

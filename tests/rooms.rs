@@ -85,6 +85,8 @@ const HOUSE: &[(&str, Floor)] = &[
     ("daemon", Modes),
     ("cli", Modes),
     ("applet", Roof),
+    ("completions", Roof),
+    ("manual", Roof),
     ("express", Step),
 ];
 

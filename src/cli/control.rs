@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::ask::{self, Found, PATIENCE, Purpose, ReachedDaemon};
 use super::{Sought, app_for, app_to_run, print_no_daemon};
@@ -25,7 +25,7 @@ const LONGEST_RELOAD: Duration = Duration::from_secs(600);
 
 /// Load an app's configuration and code anew: the daemon serves on until the new code is ready, and if that can't be
 /// had, with the old. Without APP, all daemons of this user, and for root those of all users.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "reload")]
 pub(super) struct ReloadCommand {
     /// for root: the user whom the web server runs the app as
@@ -38,7 +38,7 @@ pub(super) struct ReloadCommand {
 }
 
 /// Start an app's daemon now, and end a hold.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "start")]
 pub(super) struct StartCommand {
     /// for root: the user whom the web server runs the app as

@@ -4,14 +4,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use crate::report::{Exit, print_line, say};
 use crate::sys::files::Control;
 use crate::sys::{accounts, files, process};
 
 /// Make symlinks to polycgi in a directory, one for each app: NAME.cgi for NAME.conf.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "links")]
 pub(super) struct LinksCommand {
     /// the directory, a cgi-bin

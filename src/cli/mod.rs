@@ -19,7 +19,11 @@ mod ways;
 
 use std::path::Path;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+#[cfg(test)]
+pub(crate) use check::{finding_in_json, finding_kinds, finding_severities};
+#[cfg(test)]
+pub(crate) use new::example_names;
 
 use crate::acting::{self, CommandError, Deed};
 use crate::app_file::{AppFile, Named, NotAnApp};
@@ -31,7 +35,7 @@ use crate::sys::process;
 
 const NAME: &str = "polycgi";
 /// The binary's names in cgi-bin, and what each does.
-const APPLETS: [(&str, &str); 4] = [
+pub(crate) const APPLETS: [(&str, &str); 4] = [
     ("app-cgi", "the app as a plain CGI, whatever the load"),
     (
         "cgi-front",
@@ -42,13 +46,13 @@ const APPLETS: [(&str, &str); 4] = [
 ];
 
 /// Runs a web app from cgi-bin: as a plain CGI while the site is quiet, in a daemon when it is busy.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 struct Polycgi {
     #[argh(subcommand)]
     command: Subcommand,
 }
 
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand)]
 enum Subcommand {
     AppCgi(AppCgi),
@@ -68,29 +72,35 @@ enum Subcommand {
 }
 
 /// List the applets: the names under which a web server runs this program.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "applets")]
 struct Applets {}
 
 /// Run the app as a plain CGI, whatever the load; for a web server.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "app-cgi")]
 struct AppCgi {}
 
 /// Run the app by load, as a plain CGI or by its daemon; for a web server.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "cgi-front")]
 struct CgiFront {}
 
 /// Answer 'try again later'; for a web server.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "overload-page")]
 struct OverloadPage {}
 
 /// Serve an app's requests until it is idle; in the foreground.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "scgi-daemon")]
 struct ScgiDaemon {}
+
+/// The command line as argh knows it.
+#[cfg(test)]
+pub(crate) fn command_info() -> argh::CommandInfoWithArgs {
+    Polycgi::get_args_info()
+}
 
 /// Runs the subcommand that `words` name.
 pub fn main(words: &[String]) -> Exit {

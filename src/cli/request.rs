@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::asked::RequestWords;
 use super::ways::{self, Beside, ReadResponse, system};
@@ -19,7 +19,7 @@ use crate::sys::{Errno, is, splice};
 const NAME: &str = "request";
 
 /// Run one request as a web server would, and print the response's body.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "request")]
 pub(super) struct RequestCommand {
     /// the method (default GET, or POST with -d)

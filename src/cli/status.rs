@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::ask::{self, PATIENCE, Places};
 use super::watch::{self, Look};
@@ -24,7 +24,7 @@ const WATCH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Show the state of an app's daemon. Without APP: of all apps of this user that have a place, and for root of all
 /// users.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "status")]
 pub(super) struct StatusCommand {
     /// print a page in HTML, with charts of the last hour

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use super::ask::{self, PATIENCE};
 use super::control::opened;
@@ -31,7 +31,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 
 /// Stop an app's daemon: it finishes what it has. The command returns when the daemon has ended. The next request may
 /// start another.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "stop")]
 pub(super) struct StopCommand {
     /// keep it down until 'start', or for a day; meanwhile the app runs as a plain CGI

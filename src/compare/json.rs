@@ -80,15 +80,20 @@ fn list(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.join(","))
 }
 
+/// A report with something in every member.
+#[cfg(test)]
+pub(crate) fn report_in_json() -> String {
+    tests::example()
+}
+
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
 
-    use super::super::{Observed, Part, Timing, compare};
+    use super::super::{Growth, Observed, Part, Timing, compare};
     use super::*;
 
-    #[test]
-    fn json_is_json() {
+    pub(super) fn example() -> String {
         let answer = |text: &str| Rc::new(Observed::of(text.as_bytes()));
         let cgi = [answer("Status: 200 OK\nA: 1\n\na\n"), answer("A: 2\n\na\n")];
         let daemon = [answer("Status: 200 OK\nB: \"\n\nb\n")];
@@ -108,20 +113,35 @@ mod tests {
             name: "import",
             time: Duration::from_millis(2),
         };
-        let report = Report {
+        let growth = Growth {
+            objects: 2,
+            bytes: 80,
+            place: "/srv/wiki.py:7".to_owned(),
+        };
+        let profile = Profile {
+            import: "i".to_owned(),
+            cgi: "c".to_owned(),
+            daemon: "d".to_owned(),
+            growth: vec![growth],
+        };
+        to_json(&Report {
             app: "wiki",
             request: "GET /",
             comparison: &comparison,
             cgi: times,
             daemon: times,
             parts: &[part],
-            profile: None,
+            profile: Some(&profile),
             failure: None,
             stderr: "x\n",
-        };
+        })
+    }
+
+    #[test]
+    fn json_is_json() {
         assert_eq!(
-            to_json(&report),
-            r#"{"app":"wiki","request":"GET /","runs":1,"differs":true,"status":"200 OK","differences":[{"what":"header field a","runs":1,"first":1,"changes":false,"cgi":["1"],"daemon":[]},{"what":"header field b","runs":1,"first":1,"changes":false,"cgi":[],"daemon":["\""]},{"what":"body","runs":1,"first":1,"changes":false,"diff":"@@ -1 +1 @@\u000a-a\u000a+b\u000a"}],"varying":["status","header field a"],"times":{"cgi":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}},"daemon":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}}},"parts":{"import":0.002000},"profile":null,"failure":null,"stderr":"x\u000a"}"#
+            example(),
+            r#"{"app":"wiki","request":"GET /","runs":1,"differs":true,"status":"200 OK","differences":[{"what":"header field a","runs":1,"first":1,"changes":false,"cgi":["1"],"daemon":[]},{"what":"header field b","runs":1,"first":1,"changes":false,"cgi":[],"daemon":["\""]},{"what":"body","runs":1,"first":1,"changes":false,"diff":"@@ -1 +1 @@\u000a-a\u000a+b\u000a"}],"varying":["status","header field a"],"times":{"cgi":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}},"daemon":{"first":0.025000,"minimum":null,"median":null,"p95":null,"bytes":17,"cost":{"user":0.003000,"system":0.001000,"faults":9}}},"parts":{"import":0.002000},"profile":{"import":"i","cgi":"c","daemon":"d","growth":[{"objects":2,"bytes":80,"place":"/srv/wiki.py:7"}]},"failure":null,"stderr":"x\u000a"}"#
         );
     }
 }

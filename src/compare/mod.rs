@@ -19,6 +19,8 @@ mod text;
 mod times;
 
 pub use finding::{Comparison, compare};
+#[cfg(test)]
+pub(crate) use json::report_in_json;
 pub use json::to_json;
 pub use observed::Observed;
 pub use profile::{Growth, Profile};

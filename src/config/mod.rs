@@ -30,6 +30,8 @@ pub use doubts::{ConfigDoubt, DoubtKind, doubts, env_file_doubts};
 pub use env_file::env_file;
 pub use extremes::EXTREMES;
 pub use names::{Mount, Python, Target};
+#[cfg(test)]
+pub(crate) use settings::TYPES;
 pub use settings::{Settings, Typed};
 pub use values::{Load, Rate};
 pub use words::{as_text, as_word};
@@ -314,6 +316,21 @@ impl Config {
                 .map_or(&self.app_position, |(_, position)| position)
                 .clone(),
             message,
+        )
+    }
+}
+
+#[cfg(test)]
+impl Config {
+    /// What it means, apart from its lines: the same for two that mean the same.
+    pub(crate) fn meaning(&self) -> String {
+        let positions = Vec::new();
+        format!(
+            "{:?}",
+            Config {
+                positions,
+                ..self.clone()
+            }
         )
     }
 }

@@ -76,7 +76,7 @@ macro_rules! settings {
 
         /// Every key but `env.NAME`, and the type of its value.
         #[cfg(test)]
-        pub(super) const TYPES: &[(&str, &str)] = &[$(($key, stringify!($type))),+];
+        pub(crate) const TYPES: &[(&str, &str)] = &[$(($key, stringify!($type))),+];
 
         impl Settings {
             fn empty(end: Position) -> Settings {

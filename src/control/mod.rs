@@ -13,9 +13,13 @@ mod status;
 mod text;
 mod words;
 
+#[cfg(test)]
+pub(crate) use samples::busy as busy_status;
 pub use status::{
     Ceilings, CodeChange, Leave, RequestStatus, Routing, ServerStatus, Status, WorkerStatus,
 };
+#[cfg(test)]
+pub(crate) use words::{ACTIVITIES, CONDITIONS, STATES};
 pub use words::{Activity, DaemonState};
 
 /// The meta-variable of a command to the daemon. Only the daemon's own user and root may send one, over the socket in

@@ -11,7 +11,7 @@ use crate::policy::server::Condition;
 /// 2023-11-14T22:13:20Z
 pub(super) const NOW: u64 = 1_700_000_000;
 
-pub(super) fn busy() -> Status {
+pub(crate) fn busy() -> Status {
     Status {
         user: None,
         app: "/srv/cgi-bin/wiki.cgi".to_owned(),

@@ -17,7 +17,7 @@ pub enum DaemonState {
     Up,
 }
 
-pub(super) const STATES: [(DaemonState, &str); 6] = [
+pub(crate) const STATES: [(DaemonState, &str); 6] = [
     (DaemonState::BackingOff, "backing-off"),
     (DaemonState::Down, "down"),
     (DaemonState::Draining, "draining"),
@@ -45,7 +45,7 @@ pub enum Activity {
     Stuck,
 }
 
-pub(super) const ACTIVITIES: [(Activity, &str); 5] = [
+pub(crate) const ACTIVITIES: [(Activity, &str); 5] = [
     (Activity::Busy, "busy"),
     (Activity::Idle, "idle"),
     (Activity::Retiring, "retiring"),
@@ -53,7 +53,7 @@ pub(super) const ACTIVITIES: [(Activity, &str); 5] = [
     (Activity::Stuck, "stuck"),
 ];
 
-pub(super) const CONDITIONS: [(Condition, &str); 6] = [
+pub(crate) const CONDITIONS: [(Condition, &str); 6] = [
     (Condition::BackingOff, "backing-off"),
     (Condition::Down, "down"),
     (Condition::Ending, "ending"),

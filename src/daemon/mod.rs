@@ -88,6 +88,13 @@ pub fn main(words: &[String]) -> Exit {
     }
 }
 
+/// The command line as argh knows it.
+#[cfg(test)]
+pub(crate) fn command_info() -> argh::CommandInfoWithArgs {
+    use argh::ArgsInfo;
+    Words::get_args_info()
+}
+
 /// What has a deadline, in the order in which it is served.
 #[derive(Clone, Copy, Debug)]
 enum Timer {

@@ -44,7 +44,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    const ALL: [Rule; 17] = [
+    pub(crate) const ALL: [Rule; 17] = [
         Rule::Answers,
         Rule::HostOverloaded,
         Rule::ModeCgi,

@@ -280,19 +280,6 @@ mod tests {
     }
 
     #[test]
-    fn the_manual_has_each_metric() {
-        let manual = include_str!("../../packaging/man/polycgi.1");
-        let text = exposition(&[rushed()]);
-        let heads = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
-        let names: Vec<&str> = heads.filter_map(|head| head.split(' ').next()).collect();
-        assert_eq!(names.len(), 18);
-        for name in names {
-            let has = manual.split([' ', '\n']).any(|word| word == name);
-            assert!(has, "{name}");
-        }
-    }
-
-    #[test]
     fn no_sample_is_there_twice() {
         let text = exposition(&[rushed(), rushed(), hostile()]);
         let names = text.lines().filter_map(|line| line.rsplit_once(' '));

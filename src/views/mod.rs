@@ -13,6 +13,8 @@ mod samples;
 pub use exposition::exposition;
 pub use frame::frame;
 pub use html::{page, response};
+#[cfg(test)]
+pub(crate) use samples::rushed;
 
 #[cfg(test)]
 mod golden {

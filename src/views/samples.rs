@@ -11,7 +11,7 @@ use crate::incidents::{Incident, Mishap};
 const NOW: u64 = 1_700_000_000;
 
 /// It began as a plain CGI, then came a rush.
-pub(super) fn rushed() -> Status {
+pub(crate) fn rushed() -> Status {
     let minutes: Vec<Minute> = (0..60).filter_map(minute).collect();
     let mut counts = Counts::default();
     for minute in &minutes {

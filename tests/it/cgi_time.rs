@@ -7,7 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use nix::sys::signal::Signal;
 
 use super::util::patient::PatientRead;
-use super::util::{Deadline, Dir, Piped, cgi};
+use super::util::{Deadline, Dir, Mpm, Piped, Site, cgi, under_both};
+
+under_both!(apache_answers_for_a_program_that_was_ended);
 
 fn wsgi(mode: &str, config: &str) -> (Dir, std::path::PathBuf) {
     let dir = Dir::new();
@@ -165,6 +167,17 @@ fn a_program_is_ended_at_request_limit() {
     let (response, _, status) = front(&app, "/").end();
     assert_eq!(response, b"");
     assert_eq!(status.signal(), Some(Signal::SIGALRM as i32));
+}
+
+/// There is no 504: no process of polycgi is left to write it.
+fn apache_answers_for_a_program_that_was_ended(mpm: Mpm) {
+    let mut site = Site::bare(mpm, 16);
+    let dir = &site.dir;
+    dir.file("apps/slow.sh", "#!/bin/sh\nexec sleep 600\n", 0o755);
+    dir.app_file("app", "cgi = ./slow.sh\nmode = cgi\nrequest-limit = 1s\n");
+    assert_eq!(site.get("/").status(), 500);
+    let log = site.log();
+    assert!(log.contains("End of script output before headers"), "{log}");
 }
 
 /// A server of `connect` that accepts and never answers; the front asks it, without a daemon.

@@ -24,7 +24,7 @@ pub(super) enum Severity {
 }
 
 impl Severity {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Severity::Error => "error",
             Severity::Note => "note",
@@ -112,7 +112,7 @@ impl Finding {
         self
     }
 
-    fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         let number = |number: Option<usize>| number.map_or("null".to_owned(), |n| n.to_string());
         let file = self.file.as_deref();
         format!(

@@ -27,7 +27,7 @@ mod units;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use self::file::FileLook;
 use self::finding::{Finding, Findings, Severity};
@@ -46,7 +46,7 @@ use crate::sys::process;
 
 /// Examine an app: what would keep it from being served, who could change it or read its secrets, what runs it. It
 /// imports a WSGI application, and runs no command.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "check")]
 pub(super) struct CheckCommand {
     /// the user whom the web server runs the app as
@@ -131,6 +131,24 @@ impl CheckCommand {
             walker: Walker::Own,
         })
     }
+}
+
+/// The words by which programs know what a finding is about.
+#[cfg(test)]
+pub(crate) fn finding_kinds() -> Vec<&'static str> {
+    FindingKind::ALL.iter().map(|kind| kind.word()).collect()
+}
+
+/// The words for how much it matters.
+#[cfg(test)]
+pub(crate) fn finding_severities() -> [&'static str; 3] {
+    [Severity::Error, Severity::Note, Severity::Warning].map(Severity::word)
+}
+
+/// A finding as `--json` prints it.
+#[cfg(test)]
+pub(crate) fn finding_in_json() -> String {
+    Finding::note(FindingKind::Runs, "it runs").to_json()
 }
 
 /// For a user who may not become the app's.

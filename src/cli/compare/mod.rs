@@ -7,7 +7,7 @@ mod runs;
 
 use std::ffi::OsStr;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use self::copied::Copied;
 use self::kept::KeptProfiles;
@@ -27,7 +27,7 @@ const NAME: &str = "compare";
 const MOST_RUNS: u32 = 1000;
 
 /// Make one request as a plain CGI and by the daemon, and show what differs.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "compare")]
 pub(super) struct CompareCommand {
     /// how often each way (default 10); once more as a plain CGI

@@ -33,6 +33,12 @@ pub(super) fn list() -> String {
     })
 }
 
+/// What they are called.
+#[cfg(test)]
+pub(crate) fn example_names() -> Vec<&'static str> {
+    EXAMPLES.iter().map(|example| example.name).collect()
+}
+
 impl Example {
     /// The one of that name; else a sentence with their names.
     pub(super) fn named(name: &str) -> Result<&'static Example, String> {

@@ -11,9 +11,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 use self::example::Example;
+#[cfg(test)]
+pub(crate) use self::example::example_names;
 use self::fit::{Fit, Fits, Made, Misfit};
 use self::folder::{Environment, Folder};
 use super::links::{check_app_name, file_name, installed_program};
@@ -29,7 +31,7 @@ const MOST_OTHERS: usize = 5;
 
 /// Write an app file: NAME.cgi in this folder, for the app that is in this folder or in FOLDER. Nothing is run, and no
 /// file is replaced.
-#[derive(FromArgs)]
+#[derive(ArgsInfo, FromArgs)]
 #[argh(subcommand, name = "new")]
 pub(super) struct NewCommand {
     /// the application, as module:callable; without this and the next three, what is found in the folder
