@@ -4,7 +4,8 @@
 // See `main`.
 #![no_main]
 
-#[cfg(target_arch = "x86_64")]
+// It makes no call of the C library's, but shares its types, and enters it in glibc's way.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod express;
 
 /// The function that the C library calls. Rust's own runtime would prepare threads, stacks and signals before `main`;

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use nix::libc;
-use nix::sys::statfs::fstatfs;
+use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::{AccessFlags, access};
 
 /// Why a directory can't be ours.
@@ -61,15 +61,17 @@ pub fn is_own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
 
 /// Locks and sockets of one host mean nothing on another.
 fn is_remote(file: &File) -> bool {
-    const NFS: i64 = 0x6969;
-    const SMB: i64 = 0x517B;
-    const CIFS: i64 = 0xFF53_4D42;
-    const SMB2: i64 = 0xFE53_4D42;
-    const CODA: i64 = 0x7375_7245;
-    const AFS: i64 = 0x5346_414F;
-    const NINE_P: i64 = 0x0102_1997;
-    fstatfs(file)
-        .is_ok_and(|fs| [NFS, SMB, CIFS, SMB2, CODA, AFS, NINE_P].contains(&fs.filesystem_type().0))
+    // NFS, SMB, CIFS, SMB2, Coda, AFS, 9P: statfs(2).
+    const REMOTE: [FsType; 7] = [
+        FsType(0x6969),
+        FsType(0x517B),
+        FsType(0xFF53_4D42),
+        FsType(0xFE53_4D42),
+        FsType(0x7375_7245),
+        FsType(0x5346_414F),
+        FsType(0x0102_1997),
+    ];
+    fstatfs(file).is_ok_and(|fs| REMOTE.contains(&fs.filesystem_type()))
 }
 
 /// Opens or makes a file of ours, for reading and writing, mode 0600, and not through a link.

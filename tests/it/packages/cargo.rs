@@ -61,7 +61,7 @@ fn it_says_what_it_lacks() {
     } else {
         assert_eq!(
             ours,
-            format!("{own}without the fast path, which is for x86-64 only\n")
+            format!("{own}without the fast path, which is for x86-64 and glibc only\n")
         );
     }
 }
