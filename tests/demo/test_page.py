@@ -3,15 +3,20 @@ page itself can make load. It knows the page's ids, and how many requests a pres
 
 import http.client
 import json
+import os
 import re
 import socket
 import struct
+import sys
 import tempfile
 import unittest
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from unittest import mock
 
 import checks
 from browser import Browser, View
-from shown import demo
+from shown import DEMO, demo
 
 PAGES = {'one': 1, 'burst': 24, 'flood': 24}
 VIEWS = {'light': (1280, 800, 'light'), 'dark': (1280, 800, 'dark'), 'phone': (390, 844, 'light')}
@@ -39,7 +44,7 @@ class ThePage(unittest.TestCase):
     def view(self, name):
         view = View(self.browser, *VIEWS[name])
         view.open(self.url)
-        view.until('byId("gone").hidden && byId("reason").textContent')
+        view.until('isConnected && byId("reason").textContent')
         return view
 
     def press(self, view, *names):
@@ -160,6 +165,26 @@ class ThePage(unittest.TestCase):
             self.assertEqual(self.ask('GET', target, host)[0], 403, target)
         for method, target in (('GET', '/page.py'), ('GET', '/../demo'), ('GET', '/visits/one'), ('POST', '/visits/two')):
             self.assertEqual(self.ask(method, target, **ours)[0], 404, target)
+
+
+class TheBrowser(unittest.TestCase):
+    def opened(self, uid, **environ):
+        """What the demo runs to open its page, as this user in this environment."""
+        sys.path.insert(0, os.path.dirname(DEMO))
+        loader = SourceFileLoader('demo', DEMO)
+        program = module_from_spec(spec_from_loader('demo', loader))
+        loader.exec_module(program)
+        with mock.patch('os.getuid', return_value=uid), mock.patch.dict('os.environ', environ, clear=True), \
+                mock.patch('shutil.which', return_value='/usr/bin/xdg-open'), mock.patch('subprocess.Popen') as run:
+            program.open_browser('http://127.0.0.1:8081/')
+        return [call.args[0] for call in run.call_args_list]
+
+    def test_it_is_opened_on_a_desktop_and_never_by_root(self):
+        command = [['/usr/bin/xdg-open', 'http://127.0.0.1:8081/']]
+        self.assertEqual(self.opened(1000, DISPLAY=':0'), command)
+        self.assertEqual(self.opened(1000, WAYLAND_DISPLAY='wayland-0'), command)
+        self.assertEqual(self.opened(1000), [])
+        self.assertEqual(self.opened(0, DISPLAY=':0'), [])
 
 
 if __name__ == '__main__':
