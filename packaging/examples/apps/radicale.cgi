@@ -10,6 +10,8 @@ env.RADICALE_CONFIG = /srv/radicale/config
 #     htpasswd_encryption = md5
 #     [storage]
 #     filesystem_folder = /srv/radicale/collections
-# The collections belong to the user who runs this. Of each user of Radicale, a line in /srv/radicale/users:
+# The collections belong to the user who runs this. A line in /srv/radicale/users for each
+# user of Radicale; -c makes the file anew, so it is for the first user only:
 #     htpasswd -m -c /srv/radicale/users alice
+#     htpasswd -m /srv/radicale/users bob
 # Apache passes the password on only with 'CGIPassAuth On'.

@@ -9,15 +9,10 @@ use crate::util::{Conversation, Dir, Reply, Server};
 
 /// Of alice: the SHA-1 of 'open sesame', as nginx and Apache read it.
 pub(super) const HTPASSWD: &str = "alice:{SHA}W8r/fyL/UzygmbNAjq2HbA67qac=\n";
-/// alice:open sesame; alice:wrong; admin and no password.
-const RIGHT: &str = "Basic YWxpY2U6b3BlbiBzZXNhbWU=";
-const WRONG: [&str; 3] = [
-    "Basic YWxpY2U6d3Jvbmc=",
-    "Basic YWRtaW46",
-    "Bearer YWxpY2U=",
-];
+/// alice:open sesame
+pub(super) const RIGHT: &str = "Basic YWxpY2U6b3BlbiBzZXNhbWU=";
 /// The text of each file that no client may read.
-const SECRET: &str = "tiger";
+pub(super) const SECRET: &str = "tiger";
 
 /// Header fields by which a client claims another user, another address or another host.
 const FORGED: [(&str, &str); 18] = [
@@ -41,10 +36,10 @@ const FORGED: [(&str, &str); 18] = [
     ("Gateway-Interface", "CGI/6.6"),
 ];
 
-with_each!(no_path_leads_past_the_app no_name_is_a_client_s log_ins_are_the_web_server_s);
+with_each!(no_path_leads_past_the_app no_name_is_a_client_s no_cgi_has_a_proxy_of_the_client_s);
 
 /// An app that shows what it sees, and beside it files that no client may read.
-fn prepare() -> Dir {
+pub(super) fn prepare() -> Dir {
     let dir = Dir::new();
     let config = format!("wsgi = names:application\nmode = daemon\nenv.SECRET = {SECRET}\n");
     let app = dir.app_file("wiki.cgi", &config);
@@ -62,12 +57,12 @@ fn prepare() -> Dir {
     dir
 }
 
-fn ask(server: &Server, target: &str, fields: &[(&str, &str)]) -> Reply {
+pub(super) fn ask(server: &Server, target: &str, fields: &[(&str, &str)]) -> Reply {
     Conversation::new(server.address(), "GET", target, fields, None).reply()
 }
 
 /// The value of a meta-variable that the app saw; empty where there is none.
-fn seen<'a>(shown: &'a str, name: &str) -> &'a str {
+pub(super) fn seen<'a>(shown: &'a str, name: &str) -> &'a str {
     let mut lines = shown.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_default()
@@ -224,50 +219,56 @@ fn no_name_is_a_client_s(server: Configured) {
     assert!(installed_text("servers/nginx.conf").contains("$remote_user"));
 }
 
-/// Where an example lets the web server check log-ins, the app is told the user, and clients without one get a 401.
-fn log_ins_are_the_web_server_s(server: Configured) {
+/// httpoxy, in a CGI beside the app that knows nothing of it.
+fn no_cgi_has_a_proxy_of_the_client_s(server: Configured) {
     let dir = prepare();
-    let text = text_for(server, &dir);
-    let variants = with_each_option(&text);
-    let checks = |text: &&String| {
-        let mut lines = text.lines().map(str::trim_start);
-        lines.any(|line| line.starts_with("auth_basic ") || line.starts_with("AuthType "))
+    let shows = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv\n";
+    dir.file("cgi-bin/plain.cgi", shows, 0o755);
+    let running = server.start(&dir, &text_for(server, &dir));
+    let fields = [("Proxy", "http://evil.example/"), ("X-A", "b")];
+    let shown = ask(&running, "/cgi-bin/plain.cgi", &fields).ok();
+    assert_eq!(seen(&shown, "HTTP_X_A"), "b", "{shown}");
+    assert!(!shown.contains("evil"), "{shown}");
+}
+
+/// nginx asks regular expressions first, unless a location forbids it.
+#[test]
+fn no_location_by_a_suffix_takes_a_cgi_away() {
+    let dir = prepare();
+    let shows = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nran\\n'\n";
+    dir.file("cgi-bin/x.php", shows, 0o755);
+    let own = "location ~ \\.php$ {\nreturn 418;\n}\n";
+    let text = text_for(Configured::Nginx, &dir);
+    let server = Configured::Nginx.start(&dir, &(text.clone() + own));
+    assert_eq!(ask(&server, "/elsewhere/x.php", &[]).status(), 418);
+    assert_eq!(ask(&server, "/cgi-bin/x.php", &[]).ok(), "ran\n");
+    let server = Configured::Nginx.start(&dir, &(with_all_options(&text) + own));
+    for target in ["/cgi-bin/x.php", "/wiki/x.php"] {
+        assert_eq!(ask(&server, target, &[]).status(), 401, "{target}");
+    }
+}
+
+/// Without mod_cgi and mod_cgid Apache takes a CGI for a file that it sends.
+#[test]
+fn without_a_module_for_cgis_no_app_file_is_sent() {
+    let dir = prepare();
+    let text = text_for(Configured::ApachePrefork, &dir);
+    let is_sent = |text: &str, target: &str| {
+        let server = Configured::start_apache_without_cgi(&dir, text);
+        let reply = ask(&server, target, &[("Authorization", RIGHT)]);
+        if reply.status() == 200 {
+            assert!(reply.text().contains(SECRET), "{target}: {}", reply.text());
+        }
+        reply.status() == 200
     };
-    let with_log_in: Vec<&String> = variants.iter().filter(checks).collect();
-    if server == Configured::Lighttpd {
-        assert!(with_log_in.is_empty(), "then they are to be tried");
-        return;
+    let open = text.replace("Require all denied", "Require all granted");
+    assert!(is_sent(&open, "/cgi-bin/wiki.cgi"), "{open}");
+    let mut variants = with_each_option(&text);
+    variants.push(with_all_options(&text));
+    variants.push(text);
+    for text in variants {
+        for target in ["/cgi-bin/wiki.cgi", "/cgi-bin/wiki.cgi/x", "/wiki"] {
+            assert!(!is_sent(&text, target), "{target}: {text}");
+        }
     }
-    let mut seen_alice = false;
-    for text in with_log_in {
-        // nginx's second location is for requests that go straight to the daemon.
-        if text.contains("\nlocation /wiki {") {
-            continue;
-        }
-        let running = server.start(&dir, text);
-        let target = "/cgi-bin/wiki.cgi/x";
-        assert_eq!(ask(&running, target, &[]).status(), 401);
-        for wrong in WRONG {
-            assert_eq!(
-                ask(&running, target, &[("Authorization", wrong)]).status(),
-                401,
-                "{wrong}"
-            );
-        }
-        for target in [
-            target,
-            "//cgi-bin/wiki.cgi/x",
-            "/cgi-bin/./wiki.cgi/x",
-            "/cgi-bin/wiki%2ecgi/x",
-        ] {
-            assert_ne!(ask(&running, target, &[]).status(), 200, "{target}");
-        }
-        let shown = ask(&running, target, &[("Authorization", RIGHT)]).ok();
-        assert_eq!(seen(&shown, "REMOTE_USER"), "alice", "{shown}");
-        seen_alice = true;
-    }
-    assert!(
-        seen_alice,
-        "no option of the example checks log-ins: {text}"
-    );
 }

@@ -4,6 +4,7 @@
 mod apps;
 mod attacks;
 mod host;
+mod log_ins;
 mod scgi;
 
 use std::fs;

@@ -135,14 +135,14 @@ fn without_log_in(text: &str) -> String {
     let mut kept = Vec::new();
     let mut is_inside = false;
     for line in text.lines() {
-        is_inside |= line.starts_with("<Location /cgi-bin/");
+        is_inside |= line.starts_with("<Files ") || line.starts_with("<Location ");
         let is_nginx = line.trim_start().starts_with("auth_basic ");
         // It would lead to the same app by a CGI.
         let is_alias = line.starts_with("ScriptAlias /wiki ");
         if !is_inside && !is_nginx && !is_alias {
             kept.push(line);
         }
-        is_inside &= line != "</Location>";
+        is_inside &= line != "</Files>" && line != "</Location>";
     }
     kept.join("\n") + "\n"
 }

@@ -54,20 +54,39 @@ pub(super) fn start_by(
 /// The same with no paths of CGIs but those of `own`.
 #[track_caller]
 pub(super) fn start_bare(
-    mut command: Command,
+    command: Command,
     dir: &Dir,
     folder: &str,
     mpm: Mpm,
     concurrency: u32,
     own: &str,
 ) -> Server {
+    start_with(command, dir, folder, |root, address| {
+        config(root, mpm, concurrency, address) + own
+    })
+}
+
+/// With no module that runs CGIs, and no paths but those of `own`.
+#[track_caller]
+pub(super) fn start_without_cgi(dir: &Dir, folder: &str, own: &str) -> Server {
+    start_with(command(), dir, folder, |root, address| {
+        let config = config(root, Mpm::Prefork, 16, address);
+        config.replace(&load(&["cgi"]), "") + own
+    })
+}
+
+/// With the configuration that is made of its folder and its address.
+#[track_caller]
+fn start_with(
+    mut command: Command,
+    dir: &Dir,
+    folder: &str,
+    config: impl FnOnce(&Path, SocketAddr) -> String,
+) -> Server {
     let address = free_address();
     let root = dir.folder(folder, 0o755);
-    let config = dir.file(
-        &format!("{folder}/httpd.conf"),
-        &(config(&root, mpm, concurrency, address) + own),
-        0o644,
-    );
+    let text = config(&root, address);
+    let config = dir.file(&format!("{folder}/httpd.conf"), &text, 0o644);
     let watch = Watch::on(&root);
     command.args(["-D", "FOREGROUND", "-d"]).arg(&root);
     command.arg("-f").arg(&config).stdin(Stdio::null());

@@ -127,6 +127,13 @@ impl Configured {
         }
     }
 
+    /// Starts Apache with that text and no module that runs CGIs.
+    #[track_caller]
+    pub(crate) fn start_apache_without_cgi(dir: &Dir, text: &str) -> Server {
+        let folder = Self::ApachePrefork.folder(dir);
+        apache::start_without_cgi(dir, &folder, &(Self::apache_modules() + text))
+    }
+
     /// Lets it check a configuration with that text; what it prints.
     #[track_caller]
     pub(crate) fn check(self, dir: &Dir, text: &str) -> Output {

@@ -93,7 +93,7 @@ fn moinmoin() {
     example.serves("/Home", "<title>Home - My MoinMoin</title>");
 }
 
-/// A calendar is made and read by a client who gives a password, and by no other.
+/// A calendar is made and read by a client who gives a password, and by no other; each user of the comments has one.
 #[test]
 fn radicale() {
     const EVENT: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:tests\r\nBEGIN:VEVENT\r\nUID:one\r\n\
@@ -114,7 +114,7 @@ fn radicale() {
         let event = format!("{calendar}one.ics");
         let status = ["--output", "/dev/null", "--write-out", "%{http_code}"];
         let ask = |words: &[&str]| curl(&example.dir, words);
-        for wrong in ["alice:lion", "alice:", "bob:tiger"] {
+        for wrong in ["alice:lion", "alice:", "bob:lion", "carol:tiger"] {
             let words = [
                 &["--user", wrong, "--request", "PROPFIND"][..],
                 &status,
@@ -122,6 +122,11 @@ fn radicale() {
             ]
             .concat();
             assert_eq!(ask(&words), "401", "{wrong}");
+        }
+        for right in ["alice:tiger", "bob:tiger"] {
+            let own = url.replace("/alice/", &format!("/{}/", &right[..right.len() - 6]));
+            let words = ["--user", right, "--request", "PROPFIND", &own];
+            assert_eq!(ask(&[&status[..], &words].concat()), "207", "{right}");
         }
         let make = [
             "--user",
