@@ -14,6 +14,7 @@ need apache2-bin test -x /usr/sbin/apache2 -a -e /usr/lib/apache2/modules/mod_cg
 need apache2-suexec-custom test -e /usr/lib/apache2/suexec-custom
 need apache2-utils test -x /usr/bin/htpasswd
 need busybox test -x /bin/busybox
+need caddy test -x /usr/bin/caddy
 need fcgiwrap test -x /usr/sbin/fcgiwrap
 need libapache2-mod-fcgid test -e /usr/lib/apache2/modules/mod_fcgid.so
 need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so

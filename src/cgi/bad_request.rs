@@ -5,6 +5,8 @@ use std::fmt;
 /// What can be wrong with a request's meta-variables. Each is a 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadRequest {
+    /// The message-body is in chunks, and the web server passes them on as they are.
+    Coded,
     /// CONTENT_LENGTH is not a number of up to 64 bits in digits.
     ContentLength,
     /// A name came twice, with different values.
@@ -20,6 +22,9 @@ pub enum BadRequest {
 impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            BadRequest::Coded => {
+                "the message-body is in chunks, which the web server does not decode"
+            }
             BadRequest::ContentLength => "CONTENT_LENGTH is not a number",
             BadRequest::Duplicate => "a meta-variable came twice with different values",
             BadRequest::EmptyName => "a meta-variable has an empty name",

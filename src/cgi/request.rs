@@ -22,7 +22,7 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// Any pair that can't be put into an environment, dropped or not; two values for a name that is taken; a
-    /// CONTENT_LENGTH that is not a number.
+    /// CONTENT_LENGTH that is not a number; a message-body whose chunks nobody has decoded.
     pub fn from_meta(
         pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
         peer: Peer,
@@ -55,12 +55,22 @@ impl<'a> Request<'a> {
         }
         let digits = find(&meta, b"CONTENT_LENGTH");
         let content_length = digits.map(number).transpose()?;
-        Ok(Request {
+        let request = Request {
             meta,
             content_length,
             doubt: None,
             is_error_page,
-        })
+        };
+        if request.is_still_coded() {
+            return Err(BadRequest::Coded);
+        }
+        Ok(request)
+    }
+
+    /// busybox httpd passes chunks on as they are, with their sizes: an app would take those for a part of the body.
+    fn is_still_coded(&self) -> bool {
+        let is_busybox = |software: &[u8]| software.starts_with(b"busybox");
+        self.extent() == Extent::ToEnd && self.value("SERVER_SOFTWARE").is_some_and(is_busybox)
     }
 
     /// The same from a web server's own SCGI module, whatever its uid. These send no GATEWAY_INTERFACE (nginx, Apache),
@@ -347,6 +357,10 @@ mod tests {
             ("CONTENT_LENGTH=5,5", ContentLength),
             ("CONTENT_LENGTH=0x10", ContentLength),
             ("CONTENT_LENGTH=18446744073709551616", ContentLength),
+            (
+                "HTTP_TRANSFER_ENCODING=chunked SERVER_SOFTWARE=busybox/1",
+                Coded,
+            ),
         ];
         for (given, bad) in cases {
             assert_eq!(request(given, Peer::Own), Err(bad), "own {given:?}");

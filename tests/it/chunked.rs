@@ -10,8 +10,8 @@ use super::util::process::files_of;
 use super::util::scgi::{ScgiClient, netstring};
 use super::util::served::noise;
 use super::util::{
-    Chunked, Deadline, Mpm, Piped, Reply, Served, Site, SmallDisk, cgi, digest, installed, pause,
-    run, under_both,
+    Chunked, Deadline, Dir, Hosted, Mode, Mpm, Piped, Reply, Served, Site, SmallDisk, WebServer,
+    cgi, digest, installed, pause, run, under_both,
 };
 
 under_both!(a_body_arrives_whole a_cgi_program_has_it_as_a_file too_large too_slow a_full_disk cut_in_a_chunk refused_at_once);
@@ -365,4 +365,29 @@ fn a_spool_that_others_fill() {
     site.logged("cannot keep the message-body: spool-limit is reached");
     assert_eq!(first.end().ok(), said(&body));
     assert_eq!(post(&site, "/digest").whole(&body).ok(), said(&body));
+}
+
+/// busybox httpd passes the chunks on undecoded: no app sees them as its body.
+#[test]
+fn behind_busybox_they_are_refused() {
+    for mode in [Mode::Cgi, Mode::Daemon] {
+        for app in [APP, "cgi = ./sum\n"] {
+            let dir = Dir::new();
+            dir.file(
+                "apps/sum",
+                "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nwc -c\n",
+                0o755,
+            );
+            let mut site = Hosted::in_dir(dir, WebServer::BusyboxCgi, mode, app, "");
+            let address = site.server.address();
+            let reply = Chunked::post(address, "/cgi-bin/app/digest").whole(b"hello");
+            assert_eq!(reply.status(), 400, "{mode:?} {app}: {}", reply.text());
+            site.logged("the message-body is in chunks, which the web server does not decode");
+            assert_eq!(
+                site.send("POST", "/digest", &[], Some(b"hello")).status(),
+                200
+            );
+            site.log();
+        }
+    }
 }

@@ -62,6 +62,7 @@ impl Road {
             WebServer::LighttpdScgi | WebServer::LighttpdStreamScgi => "lighttpd-scgi",
             WebServer::NginxCgi => "nginx-cgi",
             WebServer::NginxScgi => "nginx-scgi",
+            WebServer::CaddyCgi => "caddy-cgi",
             WebServer::GoCgi => "go-cgi",
             WebServer::H2oCgi => "h2o-cgi",
             WebServer::PythonCgi => "python-cgi",

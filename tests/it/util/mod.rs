@@ -42,6 +42,7 @@
 
 mod apache;
 mod busybox;
+mod caddy;
 pub(crate) mod cgi;
 mod chunked;
 pub(crate) mod command;

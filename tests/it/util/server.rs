@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use super::program::Program;
 use super::{
-    Deadline, Dir, Mpm, Output, Watch, apache, busybox, go, h2o, http_server, lighttpd, nginx,
+    Deadline, Dir, Mpm, Output, Watch, apache, busybox, caddy, go, h2o, http_server, lighttpd,
+    nginx,
 };
 
 /// A web server, and how it comes to the app.
@@ -20,6 +21,8 @@ pub(crate) enum WebServer {
     /// Event and mod_proxy_scgi.
     ApacheScgi,
     BusyboxCgi,
+    /// By way of fcgiwrap.
+    CaddyCgi,
     /// The CGI host of Go's standard library.
     GoCgi,
     /// By way of its fastcgi-cgi.
@@ -56,7 +59,7 @@ impl WebServer {
     /// Starts it in a folder of its own in the test's directory, and waits until it listens. Where it runs CGIs they
     /// are `cgi-bin`'s, at `/cgi-bin/`; else `/cgi-bin/app` goes to the SCGI server at `scgi`, a path or `host:port`.
     /// `more` are lines of its own configuration: in nginx's location, at the end elsewhere; those of
-    /// Go, h2o and Python have none.
+    /// Caddy, Go, h2o and Python have none.
     #[track_caller]
     pub(crate) fn start(self, dir: &Dir, scgi: &str, more: &str) -> Server {
         let apache = |folder, mpm, own: String| apache::start(dir, folder, mpm, 16, &(own + more));
@@ -65,6 +68,7 @@ impl WebServer {
             Self::ApacheCgid => apache("apache-cgid", Mpm::Event, String::new()),
             Self::ApacheScgi => apache("apache-scgi", Mpm::Event, apache::proxy(TARGET, scgi)),
             Self::BusyboxCgi => busybox::start(dir, "busybox-cgi", more),
+            Self::CaddyCgi => caddy::start_with_fcgiwrap(dir, "caddy-cgi"),
             Self::GoCgi => go::start(dir, "go-cgi"),
             Self::H2oCgi => h2o::start(dir, "h2o-cgi"),
             Self::LighttpdCgi => lighttpd::start(dir, "lighttpd-cgi", &lighttpd::cgi(), more),

@@ -50,7 +50,7 @@ impl Client {
     pub(super) fn check(self, server: WebServer, kind: Kind, mode: Mode) {
         match self {
             Self::Browser => browse(&Pages::serve(server, kind, mode)),
-            Self::Curl => curl_all(&Pages::serve(server, kind, mode)),
+            Self::Curl => curl_all(&mut Pages::serve(server, kind, mode)),
             Self::Fossil => synchronise(server, kind, mode),
             Self::Git => push_and_clone(server, mode),
             Self::Hg => clone_and_push(server, mode),
@@ -105,7 +105,7 @@ impl Pages {
 }
 
 #[track_caller]
-fn curl_all(pages: &Pages) {
+fn curl_all(pages: &mut Pages) {
     let what = &pages.what;
     let field = ["--header", "X-Test: a b"];
     let seen = pages.curl(&field, "/seen/a%20b?x=%2F", b"");
@@ -133,6 +133,9 @@ fn curl_all(pages: &Pages) {
         "<p id=\"said\">hello Alice &amp; Bob</p>\n200"
     };
     assert!(shown.ends_with(expected), "{what}: {shown}");
+    if pages.lacks(Lack::Chunks) {
+        pages.site.log();
+    }
 }
 
 /// With a length, and in chunks.
@@ -163,6 +166,12 @@ fn bodies(pages: &Pages) {
         assert_eq!(pages.curl(&chunked, "/digest", &body), expected, "{what}");
         return;
     }
+    if pages.server == WebServer::PythonCgi {
+        // It is lost, and nothing says so.
+        let none = format!("{} 0\n200", digest(b""));
+        assert_eq!(pages.curl(&chunked, "/digest", b"hello"), none, "{what}");
+        return;
+    }
     let mut curl = as_user("/usr/bin/curl");
     curl.args([
         "--silent",
@@ -176,15 +185,17 @@ fn bodies(pages: &Pages) {
     // A web server that answers at once may reset the connection.
     let Output { stdout, .. } = run(curl.args(chunked).arg(pages.site.url("/digest")), &body);
     let status = String::from_utf8_lossy(&stdout).into_owned();
-    let refused = match pages.server {
-        WebServer::GoCgi => "400",
+    let refused: &[&str] = match pages.server {
         WebServer::ApacheScgi | WebServer::LighttpdStreamCgi | WebServer::LighttpdStreamScgi => {
-            "411"
+            &["411"]
         }
-        // What the app sees of it is not the body.
-        _ => return assert_ne!(status, expected, "{what}"),
+        // The first by polycgi, whose sentence is in the error log.
+        WebServer::BusyboxCgi | WebServer::GoCgi => &["400"],
+        // By polycgi too, since the length is none; it is lost if Caddy still sends when fcgiwrap has ended.
+        WebServer::CaddyCgi => &["400", "502"],
+        _ => &[],
     };
-    assert_eq!(status, refused, "{what}");
+    assert!(refused.contains(&&*status), "{what}: {status}");
 }
 
 /// The page that is there once the form has been sent.

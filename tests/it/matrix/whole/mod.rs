@@ -53,6 +53,7 @@ servers! {
     nginx_cgi NginxCgi,
     nginx_scgi NginxScgi,
     h2o_cgi H2oCgi,
+    caddy_cgi CaddyCgi,
     go_cgi GoCgi,
     busybox_cgi BusyboxCgi,
     python_cgi PythonCgi,
@@ -77,6 +78,7 @@ impl Lack {
                 server,
                 ApacheScgi
                     | BusyboxCgi
+                    | CaddyCgi
                     | GoCgi
                     | LighttpdStreamCgi
                     | LighttpdStreamScgi

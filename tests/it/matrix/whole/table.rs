@@ -73,6 +73,7 @@ fn name(server: WebServer) -> &'static str {
         WebServer::ApacheCgid => "Apache, mod_cgid",
         WebServer::ApacheScgi => "Apache, mod_proxy_scgi",
         WebServer::BusyboxCgi => "busybox httpd",
+        WebServer::CaddyCgi => "Caddy, fcgiwrap",
         WebServer::GoCgi => "Go, net/http/cgi",
         WebServer::H2oCgi => "h2o, fastcgi-cgi",
         WebServer::LighttpdCgi => "lighttpd, mod_cgi",

@@ -1,0 +1,47 @@
+//! Debian's Caddy, which has no CGI of its own and no SCGI: its FastCGI transport asks fcgiwrap. For a body in chunks it
+//! says that the length is -1.
+
+use std::fs;
+use std::process::Stdio;
+
+use super::program::{Program, free_address};
+use super::server::Server;
+use super::{Dir, Watch, fcgiwrap};
+
+const PROGRAM: &str = "/usr/bin/caddy";
+
+/// Starts it for `cgi-bin/app`, with an fcgiwrap beside it.
+#[track_caller]
+pub(super) fn start_with_fcgiwrap(dir: &Dir, folder: &str) -> Server {
+    let address = free_address();
+    let root = dir.folder(folder, 0o755);
+    let socket = root.join("fcgiwrap.sock");
+    let fcgiwrap = fcgiwrap::start(&root, &socket);
+    let config = format!(
+        "{{\n\tadmin off\n\tauto_https off\n}}\nhttp://{address} {{\n\tbind {ip}\n\
+         \treverse_proxy /cgi-bin/* unix/{socket} {{\n\t\ttransport fastcgi {{\n\t\t\troot {at}\n\
+         \t\t\tsplit /cgi-bin/app\n\t\t}}\n\t}}\n}}\n",
+        ip = address.ip(),
+        socket = socket.display(),
+        at = dir.path().display(),
+    );
+    let config = dir.file(&format!("{folder}/Caddyfile"), &config, 0o644);
+    let watch = Watch::on(&root);
+    let mut command = Program::command(PROGRAM, "caddy");
+    command
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(&config);
+    // It keeps its configuration and a key there.
+    command.env("HOME", &root);
+    let mut program = Program::start("caddy", command.stdin(Stdio::null()), &root);
+    let said = root.join("caddy.said");
+    program.until_up(watch, || {
+        fs::read_to_string(&said).is_ok_and(|said| said.contains("serving initial configuration"))
+    });
+    Server::new(address, root, vec![program, fcgiwrap], is_about_itself)
+}
+
+/// Its own log is of JSON; a CGI's stderr is in it too.
+fn is_about_itself(line: &str) -> bool {
+    line.starts_with("{\"level\":\"info\"") || line.starts_with("{\"level\":\"warn\"")
+}
