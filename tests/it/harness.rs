@@ -86,3 +86,21 @@ fn a_machine_of_the_test_s_own_leaves_this_one_as_it_is() {
     drop(machine);
     assert!(!path.exists());
 }
+
+#[test]
+fn machines_beside_each_other_do_not_meet() {
+    let (Some(one), Some(other)) = (Machine::boot(), Machine::boot()) else {
+        return;
+    };
+    for machine in [&one, &other] {
+        let start = "systemd-run --quiet --unit=web --property=KillMode=mixed \
+                     sh -c 'sleep 1000 & exec sleep 1000'";
+        machine.run(start).success();
+    }
+    let stop = "systemctl stop web; journalctl --no-pager --unit=web";
+    let said = other.run(stop).success();
+    assert!(said.contains("Stopped "), "{said}");
+    // What is left in the group of a service gets SIGKILL, which needs a group without processes of others.
+    assert!(!said.contains("Failed to kill"), "{said}");
+    assert_eq!(one.run("systemctl is-active web").success(), "active\n");
+}

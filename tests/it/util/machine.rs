@@ -25,6 +25,16 @@ mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work machine /mn
 mount -t tmpfs -o mode=0755 machine /run
 echo 0123456789abcdef0123456789abcdef >/mnt/root/etc/machine-id
 rm -f /mnt/root/usr/sbin/policy-rc.d
+# Groups of its own: systemd would take those of a machine beside it for its own.
+groups=
+for hierarchy in '.*name=systemd:systemd' '0::unified' '0::.'; do
+    at=/sys/fs/cgroup/${hierarchy##*:}$(sed -n "s/^${hierarchy%:*}://p" /proc/self/cgroup)
+    if [ -w "$at/cgroup.procs" ]; then
+        mkdir "$at/machine-$$"
+        echo $$ >"$at/machine-$$/cgroup.procs"
+        groups="$groups $at"
+    fi
+done
 systemd-nspawn --quiet --register=no --keep-unit --directory=/mnt/root --private-network --hostname=debian \
     --machine=debian --console=pipe --boot -- --unit=basic.target </dev/null &
 nspawn=$!
@@ -33,6 +43,10 @@ read -r _ || true
 # The first process, and so all others: it would outlive nspawn.
 kill -KILL $(cat "/proc/$nspawn/task/$nspawn/children")
 wait "$nspawn" || true
+for at in $groups; do
+    echo $$ >"$at/cgroup.procs"
+    find "$at/machine-$$" -depth -type d -exec rmdir {} + || true
+done
 "#;
 
 /// A booted machine. It ends when this is dropped, and when the test does.
