@@ -119,13 +119,15 @@ impl AppFile {
         id_of(as_path(&file)).ok()
     }
 
-    /// The app whose script or symlink is at `path`.
+    /// The app whose script, symlink or `NAME.conf` is at `path`.
     pub fn at(path: &Path) -> Result<AppFile, NotAnApp> {
         let path = absolute(path);
         match named::start(&path) {
             Ok(start) if start == *b"#!" => AppFile::new(path.clone(), path),
             Ok(_) | Err(_) if is_link(&path) => AppFile::of_link(path),
             Ok(start) if start == *b"\x7fE" => Err(NotAnApp::Binary(path)),
+            // As the daemon of an app that was named by NAME is told.
+            Ok(_) | Err(_) if is_configuration(&path) => AppFile::new(path.clone(), path),
             Ok(_) => Err(NotAnApp::NotOurs(path)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(NotAnApp::NotOurs(path))
@@ -263,6 +265,16 @@ impl AppFile {
 
 fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_symlink())
+}
+
+/// Whether there is a `NAME.conf` at the path, and the NAME leads to it.
+fn is_configuration(path: &Path) -> bool {
+    let named = config_paths(path.file_stem().unwrap_or_default());
+    named
+        .iter()
+        .find(|file| file.is_file())
+        .map(PathBuf::as_path)
+        == Some(path)
 }
 
 /// Whether the file at the path, or the one to which it links, can be read and is a `#!` script.

@@ -96,21 +96,26 @@ fn a_day_of_maintenance_is_one_word() {
     assert_eq!((head.status(), head.body.len()), (503, 0));
 }
 
-#[test]
-fn a_symlink_finds_its_configuration_by_its_name() {
-    let dir = Dir::new();
+/// A `wiki.conf` below `home`, which is returned.
+fn configure_by_name(dir: &Dir) -> String {
     let at = dir.path().display();
-    dir.folder("home", 0o755);
-    dir.folder("home/.config", 0o755);
-    dir.folder("home/.config/polycgi", 0o755);
+    for folder in ["home", "home/.config", "home/.config/polycgi"] {
+        dir.folder(folder, 0o755);
+    }
     let config = format!(
         "wsgi = testapp:application\nmode = daemon\ndirectory = {at}/apps\nruntime-dir = {at}/run\n\
          env.TMPDIR = {at}/tmp\n"
     );
     dir.file("home/.config/polycgi/wiki.conf", &config, 0o644);
+    dir.join("home").display().to_string()
+}
+
+#[test]
+fn a_symlink_finds_its_configuration_by_its_name() {
+    let dir = Dir::new();
+    let home = configure_by_name(&dir);
     let link = dir.join("cgi-bin/wiki.cgi");
     symlink(installed("polycgi"), &link).expect("a symlink can be made");
-    let home = dir.join("home").display().to_string();
     for _ in 0..2 {
         let output = as_cgi(&link, &[("HOME", &home)]);
         assert_eq!(output.stderr, "");
@@ -125,6 +130,30 @@ fn a_symlink_finds_its_configuration_by_its_name() {
     );
     let text = String::from_utf8_lossy(&response.stdout).into_owned();
     assert!(text.starts_with("Status: 500 "), "{text}");
+}
+
+/// The daemon that `start` spawns is told the path of the configuration, and finds the app by that.
+#[test]
+fn an_app_is_started_by_its_name() {
+    let dir = Dir::new();
+    let home = configure_by_name(&dir);
+    let polycgi = |words: &[&str]| {
+        run(
+            as_user(installed("polycgi")).args(words).env("HOME", &home),
+            b"",
+        )
+    };
+    polycgi(&["start", "wiki"]).success();
+    let path = format!("{home}/.config/polycgi/wiki.conf");
+    for app in ["wiki", &path] {
+        let shown = polycgi(&["status", app]).success();
+        assert!(shown.contains(": up (pid "), "{shown}");
+        let shown = polycgi(&["request", app, "/dump"]).success();
+        assert_eq!(way(&shown), "daemon");
+    }
+    let output = polycgi(&["status", &format!("{home}/.config/polycgi")]);
+    assert!(!output.status.success(), "a folder is no app");
+    polycgi(&["stop", "wiki"]).success();
 }
 
 #[test]
