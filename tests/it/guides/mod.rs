@@ -32,6 +32,8 @@ use std::path::{Path, PathBuf};
 use polycgi::config;
 
 use self::page::{Page, Step, Typed, Written, is_shown};
+use super::packages::made;
+use super::util::Dir;
 use super::util::machine::Machine;
 
 /// Makes a test of each guide.
@@ -45,10 +47,18 @@ macro_rules! guides {
     };
 }
 guides! {
+    debian
     debugging
     hosting
     moving
 }
+
+/// The guides that begin with a package: what `make` calls it, and the folder in which the reader finds it. Otherwise
+/// polycgi is in /usr/local.
+const PACKAGED: [(&str, &str, &str); 2] = [
+    ("debian", "deb", "/root"),
+    ("hosting", "tarball", "/home/jane"),
+];
 
 /// The first words of what is taken for a command where a sentence quotes it.
 const COMMANDS: [&str; 12] = [
@@ -139,9 +149,9 @@ struct Reader {
 impl Reader {
     fn new() -> Option<Self> {
         let machine = Machine::boot()?;
-        machine.install_polycgi();
+        // What this machine has for other tests would make it uncertain as whom a web server runs an app.
         machine
-            .run("useradd --create-home --shell /bin/bash jane")
+            .run("useradd --create-home --shell /bin/bash jane; ! id caddy || userdel caddy")
             .success();
         // On a terminal it shows no progress either.
         for home in ["/home/jane", "/root"] {
@@ -151,6 +161,16 @@ impl Reader {
             machine,
             is_root: Cell::new(false),
         })
+    }
+
+    /// A package of the installed program.
+    #[track_caller]
+    fn is_given(&self, what: &str, home: &str) {
+        let dir = Dir::new();
+        let package = made(&dir, what, "made");
+        let name = package.file_name().expect("it is a file").display();
+        let contents = fs::read(&package).expect("what was made can be read");
+        self.machine.put(&format!("{home}/{name}"), contents, 0o644);
     }
 
     /// Runs it where that user's last command has left the working directory; what it printed, and its exit status.
@@ -212,6 +232,10 @@ fn follow(name: &str) {
     let doubts = doubts(&page);
     assert!(doubts.is_empty(), "{name}.md: {}", doubts.join("\n"));
     if let Some(reader) = Reader::new() {
+        match PACKAGED.iter().find(|(guide, ..)| *guide == name) {
+            Some((_, what, home)) => reader.is_given(what, home),
+            None => reader.machine.install_polycgi(),
+        }
         reader
             .does(&page)
             .unwrap_or_else(|error| panic!("{name}.md: {error}"));

@@ -131,6 +131,7 @@ fn a_reader_notices() {
     let Some(reader) = Reader::new() else {
         return;
     };
+    reader.machine.install_polycgi();
     let done = |text: &str| reader.does(&Page::read(text).unwrap());
     let console = |text: &str| done(&format!("```console\n{text}\n```\n"));
     assert_eq!(

@@ -17,7 +17,7 @@ const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The package that `make WHAT` puts into that folder.
 #[track_caller]
-fn made(dir: &Dir, what: &str, folder: &str) -> PathBuf {
+pub(crate) fn made(dir: &Dir, what: &str, folder: &str) -> PathBuf {
     let mut make = Command::new("make");
     make.args(["-s", "-C", SOURCES, what]);
     make.arg(format!("BINARY={}", installed("polycgi").display()));
