@@ -57,16 +57,27 @@ fn a_user_without_root_has_an_app_in_five_steps() {
 
     let manual = ada("PATH=~/.local/bin:$PATH man --where polycgi");
     assert_eq!(manual, "/home/ada/.local/share/man/man1/polycgi.1\n");
-    // All of it is ada's own, and nothing is left out.
-    let top = ada("ls polycgi-*/; ls .local/share/polycgi/examples/apps/wiki.cgi");
-    for part in [
-        "INSTALL",
-        "LICENSE-APACHE",
-        "LICENSE-MIT",
-        "bin",
-        "share",
-        "wiki.cgi",
-    ] {
-        assert!(top.contains(part), "{part} in {top}");
-    }
+    let completes = ada("PATH=~/.local/bin:$PATH bash --norc -c '
+        . /usr/share/bash-completion/bash_completion
+        _completion_loader polycgi
+        complete -p polycgi'");
+    assert!(completes.starts_with("complete "), "{completes}");
+    put_newer(&machine);
+}
+
+/// By the same steps, while the daemon of the older one runs.
+#[track_caller]
+fn put_newer(machine: &Machine) {
+    let ada = |script: &str| machine.run_as("ada", script).success();
+    let app = "public_html/cgi-bin/wiki.cgi";
+    ada(&format!(".local/bin/polycgi start {app}"));
+    ada(&step(1));
+    let parts = ada("ls polycgi-*/ | xargs");
+    assert_eq!(parts, "INSTALL LICENSE-APACHE LICENSE-MIT bin share\n");
+    ada(&step(2));
+    // Nothing of the folder is left, and `stop` says nothing: there was a daemon.
+    let left = ada(&format!(
+        "ls -d polycgi-*/ || .local/bin/polycgi stop {app}"
+    ));
+    assert_eq!(left, "");
 }
