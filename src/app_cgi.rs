@@ -1,10 +1,13 @@
 //! app-cgi: the app as a plain CGI, whatever the load, for debugging. No daemon, no slot, no policy.
 
 use crate::answer;
-use crate::app;
+use crate::app::{self, Leavings};
 use crate::app_file::AppFile;
+use crate::figures::Counted;
 use crate::place::Place;
 use crate::report::{Exit, plain, say};
+use crate::slots::Slots;
+use crate::sys::clock;
 
 const NAME: &str = "app-cgi";
 
@@ -36,11 +39,26 @@ pub fn main() -> Exit {
             };
             let settled = body.request(&request);
             let place = Place::existing(&app, &config);
-            let place = place.as_ref();
-            let cannot = match &path {
-                Some(path) => app::become_cgi(&app, &config, &settled.at(path), place),
-                None => app::become_cgi(&app, &config, &settled, place),
+            // Counted where it is known: no file is made for it.
+            let slots = place
+                .as_ref()
+                .filter(|place| place.slots().exists())
+                .and_then(|place| Slots::open(&place.slots()).ok());
+            let now = clock::now();
+            let count = |slots: &Slots| slots.count(Counted::Cgi, None, now);
+            slots.iter().for_each(count);
+            let leavings = Leavings {
+                place: place.as_ref(),
+                time: None,
             };
+            let cannot = match &path {
+                Some(path) => app::become_cgi(&app, &config, &settled.at(path), leavings),
+                None => app::become_cgi(&app, &config, &settled, leavings),
+            };
+            if let Some(slots) = slots {
+                slots.uncount(Counted::Cgi, now);
+                slots.count(Counted::of(app::failure_of(&cannot)), None, now);
+            }
             let (failure, sentence) = (app::failure_of(&cannot), plain(&cannot.to_string()));
             app::tell(NAME, &app, &request, &sentence);
             app::refuse(&app, &config, &request, failure, &sentence);

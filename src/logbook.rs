@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use crate::incidents::{self, Incident};
 use crate::place::Place;
@@ -13,8 +14,8 @@ use crate::sys::{files, lock};
 const LONGEST: usize = 65_536;
 /// The byte that is locked while the file changes.
 const WHOLE: u64 = 0;
-/// How often the lock is tried: its holder makes four system calls.
-const TRIES: u32 = 100;
+/// How long a front waits for the lock: its holder makes four system calls, but may not have the processor.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What lies there, the oldest first; nothing if it is not a file of this uid.
 pub fn read(place: &Place, uid: u32) -> Vec<Incident> {
@@ -24,23 +25,29 @@ pub fn read(place: &Place, uid: u32) -> Vec<Incident> {
     }
 }
 
-/// Adds to what lies there.
+/// Adds to what lies there. Waits for other processes that do so, for a while; uses SIGALRM.
 pub fn note(place: &Place, new: &[Incident]) {
     // A full disk, or a process that was stopped while it held the lock: the log says the same.
-    let _ = try_to_note(place, new);
+    let _ = add(place, new, |file| lock::wait_lock(file, WHOLE, PATIENCE));
 }
 
-fn try_to_note(place: &Place, new: &[Incident]) -> io::Result<()> {
+/// The same without waiting; `false`: another process has the lock now.
+pub fn try_note(place: &Place, new: &[Incident]) -> bool {
+    let added = add(place, new, |file| lock::try_lock(file, WHOLE));
+    added.unwrap_or(true)
+}
+
+fn add(
+    place: &Place,
+    new: &[Incident],
+    take_lock: impl FnOnce(&File) -> io::Result<bool>,
+) -> io::Result<bool> {
     let file = files::open_own(&place.incidents())?;
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let mut tries = 0..TRIES;
-    while !lock::try_lock(&file, WHOLE)? {
-        if tries.next().is_none() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        std::thread::yield_now();
+    if !take_lock(&file)? {
+        return Ok(false);
     }
     let mut all = incidents::from_text(&text_of(&file)?);
     for incident in new {
@@ -49,7 +56,7 @@ fn try_to_note(place: &Place, new: &[Incident]) -> io::Result<()> {
     let text = incidents::to_text(&all);
     file.write_all_at(text.as_bytes(), 0)?;
     // Closing the file releases the lock.
-    file.set_len(text.len() as u64)
+    file.set_len(text.len() as u64).map(|()| true)
 }
 
 fn text_of(mut file: &File) -> io::Result<String> {

@@ -294,15 +294,24 @@ pub fn failure_of(cannot: &CannotRun) -> Failure {
     }
 }
 
-/// Becomes the app as a plain CGI; returns only if that fails. `place`: where it may leave a file, for the next start.
+/// Where a plain CGI may leave something.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Leavings<'a> {
+    /// For the next start: its code.
+    pub place: Option<&'a Place>,
+    /// For `status`: how long it took, see `time_note` in src/slots/times.rs.
+    pub time: Option<&'a str>,
+}
+
+/// Becomes the app as a plain CGI; returns only if that fails.
 pub fn become_cgi(
     app: &AppFile,
     config: &Config,
     request: &Request<'_>,
-    place: Option<&Place>,
+    leavings: Leavings<'_>,
 ) -> CannotRun {
     match &config.app {
-        App::Wsgi(target) => wsgi::become_cgi(app, config, target, request, place),
+        App::Wsgi(target) => wsgi::become_cgi(app, config, target, request, leavings),
         App::Commands {
             cgi: Some(command), ..
         } => cgi::become_cgi(app, config, command, request),

@@ -20,6 +20,7 @@ class OnlyRequest(Request):
     shows = False  # whether the client may see the reason on them
     place = ''  # the app's, or empty
     interrupted = False  # by oversee(), or the application has raised an error
+    time_note = ''  # where the time is noted, and since when it counts: time_note() in src/slots/times.rs, or empty
 
     def limit(self, timeout, limit):
         """timeout: seconds without progress; limit: seconds in all, or None."""
@@ -56,6 +57,18 @@ class OnlyRequest(Request):
             self.is_limited = False  # the thread sees that when it next looks
             if self.has_alarm():
                 alarm(0)
+
+    def note_time(self):
+        """Leaves how long the request took, for `status`. Nothing depends on it."""
+        if self.forked:
+            return
+        try:
+            slots, offset, since = self.time_note.split(':')
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            took = min(int((now - float(since)) * 10000), 0xffffffff)
+            os.pwrite(int(slots), (int(now) << 32 | took).to_bytes(8, sys.byteorder), int(offset))
+        except Exception:
+            pass  # the application has closed the descriptor, or the host refuses it
 
     def page(self, number, reason=''):
         outline = self.outlines.split(b'\1')[number]
@@ -115,7 +128,7 @@ def watch(request, seconds):
 def run_cgi(app, target, directory, fd, since='', *limits):
     """The parameters are the command line of become_cgi() in wsgi.rs. since: when the front decided to start us, or
     empty: the client is not told. limits: `request-timeout` and `request-limit` in seconds, the latter may be empty; and
-    the app's place, which may be empty too.
+    the app's place and `time_note`, which may be empty too.
     Behind the header are the outlines of our pages, and byte 1 if the client may see the reason on them."""
     out = 1
     try:
@@ -128,8 +141,7 @@ def run_cgi(app, target, directory, fd, since='', *limits):
         request = OnlyRequest(data[start:end].decode('latin-1'), source, out)
         request.outlines, request.shows = data[end + 1:], data.endswith(b'\1')
         if limits:
-            timeout, limit, *place = limits
-            request.place = ''.join(place)
+            timeout, limit, request.place, request.time_note = (*limits, '', '')[:4]
             try:
                 request.limit(float(timeout), limit and float(limit))
             except OSError:
@@ -152,6 +164,8 @@ def run_cgi(app, target, directory, fd, since='', *limits):
         answer_500(out)
         raise
     request.serve(lambda: load(target))
+    if request.time_note:
+        request.note_time()
 
 
 # Before Python 3.10 a function has its caller's builtins, unless that one has other globals.

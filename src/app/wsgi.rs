@@ -8,13 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{CannotRun, directory, environment, shows_errors};
+use super::{CannotRun, Leavings, directory, environment, shows_errors};
 use crate::answer;
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::config::{Config, Python, Reload, Target};
 use crate::page::Failure;
-use crate::place::Place;
 use crate::scgi;
 use crate::sys::program::Program;
 use crate::sys::{clock, files, process, signal};
@@ -142,7 +141,7 @@ pub(super) fn become_cgi(
     config: &Config,
     target: &Target,
     request: &Request<'_>,
-    place: Option<&Place>,
+    leavings: Leavings<'_>,
 ) -> CannotRun {
     let source = for_cgi();
     let address = request.value("REMOTE_ADDR").unwrap_or_default();
@@ -178,9 +177,11 @@ pub(super) fn become_cgi(
             &limit.map(seconds).unwrap_or_default(),
         ],
     );
+    let place = leavings.place;
     let place = place.map_or(&b""[..], |place| place.dir.as_os_str().as_bytes());
     let place = process::c_string(place);
-    argv.push(place.clone());
+    let time = leavings.time.unwrap_or_default();
+    argv.extend([place.clone(), process::c_string(time.as_bytes())]);
     if boot.is_some() {
         argv.extend([
             process::c_string(format!("{:016x}", digest(source.as_bytes())).as_bytes()),

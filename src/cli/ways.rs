@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use super::ask;
 use crate::acting::{self, CommandError};
-use crate::app::{self, environment::Variable};
+use crate::app::{self, Leavings, environment::Variable};
 use crate::app_file::{AppFile, Named};
 use crate::cgi;
 use crate::handoff::{self, Ack};
@@ -79,7 +79,11 @@ pub(super) fn by_cgi(
             // If the host refuses it, the app has ours.
             let _ = process::become_stderr(stderr.as_fd());
         }
-        let not = app::become_cgi(app, &config, &request, beside.place);
+        let leavings = Leavings {
+            place: beside.place,
+            time: None,
+        };
+        let not = app::become_cgi(app, &config, &request, leavings);
         say(beside.command, not);
     });
     let child = child.map_err(system("start a process"))?;

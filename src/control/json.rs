@@ -129,12 +129,13 @@ fn figures(figures: &Figures, field: &mut impl FnMut(&str, String)) {
         busiest,
         waited,
         served,
+        cgi,
     } = &figures.recent;
-    let (waited, served) = (quantiles(*waited), quantiles(*served));
+    let [waited, served, cgi] = [waited, served, cgi].map(|times| quantiles(*times));
     field(
         "recent",
         format!(
-            r#"{{"seconds":{seconds},"requests":{requests},"busiest":{busiest},"waited":{waited},"served":{served}}}"#
+            r#"{{"seconds":{seconds},"requests":{requests},"busiest":{busiest},"waited":{waited},"served":{served},"cgi":{cgi}}}"#
         ),
     );
     field("minutes", array(&figures.minutes, minute));
@@ -210,7 +211,7 @@ mod tests {
             r#""server":{"pid":45,"state":"up"},"queue":1,"requests":8,"overloads":2,"rate":5,"spooled":65536,"generation":2,"changed":"wiki.page","changed_at":"2023-11-14T22:10:00Z","cgis":3,"#,
             r#""max_workers":4,"max_queue":100,"max_cgis":5,"max_spooled":1073741824,"memory":47185920,"counted_since":"2023-11-14T22:00:00Z","counts":{"#,
             &counts.join(","),
-            r#"},"waited":{"count":0,"sum":0.000000},"served":{"count":1,"sum":2.500000},"pace":12.300,"recent":{"seconds":270,"requests":5,"busiest":2,"waited":null,"served":{"p50":0.012000,"p95":0.080000,"p99":2.100000}},"#,
+            r#"},"waited":{"count":0,"sum":0.000000},"served":{"count":1,"sum":2.500000},"pace":12.300,"recent":{"seconds":270,"requests":5,"busiest":2,"waited":null,"served":{"p50":0.012000,"p95":0.080000,"p99":2.100000},"cgi":{"p50":0.250000,"p95":0.400000,"p99":1.500000}},"#,
             r#""minutes":[{"time":"2023-11-14T22:13:00Z","busiest":2,"counts":{"cgi":3},"waited":null,"served":null}],"#,
             r#""failures":[{"time":"2023-11-14T22:12:00Z","first":"2023-11-14T22:11:00Z","count":4,"kind":"killed","method":"GET","path":"/crash","reason":"killed by SIGSEGV"}],"#,
             r#""last_failure":"ImportError: no module \"x\"","last_words":"  File \"x.py\"\u000aImportError","log":"/run/polycgi/33/wiki-1c9a/log"}"#,

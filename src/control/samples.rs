@@ -119,6 +119,11 @@ fn figures() -> Figures {
                 p95: 80_000,
                 p99: 2_100_000,
             }),
+            cgi: Some(Quantiles {
+                p50: 250_000,
+                p95: 400_000,
+                p99: 1_500_000,
+            }),
         },
         minutes,
         ..Figures::default()

@@ -73,7 +73,9 @@ impl Ledger {
         }
         if self.due.is_some_and(|due| due <= now) {
             self.rested = now + PAUSE;
-            self.write(place);
+            if !self.write(place) {
+                self.due = Some(self.rested);
+            }
         }
     }
 
@@ -85,12 +87,14 @@ impl Ledger {
         self.write(place);
     }
 
-    fn write(&mut self, place: &Place) {
+    /// `false`: another process is writing.
+    fn write(&mut self, place: &Place) -> bool {
         self.due = None;
-        if !self.new.is_empty() {
-            logbook::note(place, &self.new);
+        let is_done = self.new.is_empty() || logbook::try_note(place, &self.new);
+        if is_done {
             self.new.clear();
         }
+        is_done
     }
 
     /// All that is known.

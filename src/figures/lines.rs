@@ -17,12 +17,13 @@ impl Figures {
             (
                 "recent",
                 format!(
-                    "{} {} {} {} {}",
+                    "{} {} {} {} {} {}",
                     recent.seconds,
                     recent.requests,
                     recent.busiest,
                     quantiles(recent.waited),
-                    quantiles(recent.served)
+                    quantiles(recent.served),
+                    quantiles(recent.cgi)
                 ),
             ),
         ];
@@ -120,6 +121,8 @@ fn recent_of(value: &str) -> Option<Recent> {
         busiest: words.next()?.parse().ok()?,
         waited: quantiles_of(words.next()?),
         served: quantiles_of(words.next()?),
+        // Older versions do not send it.
+        cgi: words.next().and_then(quantiles_of),
     })
 }
 
@@ -178,6 +181,7 @@ mod tests {
                 busiest: 4,
                 waited: quantiles,
                 served: None,
+                cgi: quantiles,
             },
             minutes: vec![Minute {
                 at: 1_700_000_060,

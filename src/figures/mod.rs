@@ -88,6 +88,8 @@ pub struct Recent {
     pub waited: Option<Quantiles>,
     /// Likewise.
     pub served: Option<Quantiles>,
+    /// How long those took that WSGI applications served as plain CGIs, of the last 128.
+    pub cgi: Option<Quantiles>,
 }
 
 /// All that is counted of an app.

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::answer;
-use crate::app;
+use crate::app::{self, Leavings};
 use crate::app_file::AppFile;
 use crate::cgi::request::Request;
 use crate::cgi::script::ScriptPath;
@@ -433,7 +433,12 @@ impl Front {
         // Before it is known whether the exec succeeds: there is no moment after it.
         let now = count(here, Counted::Cgi);
         let place = Place::existing(&self.app, config);
-        let cannot = app::become_cgi(&self.app, config, request, place.as_ref());
+        let time = here.and_then(|here| here.slots.time_note(now));
+        let leavings = Leavings {
+            place: place.as_ref(),
+            time: time.as_deref(),
+        };
+        let cannot = app::become_cgi(&self.app, config, request, leavings);
         if let Some(here) = here {
             here.slots.uncount(Counted::Cgi, now);
         }

@@ -118,8 +118,8 @@ impl Slots {
     }
 
     /// There was room for it on the disk.
-    fn counts(&self) -> bool {
-        self.numbers.len() == END
+    pub(super) fn counts(&self) -> bool {
+        self.numbers.len() >= END
     }
 
     fn add(&self, index: usize, count: u64) {
@@ -249,6 +249,7 @@ impl Slots {
         }
         recent.waited = waited.quantiles();
         recent.served = served.quantiles();
+        recent.cgi = self.cgi_times(now);
         recent
     }
 

@@ -1,8 +1,9 @@
 //! What the fronts and the daemon of one app tell one another through a file: how many CGIs run (locked bytes), when
-//! requests came, how the last start went, what became of requests. Knows the file; decides nothing.
+//! requests came, how the last start went, what became of requests, how long plain CGIs took. Knows the file; decides nothing.
 
 mod counts;
 mod starts;
+mod times;
 
 pub use starts::{Attempt, StartCause, Verdict};
 
@@ -34,7 +35,7 @@ const RING_LEN: usize = 1024;
 const UNKNOWN_BOOT: u64 = 1;
 /// A version that did not count has no more than this.
 const FIRST_COUNT: usize = RING + RING_LEN;
-const COUNT: usize = counts::END;
+const COUNT: usize = times::END;
 
 /// The locked bytes lie far behind the end of the file: fcntl(2) locks bytes that are not there as well.
 const FIRST_SLOT: u64 = 1 << 32;

@@ -67,6 +67,7 @@ pub(crate) fn rushed() -> Status {
                 busiest: 5,
                 waited: last.waited,
                 served: last.served,
+                cgi: None,
             },
             minutes,
         },

@@ -1,9 +1,10 @@
 //! Each request is counted once, by what became of it, and the rule that decides is told.
 
-use std::time::Duration;
+use std::fs;
+use std::time::{Duration, Instant};
 
 use super::super::util::scgi::{ScgiClient, header, netstring};
-use super::super::util::{Deadline, cgi, run};
+use super::super::util::{Deadline, cgi, pause, run};
 use super::{Asked, status_of};
 
 #[test]
@@ -158,6 +159,46 @@ fn plain_cgis_are_counted_and_the_rule_is_told() {
         &format!("reason = \"{reason}\""),
         "leaves_by = \"idle-timeout\"",
     ]);
+}
+
+/// The adaptor notes how long a request took: in the front's file, at its own end.
+#[test]
+fn plain_cgis_of_wsgi_apps_are_timed() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = cgi\n");
+    app.has(&["recent.cgi = null"]);
+    let mut gate = app.dir.gate("gate");
+    let held = app.start("/hold?gate=gate");
+    gate.entered();
+    app.has(&["recent.cgi = null"]);
+    let began = Instant::now();
+    pause(Duration::from_millis(300));
+    gate.open(1);
+    held.end().response().ok();
+    let most = began.elapsed() + Duration::from_secs(120);
+    let cgi = |status: &[String], name: &str| -> Option<f64> {
+        let start = format!("recent.cgi.{name} = ");
+        let value = status.iter().find_map(|line| line.strip_prefix(&start))?;
+        value.parse().ok()
+    };
+    let p50 = cgi(&app.dir.status(), "p50").expect("one has ended");
+    assert!(p50 > 0.25 && p50 < most.as_secs_f64(), "{p50}");
+    // One that fails has ended as well.
+    assert_eq!(app.get("/value"), 500);
+    let p50 = cgi(&app.dir.status(), "p50").expect("two have ended");
+    assert!(p50 < most.as_secs_f64(), "{p50}");
+    let text = app.dir.polycgi(&["status"]).success();
+    assert!(text.contains("    as CGIs   half in "), "{text}");
+
+    // Another kind of program knows nothing of it; app-cgi is counted, and not timed.
+    let mut app = Asked::new("cgi = /usr/bin/python3 -S cgiapp.py\nmode = cgi\n");
+    assert_eq!(app.get("/hello"), 200);
+    let text = fs::read_to_string(&app.app).expect("an app file can be read");
+    let other = text.replace("/polycgi -", "/app-cgi -");
+    assert_ne!(text, other);
+    app.dir.file("cgi-bin/app", &other, 0o755);
+    assert_eq!(app.get("/hello"), 200);
+    app.has(&["recent.cgi = null"]);
+    app.has_counted(&[("cgi", 2)]);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::super::util::{Output, cgi, command};
+use super::super::util::patient::PatientRead;
+use super::super::util::{Output, Piped, as_user, cgi, command};
 use super::{Asked, FAILING, status_of};
 
 #[test]
@@ -28,6 +29,68 @@ fn a_time_out_is_counted_and_kept() {
             assert!(line.is_some_and(|line| line.ends_with(end)), "{log}");
         }
     }
+}
+
+/// Plain CGIs, by the adaptor, and fronts, by the program itself, write to one file at the same time: none of their
+/// failures is lost, and no line is torn.
+#[test]
+fn failures_that_are_noted_at_once_are_all_kept() {
+    const EACH: usize = 12;
+    let config = "wsgi = failing:application\nmode = cgi\ncgi-max = 100\nstart-timeout = 1m\n";
+    let mut app = Asked::new(config);
+    let missing = app
+        .dir
+        .app_file("app", &format!("{config}python = /nowhere/python3\n"));
+    let by_front = fs::read_to_string(&missing).expect("it was written");
+    app.dir.app_file("app", config);
+    for _ in 0..EACH {
+        let by_adaptor = [(); 2].map(|()| app.start("/value"));
+        // Of the same app: the place is that of the file's path.
+        app.dir.file("cgi-bin/app", &by_front, 0o755);
+        let by_front = [(); 2].map(|()| app.start("/hello"));
+        for front in by_adaptor.into_iter().chain(by_front) {
+            assert_eq!(status_of(&front.end()), 500);
+        }
+        app.dir.app_file("app", config);
+    }
+    let path = app.dir.place().join("incidents");
+    let text = fs::read_to_string(&path).expect("failures were noted");
+    let counts: Vec<usize> = text
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split('\t').collect();
+            assert_eq!(words.len(), 7, "a torn line: {text:?}");
+            words[2].parse().expect("a count")
+        })
+        .collect();
+    assert_eq!(counts.iter().sum::<usize>(), 4 * EACH, "{text}");
+}
+
+/// A process that holds the lock for long, as one that was stopped, keeps no request from being answered: what can't be
+/// noted in time is not.
+#[test]
+fn a_lock_that_is_held_keeps_no_answer_back() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = cgi\n");
+    assert_eq!(app.get("/value"), 500);
+    let path = app.dir.place().join("incidents");
+    let before = fs::read_to_string(&path).expect("a failure was noted");
+    let hold = "import fcntl, sys\nfile = open(sys.argv[1], 'r+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n\
+                print('held', flush=True)\nsys.stdin.read()\n";
+    let mut holder = as_user("/usr/bin/python3");
+    let mut holder = Piped::start(holder.args(["-c", hold]).arg(&path));
+    assert_eq!(holder.stdout.exactly(5), b"held\n");
+    let Output { stdout, stderr, .. } = app.start("/value").end();
+    assert_eq!(cgi::reply(&stdout).status(), 500);
+    assert!(
+        stderr.contains("ValueError: no such page"),
+        "the log has it: {stderr}"
+    );
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), before);
+    holder.stdin = None;
+    assert!(holder.ended().success());
+    assert_eq!(app.get("/value"), 500);
+    app.dir.until_status_has("failures.0.count = 2");
+    app.has_counted(&[("cgi", 3)]);
 }
 
 #[test]
