@@ -49,8 +49,13 @@ macro_rules! guides {
 guides! {
     debian
     debugging
+    django
+    flask
+    git
     hosting
     moving
+    perl
+    php
 }
 
 /// The guides that begin with a package: what `make` calls it, and the folder in which the reader finds it. Otherwise
