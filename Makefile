@@ -154,4 +154,4 @@ bench: build
 
 clean:
 	$(CARGO) clean
-	rm -rf $(TARGET)/hg $(TARGET)/green $(TARGET)/wikis
+	rm -rf $(addprefix $(TARGET)/,hg green wikis debs)

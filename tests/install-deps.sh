@@ -104,3 +104,12 @@ environment_of() { # NAME WHAT-IS-IN-IT VERSIONS WORDS-FOR-PIP MODULES
 environment_of green 'gevent and eventlet' 'gevent==26.9.0 eventlet==0.41.3 greenlet==3.5.6' '--only-binary :all:' 'eventlet, gevent'
 # Trac needs pkg_resources of setuptools.
 environment_of wikis 'Trac, MoinMoin and a2wsgi' 'Trac==1.6 moin==2.0.0b5 setuptools==79.0.1 a2wsgi==1.10.10' '' 'a2wsgi, moin, trac.web.main'
+
+# Only for machines of the tests' own: its user would be one more as whom a web server of this one may run.
+debs=$(dirname "$environment")/debs
+if [ ! -e "$debs/caddy.deb" ]; then
+    rm -rf "$debs"
+    mkdir "$debs"
+    (cd "$debs" && apt-get download --quiet=2 caddy && mv caddy_*.deb caddy.deb) ||
+        { echo "install-deps.sh: cannot download Debian's package caddy (apt-get update?)" >&2; exit 69; }
+fi

@@ -5,6 +5,7 @@ mod apps;
 mod attacks;
 mod host;
 mod log_ins;
+mod on_a_machine;
 mod scgi;
 
 use std::fs;
