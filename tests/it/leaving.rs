@@ -17,6 +17,7 @@ use super::util::process::send;
 use super::util::scgi::{ScgiClient, header};
 use super::util::{
     Chance, Deadline, Dir, Gate, Load, Reply, Running, Watch, cgi, daemon, installed, pause, run,
+    strain,
 };
 
 const CLIENTS: usize = 16;
@@ -389,7 +390,7 @@ fn an_upgrade_over_a_broken_edit_waits() {
     let right = fs::read_to_string(dir.join("apps/testapp.py")).expect("an app can be read");
     dir.file("apps/testapp.py", "this is no Python\n", 0o644);
     install(&dir, &installed("polycgi"));
-    pause(Duration::from_secs(4));
+    pause(Duration::from_secs(4) * strain());
     get().ok();
     dir.until_logged("reload failed");
     let log = dir.daemon_log();

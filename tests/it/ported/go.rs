@@ -113,12 +113,20 @@ pub(super) const SUITE: Suite = Suite {
             By(&["ported::go::the_working_directory"]),
         ),
         Case(
-            "TestEnvOverride",
+            "TestEnvOverride, of a CGI program",
             "the configuration's variables win over the request's",
-            By(&[
-                "ported::go::the_operator_s_environment_wins",
-                "keys::environment_of_the_operator",
-            ]),
+            By(&["ported::go::the_operator_s_environment_wins"]),
+        ),
+        Case(
+            "TestEnvOverride, of a WSGI application",
+            "the configuration's variables win over the request's",
+            Otherwise(
+                "environ is the request's, and os.environ the configuration's",
+                &[
+                    "ported::go::the_operator_s_environment_wins",
+                    "keys::environment_of_the_operator",
+                ],
+            ),
         ),
         Case(
             "TestHandlerStderr",
@@ -200,34 +208,43 @@ fn the_environment_of_a_request() {
     );
 }
 
-/// `directory`, and without it that of the app file. A shell tells its own as PWD.
+/// `directory`, and without it that of the app file; by an application and by a program.
 #[test]
 fn the_working_directory() {
-    let both = Both::start("");
-    for seen in both.see(&Request::new("GET", "/")) {
-        if seen.way.starts_with("cgi") {
-            let directory = seen.value("PWD").expect("a shell knows where it is");
-            assert!(directory.ends_with("/apps"), "{}: {directory}", seen.way);
+    let request = Request::new("GET", "/");
+    for (both, expected) in [
+        (Both::start(""), "/apps"),
+        (Both::without_directory(), "/cgi-bin"),
+    ] {
+        let all = both.see(&request);
+        assert_eq!(all.len(), 6);
+        for seen in all {
+            let directory = seen.value("cwd").expect("it knows where it is");
+            assert!(directory.ends_with(expected), "{}: {directory}", seen.way);
         }
     }
 }
 
+/// Whether or not the request has that variable too. A WSGI application has the request's in environ, and the
+/// operator's in os.environ.
 #[test]
 fn the_operator_s_environment_wins() {
-    let both = Both::start("env.SCRIPT_FILENAME = /the/operator/s\nenv.PATH_TRANSLATED = /there\n");
-    let request = Request::new("GET", "/").with("SCRIPT_FILENAME", "/the/request/s");
-    for seen in both.see(&request) {
-        // A WSGI application has the request in environ, and the operator's variables in os.environ.
-        let expected = if seen.way.starts_with("cgi") {
-            "/the/operator/s"
-        } else {
-            "/the/request/s"
-        };
-        assert_eq!(
-            seen.value("SCRIPT_FILENAME"),
-            Some(expected),
-            "{}",
-            seen.way
-        );
+    const OPERATOR: &str = "/the/operator/s";
+    const REQUEST: &str = "/the/request/s";
+    let names = ["SCRIPT_FILENAME", "PATH_TRANSLATED"];
+    let lines = names.map(|name| format!("env.{name} = {OPERATOR}\n"));
+    let both = Both::start(&lines.concat());
+    let without = Request::new("GET", "/");
+    let with = names
+        .iter()
+        .fold(without.clone(), |request, name| request.with(name, REQUEST));
+    for (request, its_own) in [(without, None), (with, Some(REQUEST))] {
+        for seen in both.see(&request) {
+            let is_program = seen.way.starts_with("cgi");
+            let expected = if is_program { Some(OPERATOR) } else { its_own };
+            for name in names {
+                assert_eq!(seen.value(name), expected, "{name} by {}", seen.way);
+            }
+        }
     }
 }

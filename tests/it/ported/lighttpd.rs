@@ -1,7 +1,7 @@
 //! lighttpd's tests/mod-scgi.t: what an SCGI server may write, and where the app begins.
 
 use super::{Case, Shown, Suite};
-use crate::util::{Dir, Hosted, Mode, WebServer};
+use crate::util::{Configured, Conversation, Dir, Hosted, Mode, WebServer};
 use Shown::By;
 
 pub(super) const SUITE: Suite = Suite {
@@ -82,20 +82,31 @@ fn line_ends_in_one_piece_and_in_two() {
     }
 }
 
+/// scgi-daemon(8): lighttpd takes the first part of the path for the script, and `mount = /` corrects that.
 #[test]
 fn an_app_at_the_root() {
     let app = "def application(environ, start_response):\n    \
         start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
         return [repr((environ['SCRIPT_NAME'], environ['PATH_INFO'])).encode()]\n";
-    let dir = Dir::new();
-    dir.file("apps/root.py", app, 0o644);
-    dir.app_file("app", "wsgi = root:application\nmode = daemon\nmount = /\n");
-    dir.polycgi(&["start"]).success();
-    let socket = dir.socket().display().to_string();
-    let site = Hosted::before(dir, WebServer::LighttpdScgi, &socket, "");
-    // lighttpd's rule is for this path; `mount` makes it a part of PATH_INFO.
-    assert_eq!(
-        site.get("/def/ghi?path_info").ok(),
-        "('', '/cgi-bin/app/def/ghi')"
-    );
+    for (mount, expected) in [
+        ("", "('/abc', '/def/ghi')"),
+        ("mount = /\n", "('', '/abc/def/ghi')"),
+    ] {
+        let dir = Dir::new();
+        dir.file("apps/root.py", app, 0o644);
+        dir.app_file(
+            "app",
+            &format!("wsgi = root:application\nmode = daemon\n{mount}"),
+        );
+        dir.polycgi(&["start"]).success();
+        let rule = format!(
+            "server.modules += (\"mod_scgi\")\n\
+             scgi.server = (\"/\" => ((\"socket\" => \"{}\", \"check-local\" => \"disable\")))\n",
+            dir.socket().display()
+        );
+        let server = Configured::Lighttpd.start(&dir, &rule);
+        let target = "/abc/def/ghi?path_info";
+        let reply = Conversation::new(server.address(), "GET", target, &[], None).reply();
+        assert_eq!(reply.ok(), expected, "{mount}");
+    }
 }

@@ -1,6 +1,7 @@
 //! mod_wsgi's tests/wsgi: what an application may do, and what the client gets of it.
 
 use super::{Case, Shown, Suite};
+use crate::util::{Dir, Mpm, Site, cgi, under_both};
 use Shown::{By, Otherwise, Outside};
 
 pub(super) const SUITE: Suite = Suite {
@@ -34,7 +35,7 @@ pub(super) const SUITE: Suite = Suite {
             "all fields arrive",
             By(&[
                 "adaptor: test_fields_that_are_not_for_applications",
-                "matrix::responses::statuses",
+                "ported::mod_wsgi::fields_of_many_names",
             ]),
         ),
         Case(
@@ -45,7 +46,7 @@ pub(super) const SUITE: Suite = Suite {
         Case(
             "headers: WWW-Authenticate",
             "arrives with a 401",
-            By(&["apps::flask::pages"]),
+            By(&["ported::mod_wsgi::fields_of_many_names"]),
         ),
         Case(
             "headers: invalid Content-Length",
@@ -237,8 +238,48 @@ pub(super) const SUITE: Suite = Suite {
             "several applications in one process",
             Otherwise(
                 "each app has processes of its own",
-                &["cgi_daemon::it_is_a_process_as_a_web_server_starts_one"],
+                &["ported::mod_wsgi::each_application_has_its_own_processes"],
             ),
         ),
     ],
 };
+
+under_both!(fields_of_many_names);
+
+fn fields_of_many_names(mpm: Mpm) {
+    let app = "def application(environ, start_response):\n    \
+        fields = [('X-Field-%d' % number, 'value %d' % number) for number in range(100)]\n    \
+        fields += [('Content-Type', 'text/plain'), ('WWW-Authenticate', 'Basic realm=\"a, b\"')]\n    \
+        start_response('401 Unauthorized', fields)\n    \
+        return [b'who are you?\\n']\n";
+    for mode in ["cgi", "daemon"] {
+        let site = Site::bare(mpm, 16);
+        site.dir.file("apps/many.py", app, 0o644);
+        let config = format!("wsgi = many:application\nmode = {mode}\n");
+        site.dir.app_file("app", &config);
+        let reply = site.get("/");
+        assert_eq!(
+            (reply.status(), reply.text().as_str()),
+            (401, "who are you?\n"),
+            "{mode}"
+        );
+        let asked = reply.field("WWW-Authenticate");
+        assert_eq!(asked, Some("Basic realm=\"a, b\""), "{mode}");
+        for number in 0..100 {
+            let value = reply.field(&format!("X-Field-{number}"));
+            assert_eq!(value, Some(format!("value {number}").as_str()), "{mode}");
+        }
+    }
+}
+
+#[test]
+fn each_application_has_its_own_processes() {
+    let dir = Dir::new();
+    let config = "wsgi = testapp:application\nmode = daemon\n";
+    let ask = |name| {
+        let app = dir.app_file(name, config);
+        cgi::start_front(&app, "/hello").end().response().ok()
+    };
+    assert_ne!(ask("one"), ask("other"));
+    assert_eq!(dir.all_daemons().len(), 2);
+}

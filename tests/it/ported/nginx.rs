@@ -1,11 +1,11 @@
 //! nginx-tests, the suite of nginx: scgi.t, scgi_body.t, scgi_merge_params.t, scgi_extra_data.t. There the backend is
 //! a stand-in of a few lines; here it is the daemon.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use super::{Case, Shown, Suite};
-use crate::util::{Conversation, Dir, Reply, Server, free_address, nginx};
+use crate::util::{Conversation, Deadline, Dir, Reply, Server, free_address, nginx};
 use Shown::{By, Outside};
 
 pub(super) const SUITE: Suite = Suite {
@@ -47,7 +47,7 @@ pub(super) const SUITE: Suite = Suite {
         Case(
             "scgi.t: variables to upstream",
             "scgi_pass with a variable that names an upstream",
-            By(&["ported::nginx::a_backend_by_a_variable"]),
+            By(&["ported::nginx::an_upstream_by_a_variable"]),
         ),
         Case(
             "scgi.t: multiple X-Forwarded-For",
@@ -102,17 +102,28 @@ pub(super) const SUITE: Suite = Suite {
         Case(
             "scgi_extra_data.t: more than Content-Length",
             "is cut, or not sent at all",
-            By(&["adaptor: ... too small", "adaptor: ... 0"]),
+            By(&[
+                "ported::nginx::more_than_the_head_allows",
+                "adaptor: ... too small",
+                "adaptor: ... 0",
+            ]),
         ),
         Case(
             "scgi_extra_data.t: a body with HEAD",
             "is not sent",
-            By(&["adaptor: HEAD by write()"]),
+            By(&[
+                "ported::nginx::more_than_the_head_allows",
+                "adaptor: HEAD by write()",
+            ]),
         ),
         Case(
             "scgi_extra_data.t: a body with 204 or 304",
             "is not sent",
-            By(&["adaptor: 204", "adaptor: 304"]),
+            By(&[
+                "ported::nginx::more_than_the_head_allows",
+                "adaptor: 204",
+                "adaptor: 304",
+            ]),
         ),
         Case(
             "scgi_cache.t",
@@ -220,6 +231,83 @@ fn a_backend_by_a_variable() {
     let at = app.lines().find_map(|line| line.strip_prefix("listen = "));
     let target = format!("GET /var?b={} HTTP/1.1", at.expect("it listens"));
     assert_eq!(backend.send(&[&target], "").ok(), "SEE-THIS\n");
+}
+
+#[test]
+fn an_upstream_by_a_variable() {
+    let backend = Backend::start(|at| {
+        let location = nginx::scgi("/var", at, "").replace(at, "$arg_b");
+        // The lines stand at the end of a server block, and are followed by what closes it.
+        format!("{location}}}\nupstream u {{\nserver {at};\n")
+    });
+    assert_eq!(
+        backend.send(&["GET /var?b=u HTTP/1.1"], "").ok(),
+        "SEE-THIS\n"
+    );
+    let unknown = backend.send(&["GET /var?b=v HTTP/1.1"], "");
+    assert_ne!(unknown.status(), 200);
+}
+
+/// A CGI program, and an SCGI server with the word `serve`, that write the same.
+const EXTRA: &str = r#"
+import os, socket, sys
+
+def answer(uri):
+    status = uri.split('/')[-1]
+    length = 'Content-Length: 8\n' if status == '200' else ''
+    return ('Status: %s\nContent-Type: text/html\n%s\nSEE-THIS-BUT-NOT-THIS' % (status, length)).encode()
+
+if sys.argv[1:] != ['serve']:
+    os.write(1, answer(os.environ['REQUEST_URI']))
+    sys.exit()
+listener = socket.socket(fileno=0)
+while True:
+    connection, _ = listener.accept()
+    file, length = connection.makefile('rb'), b''
+    while not length.endswith(b':'):
+        length += file.read(1)
+    parts = file.read(int(length[:-1]) + 1).split(b'\0')
+    connection.sendall(answer(dict(zip(parts[::2], parts[1::2]))[b'REQUEST_URI'].decode()))
+    file.close()
+    connection.close()
+"#;
+
+#[test]
+fn more_than_the_head_allows() {
+    for app in [
+        "cgi = python3 extra.py\n",
+        "scgi = python3 extra.py serve\n",
+    ] {
+        let dir = Dir::new();
+        dir.file("apps/extra.py", EXTRA, 0o644);
+        let address = free_address().to_string();
+        dir.app_file("app", &format!("{app}mode = daemon\nlisten = {address}\n"));
+        dir.polycgi(&["start"]).success();
+        let server = nginx::start(&dir, "nginx", &nginx::scgi("/", &address, ""), vec![]);
+        for (method, status, body) in [
+            ("GET", 200, "SEE-THIS"),
+            ("HEAD", 200, ""),
+            ("GET", 204, ""),
+            ("GET", 304, ""),
+        ] {
+            let mut stream = TcpStream::connect(server.address()).expect("nginx listens");
+            let request =
+                format!("{method} /{status} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            stream
+                .write_all(request.as_bytes())
+                .expect("a request can be sent");
+            let mut response = String::new();
+            let limit = Deadline::soon().left();
+            stream
+                .set_read_timeout(Some(limit))
+                .expect("a time can be set");
+            stream.read_to_string(&mut response).expect("it ends");
+            let (head, sent) = response.split_once("\r\n\r\n").expect("there is a head");
+            let begin = format!("HTTP/1.1 {status}");
+            assert!(head.starts_with(&begin), "{app}{method}: {response}");
+            assert_eq!(sent, body, "{app}{method} {status}: {response}");
+        }
+    }
 }
 
 #[test]

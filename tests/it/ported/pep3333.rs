@@ -2,6 +2,7 @@
 //! and with sockets.
 
 use super::{Case, Shown, Suite};
+use crate::util::{Dir, cgi};
 use Shown::{By, Otherwise};
 
 pub(super) const SUITE: Suite = Suite {
@@ -34,7 +35,7 @@ pub(super) const SUITE: Suite = Suite {
         Case(
             "environ: the application may change it",
             "nothing of it is seen by the next request",
-            By(&["roads::the_same_answer_by_every_road"]),
+            By(&["ported::pep3333::what_an_application_changes_is_its_own"]),
         ),
         Case("wsgi.version", "(1, 0)", By(&["adaptor: test_environ"])),
         Case(
@@ -247,3 +248,25 @@ pub(super) const SUITE: Suite = Suite {
         ),
     ],
 };
+
+/// One worker serves one request after another.
+#[test]
+fn what_an_application_changes_is_its_own() {
+    let app = "import os\ndef application(environ, start_response):\n    \
+        start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+        seen = sorted((name, value) for name, value in environ.items() if isinstance(value, str))\n    \
+        environ.update(HTTP_LEFT='here', PATH_INFO='/changed')\n    \
+        environ['wsgi.version'] = environ['wsgi.errors'] = None\n    \
+        del environ['QUERY_STRING'], environ['wsgi.input']\n    \
+        return [repr((os.getpid(), seen)).encode()]\n";
+    let dir = Dir::new();
+    dir.file("apps/changes.py", app, 0o644);
+    let config = "wsgi = changes:application\nmode = daemon\nmax-procs = 1\n";
+    let app = dir.app_file("app", config);
+    let ask = || cgi::start_front(&app, "/page?a=b").end().response().ok();
+    let first = ask();
+    assert!(first.contains("('PATH_INFO', '/page')"), "{first}");
+    for _ in 0..3 {
+        assert_eq!(ask(), first);
+    }
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::process::Stdio;
 
 use super::{Case, Shown, Suite};
-use crate::util::{Dir, as_user, cgi, run};
+use crate::util::{Deadline, Dir, Watch, as_user, cgi, run};
 use Shown::{By, Otherwise};
 
 pub(super) const SUITE: Suite = Suite {
@@ -82,7 +82,7 @@ pub(super) const SUITE: Suite = Suite {
             "what that process writes later arrives too",
             Otherwise(
                 "the response ends with the program, or it could never be said to have ended",
-                &["cgi_daemon::a_helper_delays_no_response"],
+                &["ported::speedycgi::what_is_written_after_the_end"],
             ),
         ),
         Case(
@@ -109,10 +109,7 @@ pub(super) const SUITE: Suite = Suite {
         Case(
             "sh_bang",
             "the app is named by the #! line",
-            By(&[
-                "forms::a_script_saved_with_crlf_runs",
-                "files::forms::an_app_file",
-            ]),
+            By(&["forms::a_script_saved_with_crlf_runs"]),
         ),
         Case(
             "argv",
@@ -181,4 +178,23 @@ fn an_output_that_is_no_pipe() {
             );
         }
     }
+}
+
+/// A process that the program has left behind writes when its gate opens, which is after the response's end.
+#[test]
+fn what_is_written_after_the_end() {
+    let program = "#!/bin/sh\n(trap '' PIPE; echo $$ >gate.entered; read line <gate.go\n\
+        echo late 2>/dev/null; echo it wrote >wrote) &\n\
+        printf 'Content-Type: text/plain\\r\\n\\r\\nin time\\n'\n";
+    let dir = Dir::new();
+    dir.file("apps/leaves.sh", program, 0o755);
+    let app = dir.app_file("app", "cgi = ./leaves.sh\nmode = daemon\n");
+    let mut gate = dir.gate("gate");
+    let reply = cgi::start_front(&app, "/").end().response();
+    assert_eq!(reply.ok(), "in time\n");
+    gate.entered();
+    let mut watch = Watch::on(&dir.join("apps"));
+    gate.open(1);
+    let wrote = || dir.join("apps/wrote").exists();
+    assert!(watch.until(Deadline::soon(), wrote));
 }

@@ -1,21 +1,24 @@
 //! One app in each way that needs no web server: as a plain CGI, in the daemon behind a front, and in the daemon of a
 //! plain SCGI client.
 
+use std::fs;
 use std::path::PathBuf;
 
 use crate::util::scgi::{ScgiClient, netstring};
 use crate::util::{Dir, Reply, as_user, cgi, run};
 
-/// What each app of [`KINDS`] answers: a line `NAME=VALUE` for each variable that it has, and `body=` with the
-/// message-body.
+/// What each app of [`KINDS`] answers: a line `NAME=VALUE` for each variable that it has, `cwd=` with its working
+/// directory, and `body=` with the message-body.
 const WSGI: &str = r#"
+import os
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
     pairs = [(name, value) for name, value in environ.items() if isinstance(value, str)]
+    pairs.append(('cwd', os.getcwd()))
     pairs.append(('body', environ['wsgi.input'].read().decode('latin-1')))
     return [''.join('%s=%s\n' % pair for pair in pairs).encode('latin-1')]
 "#;
-const CGI: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv\nprintf 'body=%s\\n' \"$(cat)\"\n";
+const CGI: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv\nprintf 'cwd=%s\\n' \"$(pwd -P)\"\nprintf 'body=%s\\n' \"$(cat)\"\n";
 
 /// An application and a program that show what they see.
 const KINDS: [&str; 2] = ["wsgi = seen:application\n", "cgi = ./seen.sh\n"];
@@ -63,14 +66,17 @@ impl Request {
 }
 
 impl Ways {
-    /// An app of these lines. Each directory is prepared by `put`.
+    /// An app of these lines. Each directory is prepared by `put`, and each app file by `edited`.
     #[track_caller]
-    fn of(lines: &str, put: impl Fn(&Dir)) -> Self {
+    fn of(lines: &str, put: impl Fn(&Dir), edited: impl Fn(&str) -> String) -> Self {
         let (plain, daemon) = (Dir::new(), Dir::new());
-        put(&plain);
-        put(&daemon);
-        let cgi = plain.app_file("app", &format!("mode = cgi\n{lines}"));
-        let front = daemon.app_file("app", &format!("mode = daemon\n{lines}"));
+        let write = |dir: &Dir, mode: &str| {
+            put(dir);
+            let app = dir.app_file("app", &format!("mode = {mode}\n{lines}"));
+            let text = fs::read_to_string(app).expect("it was just written");
+            dir.file("cgi-bin/app", &edited(&text), 0o755)
+        };
+        let (cgi, front) = (write(&plain, "cgi"), write(&daemon, "daemon"));
         daemon.polycgi(&["start"]).success();
         Self {
             cgi,
@@ -119,11 +125,26 @@ pub(super) struct Both([(&'static str, Ways); 2]);
 impl Both {
     #[track_caller]
     pub(super) fn start(more: &str) -> Self {
+        Self::of(more, "apps", str::to_owned)
+    }
+
+    /// Apps that lie beside their files, in which no `directory` stands.
+    #[track_caller]
+    pub(super) fn without_directory() -> Self {
+        let is_other = |line: &&str| !line.starts_with("directory = ");
+        Self::of("", "cgi-bin", |text| {
+            let lines: Vec<&str> = text.lines().filter(is_other).collect();
+            lines.join("\n") + "\n"
+        })
+    }
+
+    #[track_caller]
+    fn of(more: &str, folder: &str, edited: impl Fn(&str) -> String) -> Self {
         let put = |dir: &Dir| {
-            dir.file("apps/seen.py", WSGI, 0o644);
-            dir.file("apps/seen.sh", CGI, 0o755);
+            dir.file(&format!("{folder}/seen.py"), WSGI, 0o644);
+            dir.file(&format!("{folder}/seen.sh"), CGI, 0o755);
         };
-        Self(KINDS.map(|kind| (kind, Ways::of(&format!("{kind}{more}"), put))))
+        Self(KINDS.map(|kind| (kind, Ways::of(&format!("{kind}{more}"), put, &edited))))
     }
 
     /// What each of them saw, in each way.
