@@ -1,24 +1,37 @@
-//! What cargo builds by itself: a program that works, without the fast path, and says so. `make install` does not take
+//! What cargo installs by itself: a program that works, without the fast path, and says so. `make install` does not take
 //! it for the other.
 
 use std::fs;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::super::util::command::wait;
 use super::super::util::{Deadline, Output, as_user, cgi};
 use super::*;
 
-/// Cargo has built it beside these tests.
-const BUILT: &str = env!("CARGO_BIN_EXE_polycgi");
+/// What `cargo install` has installed, from the folder where these tests were built, and without a network: what it needs
+/// is there.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["install", "--debug", "--offline", "--locked", "--quiet"]);
+    cargo.args(["--force", "--no-track", "--path", SOURCES, "--root"]);
+    // It compiles what was compiled for tests only.
+    let deadline = Deadline::within(Duration::from_secs(120));
+    let mut installing = cargo.arg(&root).spawn().expect("it runs");
+    let ended = wait(&mut installing, deadline).expect("it ends in time");
+    assert!(ended.success());
+    root.join("bin/polycgi")
+});
 const LACK: &str = "without the fast path, which only `make build` links";
 
-/// An app file whose program is the one that cargo has built.
+/// An app file whose program is the one that cargo has installed.
 fn app_file(dir: &Dir, config: &str) -> PathBuf {
     let program = dir.join("polycgi");
     run(
         Command::new("install")
-            .args(["-m", "755", BUILT])
-            .arg(&program),
+            .args(["-m", "755"])
+            .args([&*PROGRAM, &program]),
         b"",
     )
     .success();
@@ -52,12 +65,12 @@ fn it_serves_both_ways() {
 
 #[test]
 fn it_says_what_it_lacks() {
-    let version = |program: &str| run(Command::new(program).arg("--version"), b"").success();
+    let version = |program: &Path| run(Command::new(program).arg("--version"), b"").success();
     let own = format!("polycgi {}\n", env!("CARGO_PKG_VERSION"));
-    let ours = version(BUILT);
+    let ours = version(&PROGRAM);
     if cfg!(target_arch = "x86_64") {
         assert!(ours.starts_with(&format!("{own}{LACK}")), "{ours}");
-        assert_eq!(version(&installed("polycgi").display().to_string()), own);
+        assert_eq!(version(&installed("polycgi")), own);
     } else {
         assert_eq!(
             ours,
@@ -95,7 +108,7 @@ fn make_install_does_not_take_it_unnoticed() {
     let install = |more: &[&str]| {
         let mut make = Command::new("make");
         make.args(["-s", "-C", SOURCES, "install", "PREFIX=/usr"]);
-        make.arg(format!("BINARY={BUILT}"));
+        make.arg(format!("BINARY={}", PROGRAM.display()));
         make.arg(format!("DESTDIR={}", dir.join("root").display()));
         run(make.args(more), b"")
     };
@@ -111,21 +124,4 @@ fn make_install_does_not_take_it_unnoticed() {
     assert!(!dir.join("root").exists());
     install(&["SLOW=1"]).success();
     assert!(dir.join("root/usr/bin/polycgi").exists());
-}
-
-/// In the folder where these tests were built, and without a network: what it needs is there.
-#[test]
-fn cargo_install_works() {
-    let dir = Dir::new();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["install", "--debug", "--offline", "--locked", "--quiet"]);
-    cargo.args(["--no-track", "--path", SOURCES, "--root"]);
-    // It compiles what was compiled for tests only.
-    let deadline = Deadline::within(Duration::from_secs(120));
-    let mut installing = cargo.arg(dir.join("root")).spawn().expect("it runs");
-    let ended = wait(&mut installing, deadline).expect("it ends in time");
-    assert!(ended.success());
-    let installed = dir.join("root/bin/polycgi");
-    let said = run(Command::new(installed).arg("--version"), b"").success();
-    assert!(said.starts_with("polycgi "), "{said}");
 }
