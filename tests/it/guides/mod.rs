@@ -7,7 +7,9 @@
 //! - `console`: lines of `$ command`, typed by the user jane, and of `# command`, typed by root, each where the last one
 //!   of that user has left the working directory. A `\` at the end of a line continues it. The lines below a command are
 //!   what it prints, on standard output and standard error: `...` stands for any text in a line, and alone in a line for
-//!   any lines; blanks count as one. Where there are none, it may print anything. Its exit status has to be 0.
+//!   any lines; blanks count as one. Where there are none, it may print anything, but `...` alone would show nothing. Its
+//!   exit status has to be 0, and curl fails if the status of its page is an error's, unless the guide shows that: the
+//!   status stands in a line below the command, or the command has `%{http_code}` or `--no-fail-with-body`.
 //! - any other kind: a file. The sentence before it ends in a colon, and the last word that it has between backticks is
 //!   the path. Relative ones are for the user who has typed last, and lie in that user's working directory; those below ~
 //!   or /home/jane are jane's, all others root's. `mode 755` in that sentence sets the mode; with `Add` the lines come
@@ -145,6 +147,9 @@ fn file_command(file: &Written) -> String {
     command
 }
 
+/// The folder with curl's settings for a command that may get an error.
+const ANY_STATUS: &str = "/etc/curl-any-status";
+
 /// A reader at a machine: root, or jane.
 struct Reader {
     machine: Machine,
@@ -158,8 +163,12 @@ impl Reader {
             .run("useradd --create-home --shell /bin/bash jane")
             .success();
         // On a terminal it shows no progress either.
+        let settings = "silent\nshow-error\n";
+        let strict = format!("{settings}fail-with-body\n");
+        machine.run(&format!("mkdir {ANY_STATUS}")).success();
+        machine.put(&format!("{ANY_STATUS}/.curlrc"), settings, 0o644);
         for home in ["/home/jane", "/root"] {
-            machine.put(&format!("{home}/.curlrc"), "silent\nshow-error\n", 0o644);
+            machine.put(&format!("{home}/.curlrc"), strict.as_str(), 0o644);
         }
         Some(Self {
             machine,
@@ -212,7 +221,11 @@ impl Reader {
 
     fn enter(&self, typed: &Typed) -> Result<(), String> {
         self.is_root.set(typed.by_root);
-        let (printed, exit) = self.run(typed.by_root, &typed.command);
+        let command = match typed.may_be_an_error() {
+            true => format!("export CURL_HOME={ANY_STATUS}\n{}", typed.command),
+            false => typed.command.clone(),
+        };
+        let (printed, exit) = self.run(typed.by_root, &command);
         let what = format!("line {}: {}", typed.line, typed.command);
         if exit != Some(typed.exit) {
             return Err(format!("{what}\nexit status {exit:?}:\n{printed}"));

@@ -19,6 +19,30 @@ pub(super) struct Typed {
     pub(super) exit: i32,
 }
 
+impl Typed {
+    /// The guide shows the status of an error in what a page says, or lets curl write it.
+    pub(super) fn may_be_an_error(&self) -> bool {
+        let lines = self.shows.iter();
+        let mut words = lines.flat_map(|line| line.split(|c: char| !c.is_alphanumeric()));
+        let is_error = |word: &str| word.parse().is_ok_and(|code| (400..600).contains(&code));
+        words.any(is_error) || self.command.contains("%{http_code}")
+    }
+
+    /// What it is to print is nothing that a test could miss.
+    fn shows_nothing(&self) -> bool {
+        let mut lines = self.shows.iter().map(|line| line.trim());
+        lines.clone().any(|line| line == "...") && lines.all(|line| ["", "..."].contains(&line))
+    }
+
+    /// The step that it is.
+    fn finished(self) -> Result<Step, String> {
+        match self.shows_nothing() {
+            true => Err(format!("line {}: `...` alone shows nothing", self.line)),
+            false => Ok(Step::Type(self)),
+        }
+    }
+}
+
 /// A file, as saved in an editor.
 #[derive(Debug, PartialEq)]
 pub(super) struct Written {
@@ -132,7 +156,9 @@ impl Page {
                 typed.command.push('\n');
                 typed.command.push_str(line);
             } else if let Some(prompt) = prompt {
-                self.steps.extend(last.take().map(Step::Type));
+                if let Some(typed) = last.take() {
+                    self.steps.push(typed.finished()?);
+                }
                 last = Some(Typed {
                     line: *number,
                     by_root: prompt == "# ",
@@ -147,7 +173,7 @@ impl Page {
         }
         let mut last = last.ok_or("a console without a command")?;
         last.exit = exit;
-        self.steps.push(Step::Type(last));
+        self.steps.push(last.finished()?);
         Ok(())
     }
 

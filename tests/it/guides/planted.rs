@@ -81,6 +81,30 @@ fn a_block_that_no_rule_covers() {
 }
 
 #[test]
+fn consoles_that_show_nothing() {
+    let error = "`...` alone shows nothing";
+    assert!(wrong("```console\n$ a\n...\n```\n").contains(error));
+    assert!(wrong("<!-- test\n# a\n...\n\n...\n$ b\n-->\n").contains(error));
+    assert_eq!(steps("```console\n$ a\n\n$ b\n...\nc\n```\n").len(), 2);
+}
+
+#[test]
+fn errors_that_a_guide_shows() {
+    let is_shown = |command: &str, line: &str| {
+        let Step::Type(typed) = typed(1, true, command, &["", line]) else {
+            unreachable!();
+        };
+        typed.may_be_an_error()
+    };
+    assert!(is_shown("curl x", "503 Service Unavailable: ..."));
+    assert!(is_shown("curl -w '%{http_code}' x", "404"));
+    assert!(is_shown("curl x", "<h1>Server Error (500)</h1>"));
+    for line in ["...", "200 OK", "50 3", "visit1500", "599x"] {
+        assert!(!is_shown("curl x", line), "{line}");
+    }
+}
+
+#[test]
 fn what_is_printed() {
     let shown = |shows: &str, printed: &str| {
         let shows: Vec<String> = shows.lines().map(str::to_owned).collect();
@@ -151,6 +175,16 @@ fn a_reader_notices() {
     assert_eq!(file("/root/y"), Ok(()));
     assert_eq!(
         console("$ stat -c '%U %a' ~/x\njane 755\n# ls /root/y"),
+        Ok(())
+    );
+    assert_eq!(console("# systemctl start apache2"), Ok(()));
+    fails("$ curl http://localhost/none", "exit status Some(22)");
+    assert_eq!(
+        console("$ curl -o /dev/null -w '%{http_code}' http://localhost/none\n404"),
+        Ok(())
+    );
+    assert_eq!(
+        console("$ curl --no-fail-with-body http://localhost/none"),
         Ok(())
     );
     let error = file("/nowhere/z").unwrap_err();
