@@ -12,6 +12,9 @@
 //! In each case the worker gets what was read as a third descriptor, and the rest is where it was. What a plain client
 //! sent in one piece with its header was read with it.
 //!
+//! nginx, as an SCGI client, sends nothing more of a body once it has the head of the response (measured, 1.22). An app
+//! that writes its head first, as git-http-backend does, would wait for ever: such a body is not fast, however it comes.
+//!
 //! A body without a length (it came in chunks) is read to its end in any case, however fast it comes: the application
 //! is told the length. If it is too large, or finds no more room, it is refused. A client that goes away in the middle
 //! of a chunk also ends the body; but then its output has no reader either, and by that it is told from a whole body
@@ -43,6 +46,8 @@ pub(super) struct Body {
 /// Where it ends.
 #[derive(Clone, Copy, Debug)]
 enum Reaches {
+    /// As `Bytes`, and all of it is read here while there is room.
+    All(u64),
     Bytes(u64),
     ToEnd(SpoolLimits),
 }
@@ -91,6 +96,11 @@ impl Body {
     /// `store`: what was read of it before.
     pub(super) fn new(length: u64, store: Ahead) -> Body {
         Body::of(Reaches::Bytes(length), store)
+    }
+
+    /// The same of a client that sends no more of it once the app has begun to answer.
+    pub(super) fn all(length: u64, store: Ahead) -> Body {
+        Body::of(Reaches::All(length), store)
     }
 
     /// A body of a length that only its end tells.
@@ -149,7 +159,10 @@ impl Body {
                 ..room
             };
             let step = match self.reaches {
-                Reaches::Bytes(length) => self.read_block(length, &mut blocks, room, now),
+                Reaches::All(length) => self.read_block(length, &mut blocks, room),
+                Reaches::Bytes(length) => self
+                    .read_block(length, &mut blocks, room)
+                    .map(|came| came.or_else(|| self.judge_speed(now))),
                 Reaches::ToEnd(limits) => self.take_block(limits, &mut blocks, room),
             };
             match step {
@@ -170,7 +183,6 @@ impl Body {
         length: u64,
         blocks: &mut Blocks<'_>,
         room: Room<'_>,
-        now: Duration,
     ) -> Result<Option<Came>, Unread> {
         let missing = length - self.len;
         // First the memory is filled to the last byte; then whole blocks follow.
@@ -187,9 +199,14 @@ impl Body {
         }
         self.store.push(block)?;
         self.len += block.len() as u64;
+        Ok((self.len == length).then_some(Came::Enough))
+    }
+
+    /// Behind a block: `Enough` if the body comes fast. The first block begins the time.
+    fn judge_speed(&mut self, now: Duration) -> Option<Came> {
         let first_at = *self.first_at.get_or_insert(now);
         let is_fast = self.len >= FAST_BYTES && now.saturating_sub(first_at) <= FAST_TIME;
-        Ok((self.len == length || is_fast).then_some(Came::Enough))
+        is_fast.then_some(Came::Enough)
     }
 
     /// A block of a body that goes to its end, and `Enough` there.

@@ -9,8 +9,8 @@ use super::Clients;
 use super::body::{Body, Came, Unread};
 use super::client::Phase;
 use super::doubt;
-use crate::cgi::Doubt;
 use crate::cgi::meta::Peer;
+use crate::cgi::{Doubt, Reader};
 use crate::daemon::ground::Ground;
 use crate::daemon::watch::Stream;
 use crate::figures::Counted;
@@ -40,6 +40,8 @@ impl Clients {
         let store = std::mem::take(&mut request.ahead);
         let body = if request.goes_to_end() {
             Body::to_end(SpoolLimits::of(&ground.config), store)
+        } else if request.passed.is_none() && request.reader == Reader::Nginx {
+            Body::all(request.length(), store)
         } else {
             Body::new(request.length(), store)
         };

@@ -1,7 +1,7 @@
 //! Web servers that are SCGI clients, at the addresses of `listen`: a path, and TCP, where no client has a uid.
 
 use crate::util::served::{assert_same, blocks, noise};
-use crate::util::{Deadline, Dir, Hosted, WebServer, digest, free_address};
+use crate::util::{Deadline, Dir, Hosted, Mode, WebServer, digest, free_address};
 
 /// Makes a test of each check on each of these web servers, by path and by TCP.
 macro_rules! on_both {
@@ -145,5 +145,35 @@ def application(environ, start_response):
             "('', '/cgi-bin/app/a b/c')"
         };
         assert_eq!(shown, expected, "{server:?}");
+    }
+}
+
+/// The app writes its head, then reads the body. nginx sends no more of it once it has the head.
+#[test]
+fn an_answer_that_begins_before_the_body_was_read() {
+    const WSGI: &str = "
+import hashlib
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    yield b'begun '
+    yield hashlib.sha256(environ['wsgi.input'].read()).hexdigest().encode()
+";
+    const CGI: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nbegun '\n\
+        set -- $(sha256sum)\nprintf %s \"$1\"\n";
+    let body = noise(8_000_000);
+    let expected = format!("begun {}", digest(&body));
+    for server in [
+        WebServer::ApacheScgi,
+        WebServer::LighttpdScgi,
+        WebServer::NginxScgi,
+    ] {
+        for app in ["wsgi = begins:application\n", "cgi = ./begins.sh\n"] {
+            let dir = Dir::new();
+            dir.file("apps/begins.py", WSGI, 0o644);
+            dir.file("apps/begins.sh", CGI, 0o755);
+            let site = Hosted::in_dir(dir, server, Mode::Daemon, app, "");
+            let reply = site.send("POST", "", &[], Some(&body));
+            assert_eq!(reply.ok(), expected, "{server:?} {app}");
+        }
     }
 }

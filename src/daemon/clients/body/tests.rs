@@ -95,6 +95,18 @@ fn a_fast_one_is_left_to_the_worker() {
 }
 
 #[test]
+fn a_fast_one_of_a_client_that_stops_at_the_head_is_read_whole() {
+    let mut upload = Upload::new();
+    let mut body = Body::all(32 * 65_536, Ahead::Nothing);
+    for nth in 1..=32 {
+        upload.into.write_all(&[7; 65_536]).unwrap();
+        let came = upload.read(&mut body, 1 << 30, LATE).unwrap();
+        assert_eq!(came == Came::Enough, nth == 32, "{nth}");
+    }
+    assert_eq!(content(body).len(), 2 << 20);
+}
+
+#[test]
 fn no_room_is_no_error_and_loses_nothing() {
     for left in [0, 65_536, 100_000] {
         let mut upload = Upload::new();
