@@ -14,7 +14,6 @@ need apache2-bin test -x /usr/sbin/apache2 -a -e /usr/lib/apache2/modules/mod_cg
 need apache2-suexec-custom test -e /usr/lib/apache2/suexec-custom
 need apache2-utils test -x /usr/bin/htpasswd
 need busybox test -x /bin/busybox
-need caddy test -x /usr/bin/caddy
 need fcgiwrap test -x /usr/sbin/fcgiwrap
 need libapache2-mod-fcgid test -e /usr/lib/apache2/modules/mod_fcgid.so
 need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
@@ -105,11 +104,11 @@ environment_of green 'gevent and eventlet' 'gevent==26.9.0 eventlet==0.41.3 gree
 # Trac needs pkg_resources of setuptools.
 environment_of wikis 'Trac, MoinMoin and a2wsgi' 'Trac==1.6 moin==2.0.0b5 setuptools==79.0.1 a2wsgi==1.10.10' '' 'a2wsgi, moin, trac.web.main'
 
-# Only for machines of the tests' own: its user would be one more as whom a web server of this one may run.
+# Not installed: its user would be one more as whom a web server of this machine may run.
 debs=$(dirname "$environment")/debs
-if [ ! -e "$debs/caddy.deb" ]; then
+if [ ! -x "$debs/caddy/usr/bin/caddy" ]; then
     rm -rf "$debs"
     mkdir "$debs"
-    (cd "$debs" && apt-get download --quiet=2 caddy && mv caddy_*.deb caddy.deb) ||
+    (cd "$debs" && apt-get download --quiet=2 caddy && mv caddy_*.deb caddy.deb && dpkg-deb -x caddy.deb caddy) ||
         { echo "install-deps.sh: cannot download Debian's package caddy (apt-get update?)" >&2; exit 69; }
 fi

@@ -6,9 +6,7 @@ use std::process::Stdio;
 
 use super::program::{Program, free_address};
 use super::server::Server;
-use super::{Dir, Watch, fcgiwrap};
-
-const PROGRAM: &str = "/usr/bin/caddy";
+use super::{Dir, Watch, as_user, fcgiwrap, prefix};
 
 /// Starts it for `cgi-bin/app`, with an fcgiwrap beside it.
 #[track_caller]
@@ -27,7 +25,7 @@ pub(super) fn start_with_fcgiwrap(dir: &Dir, folder: &str) -> Server {
     );
     let config = dir.file(&format!("{folder}/Caddyfile"), &config, 0o644);
     let watch = Watch::on(&root);
-    let mut command = Program::command(PROGRAM, "caddy");
+    let mut command = as_user(prefix().join("debs/caddy/usr/bin/caddy"));
     command
         .args(["run", "--adapter", "caddyfile", "--config"])
         .arg(&config);
