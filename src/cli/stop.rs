@@ -158,6 +158,12 @@ struct Leaver {
 impl Leaver {
     /// `None`: it has ended.
     fn open(pid: i32) -> Result<Option<Leaver>, CommandError> {
+        if pid <= 0 {
+            let sentence = "the daemon was told to stop, but its end can't be waited for: it is in a pid namespace that \
+                            can't be seen from here, as that of a host or of another container; ask there, or use \
+                            --no-wait";
+            return Err((Exit::OsError, sentence.to_owned()));
+        }
         match process::open(pid) {
             Ok(process) => Ok(Some(Leaver { pid, process })),
             Err(error) if is(&error, Errno::ESRCH) => Ok(None),

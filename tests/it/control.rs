@@ -3,12 +3,13 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 
 use super::util::patient::PatientRead;
 use super::util::process::{is_alive, send};
 use super::util::{
-    Conversation, Deadline, Mpm, Piped, Running, Site, Watch, as_user, cgi, daemon, installed,
-    under_both,
+    Conversation, Deadline, Mpm, Piped, Running, Served, Site, Watch, as_user, cgi, command,
+    daemon, installed, not_tested, run, under_both,
 };
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = daemon\nmax-procs = 2\n";
@@ -242,4 +243,26 @@ fn stop_says_on_a_terminal_what_it_waits_for() {
     held.reply();
     let (_, words) = stop.answer();
     assert_eq!(words, "");
+}
+
+/// Inside a container the pid of a daemon outside is not known: it is told to stop, and its end is not waited for.
+#[test]
+fn a_daemon_of_another_pid_namespace_is_told_to_stop() {
+    if !Uid::effective().is_root() {
+        return not_tested("a pid namespace, which takes root");
+    }
+    let served = Served::start("");
+    let (uid, gid) = command::user();
+    let mut stop = std::process::Command::new("unshare");
+    stop.args(["--pid", "--fork", "--", "setpriv", "--clear-groups"]);
+    stop.args([format!("--reuid={uid}"), format!("--regid={gid}")]);
+    stop.arg(installed("polycgi")).arg("stop").arg(&served.app);
+    let output = run(&mut stop, b"");
+    if output.stderr.contains("unshare:") {
+        return not_tested("a pid namespace, which this host does not give");
+    }
+    let said = "it is in a pid namespace that can't be seen from here";
+    assert!(output.stderr.contains(said), "{}", output.stderr);
+    assert_eq!(output.status.code(), Some(71));
+    assert!(Deadline::soon().ended(served.daemon));
 }

@@ -82,6 +82,51 @@ fn nothing_is_waited_for() {
     Checked::of(&fifo).says(66, &["polycgi: check: "]);
 }
 
+/// What an access control list grants, or takes away, counts for `--as` as for the user.
+#[test]
+fn access_control_lists() {
+    if !Uid::effective().is_root() {
+        return not_tested("`check --as` another user, which takes root");
+    }
+    let dir = Dir::new();
+    let app = dir.app_file("app", DAEMON);
+    let closed = dir.folder("apps/closed", 0o700);
+    std::os::unix::fs::chown(&closed, Some(0), Some(0)).expect("root can take a folder");
+    dir.file("apps/closed/who.py", "", 0o644);
+    let text = fs::read_to_string(&app)
+        .expect("it can be read")
+        .replace("/apps\n", "/apps/closed\n");
+    let app = dir.file("cgi-bin/app", &text.replace("testapp", "who"), 0o755);
+    let (uid, _) = command::user();
+    let check = || {
+        let mut check = std::process::Command::new(installed("polycgi"));
+        Checked::new(run(
+            check.args(["check", "--as", "www-data"]).arg(&app),
+            b"",
+        ))
+    };
+    check().finds(&[
+        "www-data can't enter ",
+        "apps/closed (mode 0700, owner root)",
+    ]);
+    // acl(5), as setfacl(1) writes it: version 2, and an entry for the user between owner, group, mask and others.
+    let grant = "import os, struct, sys\n\
+                 entries = (1, 7, -1), (2, 5, int(sys.argv[2])), (4, 0, -1), (16, 5, -1), (32, 0, -1)\n\
+                 acl = struct.pack('<I', 2) + b''.join(struct.pack('<HHi', *entry) for entry in entries)\n\
+                 os.setxattr(sys.argv[1], 'system.posix_acl_access', acl)\n";
+    let mut python = std::process::Command::new("/usr/bin/python3");
+    let granted = run(
+        python.args(["-c", grant]).arg(&closed).arg(uid.to_string()),
+        b"",
+    );
+    if granted.stderr.contains("Operation not supported") {
+        return not_tested("access control lists, which the file system of /tmp does not have");
+    }
+    granted.success();
+    let checked = check();
+    assert!(!checked.text.contains("can't enter"), "{}", checked.text);
+}
+
 #[test]
 fn a_spool_in_memory() {
     let dir = Dir::new();
