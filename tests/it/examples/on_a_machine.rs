@@ -99,6 +99,7 @@ fn further_servers() {
         owner.contains("wiki\n") && owner.contains("www-data\n"),
         "{owner}"
     );
+    suexec_without_a_module_for_cgis(&machine);
 }
 
 /// Its service is not started yet: port 80 is Apache's.
@@ -216,6 +217,21 @@ impl Example {
             );
         }
     }
+}
+
+/// Apache takes the app file for one that it sends, if it may.
+fn suexec_without_a_module_for_cgis(machine: &Machine) {
+    let example = &EXAMPLES[0];
+    let ask = |change: &str| {
+        let restart = format!("{change}; systemctl restart apache2");
+        machine.run(&restart).success();
+        example.ask(machine, "", "/cgi-bin/wiki.cgi")
+    };
+    let refused = ask("a2dismod -f cgid");
+    assert!(refused.contains("status 403"), "{refused}");
+    let path = example.path;
+    let sent = ask(&format!("sed -i s/denied/granted/ {path}"));
+    assert!(sent.contains("#!") && sent.contains("status 200"), "{sent}");
 }
 
 /// With the option in force, alice is known by her password, and nobody else gets in.
