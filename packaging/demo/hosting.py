@@ -74,7 +74,8 @@ class Site:
         self.server = servers.first(self.root, port, wanted)
         if not self.server:
             raise Failed(f'no web server is here: install apache2 or lighttpd (SERVER={wanted!r})')
-        with open(f'{self.root}/log/said', 'wb') as said:
+        # Not in `log`, where the web server's user could have put a link in its place.
+        with open(f'{self.root}/said', 'wb') as said:
             # In a session of its own: Ctrl-C reaches this script only, which stops everything in order.
             self.process = subprocess.Popen(
                 self.server.argv, cwd=f'{self.root}/www', env={'PATH': PATH, 'LANG': 'C.UTF-8'},
@@ -113,14 +114,14 @@ class Site:
     def logged(self):
         """Unusual lines of the logs of web server and daemon: the last twenty."""
         usual = (':notice] ', '(server.c.', ' polycgi: info: ', ' polycgi: debug: ', '503: queue-full', '"GET /')
-        lines = []
-        for path in (f'{self.root}/log/error', f'{self.root}/log/said', *glob.glob(f'{self.root}/run/*/log')):
-            try:
-                with open(path, encoding='utf-8', errors='replace') as file:
-                    lines += [line for line in file if not any(word in line for word in usual)]
-            except FileNotFoundError:
-                pass
-        return ''.join(lines[-20:])
+        # As the user whose files they are: what root may read, a link of that user's could show.
+        head = ['head', '--quiet', '--bytes=1000000', f'{self.root}/log/error', f'{self.root}/said',
+                *glob.glob(f'{self.root}/run/*/log')]
+        read = subprocess.run(
+            head, env={'PATH': PATH}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            timeout=STOPPING_MAY_TAKE, check=False, **self.as_user())
+        lines = read.stdout.decode(errors='replace').splitlines(keepends=True)
+        return ''.join([line for line in lines if not any(word in line for word in usual)][-20:])
 
     def processes(self):
         """The pids of what runs from here: the daemon and its processes, once the web server has stopped."""

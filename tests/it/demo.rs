@@ -26,7 +26,7 @@ fn the_page_shows_each_way_and_nobody_else_makes_load() {
     // unittest reports on stderr.
     assert!(output.status.success(), "{}", output.stderr);
     assert!(
-        output.stderr.contains("Ran 5 tests"),
+        output.stderr.contains("Ran 6 tests"),
         "tests are missing: {}",
         output.stderr
     );
