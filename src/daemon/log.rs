@@ -1,4 +1,4 @@
-//! The daemon's own log: a file of at most 1 MB, and the one before it. Knows files and names, not events.
+//! The daemon's own log: a file of limited size, and the one before it. Knows files and names, not events.
 //!
 //! # Theory of operation
 //! Before each line the log looks whether its path still leads to the open file. If logrotate (or a person) has moved
@@ -7,7 +7,7 @@
 //! are counted, and the count is the first thing that is written once that is possible.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -16,7 +16,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::report;
 use crate::sys::{files, named};
 
-const MOST: u64 = 1 << 20;
+/// Bytes of the log in the app's place, from which on it is renamed.
+const MOST_IN_PLACE: u64 = 1 << 20;
+/// Of a `log-file`: logrotate comes first, and where there is none a disk is not filled.
+const MOST_ELSEWHERE: u64 = 64 << 20;
+
+/// Where the log is meant to be, and from which size on it is renamed.
+#[derive(Clone, Debug)]
+pub(super) struct Destination {
+    path: PathBuf,
+    most: u64,
+}
+
+impl Destination {
+    pub(super) fn in_place(path: PathBuf) -> Self {
+        let most = MOST_IN_PLACE;
+        Self { path, most }
+    }
+
+    /// A `log-file`.
+    pub(super) fn named(path: PathBuf) -> Self {
+        let most = MOST_ELSEWHERE;
+        Self { path, most }
+    }
+}
 
 /// Where lines go while the file that they are meant for can't be opened.
 #[derive(Clone, Debug)]
@@ -33,6 +56,8 @@ pub(super) struct Log(Arc<Mutex<LogFile>>);
 struct LogFile {
     /// Where it is meant to be.
     path: PathBuf,
+    /// Bytes from which on it is renamed.
+    most: u64,
     is_background: bool,
     /// What is written to; `None` where not even the second place can be opened.
     open: Option<OpenFile>,
@@ -53,10 +78,12 @@ struct OpenFile {
 }
 
 impl Log {
-    /// Opens `path`, or says in `spare` why not.
-    pub(super) fn open(path: PathBuf, spare: &Spare, is_background: bool) -> Log {
+    /// Opens it, or says in `spare` why not.
+    pub(super) fn open(destination: Destination, spare: &Spare, is_background: bool) -> Log {
+        let Destination { path, most } = destination;
         let mut log = LogFile {
             path,
+            most,
             is_background,
             open: None,
             trouble: None,
@@ -126,9 +153,9 @@ impl LogFile {
         }
         match fs::metadata(&self.path) {
             Ok(found) if identity == Some((found.dev(), found.ino())) => {
-                if found.is_file() && found.len() > MOST {
+                if found.is_file() && found.len() > self.most {
                     // If that fails, a long log is better than none.
-                    let _ = self.turn();
+                    let _ = self.turn(found.permissions());
                 }
             }
             _ => self.open_anew(),
@@ -167,13 +194,19 @@ impl LogFile {
         self.is_cut = false;
     }
 
-    /// Renames the log to `.old` and opens a new one. Of a symlink the file is renamed, and not the link.
-    fn turn(&mut self) -> io::Result<()> {
+    /// Renames the log to `.old` and opens a new one, for the same readers. Of a symlink the file is renamed, and not
+    /// the link.
+    fn turn(&mut self, readers: Permissions) -> io::Result<()> {
         let path = fs::canonicalize(&self.path)?;
         let mut old = path.clone().into_os_string();
         old.push(".old");
         fs::rename(&path, old)?;
-        self.open_path()
+        self.open_path()?;
+        if let Some(open) = &self.open {
+            // Another user's file that came in between stays as it is.
+            let _ = open.file.set_permissions(readers);
+        }
+        Ok(())
     }
 
     /// Says once why the path can't be opened.
@@ -236,7 +269,7 @@ mod tests {
 
     fn open(path: &Path) -> Log {
         Log::open(
-            path.to_owned(),
+            Destination::in_place(path.to_owned()),
             &Spare::File(path.with_extension("spare")),
             true,
         )
@@ -259,6 +292,34 @@ mod tests {
             .to_vec();
         assert_eq!(sizes, [700_000, 1_400_000]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_log_file_is_left_to_logrotate_up_to_its_limit_and_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let spare = Spare::File(dir.path().join("spare"));
+        let mut log = Log::open(Destination::named(path.clone()), &spare, true);
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let old = dir.path().join("log.old");
+        for (size, is_renamed) in [(MOST_ELSEWHERE, false), (MOST_ELSEWHERE + 1, true)] {
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_len(size)
+                .unwrap();
+            log.look();
+            assert_eq!(old.exists(), is_renamed, "{size}");
+        }
+        log.write_all(b"line\n").unwrap();
+        assert_eq!(text(&path), "line\n");
+        for file in [&path, &old] {
+            assert_eq!(
+                fs::metadata(file).unwrap().permissions().mode() & 0o777,
+                0o640
+            );
+        }
     }
 
     #[test]
@@ -337,7 +398,7 @@ mod tests {
         ] {
             let spare = dir.path().join(format!("spare{}", name.len()));
             let path = dir.path().join(name);
-            let mut log = Log::open(path, &Spare::File(spare.clone()), true);
+            let mut log = Log::open(Destination::named(path), &Spare::File(spare.clone()), true);
             log.write_all(b"line\n").unwrap();
             let said = text(&spare);
             assert!(

@@ -18,7 +18,7 @@ use super::life::reloads::Reload;
 use super::life::states::{StateFile, Upgrade, Upkeep};
 use super::life::status;
 use super::limits::{limits, stays};
-use super::log::{Log, Spare};
+use super::log::{Destination, Log, Spare};
 use super::outcome::PoolFacts;
 use super::token::Token;
 use super::words::{NAME, Words};
@@ -263,12 +263,13 @@ fn own_socket(place: &Place) -> io::Result<Identity> {
 
 /// In the foreground the log is standard error, unless `log-file` says otherwise.
 fn start_log(app: &AppFile, config: &Config, place: &Place, is_background: bool) -> Option<Log> {
-    let path = app::log_file(app, config).or_else(|| is_background.then(|| place.log()));
+    let named = app::log_file(app, config).map(Destination::named);
+    let destination = named.or_else(|| is_background.then(|| Destination::in_place(place.log())));
     let spare = match is_background {
         true => Spare::File(place.log()),
         false => Spare::Stderr,
     };
-    let log = path.map(|path| Log::open(path, &spare, is_background));
+    let log = destination.map(|destination| Log::open(destination, &spare, is_background));
     let target = log
         .clone()
         .map(|log| Box::new(log) as Box<dyn io::Write + Send>);
