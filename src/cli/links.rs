@@ -1,11 +1,15 @@
 //! `links`: makes the form of app file that is a symlink.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::NAME;
+use crate::config;
 use crate::report::{Exit, print_line, say};
 use crate::sys::files::Control;
 use crate::sys::{accounts, files, process};
@@ -116,4 +120,16 @@ pub(super) fn check_app_name(name: &str) -> Result<(), String> {
 pub(super) fn installed_program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/polycgi"));
     fs::canonicalize(&own).unwrap_or(own)
+}
+
+/// How a person calls this program: by its name where PATH leads to it, otherwise by its own path.
+pub(super) fn typed_program() -> String {
+    let program = installed_program();
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let found = process::find(OsStr::new(NAME), search.as_bytes()).and_then(fs::canonicalize);
+    if found.is_ok_and(|found| found == program) {
+        return NAME.to_owned();
+    }
+    let shown = program.display().to_string();
+    config::as_word(&shown).unwrap_or(shown)
 }

@@ -194,8 +194,11 @@ fn describe_app(app: &AppFile) -> Exit {
     print_line(format_args!(
         "{path} is a polycgi app file: a web server runs it, from cgi-bin."
     ));
-    print_line(format_args!("To try it by hand:  polycgi request {path} /"));
-    print_line(format_args!("To examine it:      polycgi check {path}"));
+    let program = links::typed_program();
+    print_line(format_args!(
+        "To try it by hand:  {program} request {path} /"
+    ));
+    print_line(format_args!("To examine it:      {program} check {path}"));
     Exit::Ok
 }
 

@@ -401,10 +401,16 @@ fn an_example() {
     }
     assert!(listed.lines().count() > 10, "{listed}");
     let told = new(&dir, &at, &["--example", "trac"]).success();
+    // The name alone would not find it.
+    let program = installed("polycgi");
+    let next = format!(
+        "Wrote trac.cgi. Next:\n  {} check trac.cgi\n",
+        program.display()
+    );
     for said in [
         "Needs: Trac and 'setuptools<80' in /srv/trac/venv",
         "Lines to look at: 4 (wsgi), 5 (directory), 6 (python), 7 (env.TRAC_ENV).\n",
-        "Wrote trac.cgi. Next:\n  polycgi check trac.cgi\n",
+        &next,
     ] {
         assert!(told.contains(said), "{told}");
     }
@@ -445,4 +451,31 @@ fn an_example() {
         assert!(output.stderr.contains(said), "{}", output.stderr);
     }
     assert_eq!(read(&at.join("php.cgi")), "mine");
+}
+
+#[test]
+fn what_comes_next_is_said_for_where_and_how_it_was_typed() {
+    let dir = Dir::new();
+    let site = site(&dir, &[("app.py", HELLO)]);
+    let site = site.to_str().expect("plain").to_owned() + "/";
+    let whole = installed("polycgi").display().to_string();
+    let paths = [
+        ("/usr/bin:/bin".to_owned(), whole),
+        (
+            format!("{}:/usr/bin", prefix().join("bin").display()),
+            "polycgi".to_owned(),
+        ),
+    ];
+    for (folder, is_moved) in [("mine", true), ("mine/cgi-bin", false)] {
+        let at = dir.folder(folder, 0o755);
+        for (number, (path, program)) in paths.iter().enumerate() {
+            let mut command = client(&dir, &at, installed("polycgi"));
+            command.env("PATH", path);
+            command.args(["new", &format!("app{number}"), &site]);
+            let said = run(&mut command, b"").success();
+            let next = format!("Next:\n  {program} check app{number}.cgi\n");
+            assert!(said.contains(&next), "{said}");
+            assert_eq!(said.contains("Then move it"), is_moved, "{said}");
+        }
+    }
 }

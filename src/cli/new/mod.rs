@@ -18,7 +18,7 @@ use self::example::Example;
 pub(crate) use self::example::example_names;
 use self::fit::{Fit, Fits, Made, Misfit};
 use self::folder::{Environment, Folder};
-use super::links::{check_app_name, file_name, installed_program};
+use super::links::{check_app_name, file_name, installed_program, typed_program};
 use crate::config;
 use crate::printable;
 use crate::report::{Exit, print, print_beside, say};
@@ -347,11 +347,17 @@ impl Plan {
 /// What comes after an app file of that name was written, for an app in that folder.
 fn next_steps(file: &str, folder: &str) -> String {
     let word = config::as_word(file).unwrap_or_else(|| file.to_owned());
+    let program = typed_program();
+    let is_in_cgi_bin = working_directory().iter().any(|folder| folder == "cgi-bin");
+    let place = if is_in_cgi_bin {
+        ""
+    } else {
+        "Then move it to where the web server runs CGIs: /usr/lib/cgi-bin for Debian's Apache (a2enmod cgid), often\n\
+         ~/public_html/cgi-bin on a shared host; nginx asks it by fcgiwrap or 'listen'.\n"
+    };
     format!(
-        "Wrote {file}. Next:\n  polycgi check {word}\n  polycgi request {word} /\nThen move it to where the web \
-         server runs CGIs: /usr/lib/cgi-bin for Debian's Apache (a2enmod cgid), often\n~/public_html/cgi-bin on a \
-         shared host; nginx asks it by fcgiwrap or 'listen'. Its user must be able to enter\n{folder}, and should \
-         serve nothing of that as files.\n"
+        "Wrote {file}. Next:\n  {program} check {word}\n  {program} request {word} /\n{place}The web server's user must \
+         be able to enter\n{folder}, and the web server should serve nothing of that as files.\n"
     )
 }
 
@@ -365,8 +371,9 @@ fn nothing_fits(folder: &Folder, name: &str, misfits: &[Misfit]) -> String {
         let folder = Folder::look(folder.path.join(below)).ok()?;
         let fit = Fits::of(&folder).fits.into_iter().next()?;
         Some(format!(
-            "; in {below} there is {}: polycgi new {name} {below}/",
-            fit.what
+            "; in {below} there is {}: {} new {name} {below}/",
+            fit.what,
+            typed_program()
         ))
     });
     format!(
