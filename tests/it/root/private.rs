@@ -1,13 +1,10 @@
 //! A web server that has a /tmp of its own, as Debian's Apache has by `PrivateTmp=true`: commands outside find the app's
 //! daemon in there and use it, and `check` says what keeps it out of sight.
 
-use std::process::Command;
-
-use nix::unistd::{Gid, Uid, User};
-
+use super::super::util::machine::Machine;
 use super::super::util::patient::PatientRead;
 use super::super::util::world::PrivateTmp;
-use super::super::util::{Deadline, Dir, Piped, as_other, installed, not_tested, process};
+use super::super::util::{Deadline, Piped, installed, process};
 use super::*;
 
 /// An app whose daemon a front in the private /tmp has started.
@@ -89,124 +86,86 @@ fn stop_waits_for_a_daemon_of_another_pid_namespace() {
     drop(first.stdin.take());
 }
 
-/// A user of one test alone, on the host itself, with a group of the same number: other tests' web servers are none of
-/// this user's.
+/// A machine without /run/polycgi, with a service that has a /tmp of its own and the name of a web server.
 struct Alone {
-    uid: u32,
-    private: PrivateTmp,
-    app: String,
-    /// A process of the web server in the private /tmp, as far as its name and user go.
-    server: Piped,
-    dir: Dir,
+    machine: Machine,
+    /// The service's process.
+    server: String,
 }
+
+const APP: &str = "/usr/lib/cgi-bin/app.cgi";
+const AS_NEWS: &str = "setpriv --reuid=news --regid=news --clear-groups --reset-env -- polycgi";
 
 impl Alone {
-    fn new(user: &str) -> Option<Self> {
-        if !Uid::effective().is_root() {
-            not_tested("a private /tmp, which takes root");
-            return None;
-        }
-        // With it, no place lies in /tmp.
-        if Path::new("/run/polycgi").exists() {
-            not_tested("a private /tmp beside a host that has /run/polycgi");
-            return None;
-        }
-        let dir = Dir::new();
-        let user = User::from_name(user).expect("the user database can be read");
-        let user = user.expect("Debian's base-passwd has this user");
-        let uid = user.uid.as_raw();
-        assert_eq!(uid, user.gid.as_raw());
-        let text = format!(
-            "#!{} -\n{CONFIG}\ndirectory = {}\n",
-            installed("polycgi").display(),
-            dir.join("apps").display()
-        );
-        let app = text_of(&dir.file("cgi-bin/app", &text.replace("who:", "testapp:"), 0o755));
-        let private = PrivateTmp::of_host(&dir);
-        let program = dir.join("apache2");
-        run(Command::new("/bin/cp").arg("/bin/cat").arg(&program), b"").success();
-        let server = Piped::start(&mut private.command(uid, &program));
-        // Until then it is nsenter, and then setpriv.
-        let name = format!("/proc/{}/comm", server.pid());
-        let deadline = Deadline::soon();
-        while fs::read_to_string(&name).is_ok_and(|name| name != "apache2\n") {
-            assert!(!deadline.left().is_zero(), "no web server");
-            std::thread::yield_now();
-        }
-        Some(Self {
-            uid,
-            private,
-            app,
-            server,
-            dir,
-        })
+    fn new() -> Option<Self> {
+        let machine = Machine::boot()?;
+        machine.install_polycgi();
+        let module = "def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'page']
+";
+        machine.put("/srv/app/hello.py", module, 0o644);
+        let app = "#!/usr/local/bin/polycgi -\nwsgi = hello:application\ndirectory = /srv/app\n";
+        machine.put(APP, app, 0o755);
+        // With /run/polycgi no place lies in /tmp.
+        let server = "rm -r /run/polycgi; cp /bin/sleep /srv/apache2
+            systemd-run --quiet --unit=web --service-type=exec --uid=news --property=PrivateTmp=yes /srv/apache2 infinity
+            systemctl show --property=MainPID --value web";
+        let server = machine.run(server).success().trim_end().to_owned();
+        Some(Self { machine, server })
     }
 
-    /// `polycgi` outside of the private /tmp.
+    /// `polycgi`, as the service's user outside of the private /tmp.
     #[track_caller]
-    fn polycgi(&self, words: &[&str]) -> Output {
-        let gid = Gid::from_raw(self.uid);
-        let mut command = as_other(installed("polycgi"), Uid::from_raw(self.uid), gid);
-        run(command.args(words), b"")
+    fn polycgi(&self, words: &str) -> Output {
+        self.machine.run(&format!("{AS_NEWS} {words}"))
     }
-}
 
-impl Drop for Alone {
-    fn drop(&mut self) {
-        // There is none if the test has failed before it was made.
-        let _ = fs::remove_dir_all(format!("/tmp/polycgi-{}", self.uid));
+    /// The same in there.
+    #[track_caller]
+    fn inside(&self, words: &str) -> Output {
+        let enter = format!("nsenter --target {} --mount -- ", self.server);
+        self.machine.run(&format!("{enter}{AS_NEWS} {words}"))
     }
 }
 
 #[test]
 fn check_and_start_say_that_the_web_server_sees_another_tmp() {
-    let Some(alone) = Alone::new("uucp") else {
-        return;
-    };
-    let (pid, app) = (alone.server.pid(), &alone.app);
+    let Some(alone) = Alone::new() else { return };
+    let pid = &alone.server;
     let said = format!("the web server, pid {pid}, has a /tmp of its own (PrivateTmp");
-    let output = alone.polycgi(&["check", app]);
+    let output = alone.polycgi(&format!("check {APP}"));
     assert_code(&output, 0, &said);
     assert_code(&output, 0, "install -d -m 1777 /run/polycgi");
-    let output = alone.polycgi(&["start", app]);
+    let output = alone.polycgi(&format!("start {APP}"));
     assert_code(&output, 0, &said);
-    let advice = format!("nsenter -t {pid} -m polycgi start {app}");
+    let advice = format!("nsenter -t {pid} -m polycgi start {APP}");
     assert_code(&output, 0, &advice);
-    alone.polycgi(&["stop", app]).success();
+    alone.polycgi(&format!("stop {APP}")).success();
     // In the web server's own view there is nothing to say.
-    let words = ["check", app];
-    assert_code(
-        &alone.private.polycgi(alone.uid, &words),
-        0,
-        "nothing wrong found",
-    );
+    let output = alone.inside(&format!("check {APP}"));
+    assert_code(&output, 0, "nothing wrong found");
 }
 
 #[test]
 fn status_lists_what_runs_in_a_web_servers_private_tmp() {
-    let Some(alone) = Alone::new("news") else {
-        return;
-    };
-    let app = &alone.app;
+    let Some(alone) = Alone::new() else { return };
     let nothing = "no app of user news has run here\n";
-    assert_eq!(alone.polycgi(&["status"]).success(), nothing);
-    alone.private.polycgi(alone.uid, &["start", app]).success();
-    let daemon = alone.dir.daemon();
-    let up = format!("{app}: up (pid {daemon})");
-    let all = alone.polycgi(&["status"]).success();
+    assert_eq!(alone.polycgi("status").success(), nothing);
+    alone.inside(&format!("start {APP}")).success();
+    let up = format!("{APP}: up (pid ");
+    let all = alone.polycgi("status").success();
     assert!(all.starts_with(&up), "{all}");
     assert_eq!(all.lines().count(), 1, "{all}");
-    // Root on this host sees other tests' apps as well.
-    let all = run(Command::new(installed("polycgi")).arg("status"), b"");
-    let all = String::from_utf8_lossy(&all.stdout).into_owned();
+    let all = alone.machine.run("polycgi status").success();
     assert!(all.contains(&format!("news: {up}")), "{all}");
-    alone.polycgi(&["reload"]).success();
-    let shown = alone.polycgi(&["status", "--json", app]).success();
+    alone.polycgi("reload").success();
+    let shown = alone.polycgi(&format!("status --json {APP}")).success();
     assert!(daemon::json(&shown).contains(&"generation = 2".to_owned()));
-    alone.polycgi(&["stop", app]).success();
+    alone.polycgi(&format!("stop {APP}")).success();
     // The web server of this test lets its user look; one that root has started does not.
-    let down = format!("{app}: down\n");
-    assert_eq!(alone.polycgi(&["status"]).success(), down);
+    let down = format!("{APP}: down\n");
+    assert_eq!(alone.polycgi("status").success(), down);
 }
 
 /// With /run/polycgi nothing of this is needed.

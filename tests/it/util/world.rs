@@ -55,12 +55,6 @@ impl Held {
 }
 
 impl PrivateTmp {
-    /// The same as seen from the host itself.
-    #[track_caller]
-    pub(crate) fn of_host(dir: &Dir) -> Self {
-        Self::new(Command::new("unshare"), dir)
-    }
-
     /// Root must be able to make it: a test that can't fails.
     #[track_caller]
     fn new(mut unshare: Command, dir: &Dir) -> Self {
