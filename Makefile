@@ -12,6 +12,9 @@ APPLETS := cgi-front app-cgi scgi-daemon overload-page
 
 INTO := $(DESTDIR)$(PREFIX)
 DOCS := README.md LICENSE-MIT LICENSE-APACHE packaging/CHANGELOG.md $(wildcard packaging/doc/*.md)
+# Its links lead into the sources: of these, the guides lie beside it.
+README_EDITS := -e '/^!\[.*](packaging/d' -e 's|](packaging/doc/|](|g' -e 's|packaging/examples|share/polycgi/examples|g' \
+	-e 's|\[packaging/CONTRIBUTING.md](packaging/CONTRIBUTING.md)|packaging/CONTRIBUTING.md of the sources|g'
 MAN := $(wildcard packaging/man/*.[158])
 # Two names more of one page.
 MAN_LINKS := app-cgi.8 overload-page.8
@@ -89,6 +92,7 @@ install: $(BINARY)
 		ln -sf polycgi $(INTO)/bin/$$applet.new && mv -fT $(INTO)/bin/$$applet.new $(INTO)/bin/$$applet || exit; \
 	done
 	$(call put-all,644,$(wildcard $(DOCS)),share/doc/polycgi)
+	@sed -i $(README_EDITS) $(INTO)/share/doc/polycgi/README.md
 	$(foreach section,1 5 8,$(call put-all,644,$(filter %.$(section),$(MAN)),share/man/man$(section)))
 	@for page in $(MAN_LINKS); do \
 		ln -sf cgi-front.8 $(INTO)/share/man/man8/$$page || exit; \

@@ -48,6 +48,33 @@ fn a_packager_gets_a_file_for_tmpfiles_d() {
     }
 }
 
+/// What the sources have beside the README, an installation has elsewhere, or not at all.
+#[test]
+fn the_readme_leads_to_what_is_installed() {
+    let dir = Dir::new();
+    let root = dir.join("root");
+    make(&["install", &format!("PREFIX={}", root.display()), "DESTDIR="]);
+    let docs = root.join("share/doc/polycgi");
+    let text = fs::read_to_string(docs.join("README.md")).expect("it is installed");
+    for word in text.split_whitespace() {
+        if let Some((_, link)) = word.split_once("](") {
+            let link = link.split(')').next().expect("a first part");
+            let is_elsewhere = link.contains("://");
+            assert!(is_elsewhere || docs.join(link).exists(), "{word}");
+        }
+    }
+    let left = text
+        .replace("packaging/CONTRIBUTING.md of the sources", "")
+        .matches("packaging/")
+        .count();
+    assert_eq!(left, 0, "{text}");
+    let source = fs::read_to_string(format!("{SOURCES}/README.md")).expect("it is there");
+    assert!(
+        source.contains("](packaging/"),
+        "it has what is to be mended"
+    );
+}
+
 /// In a mount namespace whose /run and /usr/local are the test's own.
 #[test]
 fn root_has_the_folder_at_once() {

@@ -8,11 +8,14 @@ use super::super::util::{Deadline, Load};
 use super::*;
 
 const APP: &str = "/usr/lib/cgi-bin/wiki.cgi";
-/// The files of the host, but for those that running programs write, and dpkg's own.
+/// The files of the host with modes and owners, but for those that running programs write, and dpkg's own; what is in
+/// those of /etc, and how long those of /usr are.
 const LIST: &str = "find /etc /usr /var -xdev -path /var/cache -prune -o -path /var/tmp -prune \
     -o -path /var/lib/apache2 -prune -o -path /var/lib/dpkg -prune -o -path /var/lib/systemd -prune \
     -o -path /var/log/apache2 -prune -o -path /var/log/dpkg.log -o -path /var/log/journal -prune \
-    -o -name __pycache__ -prune -o -print | sort";
+    -o -name __pycache__ -prune -o -printf '%p %M %u %g %l\\n' | sort
+    find /usr -xdev -name __pycache__ -prune -o -type f -printf '%p %s\\n' | sort
+    find /etc -type f -exec sha256sum {} + | sort";
 
 #[test]
 fn lintian_has_nothing_to_say() {
@@ -51,7 +54,7 @@ fn installed_used_upgraded_removed_and_purged() {
     copy(&machine, &made(&dir, "deb", "made"), "/root/polycgi.deb");
     machine
         .run(&format!(
-            "a2enmod --quiet cgid; rm -rf /run/polycgi; {LIST} >/root/before"
+            "a2enmod --quiet cgid; rm -rf /run/polycgi; ({LIST}) >/root/before"
         ))
         .success();
 
@@ -64,16 +67,65 @@ fn installed_used_upgraded_removed_and_purged() {
     let daemon = upgrade_under_load(&machine);
 
     machine.run("dpkg --remove polycgi").success();
+    let ended = format!("timeout 60 tail --pid={daemon} --follow /dev/null");
+    machine.run(&ended).success();
     // Apache is configured as before, and starts.
     machine.run("systemctl restart apache2").success();
     machine.run("dpkg --purge polycgi").success();
     machine.run("systemctl restart apache2").success();
     machine.run(&format!("rm -r {APP} /srv/wiki")).success();
-    let left = machine.run(&format!("{LIST} | diff /root/before -; ! ls /run/polycgi"));
+    let left = machine.run(&format!("({LIST}) | diff /root/before -"));
     assert_eq!(left.success(), "");
-    // A daemon whose place is gone does not stay.
-    let ended = format!("timeout 60 tail --pid={daemon} --follow /dev/null");
-    machine.run(&ended).success();
+}
+
+/// An older folder for logs, a polycgi in /usr/local with a daemon, an edited file of the package; and nothing is left of
+/// a unit that was enabled.
+#[test]
+fn what_an_administrator_has_made_stays() {
+    let Some(machine) = Machine::boot() else {
+        return;
+    };
+    let dir = Dir::new();
+    machine.run("rm -rf /run/polycgi").success();
+    machine.install_polycgi();
+    put_wiki(&machine, "/srv/wiki");
+    let config = "wsgi = wiki:application\ndirectory = /srv/wiki\n";
+    let app = format!("#!/usr/local/bin/polycgi -\n{config}");
+    machine.put(APP, app, 0o755);
+    let logs = "install -d -m 700 /var/log/polycgi; echo line >/var/log/polycgi/old.log
+        stat --format='%a %U %G' /var/log/polycgi";
+    let made_logs = machine.run(logs).success();
+    machine
+        .run(&format!(
+            "/usr/local/bin/polycgi start --user www-data {APP}"
+        ))
+        .success();
+    let (pid, _) = daemon(&machine);
+
+    copy(&machine, &made(&dir, "deb", "made"), "/root/polycgi.deb");
+    machine.run("dpkg --install /root/polycgi.deb").success();
+    machine.put("/etc/polycgi/unit.conf", config, 0o644);
+    let enable = "systemctl enable --now polycgi@unit.service
+        echo '# edited' >>/etc/logrotate.d/polycgi
+        dpkg --install /root/polycgi.deb
+        tail -n 1 /etc/logrotate.d/polycgi; systemctl is-active polycgi@unit.service";
+    let said = machine.run(enable).success();
+    assert!(said.ends_with("# edited\nactive\n"), "{said}");
+
+    machine.run("dpkg --remove polycgi").success();
+    let units = "systemctl list-units --state=active --no-legend 'polycgi@*'";
+    assert_eq!(machine.run(units).success(), "");
+    machine.run("dpkg --purge polycgi").success();
+    let links = "find /etc/systemd -name 'polycgi*'; ls /etc/logrotate.d | grep polycgi || :";
+    assert_eq!(machine.run(links).success(), "");
+    let kept = "stat --format='%a %U %G' /var/log/polycgi; cat /var/log/polycgi/old.log";
+    assert_eq!(machine.run(kept).success(), format!("{made_logs}line\n"));
+    assert_eq!(daemon(&machine).0, pid, "that of /usr/local");
+    machine
+        .run(&format!(
+            "/usr/local/bin/polycgi stop --user www-data {APP}"
+        ))
+        .success();
 }
 
 /// Apache is Debian's service, with PrivateTmp; the app's daemon is seen from outside.

@@ -29,9 +29,33 @@ fn it_is_installed_and_removed() {
         .success();
     assert_eq!(first, "#!/usr/bin/polycgi -\n");
 
+    serve_by_units(&machine);
     let files = machine.run("rpm --query --list polycgi").success();
-    machine.run("rpm --erase polycgi").success();
+    machine
+        .run("rm /etc/polycgi/wiki.conf; rpm --erase polycgi")
+        .success();
+    let left =
+        "systemctl list-units --all --no-legend 'polycgi@*'; find /etc/systemd -name 'polycgi@*'";
+    assert_eq!(machine.run(left).success(), "");
     for file in files.lines() {
         assert!(!machine.at(file).exists(), "{file}");
     }
+}
+
+/// As the user that the web server of Fedora has, and not as Debian's.
+#[track_caller]
+fn serve_by_units(machine: &Machine) {
+    put_wiki(machine, "/srv/wiki");
+    let config =
+        "wsgi = wiki:application\ndirectory = /srv/wiki\nlisten = 127.0.0.1:4000\nmount = /wiki\n";
+    machine.put("/etc/polycgi/wiki.conf", config, 0o644);
+    let users = "useradd --system --user-group apache; userdel www-data
+        systemctl enable --now polycgi@wiki.socket
+        stat --format=%U /run/polycgi-wiki.sock
+        systemctl enable --now polycgi@wiki.service
+        until polycgi status --user apache wiki | grep -q ' up '; do systemctl is-active polycgi@wiki >&2; done
+        ps -o user= --pid $(systemctl show --property=MainPID --value polycgi@wiki.service)";
+    assert_eq!(machine.run(users).success(), "apache\napache\n");
+    let page = machine.run("polycgi request --user apache --via scgi wiki /page");
+    assert_eq!(page.success(), "/page with nothing\n");
 }

@@ -17,16 +17,19 @@ cat >/etc/apache2/conf-enabled/provider.conf <<END
 END
 systemctl start apache2";
 
-/// The commands of a numbered step: the lines that are set off in it.
-fn step(number: usize) -> String {
-    let text = include_str!("../../../packaging/tarball/INSTALL");
-    let begin = format!("\n{number}. ");
-    let (_, step) = text.split_once(&begin).expect("it has the step");
+/// The commands of a numbered step of INSTALL: the lines that are set off in it.
+fn step(text: &str, number: usize) -> String {
+    let (_, step) = text
+        .split_once(&format!("\n{number}. "))
+        .expect("it has the step");
     let (step, _) = step
         .split_once(&format!("\n{}. ", number + 1))
-        .unwrap_or((step, ""));
-    let (step, _) = step.split_once("\n\nWith ").unwrap_or((step, ""));
-    let lines = step.lines().filter_map(|line| line.strip_prefix("       "));
+        .expect("it is not the last");
+    set_off(step)
+}
+
+fn set_off(text: &str) -> String {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("       "));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
@@ -47,10 +50,16 @@ fn a_user_without_root_has_an_app_in_five_steps() {
         mkdir -p public_html/cgi-bin
         printf 'Options +ExecCGI\\nAddHandler cgi-script .cgi\\n' >public_html/cgi-bin/.htaccess");
 
-    ada(&step(1));
-    ada(&step(2));
-    ada(&format!("cd public_html/cgi-bin; {}", step(3)));
-    let checked = ada(&format!("cd public_html/cgi-bin; {}", step(4)));
+    // Another version lies beside it. What others may read is not a matter of ada's umask.
+    ada("mkdir polycgi-0.0.9 && touch polycgi-0.0.9.tar.gz");
+    let text = "tar --extract --to-stdout --wildcards --file polycgi-*-linux-*.tar.gz '*/INSTALL'";
+    let text = ada(text);
+    ada(&format!("umask 077; {}", step(&text, 1)));
+    ada(&format!("umask 077; {}", step(&text, 2)));
+    let modes = ada("stat --format=%a .local/bin .local/bin/polycgi .local/share/polycgi | xargs");
+    assert_eq!(modes, "755 755 755\n");
+    ada(&format!("cd public_html/cgi-bin; {}", step(&text, 3)));
+    let checked = ada(&format!("cd public_html/cgi-bin; {}", step(&text, 4)));
     assert!(checked.contains("nothing wrong found"), "{checked}");
     let page = get(&machine, "/~ada/cgi-bin/wiki.cgi/page");
     assert_eq!(page.ok(), "/page with nothing\n");
@@ -62,22 +71,26 @@ fn a_user_without_root_has_an_app_in_five_steps() {
         _completion_loader polycgi
         complete -p polycgi'");
     assert!(completes.starts_with("complete "), "{completes}");
-    put_newer(&machine);
+    put_newer(&machine, &text);
+    // Nothing stays of it, and of ada's.
+    let (_, removal) = text.split_once("To remove it:").expect("it says how");
+    ada(&set_off(removal));
+    assert_eq!(ada("find .local ! -type d"), "");
 }
 
 /// By the same steps, while the daemon of the older one runs.
 #[track_caller]
-fn put_newer(machine: &Machine) {
+fn put_newer(machine: &Machine, text: &str) {
     let ada = |script: &str| machine.run_as("ada", script).success();
     let app = "public_html/cgi-bin/wiki.cgi";
     ada(&format!(".local/bin/polycgi start {app}"));
-    ada(&step(1));
-    let parts = ada("ls polycgi-*/ | xargs");
+    ada(&step(text, 1));
+    let parts = ada("ls polycgi-*-linux-*/ | xargs");
     assert_eq!(parts, "INSTALL LICENSE-APACHE LICENSE-MIT bin share\n");
-    ada(&step(2));
+    ada(&step(text, 2));
     // Nothing of the folder is left, and `stop` says nothing: there was a daemon.
     let left = ada(&format!(
-        "ls -d polycgi-*/ || .local/bin/polycgi stop {app}"
+        "ls -d polycgi-*-linux-*/ || .local/bin/polycgi stop {app}"
     ));
     assert_eq!(left, "");
 }

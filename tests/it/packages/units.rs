@@ -18,6 +18,7 @@ fn a_hardened_daemon_serves_and_logs() {
         .success();
     assert_eq!(none, "", "no unit is enabled by the package");
 
+    wrong_key_mended(&machine, config);
     let exposure = "systemd-analyze verify polycgi@wiki.service polycgi@wiki.socket
         systemd-analyze security --threshold=30 polycgi@wiki.service >&2";
     machine.run(exposure).success();
@@ -48,4 +49,28 @@ fn a_hardened_daemon_serves_and_logs() {
     machine
         .run("systemctl stop polycgi@wiki.socket polycgi@wiki.service")
         .success();
+}
+
+/// A client that waits at the socket gets its page when the file has been mended.
+#[track_caller]
+fn wrong_key_mended(machine: &Machine, config: &str) {
+    let file = "/etc/polycgi/wiki.conf";
+    machine.put(file, format!("{config}max-porcs = 2\n"), 0o644);
+    machine.run("systemctl start polycgi@wiki.socket").success();
+    let ask = "python3 -c 'import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect(\"/run/polycgi-wiki.sock\")
+head = b\"CONTENT_LENGTH\\x000\\x00SCGI\\x001\\x00REQUEST_METHOD\\x00GET\\x00REQUEST_URI\\x00/wiki/page\\x00\"
+s.sendall(b\"%d:%s,\" % (len(head), head))
+print(s.makefile().read())' >/tmp/answer 2>&1 &
+    # More often than systemd would by default.
+    until [ $(systemctl show --property=NRestarts --value polycgi@wiki.service) -gt 5 ]; do
+        systemctl is-active polycgi@wiki.socket
+    done
+    journalctl --unit=polycgi@wiki.service --output=cat | grep max-porcs >&2";
+    machine.run(ask).success();
+    machine.put(file, config, 0o644);
+    let served = "until grep '/page with nothing' /tmp/answer; do systemctl is-active polycgi@wiki.socket >&2; done
+        systemctl stop polycgi@wiki.socket polycgi@wiki.service";
+    assert_eq!(machine.run(served).success(), "/page with nothing\n");
 }
