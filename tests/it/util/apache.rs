@@ -8,11 +8,14 @@ use std::process::{Command, Stdio};
 
 use super::program::{Program, free_address, is_installed};
 use super::server::Server;
-use super::{Dir, Output, Watch, run};
+use super::{Dir, Output, Watch, process, run};
 
 const PROGRAM: &str = "/usr/sbin/apache2";
 const MODULES: &str = "/usr/lib/apache2/modules";
 const PACKAGE: &str = "apache2-bin";
+
+/// The socket of mod_cgid's helper process; the process ID of Apache is added to it.
+const SCRIPT_SOCK: &str = "cgid.sock";
 
 /// The two kinds of Apache that differ in how they run a CGI.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +98,11 @@ fn start_with(
         let log = fs::read(root.join("error.log")).unwrap_or_default();
         memchr::memmem::find(&log, b"resuming normal operations").is_some()
     });
+    // mod_cgid's helper process starts beside it; one that finds its socket gone as Apache stops logs that.
+    let helper = format!("{}.{}", SCRIPT_SOCK, program.pid());
+    if text.contains(SCRIPT_SOCK) {
+        program.until(|| process::listens(&root.join(&helper)));
+    }
     Server::new(address, root, vec![program], is_about_itself)
 }
 
@@ -168,7 +176,7 @@ fn config(root: &Path, mpm: Mpm, concurrency: u32, address: SocketAddr) -> Strin
             format!(
                 "StartServers 1\nServerLimit 1\nThreadLimit {concurrency}\nThreadsPerChild {concurrency}\n\
                  MinSpareThreads 1\nMaxSpareThreads {concurrency}\nMaxRequestWorkers {concurrency}\n\
-                 ScriptSock {root}/cgid.sock",
+                 ScriptSock {root}/{SCRIPT_SOCK}",
                 root = root.display()
             ),
         ),

@@ -148,19 +148,27 @@ pub(crate) fn peak_memory(pid: i32) -> u64 {
     kilobytes.map_or_else(|| panic!("{pid} is not there"), |kb: u64| kb << 10)
 }
 
-/// The processes that have the socket that listens at this path.
-pub(crate) fn holders_of_listener(path: &Path) -> Vec<i32> {
+/// The sockets that listen at this path, by their inodes.
+fn listeners(path: &Path) -> Vec<String> {
     const SO_ACCEPTCON: u32 = 0x10000;
     let table = fs::read_to_string("/proc/net/unix").expect("/proc/net/unix can be read");
-    let inodes: Vec<&str> = table
-        .lines()
-        .filter_map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let flags = u32::from_str_radix(words.get(3)?, 16).ok()?;
-            let listens = flags & SO_ACCEPTCON != 0 && Path::new(words.get(7)?) == path;
-            listens.then_some(words[6])
-        })
-        .collect();
+    let inode = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let flags = u32::from_str_radix(words.get(3)?, 16).ok()?;
+        let listens = flags & SO_ACCEPTCON != 0 && Path::new(words.get(7)?) == path;
+        listens.then(|| words[6].to_owned())
+    };
+    table.lines().filter_map(inode).collect()
+}
+
+/// True if a socket listens at this path. To connect to it would be a request.
+pub(crate) fn listens(path: &Path) -> bool {
+    !listeners(path).is_empty()
+}
+
+/// The processes that have the socket that listens at this path.
+pub(crate) fn holders_of_listener(path: &Path) -> Vec<i32> {
+    let inodes = listeners(path);
     assert_eq!(inodes.len(), 1, "listening at {}", path.display());
     let link = PathBuf::from(format!("socket:[{}]", inodes[0]));
     let holds = |pid: &i32| {

@@ -65,8 +65,14 @@ impl Program {
     /// Waits until it takes connections, by trying: for a server that writes nothing when it is up.
     #[track_caller]
     pub(crate) fn until_it_listens(&mut self, address: SocketAddr) {
+        self.until(|| TcpStream::connect(address).is_ok());
+    }
+
+    /// Waits until the condition holds, by looking again and again: for what no event tells of.
+    #[track_caller]
+    pub(super) fn until(&mut self, is_so: impl Fn() -> bool) {
         let deadline = Deadline::soon();
-        while TcpStream::connect(address).is_err() {
+        while !is_so() {
             if deadline.left().is_zero() || Deadline::now().ended(self.pid()) {
                 self.did_not_start();
             }
