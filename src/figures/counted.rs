@@ -167,7 +167,7 @@ impl Counted {
             Failure::HeaderTooLarge => Counted::HeaderTooLarge,
             Failure::Misconfigured | Failure::NotAnApp => Counted::Misconfigured,
             Failure::NotFound => Counted::NotFound,
-            Failure::Overloaded { .. } => Counted::NoProcess,
+            Failure::Overloaded { .. } | Failure::Starting { .. } => Counted::NoProcess,
             Failure::RequestTimeout => Counted::BodyLate,
             Failure::TimedOut => Counted::TimedOut,
         }

@@ -35,6 +35,11 @@ pub enum Failure {
     },
     /// 408: the message-body did not come in time.
     RequestTimeout,
+    /// 503: the app is being started, and a browser is not to wait for that without a word.
+    Starting {
+        /// In seconds; 0 counts as 1.
+        retry_after: u32,
+    },
     /// 504: the app did not answer in time.
     TimedOut,
 }
@@ -47,7 +52,9 @@ impl Failure {
             | Failure::AppFailed
             | Failure::Misconfigured
             | Failure::NotAnApp => StatusCode::INTERNAL_SERVER_ERROR,
-            Failure::Away { .. } | Failure::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::Away { .. } | Failure::Overloaded { .. } | Failure::Starting { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Failure::BadGateway => StatusCode::BAD_GATEWAY,
             Failure::BadRequest => StatusCode::BAD_REQUEST,
             Failure::BodyTooLarge => StatusCode::CONTENT_TOO_LARGE,
@@ -65,7 +72,9 @@ impl Failure {
             | Failure::AppFailed
             | Failure::Misconfigured
             | Failure::NotAnApp => "Internal Server Error",
-            Failure::Away { .. } | Failure::Overloaded { .. } => "Service Unavailable",
+            Failure::Away { .. } | Failure::Overloaded { .. } | Failure::Starting { .. } => {
+                "Service Unavailable"
+            }
             Failure::BadGateway => "Bad Gateway",
             Failure::BadRequest => "Bad Request",
             Failure::BodyTooLarge => "Content Too Large",
@@ -79,9 +88,9 @@ impl Failure {
     /// In seconds, if trying again helps.
     pub(super) fn retry_after(self) -> Option<u32> {
         match self {
-            Failure::Away { retry_after } | Failure::Overloaded { retry_after } => {
-                Some(retry_after.max(1))
-            }
+            Failure::Away { retry_after }
+            | Failure::Overloaded { retry_after }
+            | Failure::Starting { retry_after } => Some(retry_after.max(1)),
             _ => None,
         }
     }
@@ -90,7 +99,9 @@ impl Failure {
     pub(super) fn title(self) -> &'static str {
         match self {
             Failure::AppBroken => "This site is out of order",
-            Failure::Away { .. } | Failure::Overloaded { .. } => "One moment, please",
+            Failure::Away { .. } | Failure::Overloaded { .. } | Failure::Starting { .. } => {
+                "One moment, please"
+            }
             Failure::AppFailed | Failure::BadGateway => "Something went wrong",
             Failure::BadRequest => "That request made no sense here",
             Failure::BodyTooLarge => "That was too much at once",
@@ -134,7 +145,7 @@ impl Failure {
             Failure::NotFound => {
                 "This address is not part of this site. Please look whether it is spelled right."
             }
-            Failure::Away { .. } | Failure::Overloaded { .. } => {
+            Failure::Away { .. } | Failure::Overloaded { .. } | Failure::Starting { .. } => {
                 let seconds = self.retry_after().unwrap_or(1);
                 let unit = if seconds == 1 { "second" } else { "seconds" };
                 let again = if refreshes {
@@ -142,10 +153,10 @@ impl Failure {
                 } else {
                     "Please try again"
                 };
-                let why = if matches!(self, Failure::Away { .. }) {
-                    "The program behind this page is not running just now"
-                } else {
-                    "This site is very busy"
+                let why = match self {
+                    Failure::Away { .. } => "The program behind this page is not running just now",
+                    Failure::Starting { .. } => "This site is starting",
+                    _ => "This site is very busy",
                 };
                 return format!("{why}. {again} in {seconds} {unit}.");
             }
@@ -162,7 +173,7 @@ impl Failure {
 
 #[cfg(test)]
 impl Failure {
-    pub(crate) fn all(retry_after: u32) -> [Failure; 13] {
+    pub(crate) fn all(retry_after: u32) -> [Failure; 14] {
         [
             Failure::AppBroken,
             Failure::AppFailed,
@@ -176,6 +187,7 @@ impl Failure {
             Failure::NotFound,
             Failure::Overloaded { retry_after },
             Failure::RequestTimeout,
+            Failure::Starting { retry_after },
             Failure::TimedOut,
         ]
     }
@@ -191,7 +203,7 @@ mod tests {
         assert_eq!(
             codes,
             [
-                500, 500, 503, 502, 400, 413, 431, 500, 500, 404, 503, 408, 504
+                500, 500, 503, 502, 400, 413, 431, 500, 500, 404, 503, 408, 503, 504
             ]
         );
     }
