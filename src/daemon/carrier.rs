@@ -15,7 +15,7 @@ use crate::app_file::AppFile;
 use crate::config::{App, Config};
 use crate::control::ServerStatus;
 use crate::policy::pool::{Event, Generation, WorkerId};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::poll::{Poll, Ready};
 use crate::sys::process::{self, End};
 
@@ -95,14 +95,14 @@ impl Carrier {
     /// Gives a request to the app. Its front has been told, unless the carrier prepares first.
     pub(super) fn dispatch(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         worker: WorkerId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         match self {
-            Carrier::Foreign(foreign) => foreign.dispatch(ticket, worker, clients, ground),
-            Carrier::Workers(workers) => workers.dispatch(ticket, worker, clients, ground),
+            Carrier::Foreign(foreign) => foreign.dispatch(number, worker, clients, ground),
+            Carrier::Workers(workers) => workers.dispatch(number, worker, clients, ground),
         }
     }
 
@@ -189,14 +189,14 @@ impl Carrier {
     /// The connection of a running request's client is ready.
     pub(super) fn on_connection(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         ready: Ready,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         match self {
-            Carrier::Foreign(foreign) => foreign.on_connection(ticket, ready, clients, ground),
-            Carrier::Workers(workers) => workers.on_connection(ticket, ready, clients, ground),
+            Carrier::Foreign(foreign) => foreign.on_connection(number, ready, clients, ground),
+            Carrier::Workers(workers) => workers.on_connection(number, ready, clients, ground),
         }
     }
 
@@ -217,14 +217,14 @@ impl Carrier {
     /// The output of a running request is ready.
     pub(super) fn on_output(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         worker: WorkerId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         match self {
             Carrier::Foreign(foreign) => foreign.pass_on(worker, clients, ground),
-            Carrier::Workers(workers) => workers.send(ticket, clients, ground),
+            Carrier::Workers(workers) => workers.send(number, clients, ground),
         }
     }
 
@@ -275,13 +275,13 @@ impl Carrier {
     /// The client of a running request is gone, or does not move.
     pub(super) fn abort_client(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         match self {
-            Carrier::Foreign(foreign) => foreign.abort_client(ticket, clients, ground),
-            Carrier::Workers(workers) => workers.abort_client(ticket, clients, ground),
+            Carrier::Foreign(foreign) => foreign.abort_client(number, clients, ground),
+            Carrier::Workers(workers) => workers.abort_client(number, clients, ground),
         }
     }
 

@@ -11,7 +11,7 @@ use super::life::reloads::Reload;
 use super::life::states::{StateFile, Upgrade, Upkeep, Wish};
 use super::log::Log;
 use crate::policy::pool::{Event, Pool};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::files::Identity;
 use crate::sys::lock::Locked;
 use crate::sys::signal::SignalPipe;
@@ -39,7 +39,7 @@ pub(super) struct Daemon {
     pub(super) upkeep: Upkeep,
     pub(super) state: StateFile,
     /// Commands that wait for the end of a start or a reload.
-    pub(super) waiting_commands: Vec<(Ticket, Wish)>,
+    pub(super) waiting_commands: Vec<(Number, Wish)>,
     /// Held as long as we live: cleaners of old files leave a locked directory alone.
     pub(super) _directory: Option<Locked>,
 }

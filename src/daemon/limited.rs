@@ -1,45 +1,45 @@
-//! Time limits of clients, and which is over next. Knows tickets and times, not what follows from them.
+//! Time limits of clients, and which is over next. Knows numbers and times, not what follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 
 /// Every turn of the loop asks for the next limit, so that must not take longer with more clients.
 #[derive(Debug, Default)]
 pub(super) struct Limited {
-    by_ticket: BTreeMap<Ticket, Duration>,
-    by_time: BTreeSet<(Duration, Ticket)>,
+    by_number: BTreeMap<Number, Duration>,
+    by_time: BTreeSet<(Duration, Number)>,
 }
 
 impl Limited {
     /// Sets the limit of a client; it replaces the one before.
-    pub(super) fn insert(&mut self, ticket: Ticket, due: Duration) {
-        if let Some(before) = self.by_ticket.insert(ticket, due) {
-            self.by_time.remove(&(before, ticket));
+    pub(super) fn insert(&mut self, number: Number, due: Duration) {
+        if let Some(before) = self.by_number.insert(number, due) {
+            self.by_time.remove(&(before, number));
         }
-        self.by_time.insert((due, ticket));
+        self.by_time.insert((due, number));
     }
 
     /// Sets the limit of a client that has none.
-    pub(super) fn limit(&mut self, ticket: Ticket, due: Duration) {
-        if !self.by_ticket.contains_key(&ticket) {
-            self.insert(ticket, due);
+    pub(super) fn limit(&mut self, number: Number, due: Duration) {
+        if !self.by_number.contains_key(&number) {
+            self.insert(number, due);
         }
     }
 
     /// Takes the limit away.
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        if let Some(before) = self.by_ticket.remove(&ticket) {
-            self.by_time.remove(&(before, ticket));
+    pub(super) fn remove(&mut self, number: Number) {
+        if let Some(before) = self.by_number.remove(&number) {
+            self.by_time.remove(&(before, number));
         }
     }
 
     /// Takes out a client whose time is over.
-    pub(super) fn pop(&mut self, now: Duration) -> Option<Ticket> {
-        let &(_, ticket) = self.by_time.first().filter(|&&(due, _)| due <= now)?;
-        self.remove(ticket);
-        Some(ticket)
+    pub(super) fn pop(&mut self, now: Duration) -> Option<Number> {
+        let &(_, number) = self.by_time.first().filter(|&&(due, _)| due <= now)?;
+        self.remove(number);
+        Some(number)
     }
 
     /// When the next limit is over.
@@ -69,6 +69,6 @@ mod tests {
         let over = std::iter::from_fn(|| limited.pop(S(9)));
         assert_eq!(over.collect::<Vec<_>>(), [3, 2]);
         assert_eq!(limited.next_deadline(), None);
-        assert!(limited.by_ticket.is_empty());
+        assert!(limited.by_number.is_empty());
     }
 }

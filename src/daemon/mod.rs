@@ -47,7 +47,7 @@ use crate::app_file::Named;
 use crate::args;
 use crate::incidents::Mishap;
 use crate::policy::pool::{Action, Event, WorkerId};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::report::{Exit, say};
 use crate::sweep;
 use crate::sys::poll::Ready;
@@ -188,19 +188,19 @@ impl Daemon {
             Token::AppInput(run_id) => carrier.on_app_input(run_id, clients, ground),
             Token::AppOutput(run_id) => carrier.on_app_output(run_id, clients, ground),
             Token::Channel(source) => carrier.on_channel(source, clients, ground),
-            Token::Connection(ticket) => match clients.worker_of(ticket) {
-                Some(_) => carrier.on_connection(ticket, ready, clients, ground),
-                None => clients.on_connection(ticket, ready, ground),
+            Token::Connection(number) => match clients.worker_of(number) {
+                Some(_) => carrier.on_connection(number, ready, clients, ground),
+                None => clients.on_connection(number, ready, ground),
             },
-            Token::Errors(ticket) => clients.flush_errors(ticket, ground),
-            Token::Input(ticket) => match clients.worker_of(ticket) {
+            Token::Errors(number) => clients.flush_errors(number, ground),
+            Token::Input(number) => match clients.worker_of(number) {
                 Some(worker) => carrier.on_input(worker, clients, ground),
-                None => clients.on_input(ticket, ground),
+                None => clients.on_input(number, ground),
             },
             Token::Listener(number) => self.door.accept(number, clients, ground),
-            Token::Output(ticket) => match clients.worker_of(ticket) {
-                Some(worker) => carrier.on_output(ticket, worker, clients, ground),
-                None => clients.on_output(ticket, ground),
+            Token::Output(number) => match clients.worker_of(number) {
+                Some(worker) => carrier.on_output(number, worker, clients, ground),
+                None => clients.on_output(number, ground),
             },
             Token::Signals => self.on_signals(),
             Token::Stderr(source) => carrier.on_stderr(source, clients, ground),
@@ -242,32 +242,32 @@ impl Daemon {
             let (clients, ground) = (&mut self.clients, &mut self.ground);
             match outcome {
                 Outcome::Changed(change) => self.note_change(change),
-                Outcome::Command { ticket, command } => self.obey(ticket, command),
+                Outcome::Command { number, command } => self.obey(number, command),
                 Outcome::Ended {
                     source,
                     generation,
                     end,
                     is_importing,
                 } => self.import_ended(source, generation, end, is_importing),
-                Outcome::FrontGone(ticket) => {
+                Outcome::FrontGone(number) => {
                     // Before its descriptors are closed: its web server may see that.
                     self.note_late();
-                    self.clients.abort_unserved(ticket, &mut self.ground);
+                    self.clients.abort_unserved(number, &mut self.ground);
                 }
                 Outcome::Looked(generation) => self.looked(generation),
                 Outcome::Misconfigured {
-                    ticket,
+                    number,
                     failure,
                     sentence,
                 } => {
                     self.reload_if_edited();
                     self.clients
-                        .answer(ticket, failure, &sentence, &mut self.ground);
+                        .answer(number, failure, &sentence, &mut self.ground);
                 }
-                Outcome::StatusAsked(ticket) => self.show_status(ticket),
+                Outcome::StatusAsked(number) => self.show_status(number),
                 Outcome::Pool(event) => self.events.push_back(event),
                 Outcome::PoolNext(event) => self.events.push_front(event),
-                Outcome::RunningLate(ticket) => self.carrier.abort_client(ticket, clients, ground),
+                Outcome::RunningLate(number) => self.carrier.abort_client(number, clients, ground),
                 Outcome::StartFailed {
                     source,
                     generation,
@@ -344,7 +344,7 @@ impl Daemon {
                 let moved = carrier.take_progress(worker, clients, ground);
                 self.events.push_front(Event::Progress { worker, moved });
             }
-            Action::Dispatch { ticket, worker } => self.dispatch(ticket, worker),
+            Action::Dispatch { number, worker } => self.dispatch(number, worker),
             Action::Exit => {
                 carrier.retire_all(now, clients, ground);
                 self.leaving.finish(now);
@@ -357,7 +357,7 @@ impl Daemon {
                     self.look(generation);
                 }
             }
-            Action::Refuse { ticket, refusal } => self.refuse(ticket, refusal),
+            Action::Refuse { number, refusal } => self.refuse(number, refusal),
             Action::Rest(reason) => self.rest_because(reason),
             Action::Retire(worker) => carrier.retire(worker, now, ground),
             Action::RetireZygote(generation) => self.retire_generation(generation),
@@ -367,20 +367,20 @@ impl Daemon {
         }
     }
 
-    fn dispatch(&mut self, ticket: Ticket, worker: WorkerId) {
+    fn dispatch(&mut self, number: Number, worker: WorkerId) {
         let (clients, ground) = (&mut self.clients, &mut self.ground);
         let start = match self.carrier.prepares_first(&ground.config) {
             // It tells the front when what it has prepared can run.
-            true if clients.get(ticket).is_some() => Start::Told,
+            true if clients.get(number).is_some() => Start::Told,
             true => Start::Unknown,
-            false => clients.start(ticket, ground),
+            false => clients.start(number, ground),
         };
         match start {
-            Start::Told => self.carrier.dispatch(ticket, worker, clients, ground),
+            Start::Told => self.carrier.dispatch(number, worker, clients, ground),
             Start::TakenBack => {
                 self.note_late();
                 self.ground.tell_pool_next(Event::NotTaken(worker));
-                self.clients.remove_client(ticket, &self.ground);
+                self.clients.remove_client(number, &self.ground);
             }
             Start::Unknown => ground.tell_pool_next(Event::NotTaken(worker)),
         }

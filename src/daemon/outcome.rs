@@ -6,7 +6,7 @@ use super::token::Source;
 use crate::control::Command;
 use crate::page::Failure;
 use crate::policy::pool::{Event, Generation};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::process::End;
 
 /// In the order in which it happened: see [`Ground::tell`](super::ground::Ground::tell).
@@ -15,7 +15,7 @@ pub(super) enum Outcome {
     /// A zygote found a file or a module changed since it was imported.
     Changed(Change),
     /// A person's command has come.
-    Command { ticket: Ticket, command: Command },
+    Command { number: Number, command: Command },
     /// A process of the app has ended before the app was imported.
     Ended {
         source: Source,
@@ -25,10 +25,10 @@ pub(super) enum Outcome {
         is_importing: bool,
     },
     /// The front had no word from us in time, and has taken its request back: the name may have been set aside.
-    FrontGone(Ticket),
+    FrontGone(Number),
     /// A request is to be refused because of the configuration, which may have been corrected since.
     Misconfigured {
-        ticket: Ticket,
+        number: Number,
         failure: Failure,
         sentence: String,
     },
@@ -39,7 +39,7 @@ pub(super) enum Outcome {
     /// For the pool, before everything that it has not heard yet.
     PoolNext(Event),
     /// The client of a running request took or sent nothing within its time limit.
-    RunningLate(Ticket),
+    RunningLate(Number),
     /// The app can't be started.
     StartFailed {
         source: Source,
@@ -49,7 +49,7 @@ pub(super) enum Outcome {
         is_refusal: bool,
     },
     /// The page of `status-path` is to answer a request.
-    StatusAsked(Ticket),
+    StatusAsked(Number),
     /// A zygote has imported the app.
     ZygoteReady(Generation),
 }

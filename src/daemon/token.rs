@@ -1,7 +1,7 @@
 //! What a descriptor of the loop is, packed into the number that epoll gives back.
 
 use crate::policy::pool::{Generation, WorkerId};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 
 /// The number of a server; none is given twice.
 pub(super) type ServerId = u32;
@@ -25,14 +25,14 @@ pub(super) enum Token {
     /// The end from which its response comes.
     AppOutput(WorkerId),
     Channel(Source),
-    Connection(Ticket),
+    Connection(Number),
     /// The web server's error log.
-    Errors(Ticket),
+    Errors(Number),
     /// The descriptor that a message-body is drained from.
-    Input(Ticket),
+    Input(Number),
     Listener(u32),
     /// The descriptor that a page, or what was spooled, goes to.
-    Output(Ticket),
+    Output(Number),
     Signals,
     Stderr(Source),
 }
@@ -51,13 +51,13 @@ impl From<Token> for u64 {
         };
         let (kind, number) = match token {
             Token::Channel(from) => (0, source(from)),
-            Token::Connection(ticket) => (1, ticket),
-            Token::Input(ticket) => (2, ticket),
+            Token::Connection(number) => (1, number),
+            Token::Input(number) => (2, number),
             Token::Listener(number) => (3, u64::from(number)),
-            Token::Output(ticket) => (4, ticket),
+            Token::Output(number) => (4, number),
             Token::Signals => (5, 0),
             Token::Stderr(from) => (6, source(from)),
-            Token::Errors(ticket) => (7, ticket),
+            Token::Errors(number) => (7, number),
             Token::AppInput(place) => (8, u64::from(place)),
             Token::AppOutput(place) => (9, u64::from(place)),
         };

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::token::Token;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::poll::{Interest, Poll};
 use crate::sys::{Errno, is};
 
@@ -32,12 +32,12 @@ impl Stream {
         Stream::Output,
     ];
 
-    fn token(self, ticket: Ticket) -> Token {
+    fn token(self, number: Number) -> Token {
         match self {
-            Stream::Connection => Token::Connection(ticket),
-            Stream::Errors => Token::Errors(ticket),
-            Stream::Input => Token::Input(ticket),
-            Stream::Output => Token::Output(ticket),
+            Stream::Connection => Token::Connection(number),
+            Stream::Errors => Token::Errors(number),
+            Stream::Input => Token::Input(number),
+            Stream::Output => Token::Output(number),
         }
     }
 }
@@ -64,7 +64,7 @@ impl Watches {
     pub(super) fn set(
         &mut self,
         poll: &Poll,
-        ticket: Ticket,
+        number: Number,
         endpoint: Endpoint<'_>,
         interest: Option<Interest>,
     ) -> io::Result<()> {
@@ -88,7 +88,7 @@ impl Watches {
             interest
         };
         let known = std::mem::replace(&mut self.known[place as usize], wanted);
-        let token = place.token(ticket).into();
+        let token = place.token(number).into();
         let done = match (known, wanted) {
             (known, wanted) if known == wanted => Ok(()),
             (None, Some(interest)) => poll.add(fd, token, interest),

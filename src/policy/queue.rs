@@ -1,4 +1,4 @@
-//! The requests that wait for a worker: limited in number and time, and thinned out when too many come. Knows tickets
+//! The requests that wait for a worker: limited in number and time, and thinned out when too many come. Knows numbers
 //! and times, not what they stand for.
 //!
 //! # Theory of operation
@@ -29,7 +29,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A request, by the number that the daemon gave it.
-pub type Ticket = u64;
+pub type Number = u64;
 
 /// `queue-size`, `queue-target` and `queue-timeout`.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +59,16 @@ pub struct Capacity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
     /// For requests before it.
-    Crowd(Ticket),
+    Crowd(Number),
     /// For a worker that did not start.
-    Start(Ticket),
+    Start(Number),
 }
 
 /// A waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Which request.
-    pub ticket: Ticket,
+    pub number: Number,
     /// It is shed after those that are not known.
     pub is_known: bool,
     /// When it came.
@@ -133,14 +133,14 @@ impl Queue {
     }
 
     /// Takes a request in. If the queue is full this returns the request to refuse: this one, or one that waited.
-    pub fn push(&mut self, request: Waiting, free: usize) -> Option<Ticket> {
+    pub fn push(&mut self, request: Waiting, free: usize) -> Option<Number> {
         let mut refused = None;
         if self.is_full(free) {
             let place = request.is_known.then(|| self.farthest_other()).flatten();
             let Some(place) = place.and_then(|at| self.waiting.remove(at)) else {
-                return Some(request.ticket);
+                return Some(request.number);
             };
-            refused = Some(place.ticket);
+            refused = Some(place.number);
         }
         self.waiting.push_back(request);
         if self.is_long() {
@@ -180,8 +180,8 @@ impl Queue {
     }
 
     /// Takes a request out wherever it stands; `false` if it does not wait here.
-    pub fn remove(&mut self, ticket: Ticket) -> bool {
-        let found = self.waiting.iter().position(|w| w.ticket == ticket);
+    pub fn remove(&mut self, number: Number) -> bool {
+        let found = self.waiting.iter().position(|w| w.number == number);
         found.is_some_and(|at| self.waiting.remove(at).is_some())
     }
 
@@ -215,7 +215,7 @@ impl Queue {
             && is_over(self.gives_up(oldest, room))
         {
             let oldest = self.waiting.pop_front()?;
-            return Some(Expired::Start(oldest.ticket));
+            return Some(Expired::Start(oldest.number));
         }
         let at = match self.first_in_crowd(room) {
             Some((at, first)) if is_over(self.expires(first)) => at,
@@ -225,7 +225,7 @@ impl Queue {
         };
         self.waiting
             .remove(at)
-            .map(|request| Expired::Crowd(request.ticket))
+            .map(|request| Expired::Crowd(request.number))
     }
 
     /// When a request will have waited too long, or the queue becomes overloaded, if nothing happens before.

@@ -1,5 +1,5 @@
 //! How much of the daemon its guests may hold: clients that connect at the addresses of `listen`, as against our own
-//! fronts. Knows tickets, origins and counts; not what an origin is, nor whether it may connect.
+//! fronts. Knows numbers, origins and counts; not what an origin is, nor whether it may connect.
 //!
 //! # Theory of operation
 //! All guests together have a part of the daemon's descriptors and no more, so that there is always room for fronts.
@@ -24,7 +24,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::queue::Ticket;
+use super::queue::Number;
 
 /// The most guests, beside those that the queue may hold.
 const MOST: usize = 4096;
@@ -62,11 +62,11 @@ pub enum Stage {
     Unheard,
 }
 
-/// The guests by their tickets, and what their origins hold.
+/// The guests by their numbers, and what their origins hold.
 #[derive(Debug)]
 pub struct Shares<O> {
     limits: ShareLimits,
-    guests: BTreeMap<Ticket, Holder<O>>,
+    guests: BTreeMap<Number, Holder<O>>,
     origins: BTreeMap<Key<O>, Held>,
     /// The origins by how many of theirs give way.
     by_count: BTreeSet<Rank<O>>,
@@ -101,9 +101,9 @@ struct Held {
     count: usize,
     slow: usize,
     /// Those that give way: the first is the oldest.
-    yielding: BTreeSet<Ticket>,
+    yielding: BTreeSet<Number>,
     /// Those of them for which something is kept.
-    with_bytes: BTreeSet<Ticket>,
+    with_bytes: BTreeSet<Number>,
     /// How many bytes are kept for these.
     bytes: usize,
 }
@@ -160,12 +160,12 @@ impl<O: Copy + Ord> Shares<O> {
     }
 
     /// Guests that have sent no whole header, or have their answer.
-    pub fn idle(&self) -> impl Iterator<Item = Ticket> {
+    pub fn idle(&self) -> impl Iterator<Item = Number> {
         let is_idle = |guest: &Holder<O>| matches!(guest.stage, Stage::Answered | Stage::Unheard);
         let guests = self.guests.iter();
         guests
             .filter(move |(_, guest)| is_idle(guest))
-            .map(|(&ticket, _)| ticket)
+            .map(|(&number, _)| number)
     }
 
     /// There is no place, and no guest gives way.
@@ -175,7 +175,7 @@ impl<O: Copy + Ord> Shares<O> {
 
     /// One more guest, Unheard, until it [leaves](Shares::leave). Returns the guest that must leave now for want of a
     /// place.
-    pub fn enter(&mut self, ticket: Ticket, origin: O, is_stranger: bool) -> Option<Ticket> {
+    pub fn enter(&mut self, number: Number, origin: O, is_stranger: bool) -> Option<Number> {
         let other = match self.guests.len() < self.limits.guests {
             true => None,
             false => self.next_to_go(&self.by_count, |held| &held.yielding),
@@ -188,15 +188,15 @@ impl<O: Copy + Ord> Shares<O> {
             bytes: 0,
         };
         self.origins.entry(guest.key()).or_default().count += 1;
-        self.guests.insert(ticket, guest);
-        self.go_to(ticket, Stage::Unheard);
+        self.guests.insert(number, guest);
+        self.go_to(number, Stage::Unheard);
         other
     }
 
-    /// A guest is in another stage from now on. Does nothing if the ticket is not a guest's.
-    pub fn go_to(&mut self, ticket: Ticket, stage: Stage) {
+    /// A guest is in another stage from now on. Does nothing if the number is not a guest's.
+    pub fn go_to(&mut self, number: Number, stage: Stage) {
         let (limits, slow) = (self.limits, self.slow);
-        self.change(ticket, |guest, held| {
+        self.change(number, |guest, held| {
             held.slow -= usize::from(guest.has_share);
             let others = slow - usize::from(guest.has_share && guest.is_stranger);
             let has_room = held.slow < limits.slow_each && others < limits.slow;
@@ -211,8 +211,8 @@ impl<O: Copy + Ord> Shares<O> {
 
     /// So many bytes are kept for a guest. If they are too many in all, returns a guest that must leave; after that,
     /// call this again.
-    pub fn keep(&mut self, ticket: Ticket, bytes: usize) -> Option<Ticket> {
-        self.change(ticket, |guest, _| guest.bytes = bytes);
+    pub fn keep(&mut self, number: Number, bytes: usize) -> Option<Number> {
+        self.change(number, |guest, _| guest.bytes = bytes);
         match self.bytes > self.limits.bytes {
             true => self.next_to_go(&self.by_bytes, |held| &held.with_bytes),
             false => None,
@@ -220,9 +220,9 @@ impl<O: Copy + Ord> Shares<O> {
     }
 
     /// The guest is gone.
-    pub fn leave(&mut self, ticket: Ticket) {
-        self.go_to(ticket, Stage::Served);
-        if let Some(guest) = self.guests.remove(&ticket)
+    pub fn leave(&mut self, number: Number) {
+        self.go_to(number, Stage::Served);
+        if let Some(guest) = self.guests.remove(&number)
             && let Some(held) = self.origins.get_mut(&guest.key())
         {
             held.count -= 1;
@@ -236,31 +236,31 @@ impl<O: Copy + Ord> Shares<O> {
     fn next_to_go(
         &self,
         ranks: &BTreeSet<Rank<O>>,
-        which: impl Fn(&Held) -> &BTreeSet<Ticket>,
-    ) -> Option<Ticket> {
+        which: impl Fn(&Held) -> &BTreeSet<Number>,
+    ) -> Option<Number> {
         let &(is_stranger, _, origin) = ranks.last()?;
         let held = self.origins.get(&(is_stranger, origin))?;
         which(held).first().copied()
     }
 
     /// Changes a guest, and updates the sums of its origin and of all guests.
-    fn change(&mut self, ticket: Ticket, change: impl FnOnce(&mut Holder<O>, &mut Held)) {
-        let Some(guest) = self.guests.get_mut(&ticket) else {
+    fn change(&mut self, number: Number, change: impl FnOnce(&mut Holder<O>, &mut Held)) {
+        let Some(guest) = self.guests.get_mut(&number) else {
             return;
         };
         let Some(held) = self.origins.get_mut(&guest.key()) else {
             return;
         };
         let before = (held.yielding.len(), held.bytes, held.slow, guest.bytes);
-        if held.with_bytes.remove(&ticket) {
+        if held.with_bytes.remove(&number) {
             held.bytes -= guest.bytes;
         }
-        held.yielding.remove(&ticket);
+        held.yielding.remove(&number);
         change(guest, held);
         if guest.gives_way() {
-            held.yielding.insert(ticket);
+            held.yielding.insert(number);
             if guest.bytes > 0 {
-                held.with_bytes.insert(ticket);
+                held.with_bytes.insert(number);
                 held.bytes += guest.bytes;
             }
         }
@@ -302,10 +302,10 @@ mod tests {
     }
 
     /// These enter as strangers of this origin, and go to that stage.
-    fn fill(shares: &mut Shares<char>, tickets: std::ops::Range<Ticket>, of: char, stage: Stage) {
-        for ticket in tickets {
-            assert_eq!(shares.enter(ticket, of, true), None);
-            shares.go_to(ticket, stage);
+    fn fill(shares: &mut Shares<char>, numbers: std::ops::Range<Number>, of: char, stage: Stage) {
+        for number in numbers {
+            assert_eq!(shares.enter(number, of, true), None);
+            shares.go_to(number, stage);
         }
     }
 
@@ -332,8 +332,8 @@ mod tests {
     #[test]
     fn the_origin_that_has_most_loses_one_and_strangers_first() {
         let mut shares = shares();
-        for ticket in 0..5 {
-            shares.enter(ticket, NGINX, false);
+        for number in 0..5 {
+            shares.enter(number, NGINX, false);
         }
         fill(&mut shares, 5..6, 'a', Stage::Unheard);
         fill(&mut shares, 6..8, STRANGER, Stage::Answered);
@@ -415,17 +415,17 @@ mod tests {
         #[test]
         fn sums_are_right(steps in prop::collection::vec((0u64..12, 0usize..8, 0usize..400), 0..200)) {
             let mut shares = shares();
-            for (ticket, what, bytes) in steps {
-                let origin = ['a', 'b', 'c'][ticket as usize % 3];
-                let is_there = shares.guests.contains_key(&ticket);
+            for (number, what, bytes) in steps {
+                let origin = ['a', 'b', 'c'][number as usize % 3];
+                let is_there = shares.guests.contains_key(&number);
                 let other = match what {
                     // An origin may have both kinds for a while.
-                    0 if !is_there => shares.enter(ticket, origin, bytes % 3 != 0),
-                    1 => Some(ticket),
-                    2 => shares.keep(ticket, bytes),
+                    0 if !is_there => shares.enter(number, origin, bytes % 3 != 0),
+                    1 => Some(number),
+                    2 => shares.keep(number, bytes),
                     _ => {
                         let stage = [Stage::Answered, Stage::Slow, Stage::Served][what % 3];
-                        shares.go_to(ticket, stage);
+                        shares.go_to(number, stage);
                         None
                     }
                 };

@@ -15,7 +15,7 @@ use crate::daemon::outcome::Outcome;
 use crate::daemon::watch::Stream;
 use crate::page::Failure;
 use crate::policy::pool::Event;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::policy::shares::Stage;
 use crate::scgi::BadHeader;
 use crate::spool::NoRoom;
@@ -23,8 +23,8 @@ use crate::sys::clock;
 use crate::sys::poll::Interest;
 
 impl Clients {
-    pub(super) fn read_header(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    pub(super) fn read_header(&mut self, number: Number, ground: &mut Ground) {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
         let config = &ground.config;
@@ -45,34 +45,34 @@ impl Clients {
         match reader.read(connection.as_fd(), rules, &mut self.block) {
             Ok(None) => {
                 let kept = reader.kept();
-                client.watch(&ground.poll, ticket, Stream::Connection, Interest::Read);
-                self.limited.limit(ticket, clock::now() + HEADER_TIME);
-                self.keep(ticket, kept, ground);
+                client.watch(&ground.poll, number, Stream::Connection, Interest::Read);
+                self.limited.limit(number, clock::now() + HEADER_TIME);
+                self.keep(number, kept, ground);
             }
             Ok(Some(Ok(Message::Control(command)))) => {
-                ground.tell(Outcome::Command { ticket, command });
+                ground.tell(Outcome::Command { number, command });
             }
             Ok(Some(Ok(Message::Request(request)))) => {
-                self.queue(ticket, request, ground);
+                self.queue(number, request, ground);
                 if ground.failures.has_edit() {
-                    self.tell_edit(Some(ticket), ground);
+                    self.tell_edit(Some(number), ground);
                 }
             }
-            Ok(Some(Err(refused))) => self.refuse_header(ticket, refused, ground),
+            Ok(Some(Err(refused))) => self.refuse_header(number, refused, ground),
             Err(error) => {
-                ::log::debug!("connection lost in the header: ticket={ticket} error={error}");
-                ground.tell(Outcome::FrontGone(ticket));
+                ::log::debug!("connection lost in the header: number={number} error={error}");
+                ground.tell(Outcome::FrontGone(number));
             }
         }
     }
 
-    fn queue(&mut self, ticket: Ticket, mut request: Box<Taken>, ground: &mut Ground) {
+    fn queue(&mut self, number: Number, mut request: Box<Taken>, ground: &mut Ground) {
         if self.sends_away && request.can_go_elsewhere() {
             // Its front finds the name gone, and runs the app itself.
-            self.remove_client(ticket, ground);
+            self.remove_client(number, ground);
             return;
         }
-        ::log::debug!("asked: ticket={ticket} own={}", request.is_own);
+        ::log::debug!("asked: number={number} own={}", request.is_own);
         if let Some(name) = request.unbelieved.take() {
             self.notices.note_unbelieved(&name);
         }
@@ -80,11 +80,11 @@ impl Clients {
             self.notices.note_overridden(name);
         }
         let refusal = request.refusal.take();
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
-        self.limited.remove(ticket);
-        self.shares.go_to(ticket, Stage::Served);
+        self.limited.remove(number);
+        self.shares.go_to(number, Stage::Served);
         let length = request.length();
         let goes_to_end = request.goes_to_end();
         let wants_status = request.wants_status && refusal.is_none();
@@ -93,14 +93,14 @@ impl Clients {
         client.phase = Phase::Waiting;
         if client.is_plain() && client.is_watched() {
             // Its header came in pieces, so it is watched for reading. A half-close is not its end.
-            client.watch_end(&ground.poll, ticket);
+            client.watch_end(&ground.poll, number);
         }
         if wants_status {
             // No request of the app's: it is not counted, and keeps no daemon from leaving.
-            ground.tell(Outcome::StatusAsked(ticket));
+            ground.tell(Outcome::StatusAsked(number));
             return;
         }
-        self.arrived.push(ticket);
+        self.arrived.push(number);
         self.requests += 1;
         // For the rate: a front counts only those that no daemon has taken.
         let now = clock::now();
@@ -114,37 +114,37 @@ impl Clients {
         let never_has_body = !is_whole && client.never_has_body();
         let limit = ground.config.limits.body;
         if let Some((failure, sentence)) = refusal {
-            self.note_refusal(ticket, &sentence, ground);
+            self.note_refusal(number, &sentence, ground);
             ground.tell(Outcome::Misconfigured {
-                ticket,
+                number,
                 failure,
                 sentence,
             });
         } else if goes_to_end {
-            self.announce(ticket, ground);
+            self.announce(number, ground);
         } else if never_has_body {
-            self.do_without_body(ticket, false);
-            self.arrive(ticket, ground);
+            self.do_without_body(number, false);
+            self.arrive(number, ground);
         } else if limit.is_some_and(|limit| length > limit) {
             let reason = NoRoom::Body.to_string();
-            self.answer(ticket, Failure::BodyTooLarge, &reason, ground);
+            self.answer(number, Failure::BodyTooLarge, &reason, ground);
         } else if is_whole || ground.pool.is_full {
             // No body is read for a request that will be refused.
-            self.arrive(ticket, ground);
+            self.arrive(number, ground);
         } else {
-            self.announce(ticket, ground);
+            self.announce(number, ground);
         }
     }
 
     /// From now on the request waits for a worker.
-    pub(super) fn arrive(&mut self, ticket: Ticket, ground: &mut Ground) {
-        self.shares.go_to(ticket, Stage::Served);
-        let request = self.by_ticket.get(&ticket).and_then(|c| c.request.as_ref());
+    pub(super) fn arrive(&mut self, number: Number, ground: &mut Ground) {
+        self.shares.go_to(number, Stage::Served);
+        let request = self.by_number.get(&number).and_then(|c| c.request.as_ref());
         let is_known = request.is_some_and(|request| request.is_known);
-        ground.tell_pool(Event::Arrived { ticket, is_known });
+        ground.tell_pool(Event::Arrived { number, is_known });
     }
 
-    fn refuse_header(&mut self, ticket: Ticket, refused: BadMessage, ground: &mut Ground) {
+    fn refuse_header(&mut self, number: Number, refused: BadMessage, ground: &mut Ground) {
         let mut detail = String::new();
         let (failure, sentence) = match refused {
             BadMessage::Header(BadHeader::TooLarge) => (
@@ -164,8 +164,8 @@ impl Clients {
                     BadMessage::Lost => "is gone",
                     _ => "is of another version",
                 };
-                ::log::warn!("closed: the front {why}: ticket={ticket}");
-                self.remove_client(ticket, ground);
+                ::log::warn!("closed: the front {why}: number={number}");
+                self.remove_client(number, ground);
                 return;
             }
             BadMessage::Command => (
@@ -173,17 +173,17 @@ impl Clients {
                 "a command that this client may not give".to_owned(),
             ),
         };
-        self.note_refused(ticket, Level::Error, &sentence, &detail);
+        self.note_refused(number, Level::Error, &sentence, &detail);
         let sentence = format!("{sentence}{detail}");
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
         if let Some(request) = client.give_up_header() {
             client.request = Some(request);
             client.phase = Phase::Waiting;
-            client.watch(&ground.poll, ticket, Stream::Connection, Interest::HangUp);
-            self.tell_web_server(ticket, &sentence, ground);
-            self.answer(ticket, failure, &sentence, ground);
+            client.watch(&ground.poll, number, Stream::Connection, Interest::HangUp);
+            self.tell_web_server(number, &sentence, ground);
+            self.answer(number, failure, &sentence, ground);
         }
     }
 
@@ -192,22 +192,22 @@ impl Clients {
     /// elsewhere if we die. A request that runs already is most often over before its client's end would matter.
     pub(crate) fn tell_the_queued(&mut self, ground: &mut Ground) {
         let lets_go = ground.config.handoff == Handoff::Exit;
-        while let Some(ticket) = self.arrived.pop() {
-            let Some(client) = self.by_ticket.get_mut(&ticket) else {
+        while let Some(number) = self.arrived.pop() {
+            let Some(client) = self.by_number.get_mut(&number) else {
                 continue;
             };
             if matches!(client.phase, Phase::Running { .. }) && client.connection.is_some() {
-                self.unwatched.push_back((clock::now() + SHORT, ticket));
+                self.unwatched.push_back((clock::now() + SHORT, number));
                 continue;
             }
             let waits = client.is_queued();
             if waits && !client.say_queued(lets_go) {
-                ground.tell(Outcome::FrontGone(ticket));
+                ground.tell(Outcome::FrontGone(number));
                 continue;
             }
-            client.watch_end(&ground.poll, ticket);
+            client.watch_end(&ground.poll, number);
             if waits && client.connection.is_none() {
-                client.watch(&ground.poll, ticket, Stream::Output, Interest::HangUp);
+                client.watch(&ground.poll, number, Stream::Output, Interest::HangUp);
             }
         }
     }

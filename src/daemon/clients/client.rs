@@ -44,7 +44,7 @@ use crate::daemon::guest::Caller;
 use crate::daemon::turn::{Progress, TURN};
 use crate::daemon::watch::{Endpoint, Stream, Watches};
 use crate::policy::pool::WorkerId;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::spool::Room;
 use crate::sys::files::{self, Kind};
 use crate::sys::poll::{self, Interest, Poll};
@@ -201,7 +201,7 @@ impl Client {
     pub(crate) fn watch(
         &mut self,
         poll: &Poll,
-        ticket: Ticket,
+        number: Number,
         stream: Stream,
         interest: impl Into<Option<Interest>>,
     ) {
@@ -212,7 +212,7 @@ impl Client {
                 fd,
                 is_plain: self.is_plain(),
             };
-            if let Err(error) = watches.set(poll, ticket, endpoint, interest.into()) {
+            if let Err(error) = watches.set(poll, number, endpoint, interest.into()) {
                 ::log::warn!("cannot watch a client: {error}");
             }
         }
@@ -220,7 +220,7 @@ impl Client {
     }
 
     /// From now on its end is watched for. Nothing else is read there, except a plain client's message-body.
-    pub(super) fn watch_end(&mut self, poll: &Poll, ticket: Ticket) {
+    pub(super) fn watch_end(&mut self, poll: &Poll, number: Number) {
         if self.is_gone || matches!(self.phase, Phase::Logging { .. } | Phase::Parting) {
             // Its end would be reported in every turn; or the end of the front's process is watched for.
             return;
@@ -231,7 +231,7 @@ impl Client {
         } else {
             Interest::Gone
         };
-        self.watch(poll, ticket, Stream::Connection, interest);
+        self.watch(poll, number, Stream::Connection, interest);
     }
 
     /// Its connection is watched for something.

@@ -9,14 +9,14 @@ use crate::daemon::ground::Ground;
 use crate::figures::Counted;
 use crate::incidents::{self, Mishap};
 use crate::policy::pool::WorkerId;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::scgi::{self, Decoded};
 use crate::sys::clock;
 
 impl Clients {
     /// Counts what became of the request, unless that was counted before.
-    pub(crate) fn count(&mut self, ticket: Ticket, what: Counted, ground: &mut Ground) {
-        let client = self.by_ticket.get_mut(&ticket);
+    pub(crate) fn count(&mut self, number: Number, what: Counted, ground: &mut Ground) {
+        let client = self.by_number.get_mut(&number);
         let Some(request) = client.and_then(|client| client.request.as_mut()) else {
             return;
         };
@@ -31,8 +31,8 @@ impl Clients {
     }
 
     /// A page of ours will answer the request, for this reason.
-    pub(super) fn note_refused_for(&mut self, ticket: Ticket, why: Counted) {
-        let client = self.by_ticket.get_mut(&ticket);
+    pub(super) fn note_refused_for(&mut self, number: Number, why: Counted) {
+        let client = self.by_number.get_mut(&number);
         if let Some(request) = client.and_then(|client| client.request.as_mut()) {
             request.account.refused_for = Some(why);
         }
@@ -41,26 +41,26 @@ impl Clients {
     /// Something went wrong with the request: for `status`. The log has been told.
     pub(crate) fn note_mishap(
         &self,
-        ticket: Ticket,
+        number: Number,
         kind: Mishap,
         reason: &str,
         ground: &mut Ground,
     ) {
-        let client = self.by_ticket.get(&ticket);
+        let client = self.by_number.get(&number);
         let request = client.and_then(|client| client.request.as_ref());
         let line = request.map_or_else(Default::default, |request| request.line());
         ground.ledger.note(kind, line, reason);
     }
 
     /// The same of one that takes too long, in the words of its page.
-    pub(crate) fn note_time_out(&self, ticket: Ticket, key: &str, ground: &mut Ground) {
+    pub(crate) fn note_time_out(&self, number: Number, key: &str, ground: &mut Ground) {
         let reason = format!("{key}: the app did not answer in time");
-        self.note_mishap(ticket, Mishap::TimeOut, &reason, ground);
+        self.note_mishap(number, Mishap::TimeOut, &reason, ground);
     }
 
     /// The end of a line in the daemon's log: the request's method and path, if it has any.
-    pub(crate) fn logged_line(&self, ticket: Ticket) -> String {
-        let client = self.by_ticket.get(&ticket);
+    pub(crate) fn logged_line(&self, number: Number) -> String {
+        let client = self.by_number.get(&number);
         let request = client.and_then(|client| client.request.as_ref());
         request.map_or_else(String::new, |request| {
             let (method, path) = request.line();
@@ -69,8 +69,8 @@ impl Clients {
     }
 
     /// Counts a request that ends as what serves it has said.
-    pub(super) fn count_served(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let Some(client) = self.by_ticket.get(&ticket) else {
+    pub(super) fn count_served(&mut self, number: Number, ground: &mut Ground) {
+        let Some(client) = self.by_number.get(&number) else {
             return;
         };
         let has_raised = client
@@ -82,23 +82,23 @@ impl Clients {
             (false, true) => Counted::Gone,
             (false, false) => Counted::Daemon,
         };
-        self.count(ticket, what, ground);
+        self.count(number, what, ground);
     }
 
     /// The client of a waiting request has hung up. A front that was told nothing has taken its request back, and
     /// counts it itself.
-    pub(super) fn count_hung_up(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let client = self.by_ticket.get(&ticket);
+    pub(super) fn count_hung_up(&mut self, number: Number, ground: &mut Ground) {
+        let client = self.by_number.get(&number);
         let request = client.and_then(|client| client.request.as_ref());
         if request.is_some_and(|request| request.said > FrontWord::Nothing) {
-            self.count(ticket, Counted::Gone, ground);
+            self.count(number, Counted::Gone, ground);
         }
     }
 
     /// Since when the worker has its request, and that request's method and path.
     pub(crate) fn running_on(&self, worker: WorkerId) -> Option<(Duration, String, String)> {
-        let ticket = self.ticket_of(worker)?;
-        let request = self.by_ticket.get(&ticket)?.request.as_ref()?;
+        let number = self.number_of(worker)?;
+        let request = self.by_number.get(&number)?.request.as_ref()?;
         let (method, path) = request.line();
         Some((request.account.began?, method, path))
     }

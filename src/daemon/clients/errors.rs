@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use crate::daemon::token::{Source, Token};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::splice::Scratch;
 use crate::sys::{Errno, is};
 
@@ -32,11 +32,11 @@ impl Errors {
     }
 
     /// Logs how much a request's log has missed.
-    pub(super) fn count_lost(&self, ticket: Ticket) {
+    pub(super) fn count_lost(&self, number: Number) {
         let lost = self.lost + self.kept.len() as u64;
         if lost > 0 {
             ::log::warn!(
-                "a web server's log did not take everything: ticket={ticket} bytes={lost}"
+                "a web server's log did not take everything: number={number} bytes={lost}"
             );
         }
     }

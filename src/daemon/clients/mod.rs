@@ -43,7 +43,7 @@ use crate::cgi::meta::Peer;
 use crate::config::Config;
 use crate::figures::Counted;
 use crate::policy::pool::{Event, WorkerId};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::policy::shares::{ShareLimits, Shares};
 use crate::report::plain;
 use crate::spool::Room;
@@ -54,20 +54,20 @@ use crate::sys::poll::Ready;
 /// A client's end is watched for only if its request takes longer than this.
 const SHORT: Duration = Duration::from_millis(20);
 
-/// All connections, by their tickets.
+/// All connections, by their numbers.
 pub(super) struct Clients {
-    by_ticket: BTreeMap<Ticket, Client>,
-    next_ticket: Ticket,
+    by_number: BTreeMap<Number, Client>,
+    next_number: Number,
     /// The buffer into which headers are read, for all connections.
     block: Vec<u8>,
     /// Requests accepted in this turn: those still queued at its end are sent `Q`.
-    arrived: Vec<Ticket>,
+    arrived: Vec<Number>,
     /// Requests that ran at once, and from when on their clients' ends are watched for; earliest first.
-    unwatched: VecDeque<(Duration, Ticket)>,
+    unwatched: VecDeque<(Duration, Number)>,
     /// Clients whose time is limited.
     limited: Limited,
     /// Which request each busy worker has.
-    running: BTreeMap<WorkerId, Ticket>,
+    running: BTreeMap<WorkerId, Number>,
     /// Bytes of bodies and responses in the spool, and in how many files.
     spooled: u64,
     spool_files: usize,
@@ -96,8 +96,8 @@ pub(super) enum Start {
 impl Clients {
     pub(super) fn new(limits: ShareLimits) -> Clients {
         Clients {
-            by_ticket: BTreeMap::new(),
-            next_ticket: 1,
+            by_number: BTreeMap::new(),
+            next_number: 1,
             block: vec![0; MOST_READ],
             arrived: Vec::new(),
             unwatched: VecDeque::new(),
@@ -116,11 +116,11 @@ impl Clients {
 
     /// Connections.
     pub(super) fn len(&self) -> usize {
-        self.by_ticket.len()
+        self.by_number.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_ticket.is_empty()
+        self.by_number.is_empty()
     }
 
     /// Connections of guests.
@@ -139,7 +139,7 @@ impl Clients {
     }
 
     /// Guests whose connections can be closed at no loss.
-    pub(super) fn idle_guests(&self) -> Vec<Ticket> {
+    pub(super) fn idle_guests(&self) -> Vec<Number> {
         self.shares.idle().collect()
     }
 
@@ -167,32 +167,32 @@ impl Clients {
         self.spool_files
     }
 
-    pub(super) fn get(&self, ticket: Ticket) -> Option<&Client> {
-        self.by_ticket.get(&ticket)
+    pub(super) fn get(&self, number: Number) -> Option<&Client> {
+        self.by_number.get(&number)
     }
 
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Client> {
-        self.by_ticket.get_mut(&ticket)
+    pub(super) fn get_mut(&mut self, number: Number) -> Option<&mut Client> {
+        self.by_number.get_mut(&number)
     }
 
     /// The request that this worker has.
-    pub(super) fn ticket_of(&self, worker: WorkerId) -> Option<Ticket> {
+    pub(super) fn number_of(&self, worker: WorkerId) -> Option<Number> {
         self.running.get(&worker).copied()
     }
 
     /// The worker that has this request.
-    pub(super) fn worker_of(&self, ticket: Ticket) -> Option<WorkerId> {
-        match self.by_ticket.get(&ticket)?.phase {
+    pub(super) fn worker_of(&self, number: Number) -> Option<WorkerId> {
+        match self.by_number.get(&number)?.phase {
             Phase::Running { worker, .. } => Some(worker),
             _ => None,
         }
     }
 
     /// Requests that wait for a worker, oldest first.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = Ticket> {
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Number> {
         let waits = |client: &Client| matches!(client.phase, Phase::Waiting);
-        let waiting = self.by_ticket.iter().filter(move |(_, c)| waits(c));
-        waiting.map(|(&ticket, _)| ticket)
+        let waiting = self.by_number.iter().filter(move |(_, c)| waits(c));
+        waiting.map(|(&number, _)| number)
     }
 
     /// When the next client, or a count of notices, is due.
@@ -210,86 +210,86 @@ impl Clients {
 
     /// Takes a connection in and reads its header, which is there already most of the time.
     pub(super) fn take_in(&mut self, connection: OwnedFd, caller: Caller, ground: &mut Ground) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        let number = self.next_number;
+        self.next_number += 1;
         if let Some(guest) = caller.guest {
             let is_stranger = caller.peer == Peer::Foreign { trusted: false };
-            if let Some(other) = self.shares.enter(ticket, guest.origin(), is_stranger) {
+            if let Some(other) = self.shares.enter(number, guest.origin(), is_stranger) {
                 self.close_for_room(other, ground);
             }
         }
-        self.by_ticket
-            .insert(ticket, Client::new(connection, caller));
-        self.read_header(ticket, ground);
+        self.by_number
+            .insert(number, Client::new(connection, caller));
+        self.read_header(number, ground);
     }
 
     /// A connection is ready. That of a running request is its carrier's.
-    pub(super) fn on_connection(&mut self, ticket: Ticket, ready: Ready, ground: &mut Ground) {
-        let Some(client) = self.by_ticket.get(&ticket) else {
+    pub(super) fn on_connection(&mut self, number: Number, ready: Ready, ground: &mut Ground) {
+        let Some(client) = self.by_number.get(&number) else {
             return;
         };
         let (is_plain, gone) = (client.is_plain(), ready.gone);
         match &client.phase {
-            Phase::Header { .. } => self.read_header(ticket, ground),
-            Phase::Receiving { .. } if is_plain => self.receive(ticket, ground),
+            Phase::Header { .. } => self.read_header(number, ground),
+            Phase::Receiving { .. } if is_plain => self.receive(number, ground),
             // A client that hangs up while it waits is removed.
-            Phase::Receiving { .. } | Phase::Waiting if gone => self.hang_up(ticket, ground),
-            Phase::Parting => self.release_front(ticket, ground),
-            Phase::Answering { .. } if is_plain => self.write_page(ticket, ground),
-            Phase::Draining { .. } if is_plain => self.drain(ticket, ground),
-            Phase::Finishing { .. } if is_plain => self.send_rest(ticket, ground),
+            Phase::Receiving { .. } | Phase::Waiting if gone => self.hang_up(number, ground),
+            Phase::Parting => self.release_front(number, ground),
+            Phase::Answering { .. } if is_plain => self.write_page(number, ground),
+            Phase::Draining { .. } if is_plain => self.drain(number, ground),
+            Phase::Finishing { .. } if is_plain => self.send_rest(number, ground),
             Phase::Answering { .. } | Phase::Draining { .. } | Phase::Finishing { .. } if gone => {
-                self.end_request(ticket, ground);
+                self.end_request(number, ground);
             }
             // A front sends nothing after its header, so it may be watched for reading as before. If it does send
             // something, only its end is watched for.
-            _ if ready.readable => self.watch_end(ticket, ground),
+            _ if ready.readable => self.watch_end(number, ground),
             _ => {}
         }
     }
 
     /// From now on the client's end is watched for.
-    pub(super) fn watch_end(&mut self, ticket: Ticket, ground: &Ground) {
-        if let Some(client) = self.by_ticket.get_mut(&ticket) {
-            client.watch_end(&ground.poll, ticket);
+    pub(super) fn watch_end(&mut self, number: Number, ground: &Ground) {
+        if let Some(client) = self.by_number.get_mut(&number) {
+            client.watch_end(&ground.poll, number);
         }
     }
 
     /// The input that a front passed can be read.
-    pub(super) fn on_input(&mut self, ticket: Ticket, ground: &mut Ground) {
-        match self.by_ticket.get(&ticket).map(|client| &client.phase) {
-            Some(Phase::Receiving { .. }) => self.receive(ticket, ground),
-            Some(Phase::Draining { .. }) => self.drain(ticket, ground),
-            _ => self.send_rest(ticket, ground),
+    pub(super) fn on_input(&mut self, number: Number, ground: &mut Ground) {
+        match self.by_number.get(&number).map(|client| &client.phase) {
+            Some(Phase::Receiving { .. }) => self.receive(number, ground),
+            Some(Phase::Draining { .. }) => self.drain(number, ground),
+            _ => self.send_rest(number, ground),
         }
     }
 
     /// There is room in the output that a front passed, or its reader is gone.
-    pub(super) fn on_output(&mut self, ticket: Ticket, ground: &mut Ground) {
-        match self.by_ticket.get(&ticket).map(|client| &client.phase) {
-            Some(Phase::Answering { .. }) => self.write_page(ticket, ground),
+    pub(super) fn on_output(&mut self, number: Number, ground: &mut Ground) {
+        match self.by_number.get(&number).map(|client| &client.phase) {
+            Some(Phase::Answering { .. }) => self.write_page(number, ground),
             // Its front has left, so only the output shows that the client is gone.
-            Some(Phase::Receiving { .. } | Phase::Waiting) => self.hang_up(ticket, ground),
-            _ => self.send_rest(ticket, ground),
+            Some(Phase::Receiving { .. } | Phase::Waiting) => self.hang_up(number, ground),
+            _ => self.send_rest(number, ground),
         }
     }
 
     /// A request is about to be served: its front is told that from now on we answer.
-    pub(super) fn start(&mut self, ticket: Ticket, ground: &Ground) -> Start {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    pub(super) fn start(&mut self, number: Number, ground: &Ground) -> Start {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return Start::Unknown;
         };
         if !client.say_taken() {
-            ::log::debug!("taken back: ticket={ticket}");
+            ::log::debug!("taken back: number={number}");
             return Start::TakenBack;
         }
-        client.watch(&ground.poll, ticket, Stream::Output, None);
+        client.watch(&ground.poll, number, Stream::Output, None);
         Start::Told
     }
 
     /// A worker has the request. `false`: there is none.
-    pub(super) fn run(&mut self, ticket: Ticket, worker: WorkerId, ground: &Ground) -> bool {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    pub(super) fn run(&mut self, number: Number, worker: WorkerId, ground: &Ground) -> bool {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return false;
         };
         let now = clock::now();
@@ -302,56 +302,56 @@ impl Clients {
             unread: 0,
             raised: None,
         };
-        self.running.insert(worker, ticket);
+        self.running.insert(worker, number);
         ground.slots.note_busy(self.running.len() as u64, now);
         true
     }
 
     /// Serves the deadlines that have passed.
     pub(super) fn pass_time(&mut self, now: Duration, ground: &mut Ground) {
-        while let Some(ticket) = self.limited.pop(now) {
-            ::log::debug!("time is over: ticket={ticket}");
-            match self.by_ticket.get(&ticket).map(|client| &client.phase) {
-                Some(Phase::Receiving { .. }) => self.time_out_body(ticket, ground),
-                Some(Phase::Running { .. }) => ground.tell(Outcome::RunningLate(ticket)),
-                _ => self.release_front(ticket, ground),
+        while let Some(number) = self.limited.pop(now) {
+            ::log::debug!("time is over: number={number}");
+            match self.by_number.get(&number).map(|client| &client.phase) {
+                Some(Phase::Receiving { .. }) => self.time_out_body(number, ground),
+                Some(Phase::Running { .. }) => ground.tell(Outcome::RunningLate(number)),
+                _ => self.release_front(number, ground),
             }
         }
-        while let Some(&(due, ticket)) = self.unwatched.front()
+        while let Some(&(due, number)) = self.unwatched.front()
             && due <= now
         {
             self.unwatched.pop_front();
-            self.watch_end(ticket, ground);
+            self.watch_end(number, ground);
         }
         self.notices.say_counts(now);
         ground.ledger.pass_time(now, &ground.place);
     }
 
     /// A client waits for the answer to a command: its time is not limited, and nothing more is read of its connection.
-    pub(super) fn hold(&mut self, ticket: Ticket, ground: &Ground) {
-        self.limited.remove(ticket);
-        if let Some(client) = self.by_ticket.get_mut(&ticket) {
+    pub(super) fn hold(&mut self, number: Number, ground: &Ground) {
+        self.limited.remove(number);
+        if let Some(client) = self.by_number.get_mut(&number) {
             // A hang-up would be reported in every turn.
-            client.watch(&ground.poll, ticket, Stream::Connection, None);
+            client.watch(&ground.poll, number, Stream::Connection, None);
         }
     }
 
     /// The connection itself: for the answer to a command.
-    pub(super) fn connection(&self, ticket: Ticket) -> Option<BorrowedFd<'_>> {
-        let connection = self.by_ticket.get(&ticket)?.connection.as_ref();
+    pub(super) fn connection(&self, number: Number) -> Option<BorrowedFd<'_>> {
+        let connection = self.by_number.get(&number)?.connection.as_ref();
         connection.map(AsFd::as_fd)
     }
 
     /// The request has a front that can run the app itself, and is untouched.
-    pub(super) fn can_go(&self, ticket: Ticket, config: &Config) -> bool {
-        let client = self.by_ticket.get(&ticket);
+    pub(super) fn can_go(&self, number: Number, config: &Config) -> bool {
+        let client = self.by_number.get(&number);
         let request = client.and_then(|client| client.request.as_ref());
         config.app.runs_as_cgi() && request.is_some_and(|request| request.can_go_elsewhere())
     }
 
     /// Counts what a client holds of the spool, when that may have changed. `before`: what it held.
-    pub(super) fn account(&mut self, ticket: Ticket, before: (u64, usize), ground: &Ground) {
-        let client = self.by_ticket.get(&ticket);
+    pub(super) fn account(&mut self, number: Number, before: (u64, usize), ground: &Ground) {
+        let client = self.by_number.get(&number);
         let after = client.map_or((0, 0), |client| client.spooled());
         self.spool_files = (self.spool_files + after.1).saturating_sub(before.1);
         if after.0 != before.0 {
@@ -375,8 +375,8 @@ impl Clients {
     }
 
     /// Counts the memory that a guest holds; other guests may be closed for it.
-    fn keep(&mut self, ticket: Ticket, bytes: usize, ground: &mut Ground) {
-        while let Some(other) = self.shares.keep(ticket, bytes) {
+    fn keep(&mut self, number: Number, bytes: usize, ground: &mut Ground) {
+        while let Some(other) = self.shares.keep(number, bytes) {
             self.close_for_room(other, ground);
         }
     }
@@ -393,7 +393,7 @@ impl Clients {
     /// No worker can be given this request: too many descriptors are on their way, or no memory is left.
     pub(super) fn cannot_give(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         worker: WorkerId,
         error: &io::Error,
         ground: &mut Ground,
@@ -402,6 +402,6 @@ impl Clients {
         ::log::error!("{sentence}");
         ground.tell_pool_next(Event::NotTaken(worker));
         let sentence = plain(&sentence);
-        self.refuse_for_want(ticket, Counted::NoProcess, &sentence, RETRY_AFTER, ground);
+        self.refuse_for_want(number, Counted::NoProcess, &sentence, RETRY_AFTER, ground);
     }
 }

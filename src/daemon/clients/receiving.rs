@@ -16,7 +16,7 @@ use crate::daemon::watch::Stream;
 use crate::figures::Counted;
 use crate::page::Failure;
 use crate::policy::pool::Event;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::policy::shares::Stage;
 use crate::spool::SpoolLimits;
 use crate::sys::clock;
@@ -27,11 +27,11 @@ const PACE: u64 = 4096;
 
 impl Clients {
     /// A request whose body is not all there begins to be read.
-    pub(super) fn announce(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    pub(super) fn announce(&mut self, number: Number, ground: &mut Ground) {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
-        self.shares.go_to(ticket, Stage::Slow);
+        self.shares.go_to(number, Stage::Slow);
         let Some(request) = client.request.as_deref_mut() else {
             return;
         };
@@ -46,24 +46,24 @@ impl Clients {
             Body::new(request.length(), store)
         };
         client.phase = Phase::Receiving { body };
-        client.watch(&ground.poll, ticket, Stream::Input, Interest::Read);
-        self.limited.insert(ticket, due);
+        client.watch(&ground.poll, number, Stream::Input, Interest::Read);
+        self.limited.insert(number, due);
         // If nothing is there yet, its front is told at the end of this turn that we have it.
-        ground.tell_pool(Event::Announced(ticket));
-        self.keep(ticket, kept, ground);
+        ground.tell_pool(Event::Announced(number));
+        self.keep(number, kept, ground);
     }
 
     /// The body of an announced request has come further.
-    pub(super) fn receive(&mut self, ticket: Ticket, ground: &mut Ground) {
+    pub(super) fn receive(&mut self, number: Number, ground: &mut Ground) {
         let now = clock::now();
         let room = self.spool_room(&ground.config);
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
         // What is read can't be put back, so from here on the request is ours.
         if !client.say_taken() {
-            ::log::debug!("taken back: ticket={ticket}");
-            self.abort_queued(ticket, ground);
+            ::log::debug!("taken back: number={number}");
+            self.abort_queued(number, ground);
             return;
         }
         let before = client.spooled();
@@ -74,43 +74,43 @@ impl Clients {
             Phase::Receiving { body } => body.kept() + client.kept(),
             _ => 0,
         };
-        self.account(ticket, before, ground);
+        self.account(number, before, ground);
         match came {
-            Ok(Came::Enough) if self.is_cut(ticket) => self.hang_up(ticket, ground),
-            Ok(Came::Enough) => self.arrive_with_body(ticket, ground),
-            Ok(Came::Short) if self.do_without_body(ticket, true) => {
-                self.arrive_with_body(ticket, ground);
+            Ok(Came::Enough) if self.is_cut(number) => self.hang_up(number, ground),
+            Ok(Came::Enough) => self.arrive_with_body(number, ground),
+            Ok(Came::Short) if self.do_without_body(number, true) => {
+                self.arrive_with_body(number, ground);
             }
-            Ok(Came::Short) => self.refuse_body(ticket, "the message-body ended early", ground),
+            Ok(Came::Short) => self.refuse_body(number, "the message-body ended early", ground),
             Ok(Came::Waits { moved }) => {
-                self.keep(ticket, kept, ground);
-                let has_begun = moved && self.clear_doubt(ticket);
-                if moved && self.keep_pace(ticket) || has_begun {
+                self.keep(number, kept, ground);
+                let has_begun = moved && self.clear_doubt(number);
+                if moved && self.keep_pace(number) || has_begun {
                     let due = now + ground.config.timeouts.request;
-                    self.limited.insert(ticket, due);
+                    self.limited.insert(number, due);
                 }
             }
-            Err(Unread::Io(_)) if self.is_cut(ticket) => self.hang_up(ticket, ground),
+            Err(Unread::Io(_)) if self.is_cut(number) => self.hang_up(number, ground),
             Err(Unread::Io(error)) => {
-                self.refuse_body(ticket, &format!("cannot read the body: {error}"), ground);
+                self.refuse_body(number, &format!("cannot read the body: {error}"), ground);
             }
             Err(Unread::NoRoom(no)) => {
-                self.note_refused(ticket, Level::Info, &no.to_string(), "");
+                self.note_refused(number, Level::Info, &no.to_string(), "");
                 if no.is_news() {
-                    self.tell_web_server(ticket, &no.to_string(), ground);
+                    self.tell_web_server(number, &no.to_string(), ground);
                 }
                 if no.failure().status().as_u16() == 503 {
-                    self.note_refused_for(ticket, Counted::NoSpoolRoom);
+                    self.note_refused_for(number, Counted::NoSpoolRoom);
                 }
-                self.answer(ticket, no.failure(), &no.to_string(), ground);
+                self.answer(number, no.failure(), &no.to_string(), ground);
             }
         }
     }
 
     /// A body has come further. `true`: it gets more time. A stranger's gets it only with each block of [`PACE`] bytes,
     /// since with a byte now and then it would keep its place for ever.
-    fn keep_pace(&mut self, ticket: Ticket) -> bool {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    fn keep_pace(&mut self, number: Number) -> bool {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return false;
         };
         let Phase::Receiving { body } = &client.phase else {
@@ -125,8 +125,8 @@ impl Clients {
     }
 
     /// A body without a length has ended because its client is gone, and not with its last chunk.
-    fn is_cut(&self, ticket: Ticket) -> bool {
-        self.by_ticket.get(&ticket).is_some_and(|client| {
+    fn is_cut(&self, number: Number) -> bool {
+        self.by_number.get(&number).is_some_and(|client| {
             client.request.as_ref().is_some_and(|r| r.goes_to_end())
                 && client
                     .output()
@@ -135,8 +135,8 @@ impl Clients {
     }
 
     /// The request, with its body or what was read of it, waits for a worker.
-    fn arrive_with_body(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    fn arrive_with_body(&mut self, number: Number, ground: &mut Ground) {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
         let received = std::mem::replace(&mut client.phase, Phase::Waiting);
@@ -146,21 +146,21 @@ impl Clients {
             }
             request.ahead = body.into_ahead();
         }
-        client.watch(&ground.poll, ticket, Stream::Input, None);
-        self.limited.remove(ticket);
-        self.arrive(ticket, ground);
+        client.watch(&ground.poll, number, Stream::Input, None);
+        self.limited.remove(number);
+        self.arrive(number, ground);
     }
 
-    fn refuse_body(&mut self, ticket: Ticket, sentence: &str, ground: &mut Ground) {
-        self.note_refused(ticket, Level::Info, sentence, "");
-        self.tell_web_server(ticket, sentence, ground);
-        self.answer(ticket, Failure::BadRequest, sentence, ground);
+    fn refuse_body(&mut self, number: Number, sentence: &str, ground: &mut Ground) {
+        self.note_refused(number, Level::Info, sentence, "");
+        self.tell_web_server(number, sentence, ground);
+        self.answer(number, Failure::BadRequest, sentence, ground);
     }
 
     /// A request whose message-body does not come goes on without one; `false`: it has to wait for its body.
     /// `has_ended`: the end of its input was seen, and not only that nothing came.
-    pub(super) fn do_without_body(&mut self, ticket: Ticket, has_ended: bool) -> bool {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    pub(super) fn do_without_body(&mut self, number: Number, has_ended: bool) -> bool {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return false;
         };
         let lacks_body = client.lacks_body();
@@ -175,35 +175,35 @@ impl Clients {
         request.measure(0);
         // The body may come all the same. If it is not read, closing resets the connection, and the response is lost.
         request.may_exceed = true;
-        ::log::debug!("no message-body: ticket={ticket} announced={length} doubt={doubt:?}");
+        ::log::debug!("no message-body: number={number} announced={length} doubt={doubt:?}");
         true
     }
 
     /// Bytes of a message-body have come, so it is in doubt no longer. `true`: it was until now.
-    fn clear_doubt(&mut self, ticket: Ticket) -> bool {
-        let client = self.by_ticket.get_mut(&ticket);
+    fn clear_doubt(&mut self, number: Number) -> bool {
+        let client = self.by_number.get_mut(&number);
         let request = client.and_then(|client| client.request.as_mut());
         request.is_some_and(|request| request.doubt.take().is_some())
     }
 
     /// The time of a message-body is over.
-    pub(super) fn time_out_body(&mut self, ticket: Ticket, ground: &mut Ground) {
-        if self.do_without_body(ticket, false) {
-            self.arrive_with_body(ticket, ground);
+    pub(super) fn time_out_body(&mut self, number: Number, ground: &mut Ground) {
+        if self.do_without_body(number, false) {
+            self.arrive_with_body(number, ground);
             return;
         }
-        let client = self.by_ticket.get(&ticket);
+        let client = self.by_number.get(&number);
         let request = client.and_then(|client| client.request.as_ref());
         if request.is_some_and(|r| r.doubt.is_some_and(|doubt| doubt != Doubt::Cgi)) {
             // Its first bytes came at this moment.
             let due: Duration = clock::now() + ground.config.timeouts.request;
-            self.limited.insert(ticket, due);
-            self.receive(ticket, ground);
+            self.limited.insert(number, due);
+            self.receive(number, ground);
             return;
         }
         let sentence = "the message-body did not come in time";
-        self.note_refused(ticket, Level::Info, sentence, "");
-        self.tell_web_server(ticket, sentence, ground);
-        self.answer(ticket, Failure::RequestTimeout, sentence, ground);
+        self.note_refused(number, Level::Info, sentence, "");
+        self.tell_web_server(number, sentence, ground);
+        self.answer(number, Failure::RequestTimeout, sentence, ground);
     }
 }

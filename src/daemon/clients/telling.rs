@@ -12,7 +12,7 @@ use crate::daemon::token::Source;
 use crate::daemon::watch::Stream;
 use crate::daemon::words::NAME;
 use crate::page::Failure;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::report::{self, printable, visible_up_to};
 use crate::sys::clock;
 use crate::sys::poll::Interest;
@@ -37,11 +37,11 @@ impl Clients {
     /// Writes to the log of this request's web server; `false` where there is no way to it.
     pub(crate) fn write_errors(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         bytes: &[u8],
         ground: &mut Ground,
     ) -> bool {
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+        let Some(client) = self.by_number.get_mut(&number) else {
             return false;
         };
         let mut to_log = std::mem::take(&mut client.to_log);
@@ -53,21 +53,21 @@ impl Clients {
         let waits = !to_log.is_empty();
         client.to_log = to_log;
         if waits {
-            client.watch(&ground.poll, ticket, Stream::Errors, Interest::Write);
+            client.watch(&ground.poll, number, Stream::Errors, Interest::Write);
         }
         has_log
     }
 
     /// There is room in the log of this request's web server.
-    pub(crate) fn flush_errors(&mut self, ticket: Ticket, ground: &mut Ground) {
-        self.write_errors(ticket, b"", ground);
-        let Some(client) = self.by_ticket.get_mut(&ticket) else {
+    pub(crate) fn flush_errors(&mut self, number: Number, ground: &mut Ground) {
+        self.write_errors(number, b"", ground);
+        let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
         if client.to_log.is_empty() {
-            client.watch(&ground.poll, ticket, Stream::Errors, None);
+            client.watch(&ground.poll, number, Stream::Errors, None);
             if matches!(client.phase, Phase::Logging { .. }) {
-                self.release_front(ticket, ground);
+                self.release_front(number, ground);
             }
         }
     }
@@ -75,17 +75,17 @@ impl Clients {
     /// Writes a sentence of ours about a request to its web server's log; `false` where there is no way to it.
     pub(crate) fn tell_web_server(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         sentence: &str,
         ground: &mut Ground,
     ) -> bool {
-        let line = self.line_of(ticket, sentence, ground);
-        self.write_errors(ticket, line.as_bytes(), ground)
+        let line = self.line_of(number, sentence, ground);
+        self.write_errors(number, line.as_bytes(), ground)
     }
 
     /// A line for a web server's log.
-    fn line_of(&self, ticket: Ticket, sentence: &str, ground: &Ground) -> String {
-        let client = self.by_ticket.get(&ticket);
+    fn line_of(&self, number: Number, sentence: &str, ground: &Ground) -> String {
+        let client = self.by_number.get(&number);
         let request = client.and_then(|client| client.request.as_ref());
         let line = request.map_or_else(Default::default, |request| request.line());
         let sentence = report::of_request(ground.app.name(), &line, sentence);
@@ -93,8 +93,8 @@ impl Clients {
     }
 
     /// Tells one web server, once, why the app could not be started.
-    pub(crate) fn tell_why(&mut self, ticket: Ticket, ground: &mut Ground) {
-        let client = self.by_ticket.get(&ticket);
+    pub(crate) fn tell_why(&mut self, number: Number, ground: &mut Ground) {
+        let client = self.by_number.get(&number);
         let has_log = client.is_some_and(|client| client.errors().is_some());
         if !ground.failures.is_untold || !has_log {
             return;
@@ -110,25 +110,25 @@ impl Clients {
         if !words.is_empty() && !matches!(ground.config.app, App::Wsgi(_)) {
             sentence += "; it said:";
         }
-        let line = self.line_of(ticket, &sentence, ground);
+        let line = self.line_of(number, &sentence, ground);
         let told = [line.as_bytes(), &words].concat();
-        self.write_errors(ticket, &told, ground);
+        self.write_errors(number, &told, ground);
     }
 
     /// Tells one web server that what was edited does not serve: that of this request, or of any that is here; if none
     /// is, that of the next one.
-    pub(crate) fn tell_edit(&mut self, ticket: Option<Ticket>, ground: &mut Ground) {
-        let has_log = |ticket: &Ticket| {
-            let client = self.by_ticket.get(ticket);
+    pub(crate) fn tell_edit(&mut self, number: Option<Number>, ground: &mut Ground) {
+        let has_log = |number: &Number| {
+            let client = self.by_number.get(number);
             client.is_some_and(|client| client.errors().is_some())
         };
-        let mut tickets = ticket.into_iter().chain(self.by_ticket.keys().copied());
-        let Some(ticket) = tickets.find(has_log) else {
+        let mut numbers = number.into_iter().chain(self.by_number.keys().copied());
+        let Some(number) = numbers.find(has_log) else {
             return;
         };
         if let Some((sentence, words)) = ground.failures.take_edit() {
-            let line = self.line_of(ticket, &sentence, ground);
-            self.write_errors(ticket, &[line.as_bytes(), &words].concat(), ground);
+            let line = self.line_of(number, &sentence, ground);
+            self.write_errors(number, &[line.as_bytes(), &words].concat(), ground);
         }
     }
 
@@ -136,15 +136,15 @@ impl Clients {
     pub(crate) fn pass_on_errors(
         &mut self,
         source: Source,
-        ticket: Option<Ticket>,
+        number: Option<Number>,
         bytes: &[u8],
         ground: &mut Ground,
     ) {
-        if let Some(ticket) = ticket {
-            self.keep_for_page(ticket, bytes, ground);
+        if let Some(number) = number {
+            self.keep_for_page(number, bytes, ground);
         }
-        if let Some(ticket) = ticket
-            && self.write_errors(ticket, bytes, ground)
+        if let Some(number) = number
+            && self.write_errors(number, bytes, ground)
         {
             // What it had begun to write before belongs to no request.
             self.app_lines.end(source, log_line);
@@ -154,8 +154,8 @@ impl Clients {
     }
 
     /// Keeps what the app says during a request, if the client may see it on a page of ours.
-    fn keep_for_page(&mut self, ticket: Ticket, bytes: &[u8], ground: &Ground) {
-        let client = self.by_ticket.get_mut(&ticket);
+    fn keep_for_page(&mut self, number: Number, bytes: &[u8], ground: &Ground) {
+        let client = self.by_number.get_mut(&number);
         if let Some(client) = client
             && let Some(request) = &client.request
             && app::shows_errors(&ground.config, &request.client_address)
@@ -170,18 +170,18 @@ impl Clients {
     /// server's log gets the sentence.
     pub(crate) fn fail(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         failure: Failure,
         sentence: &str,
         ground: &mut Ground,
     ) {
-        self.tell_web_server(ticket, sentence, ground);
-        let client = self.by_ticket.get_mut(&ticket);
+        self.tell_web_server(number, sentence, ground);
+        let client = self.by_number.get_mut(&number);
         let said = client.map_or_else(Vec::new, |client| std::mem::take(&mut client.said));
         let said = String::from_utf8_lossy(&said);
         let lines = said.lines().filter(|line| !is_own_frame(line));
         let reason = format!("{sentence}\n\n{}", lines.collect::<Vec<_>>().join("\n"));
-        self.answer(ticket, failure, &reason, ground);
+        self.answer(number, failure, &reason, ground);
     }
 
     /// Logs what was written at an import.
@@ -198,25 +198,25 @@ impl Clients {
     /// Logs a refusal here: the request's web server can't be told, or the operator is to know as well.
     pub(super) fn note_refused(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         level: Level,
         reason: &str,
         detail: &str,
     ) {
-        let client = self.by_ticket.get(&ticket);
+        let client = self.by_number.get(&number);
         let guest = client.and_then(|client| client.caller.guest);
         let reason = format!("refused: {reason}");
         match guest {
             Some(guest) => self
                 .notices
                 .note(level, &reason, detail, guest, clock::now()),
-            None => ::log::log!(level, "{reason}{detail}: ticket={ticket}"),
+            None => ::log::log!(level, "{reason}{detail}: number={number}"),
         }
     }
 
     /// A request is refused by the configuration. The web server of a plain client can't be told.
-    pub(super) fn note_refusal(&mut self, ticket: Ticket, sentence: &str, ground: &mut Ground) {
-        if !self.tell_web_server(ticket, sentence, ground) {
+    pub(super) fn note_refusal(&mut self, number: Number, sentence: &str, ground: &mut Ground) {
+        if !self.tell_web_server(number, sentence, ground) {
             self.notices.note_refusal(sentence);
         }
     }

@@ -36,7 +36,7 @@ use crate::figures::Counted;
 use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::Event;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::spool::Ahead;
 use crate::sys::files::Kind;
 use crate::sys::poll::Interest;
@@ -151,39 +151,39 @@ impl Foreign {
     /// Starts the command for a request. `rest`: the body, if it is not as it came.
     pub(super) fn run_cgi(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         rest: Option<Rest>,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        match self.start_child(ticket, run_id, rest, clients, ground) {
-            Ok(Some(run)) => self.begin(ticket, run_id, run, clients, ground),
+        match self.start_child(number, run_id, rest, clients, ground) {
+            Ok(Some(run)) => self.begin(number, run_id, run, clients, ground),
             Ok(None) => {
                 ground.tell_pool_next(Event::NotTaken(run_id));
-                ground.tell(Outcome::FrontGone(ticket));
+                ground.tell(Outcome::FrontGone(number));
             }
             Err(cannot) => {
                 let sentence = crate::report::plain(&cannot.to_string());
                 ground.tell_pool_next(Event::NotTaken(run_id));
-                if cannot.is_refusal() && clients.can_go(ticket, &ground.config) {
+                if cannot.is_refusal() && clients.can_go(number, &ground.config) {
                     // Its front runs the app itself: one line is enough, for all requests.
                     if self.keep_failure(&sentence, ground) {
                         ::log::error!("{sentence}");
-                        clients.tell_web_server(ticket, &sentence, ground);
+                        clients.tell_web_server(number, &sentence, ground);
                     }
-                    clients.abort_queued(ticket, ground);
+                    clients.abort_queued(number, ground);
                     return;
                 }
                 ::log::error!("{sentence}");
-                clients.tell_web_server(ticket, &sentence, ground);
+                clients.tell_web_server(number, &sentence, ground);
                 if cannot.is_shortage() {
                     let why = Counted::NoProcess;
-                    clients.refuse_for_want(ticket, why, &sentence, RETRY_AFTER, ground);
+                    clients.refuse_for_want(number, why, &sentence, RETRY_AFTER, ground);
                 } else {
                     ground.failures.fail(sentence.clone());
-                    clients.note_mishap(ticket, Mishap::Configuration, &sentence, ground);
-                    clients.answer(ticket, Failure::Misconfigured, &sentence, ground);
+                    clients.note_mishap(number, Mishap::Configuration, &sentence, ground);
+                    clients.answer(number, Failure::Misconfigured, &sentence, ground);
                 }
             }
         }
@@ -192,7 +192,7 @@ impl Foreign {
     /// `None`: the front has taken its request back, and nothing has run.
     fn start_child(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         rest: Option<Rest>,
         clients: &mut Clients,
@@ -207,7 +207,7 @@ impl Foreign {
         else {
             return Err(gone());
         };
-        let client = clients.get_mut(ticket).ok_or_else(gone)?;
+        let client = clients.get_mut(number).ok_or_else(gone)?;
         let stdin = Stdin::new(client, rest).map_err(cannot)?;
         let (output, stdout) = output_pipe().map_err(cannot)?;
         let (errors, stderr) = output_pipe().map_err(cannot)?;
@@ -227,18 +227,18 @@ impl Foreign {
             nofile,
         )?;
         // What the host refuses up to here it refuses to a front that can still run the app itself.
-        if clients.start(ticket, ground) != Start::Told {
+        if clients.start(number, ground) != Start::Told {
             return Ok(None);
         }
         let pid = ready.go()?;
-        ::log::debug!("child: ticket={ticket} worker={run_id} pid={pid}");
+        ::log::debug!("child: number={number} worker={run_id} pid={pid}");
         let token = Token::Stderr(Source::Worker(run_id)).into();
         if let Err(error) = ground.poll.add(&errors, token, Interest::Read) {
             ::log::warn!("cannot watch a child's standard error: {error}");
         }
         let has_input = matches!(stdin, Stdin::Own);
         let feed = stdin.into_feed();
-        let client = clients.get_mut(ticket);
+        let client = clients.get_mut(number);
         if let (Some(Some(request)), false) = (client.map(|c| &mut c.request), has_input) {
             request.give_up_memory();
         }
@@ -260,8 +260,8 @@ impl Foreign {
         let child = self.runs.get_mut(run_id).and_then(|run| run.child.as_mut());
         let bytes = child.map(|child| child.overhear(&ground.poll));
         if let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) {
-            let ticket = clients.ticket_of(run_id);
-            clients.pass_on_errors(Source::Worker(run_id), ticket, &bytes, ground);
+            let number = clients.number_of(run_id);
+            clients.pass_on_errors(Source::Worker(run_id), number, &bytes, ground);
         }
     }
 
@@ -287,13 +287,13 @@ impl Foreign {
         match end {
             Some(end @ End::Killed(_)) => {
                 ::log::error!("the app's program ended in a request: pid={pid} end={end}");
-                if let (Some(ticket), true) = (clients.ticket_of(run_id), has_begun) {
-                    clients.count(ticket, Counted::Cut, ground);
+                if let (Some(number), true) = (clients.number_of(run_id), has_begun) {
+                    clients.count(number, Counted::Cut, ground);
                     let reason = format!("the program ended after it had begun to answer: {end}");
-                    clients.note_mishap(ticket, Mishap::Killed, &reason, ground);
+                    clients.note_mishap(number, Mishap::Killed, &reason, ground);
                     let sentence =
                         format!("the app's program ended by {end} after it had begun to answer");
-                    clients.tell_web_server(ticket, &sentence, ground);
+                    clients.tell_web_server(number, &sentence, ground);
                 }
             }
             Some(end) => ::log::debug!("child gone: worker={run_id} pid={pid} end={end}"),

@@ -18,7 +18,7 @@ use crate::figures::Counted;
 use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::Event;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::policy::server::ServerEvent;
 use crate::report::{plain, visible};
 use crate::sys::clock;
@@ -35,13 +35,13 @@ impl Foreign {
     /// body, if the app is to have that from us.
     pub(super) fn begin(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         mut run: Run,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if !clients.run(ticket, run_id, ground) {
+        if !clients.run(number, run_id, ground) {
             return;
         }
         run.watch(
@@ -59,9 +59,9 @@ impl Foreign {
         if self.advance_connection(run_id, clients, ground) {
             return;
         }
-        let ticket = clients.ticket_of(run_id);
-        let client = ticket.and_then(|ticket| clients.get_mut(ticket));
-        let (Some(ticket), Some(client), Some(run)) = (ticket, client, self.runs.get_mut(run_id))
+        let number = clients.number_of(run_id);
+        let client = number.and_then(|number| clients.get_mut(number));
+        let (Some(number), Some(client), Some(run)) = (number, client, self.runs.get_mut(run_id))
         else {
             return;
         };
@@ -78,7 +78,7 @@ impl Foreign {
         let for_app = (fed == Fed::ForApp).then_some(Interest::Write);
         run.watch(&ground.poll, run_id, AppStream::Input, for_app);
         let for_client = (fed == Fed::ForClient).then_some(Interest::Read);
-        client.watch(&ground.poll, ticket, Stream::Input, for_client);
+        client.watch(&ground.poll, number, Stream::Input, for_client);
     }
 
     /// The app of this run waits for the rest of the message-body.
@@ -91,10 +91,10 @@ impl Foreign {
         if self.advance_connection(run_id, clients, ground) {
             return;
         }
-        let ticket = clients.ticket_of(run_id);
+        let number = clients.number_of(run_id);
         let room = clients.spool_room(&ground.config);
-        let client = ticket.and_then(|ticket| clients.get_mut(ticket));
-        let (Some(ticket), Some(client), Some(run)) = (ticket, client, self.runs.get_mut(run_id))
+        let client = number.and_then(|number| clients.get_mut(number));
+        let (Some(number), Some(client), Some(run)) = (number, client, self.runs.get_mut(run_id))
         else {
             return;
         };
@@ -118,20 +118,20 @@ impl Foreign {
         };
         let hears = !had_heard && exchange.has_heard();
         let moves = had_heard && exchange.moved() > had_moved;
-        clients.account(ticket, before, ground);
+        clients.account(number, before, ground);
         if hears || moves {
             self.note_answer(run_id, clients, ground);
         }
         match passing {
-            Passing::Waits(waits) => self.wait_on(ticket, run_id, waits, clients, ground),
-            Passing::Ended => self.response_ended(ticket, run_id, clients, ground),
-            Passing::Lost => self.abort_client(ticket, clients, ground),
+            Passing::Waits(waits) => self.wait_on(number, run_id, waits, clients, ground),
+            Passing::Ended => self.response_ended(number, run_id, clients, ground),
+            Passing::Lost => self.abort_client(number, clients, ground),
             Passing::Bad(bad) => self.refuse_head(run_id, bad, clients, ground),
             Passing::Short(error) => self.response_missing(run_id, error, clients, ground),
             Passing::Cut(error) => {
                 let why = plain(&error.to_string());
                 let sentence = format!("the response is cut: reading from the app failed: {why}");
-                clients.tell_web_server(ticket, &sentence, ground);
+                clients.tell_web_server(number, &sentence, ground);
                 self.cut_response(run_id, clients, ground);
             }
         }
@@ -139,7 +139,7 @@ impl Foreign {
 
     fn wait_on(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         waits: Waits,
         clients: &mut Clients,
@@ -150,21 +150,21 @@ impl Foreign {
             let for_app = waits.for_app.then_some(Interest::Read);
             run.watch(&ground.poll, run_id, AppStream::Output, for_app);
         }
-        if let Some(client) = clients.get_mut(ticket) {
+        if let Some(client) = clients.get_mut(number) {
             let for_client = waits.for_client.then_some(Interest::Write);
-            client.watch(&ground.poll, ticket, Stream::Output, for_client);
+            client.watch(&ground.poll, number, Stream::Output, for_client);
         }
         if waits.for_client {
-            clients.prolong(ticket, waits.has_taken, ground.config.timeouts.request);
+            clients.prolong(number, waits.has_taken, ground.config.timeouts.request);
         } else {
-            clients.unlimit(ticket);
+            clients.unlimit(number);
         }
     }
 
     /// All of the response is sent or spooled.
     fn response_ended(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
@@ -177,8 +177,8 @@ impl Foreign {
         let until = *run.lingers_until.get_or_insert(now + LINGER);
         if run.child.is_some() && now < until {
             // The program's end comes a moment after that of its output.
-            if let Some(client) = clients.get_mut(ticket) {
-                client.watch(&ground.poll, ticket, Stream::Output, None);
+            if let Some(client) = clients.get_mut(number) {
+                client.watch(&ground.poll, number, Stream::Output, None);
             }
             return;
         }
@@ -254,15 +254,15 @@ impl Foreign {
         ::log::error!("{sentence}");
         let end = self.runs.get(run_id).and_then(|run| run.end);
         self.end_exchange(run_id, clients, ground);
-        if let Some(ticket) = clients.ticket_of(run_id) {
+        if let Some(number) = clients.number_of(run_id) {
             let kind = match (failure, end) {
                 (Failure::TimedOut, _) => Mishap::TimeOut,
                 (_, Some(End::Killed(_))) => Mishap::Killed,
                 (_, Some(End::Exited(_))) => Mishap::Exited,
                 (_, None) => Mishap::BadResponse,
             };
-            clients.note_mishap(ticket, kind, sentence, ground);
-            clients.fail(ticket, failure, sentence, ground);
+            clients.note_mishap(number, kind, sentence, ground);
+            clients.fail(number, failure, sentence, ground);
         }
         self.release_run(run_id, clients, ground);
     }
@@ -274,15 +274,15 @@ impl Foreign {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        let ticket = clients.ticket_of(run_id);
+        let number = clients.number_of(run_id);
         ::log::error!(
-            "the response is cut: ticket={} worker={run_id}",
-            ticket.unwrap_or(0)
+            "the response is cut: number={} worker={run_id}",
+            number.unwrap_or(0)
         );
         self.end_exchange(run_id, clients, ground);
-        if let Some(ticket) = ticket {
-            clients.count(ticket, Counted::Cut, ground);
-            clients.end_request(ticket, ground);
+        if let Some(number) = number {
+            clients.count(number, Counted::Cut, ground);
+            clients.end_request(number, ground);
         }
         self.release_run(run_id, clients, ground);
     }
@@ -316,13 +316,13 @@ impl Foreign {
             }
             self.note_unlinked(&link, clients, ground);
         }
-        let ticket = clients.ticket_of(run_id);
-        let Some(client) = ticket.and_then(|ticket| clients.get_mut(ticket)) else {
+        let number = clients.number_of(run_id);
+        let Some(client) = number.and_then(|number| clients.get_mut(number)) else {
             return 0;
         };
-        if let Some(ticket) = ticket {
-            client.watch(&ground.poll, ticket, Stream::Input, None);
-            client.watch(&ground.poll, ticket, Stream::Output, None);
+        if let Some(number) = number {
+            client.watch(&ground.poll, number, Stream::Input, None);
+            client.watch(&ground.poll, number, Stream::Output, None);
         }
         let Some(request) = &mut client.request else {
             return 0;
@@ -361,12 +361,12 @@ impl Foreign {
     /// What the connection of a running request's client is ready for.
     pub(crate) fn on_connection(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         ready: Ready,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        let (Some(run_id), Some(client)) = (clients.worker_of(ticket), clients.get(ticket)) else {
+        let (Some(run_id), Some(client)) = (clients.worker_of(number), clients.get(number)) else {
             return;
         };
         if !client.has_connection() {
@@ -379,11 +379,11 @@ impl Foreign {
             self.send_on(run_id, clients, ground);
             self.pass_on(run_id, clients, ground);
         } else if ready.gone {
-            self.abort_client(ticket, clients, ground);
+            self.abort_client(number, clients, ground);
         } else if is_plain {
             self.pass_on(run_id, clients, ground);
         } else if ready.readable {
-            clients.watch_end(ticket, ground);
+            clients.watch_end(number, ground);
         }
     }
 
@@ -397,12 +397,12 @@ impl Foreign {
     /// its next write, or when its time is over.
     pub(crate) fn abort_client(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if let Some(run_id) = clients.worker_of(ticket) {
-            clients.abort_running(ticket, ground);
+        if let Some(run_id) = clients.worker_of(number) {
+            clients.abort_running(number, ground);
             self.abort_run(run_id, clients, ground);
         }
     }
@@ -420,11 +420,11 @@ impl Foreign {
         ground: &mut Ground,
     ) {
         let key = self.exceeded_key(run_id, ground);
-        let ticket = clients.ticket_of(run_id);
-        if let Some(ticket) = ticket {
-            clients.note_time_out(ticket, key, ground);
+        let number = clients.number_of(run_id);
+        if let Some(number) = number {
+            clients.note_time_out(number, key, ground);
         }
-        let line = ticket.map_or_else(String::new, |ticket| clients.logged_line(ticket));
+        let line = number.map_or_else(String::new, |number| clients.logged_line(number));
         let run = self.runs.get(run_id);
         let server = run.and_then(|run| run.link.as_ref()?.server());
         let server = server.and_then(|(id, _)| self.servers.get(id)?.pid);
@@ -450,12 +450,12 @@ impl Foreign {
         let exchange = run.and_then(|run| run.exchange.as_ref());
         let has_begun = exchange.is_some_and(|exchange| exchange.has_begun());
         let waits = run.is_some_and(|run| run.waiting.is_some());
-        match clients.ticket_of(run_id) {
+        match clients.number_of(run_id) {
             Some(_) if has_begun => self.cut_response(run_id, clients, ground),
-            Some(ticket) if waits || exchange.is_some() => {
+            Some(number) if waits || exchange.is_some() => {
                 self.end_exchange(run_id, clients, ground);
                 let sentence = format!("{key}: the app did not answer in time");
-                clients.fail(ticket, Failure::TimedOut, &sentence, ground);
+                clients.fail(number, Failure::TimedOut, &sentence, ground);
                 self.release_run(run_id, clients, ground);
             }
             _ => {}

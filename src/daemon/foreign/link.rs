@@ -18,7 +18,7 @@ use crate::daemon::ground::Ground;
 use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId};
 use crate::policy::pool::Refusal;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::policy::server::ServerEvent;
 use crate::report::plain;
 use crate::scgi::Decoded;
@@ -44,16 +44,16 @@ impl Foreign {
     /// Gives a request to the app's own server.
     pub(super) fn ask_server(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         if has_cgi(ground) && self.are_servers_resting() {
-            self.run_cgi(ticket, run_id, None, clients, ground);
+            self.run_cgi(number, run_id, None, clients, ground);
             return;
         }
-        if self.hold(ticket, run_id, clients, ground) {
+        if self.hold(number, run_id, clients, ground) {
             self.try_server(run_id, clients, ground);
         }
     }
@@ -61,12 +61,12 @@ impl Foreign {
     /// Gives a request to a server that is not ours to start (`connect`).
     pub(super) fn ask_peer(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if !self.hold(ticket, run_id, clients, ground) {
+        if !self.hold(number, run_id, clients, ground) {
             return;
         }
         match self.peer.clone() {
@@ -86,12 +86,12 @@ impl Foreign {
     /// From here on the run has the request, and waits for a server. `false`: it can't.
     fn hold(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) -> bool {
-        let Some(client) = clients.get_mut(ticket) else {
+        let Some(client) = clients.get_mut(number) else {
             return false;
         };
         let rest = match &mut client.request {
@@ -100,7 +100,7 @@ impl Foreign {
                     Ahead::Spool { file, len, .. } => match file.try_clone() {
                         Ok(file) => Some((file, 0..*len)),
                         Err(error) => {
-                            clients.cannot_give(ticket, run_id, &error, ground);
+                            clients.cannot_give(number, run_id, &error, ground);
                             return false;
                         }
                     },
@@ -117,7 +117,7 @@ impl Foreign {
             }
             None => Rest::default(),
         };
-        clients.run(ticket, run_id, ground);
+        clients.run(number, run_id, ground);
         self.runs.insert(run_id, Run::waiting(rest, clock::now()));
         true
     }
@@ -144,8 +144,8 @@ impl Foreign {
                 let sentence = plain(&format!("cannot connect to the app's server: {error}"));
                 if self.keep_failure(&sentence, ground) {
                     ::log::error!("{sentence}; the app runs as a CGI");
-                    if let Some(ticket) = clients.ticket_of(run_id) {
-                        clients.tell_web_server(ticket, &sentence, ground);
+                    if let Some(number) = clients.number_of(run_id) {
+                        clients.tell_web_server(number, &sentence, ground);
                     }
                 }
                 self.fall_back(run_id, clients, ground);
@@ -156,13 +156,13 @@ impl Foreign {
 
     /// No server can be started: the request is run as a CGI, or refused.
     fn fall_back(&mut self, run_id: RunId, clients: &mut Clients, ground: &mut Ground) {
-        let Some(ticket) = clients.ticket_of(run_id) else {
+        let Some(number) = clients.number_of(run_id) else {
             return;
         };
         let rest = self.runs.get_mut(run_id).and_then(|run| run.waiting.take());
         if has_cgi(ground) {
             self.runs.remove_if_over(run_id);
-            self.run_cgi(ticket, run_id, rest, clients, ground);
+            self.run_cgi(number, run_id, rest, clients, ground);
         } else {
             self.refuse_run(run_id, Refusal::Broken, clients, ground);
         }
@@ -176,11 +176,11 @@ impl Foreign {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        let Some(ticket) = clients.ticket_of(run_id) else {
+        let Some(number) = clients.number_of(run_id) else {
             return;
         };
         self.end_exchange(run_id, clients, ground);
-        clients.refuse(ticket, refusal, ground);
+        clients.refuse(number, refusal, ground);
         self.release_run(run_id, clients, ground);
     }
 
@@ -193,7 +193,7 @@ impl Foreign {
         clients: &mut Clients,
         ground: &mut Ground,
     ) -> bool {
-        let Some(ticket) = clients.ticket_of(run_id) else {
+        let Some(number) = clients.number_of(run_id) else {
             return false;
         };
         let other = match files::duplicate(&connection) {
@@ -203,7 +203,7 @@ impl Foreign {
                 return false;
             }
         };
-        let request = clients.get(ticket).and_then(|c| c.request.as_ref());
+        let request = clients.get(number).and_then(|c| c.request.as_ref());
         let (Some(request), Some(run)) = (request, self.runs.get_mut(run_id)) else {
             return false;
         };
@@ -222,7 +222,7 @@ impl Foreign {
         if is_loading || since.saturating_sub(asked_since) > INSTANT {
             run.begin_late();
         }
-        self.begin(ticket, run_id, run, clients, ground);
+        self.begin(number, run_id, run, clients, ground);
         true
     }
 
@@ -343,7 +343,7 @@ impl Foreign {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        let Some(ticket) = clients.ticket_of(run_id) else {
+        let Some(number) = clients.number_of(run_id) else {
             return;
         };
         let object = match &ground.config.app {
@@ -354,9 +354,9 @@ impl Foreign {
         if self.keep_failure(&sentence, ground) {
             ::log::error!("{sentence}");
         }
-        clients.tell_web_server(ticket, &sentence, ground);
+        clients.tell_web_server(number, &sentence, ground);
         self.end_exchange(run_id, clients, ground);
-        clients.answer_away(ticket, RETRY_AFTER, &sentence, ground);
+        clients.answer_away(number, RETRY_AFTER, &sentence, ground);
         self.release_run(run_id, clients, ground);
     }
 

@@ -38,7 +38,7 @@ use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
 use crate::control::ServerStatus;
 use crate::policy::pool::Generation;
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::poll::Poll;
 use crate::sys::process::End;
 
@@ -101,15 +101,15 @@ impl Foreign {
     /// Gives a request to the app. Its front has been told, but for a program's.
     pub(super) fn dispatch(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         run_id: RunId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
         match &ground.config.app {
-            App::Commands { scgi: Some(_), .. } => self.ask_server(ticket, run_id, clients, ground),
-            App::Commands { scgi: None, .. } => self.run_cgi(ticket, run_id, None, clients, ground),
-            App::Connect(_) => self.ask_peer(ticket, run_id, clients, ground),
+            App::Commands { scgi: Some(_), .. } => self.ask_server(number, run_id, clients, ground),
+            App::Commands { scgi: None, .. } => self.run_cgi(number, run_id, None, clients, ground),
+            App::Connect(_) => self.ask_peer(number, run_id, clients, ground),
             App::Wsgi(_) => {}
         }
     }

@@ -386,7 +386,7 @@ impl Foreign {
         ground.failures.is_untold = true;
         let waiting = std::mem::take(&mut self.supervision.waiting);
         for run_id in self.runs_of(id).into_iter().chain(waiting) {
-            if clients.ticket_of(run_id).is_none() {
+            if clients.number_of(run_id).is_none() {
                 continue;
             }
             if why == StartFailure::TimedOut {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::leaving::LAST_ANSWERS;
 use crate::daemon::house::Daemon;
 use crate::policy::pool::{Event, Reason};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::start::NameLock;
 use crate::sys::{clock, files};
 
@@ -118,11 +118,11 @@ impl Daemon {
     /// nothing to do. That takes at most the time that a header may take.
     pub(crate) fn tell_that_we_left(&mut self) {
         let commands = &self.waiting_commands;
-        let is_command = |ticket: &Ticket| commands.iter().any(|(command, _)| command == ticket);
+        let is_command = |number: &Number| commands.iter().any(|(command, _)| command == number);
         let mut unheard = self.clients.in_header();
         if self.leaving.has_left
             && !self.leaving.is_told
-            && (self.leaving.patience_ends.is_none() || unheard.all(|ticket| is_command(&ticket)))
+            && (self.leaving.patience_ends.is_none() || unheard.all(|number| is_command(&number)))
         {
             self.leaving.is_told = true;
             self.events.push_back(Event::Left);

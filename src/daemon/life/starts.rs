@@ -8,7 +8,7 @@ use crate::daemon::house::Daemon;
 use crate::daemon::token::Source;
 use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation, Reason, Refusal};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::report::{plain, visible_up_to};
 use crate::sys::clock;
 use crate::sys::process::End;
@@ -107,8 +107,8 @@ impl Daemon {
         self.ground.failures.is_untold = true;
         // If no request waits yet, the first to be refused is told.
         let oldest = self.clients.waiting().next();
-        if let Some(ticket) = oldest {
-            self.clients.tell_why(ticket, &mut self.ground);
+        if let Some(number) = oldest {
+            self.clients.tell_why(number, &mut self.ground);
         }
     }
 
@@ -161,31 +161,31 @@ impl Daemon {
 
 /// Requests that the pool refuses.
 impl Daemon {
-    pub(crate) fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, number: Number, refusal: Refusal) {
         if matches!(refusal, Refusal::HostRefused { .. })
-            && self.clients.can_go(ticket, &self.ground.config)
+            && self.clients.can_go(number, &self.ground.config)
         {
-            self.send_away(ticket);
+            self.send_away(number);
         } else {
-            self.clients.refuse(ticket, refusal, &mut self.ground);
+            self.clients.refuse(number, refusal, &mut self.ground);
         }
     }
 
     /// The host gives no worker: fronts whose requests wait run the app themselves.
     pub(crate) fn send_waiting_away(&mut self) {
-        for ticket in self.clients.waiting().collect::<Vec<_>>() {
-            if self.clients.can_go(ticket, &self.ground.config) {
-                self.send_away(ticket);
+        for number in self.clients.waiting().collect::<Vec<_>>() {
+            if self.clients.can_go(number, &self.ground.config) {
+                self.send_away(number);
             }
         }
     }
 
     /// Lets a front go on by itself; its web server is told why, if it is the first.
-    fn send_away(&mut self, ticket: Ticket) {
+    fn send_away(&mut self, number: Number) {
         if !self.is_proven() {
             self.ground.slots.note_refused();
         }
-        self.clients.tell_why(ticket, &mut self.ground);
-        self.clients.abort_queued(ticket, &mut self.ground);
+        self.clients.tell_why(number, &mut self.ground);
+        self.clients.abort_queued(number, &mut self.ground);
     }
 }

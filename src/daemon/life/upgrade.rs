@@ -98,8 +98,8 @@ impl Daemon {
         let idle = self.clients.idle_guests();
         let all = idle.len() == self.clients.len();
         if all {
-            for ticket in idle {
-                self.clients.remove_client(ticket, &self.ground);
+            for number in idle {
+                self.clients.remove_client(number, &self.ground);
             }
         }
         all && self.is_quiet()

@@ -10,7 +10,7 @@ use crate::figures::Counted;
 use crate::incidents::Mishap;
 use crate::page::Failure;
 use crate::policy::pool::{Event, WorkerId};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::sys::process::End;
 
 struct Death {
@@ -85,8 +85,8 @@ impl Workers {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if let Some(ticket) = clients.ticket_of(worker) {
-            self.died_in_request(ticket, worker, death, clients, ground);
+        if let Some(number) = clients.number_of(worker) {
+            self.died_in_request(number, worker, death, clients, ground);
         } else {
             let (pid, end) = (death.pid, death.end);
             ::log::debug!("worker gone: worker={worker} pid={pid} end={end}");
@@ -104,7 +104,7 @@ impl Workers {
     /// What becomes of the request that the dead worker had.
     fn died_in_request(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         worker: WorkerId,
         death: &Death,
         clients: &mut Clients,
@@ -112,7 +112,7 @@ impl Workers {
     ) {
         let (pid, end) = (death.pid, death.end);
         let has_written = ground.board.has_written(worker);
-        let line = clients.logged_line(ticket);
+        let line = clients.logged_line(number);
         ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}{line}");
         let is_overdue = self.roster.is_overdue(worker);
         if !is_overdue {
@@ -121,22 +121,22 @@ impl Workers {
                 End::Killed(_) => Mishap::Killed,
             };
             let reason = format!("the worker ended: {end}");
-            clients.note_mishap(ticket, kind, &reason, ground);
+            clients.note_mishap(number, kind, &reason, ground);
         }
         if has_written {
-            clients.count(ticket, Counted::Cut, ground);
+            clients.count(number, Counted::Cut, ground);
             if is_overdue {
-                self.tell_if_cut(ticket, worker, clients, ground);
+                self.tell_if_cut(number, worker, clients, ground);
             } else {
                 let sentence = format!("the app's worker ended within its answer: {end}");
-                clients.tell_web_server(ticket, &sentence, ground);
+                clients.tell_web_server(number, &sentence, ground);
             }
-            clients.end_request(ticket, ground);
+            clients.end_request(number, ground);
         } else if is_overdue {
-            self.time_out(ticket, worker, clients, ground);
+            self.time_out(number, worker, clients, ground);
         } else {
             let sentence = format!("the app's worker ended without an answer: {end}");
-            clients.fail(ticket, Failure::BadGateway, &sentence, ground);
+            clients.fail(number, Failure::BadGateway, &sentence, ground);
         }
     }
 }

@@ -88,23 +88,23 @@ impl Workers {
             Said::Done { last } => {
                 // What the worker wrote to its pipe until now belongs to this request.
                 self.overhear(Source::Worker(worker), clients, ground);
-                match clients.ticket_of(worker) {
-                    Some(ticket) if self.has_run_out(worker, ground) => {
-                        self.time_out(ticket, worker, clients, ground);
+                match clients.number_of(worker) {
+                    Some(number) if self.has_run_out(worker, ground) => {
+                        self.time_out(number, worker, clients, ground);
                     }
-                    Some(ticket) if !ground.board.has_written(worker) => {
-                        match clients.take_raised(ticket) {
+                    Some(number) if !ground.board.has_written(worker) => {
+                        match clients.take_raised(number) {
                             Some(reason) => {
-                                clients.answer(ticket, Failure::AppFailed, &reason, ground);
+                                clients.answer(number, Failure::AppFailed, &reason, ground);
                             }
                             None => clients.take_over(worker, ground),
                         }
                     }
-                    Some(ticket) => {
+                    Some(number) => {
                         if self.roster.is_overdue(worker) {
-                            clients.count(ticket, Counted::Cut, ground);
+                            clients.count(number, Counted::Cut, ground);
                         }
-                        self.tell_if_cut(ticket, worker, clients, ground);
+                        self.tell_if_cut(number, worker, clients, ground);
                         clients.take_over(worker, ground);
                     }
                     None => {}
@@ -117,9 +117,9 @@ impl Workers {
             }
             Said::Full => self.on_full(worker, clients, ground),
             Said::More { tail } => {
-                if let Some(ticket) = clients.ticket_of(worker) {
-                    clients.grow_outgoing(ticket, tail, ground);
-                    self.send(ticket, clients, ground);
+                if let Some(number) = clients.number_of(worker) {
+                    clients.grow_outgoing(number, tail, ground);
+                    self.send(number, clients, ground);
                 }
             }
             Said::Raised(reason) => clients.note_raised(worker, reason, ground),
@@ -190,11 +190,11 @@ impl Workers {
                 return;
             }
         }
-        let ticket = match source {
-            Source::Worker(worker) => clients.ticket_of(worker),
+        let number = match source {
+            Source::Worker(worker) => clients.number_of(worker),
             Source::Server(_) | Source::Zygote(_) => None,
         };
-        clients.pass_on_errors(source, ticket, &bytes, ground);
+        clients.pass_on_errors(source, number, &bytes, ground);
     }
 
     /// What the process writes may say why the app can't be imported. With preload off the workers import it.

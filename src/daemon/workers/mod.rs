@@ -23,7 +23,7 @@ use super::limits;
 use crate::app::CannotRun;
 use crate::config::Target;
 use crate::policy::pool::{Event, Generation, WorkerId};
-use crate::policy::queue::Ticket;
+use crate::policy::queue::Number;
 use crate::report::plain;
 use crate::sys::clock;
 
@@ -66,12 +66,12 @@ impl Workers {
     /// one of them may be this worker's death, and a request that a dead worker still has is lost.
     pub(super) fn dispatch(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         worker: WorkerId,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        let Some(client) = clients.get_mut(ticket) else {
+        let Some(client) = clients.get_mut(number) else {
             return;
         };
         let sent = match (&client.request, client.input(), client.output()) {
@@ -90,14 +90,14 @@ impl Workers {
                 if let Some(request) = &mut client.request {
                     request.give_up_memory();
                 }
-                clients.run(ticket, worker, ground);
+                clients.run(number, worker, ground);
             }
             Err(error) if is_end(&error) => {
                 ::log::warn!("cannot give a request to worker {worker}: {error}");
                 self.roster.kill(worker);
                 ground.tell_pool_next(Event::Returned(worker));
             }
-            Err(error) => clients.cannot_give(ticket, worker, &error, ground),
+            Err(error) => clients.cannot_give(number, worker, &error, ground),
         }
     }
 
@@ -129,11 +129,11 @@ impl Workers {
     pub(super) fn interrupt(&mut self, worker: WorkerId, clients: &Clients, ground: &mut Ground) {
         let pid = self.roster.pid(worker).unwrap_or(0);
         let key = self.exceeded_key(worker, ground);
-        let ticket = clients.ticket_of(worker);
-        let line = ticket.map_or_else(String::new, |ticket| clients.logged_line(ticket));
+        let number = clients.number_of(worker);
+        let line = number.map_or_else(String::new, |number| clients.logged_line(number));
         ::log::error!("{key}: the app is stuck in a request: pid={pid}{line}");
-        if let Some(ticket) = ticket {
-            clients.note_time_out(ticket, key, ground);
+        if let Some(number) = number {
+            clients.note_time_out(number, key, ground);
         }
         self.roster.interrupt(worker, &ground.board);
     }

@@ -150,12 +150,12 @@ impl Crew {
             return;
         };
         if let Some(worker) = self.by_id.get_mut(&id) {
-            let ticket = request.ticket;
-            worker.state = WorkerState::Busy { ticket, since: now };
+            let number = request.number;
+            worker.state = WorkerState::Busy { number, since: now };
             worker.request = Some(request);
             worker.moved_at = now;
             worker.due = next_look(limits, now);
-            actions.push(Action::Dispatch { ticket, worker: id });
+            actions.push(Action::Dispatch { number, worker: id });
         }
     }
 

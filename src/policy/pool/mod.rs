@@ -75,7 +75,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backoff;
-use super::queue::{Capacity, Expired, Queue, Ticket, Waiting};
+use super::queue::{Capacity, Expired, Number, Queue, Waiting};
 
 mod crew;
 mod generations;
@@ -100,7 +100,7 @@ use traffic::Traffic;
 pub struct Pool {
     limits: PoolRules,
     /// Requests whose body is still to come.
-    announced: BTreeSet<Ticket>,
+    announced: BTreeSet<Number>,
     queue: Queue,
     crew: Crew,
     code: Generations,
@@ -222,17 +222,17 @@ impl Pool {
 
     fn take_in(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         match event {
-            Event::Announced(ticket) => {
-                self.announced.insert(ticket);
+            Event::Announced(number) => {
+                self.announced.insert(number);
                 self.traffic.arrived(self.limits.quiet, now);
             }
-            Event::Arrived { ticket, is_known } => self.arrived(ticket, is_known, now, actions),
+            Event::Arrived { number, is_known } => self.arrived(number, is_known, now, actions),
             Event::Broken => self.broken(now, actions),
             Event::ForkFailed(worker) => self.fork_failed(worker, now),
             Event::HostRefused(generation) => self.code.host_refused = Some(generation),
-            Event::HungUp(ticket) => {
-                self.announced.remove(&ticket);
-                self.queue.remove(ticket);
+            Event::HungUp(number) => {
+                self.announced.remove(&number);
+                self.queue.remove(number);
             }
             Event::Left => self.phase = self.phase.left(),
             Event::Looked { changed } => self.looked(changed, now),
@@ -257,26 +257,26 @@ impl Pool {
 
     fn arrived(
         &mut self,
-        ticket: Ticket,
+        number: Number,
         is_known: bool,
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        if !self.announced.remove(&ticket) {
+        if !self.announced.remove(&number) {
             self.traffic.arrived(self.limits.quiet, now);
         }
         if let Some(refusal) = self.refusal() {
-            actions.push(Action::Refuse { ticket, refusal });
+            actions.push(Action::Refuse { number, refusal });
             return;
         }
         let request = Waiting {
-            ticket,
+            number,
             is_known,
             since: now,
         };
         // After the exit there is no worker, and there will be none.
         let refused = match self.phase {
-            PoolPhase::Exited(_) => Some(ticket),
+            PoolPhase::Exited(_) => Some(number),
             _ => self.queue.push(request, self.free()),
         };
         if let Some(refused) = refused {
@@ -285,17 +285,17 @@ impl Pool {
         self.look(now, actions);
     }
 
-    fn refuse_as_overloaded(&self, ticket: Ticket, is_late: bool, actions: &mut Vec<Action>) {
+    fn refuse_as_overloaded(&self, number: Number, is_late: bool, actions: &mut Vec<Action>) {
         let workers = self.limits.max_procs;
         let drained = self.traffic.drain_time(self.queue.len(), workers);
         // Clients that are refused together must not come back together: up to a half is added.
-        let jitter = spread(ticket as u32) % 512;
+        let jitter = spread(number as u32) % 512;
         let retry_after = drained + drained * jitter / 1024;
         let refusal = Refusal::Overloaded {
             retry_after: retry_after.min(traffic::LONGEST),
             is_late,
         };
-        actions.push(Action::Refuse { ticket, refusal });
+        actions.push(Action::Refuse { number, refusal });
     }
 
     fn ready(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
@@ -346,9 +346,9 @@ impl Pool {
             && let Some(request) = worker.request.take()
         {
             worker.state = WorkerState::Retiring;
-            let ticket = request.ticket;
+            let number = request.number;
             match self.refusal() {
-                Some(refusal) => actions.push(Action::Refuse { ticket, refusal }),
+                Some(refusal) => actions.push(Action::Refuse { number, refusal }),
                 None => self.queue.put_back(request),
             }
         }
@@ -422,10 +422,10 @@ impl Pool {
         self.queue.pass(self.is_served(), now);
         while let Some(expired) = self.queue.pop_expired(self.room(), now) {
             match expired {
-                Expired::Crowd(ticket) => self.refuse_as_overloaded(ticket, true, actions),
-                Expired::Start(ticket) => {
+                Expired::Crowd(number) => self.refuse_as_overloaded(number, true, actions),
+                Expired::Start(number) => {
                     let refusal = self.trouble().unwrap_or(Refusal::StartTimedOut);
-                    actions.push(Action::Refuse { ticket, refusal });
+                    actions.push(Action::Refuse { number, refusal });
                 }
             }
             self.queue.pass(self.is_served(), now);

@@ -50,8 +50,8 @@ impl Pool {
         self.code.is_proven = false;
         if let Some(refusal) = reason.refusal() {
             while let Some(request) = self.queue.pop(false) {
-                let ticket = request.ticket;
-                actions.push(Action::Refuse { ticket, refusal });
+                let number = request.number;
+                actions.push(Action::Refuse { number, refusal });
             }
         }
         self.leave(reason, actions);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::queue::{QueueRules, Ticket};
+use crate::policy::queue::{Number, QueueRules};
 
 /// After the host has refused something: when the next start may be tried.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -52,10 +52,10 @@ pub struct Quiet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A request has come whose message-body is still to be read; `Arrived` or `HungUp` follows.
-    Announced(Ticket),
+    Announced(Number),
     /// A request is complete enough to be served. `is_known`: it is shed last.
     #[allow(missing_docs)]
-    Arrived { ticket: Ticket, is_known: bool },
+    Arrived { number: Number, is_known: bool },
     /// What serves was taken for ready, and turns out to be unable to start: it has answered no request. The requests
     /// that its workers have are answered by the daemon; each of these workers still ends with its own event.
     Broken,
@@ -64,7 +64,7 @@ pub enum Event {
     /// The host, and not the app, keeps this generation from starting; its end is the next event.
     HostRefused(Generation),
     /// The client of a waiting request is gone, or was sent elsewhere.
-    HungUp(Ticket),
+    HungUp(Number),
     /// The name is given up: new requests can't find us.
     Left,
     /// What [`Action::Look`] has found.
@@ -105,7 +105,7 @@ pub enum Action {
     AskProgress(WorkerId),
     /// Give the request to the worker. If that fails, [`Event::NotTaken`] or [`Event::Returned`] is the next event,
     /// before any other that is known already.
-    Dispatch { ticket: Ticket, worker: WorkerId },
+    Dispatch { number: Number, worker: WorkerId },
     /// Everything is served and gone.
     Exit,
     /// The worker's request has taken too long: say where it is stuck, and tell it to end.
@@ -117,7 +117,7 @@ pub enum Action {
     /// Ask the zygote whether the code that it imported has changed; [`Event::Looked`] follows.
     Look(Generation),
     /// Answer for the app.
-    Refuse { ticket: Ticket, refusal: Refusal },
+    Refuse { number: Number, refusal: Refusal },
     /// For the log only: a pool that stays has let all its processes go, for this reason. It starts again at the next
     /// request, or, if the app can't be started, at the first request after a pause.
     Rest(Reason),
@@ -176,7 +176,7 @@ pub enum Reason {
 #[allow(missing_docs)]
 pub enum WorkerState {
     Busy {
-        ticket: Ticket,
+        number: Number,
         since: Duration,
     },
     Idle {

@@ -22,19 +22,19 @@ fn queue(size: usize) -> Queue {
     queue
 }
 
-fn other(ticket: Ticket, since: Duration) -> Waiting {
+fn other(number: Number, since: Duration) -> Waiting {
     Waiting {
-        ticket,
+        number,
         is_known: false,
         since,
     }
 }
 
-fn known(ticket: Ticket, since: Duration) -> Waiting {
+fn known(number: Number, since: Duration) -> Waiting {
     let is_known = true;
     Waiting {
         is_known,
-        ..other(ticket, since)
+        ..other(number, since)
     }
 }
 
@@ -46,15 +46,15 @@ const BUSY: Capacity = Capacity {
 };
 
 /// The next request that has waited too long for those before it.
-fn expired(queue: &mut Queue, now: Duration) -> Option<Ticket> {
+fn expired(queue: &mut Queue, now: Duration) -> Option<Number> {
     queue.pop_expired(BUSY, now).map(|expired| match expired {
-        Expired::Crowd(ticket) => ticket,
-        Expired::Start(ticket) => panic!("{ticket} waits for others"),
+        Expired::Crowd(number) => number,
+        Expired::Start(number) => panic!("{number} waits for others"),
     })
 }
 
-fn pop(queue: &mut Queue) -> Option<Ticket> {
-    queue.pop(true).map(|request| request.ticket)
+fn pop(queue: &mut Queue) -> Option<Number> {
+    queue.pop(true).map(|request| request.number)
 }
 
 #[test]
@@ -73,8 +73,8 @@ fn is_bounded_and_first_in_first_out() {
 #[test]
 fn a_known_one_takes_the_place_of_the_one_whose_turn_is_farthest() {
     let mut queue = queue(3);
-    for ticket in 1..=3 {
-        queue.push(other(ticket, S(0)), 0);
+    for number in 1..=3 {
+        queue.push(other(number, S(0)), 0);
     }
     assert_eq!(queue.push(known(4, S(0)), 0), Some(3), "calm: the newest");
     queue.pass(true, S(2));
@@ -104,8 +104,8 @@ fn waiting_counts_only_from_the_first_ready_worker() {
 #[test]
 fn one_that_hung_up_leaves() {
     let mut queue = queue(9);
-    for ticket in 1..=3 {
-        queue.push(other(ticket, S(0)), 0);
+    for number in 1..=3 {
+        queue.push(other(number, S(0)), 0);
     }
     assert!(queue.remove(2) && !queue.remove(2));
     assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(1), Some(3)));
@@ -114,8 +114,8 @@ fn one_that_hung_up_leaves() {
 #[test]
 fn one_that_is_put_back_has_its_old_place() {
     let mut queue = queue(9);
-    for ticket in 1..=3 {
-        queue.push(other(ticket, S(ticket)), 0);
+    for number in 1..=3 {
+        queue.push(other(number, S(number)), 0);
     }
     let first = queue.pop(true).unwrap();
     queue.put_back(first);
@@ -141,8 +141,8 @@ fn a_standing_delay_turns_the_order_round_and_sheds_the_oldest() {
 #[test]
 fn overload_lasts_until_the_oldest_waits_less_than_the_target() {
     let mut queue = queue(9);
-    for (ticket, since) in [(1, S(0)), (2, MS(500)), (3, S(2))] {
-        queue.push(other(ticket, since), 0);
+    for (number, since) in [(1, S(0)), (2, MS(500)), (3, S(2))] {
+        queue.push(other(number, since), 0);
     }
     queue.pass(true, S(2));
     assert_eq!(pop(&mut queue), Some(3), "the newest");
@@ -206,7 +206,7 @@ fn the_known_are_shed_last_and_served_first_if_they_may() {
     queue.pass(true, S(2));
     assert_eq!(expired(&mut queue, S(2)), Some(3));
     assert_eq!(expired(&mut queue, S(2)), None, "another one waits");
-    let others_turn = queue.pop(false).map(|request| request.ticket);
+    let others_turn = queue.pop(false).map(|request| request.number);
     assert_eq!((pop(&mut queue), others_turn), (Some(2), Some(4)));
     queue.pass(true, S(2));
     assert_eq!(expired(&mut queue, S(2)), Some(1));
@@ -248,8 +248,8 @@ fn a_start_is_waited_for_longer_than_others_are() {
         turn: 3,
         ..limits(9)
     });
-    for ticket in 1..=3 {
-        queue.push(other(ticket, S(0)), 2);
+    for number in 1..=3 {
+        queue.push(other(number, S(0)), 2);
     }
     assert_eq!(queue.next_deadline(IDLE), Some(S(10)));
     assert_eq!(queue.pop_expired(IDLE, S(10)), Some(Expired::Crowd(3)));

@@ -16,16 +16,16 @@ fn swamped() -> PoolRules {
     }
 }
 
-fn known(ticket: Ticket) -> Event {
+fn known(number: Number) -> Event {
     let is_known = true;
-    Event::Arrived { ticket, is_known }
+    Event::Arrived { number, is_known }
 }
 
 #[test]
 fn the_queue_is_bounded_by_number_and_time() {
     let mut pool = Pool::new(limits(), S(0));
-    for ticket in 1..=4 {
-        told(&mut pool, arrived(ticket), S(0));
+    for number in 1..=4 {
+        told(&mut pool, arrived(number), S(0));
     }
     assert!(pool.is_full());
     assert_eq!(refused(&told(&mut pool, arrived(5), S(0))), [5]);
@@ -61,30 +61,30 @@ fn ten_times_the_capacity_is_served_at_full_speed_and_the_known_first() {
     let mut served = [0, 0];
     let mut shed = [0, 0];
     let mut oldest_served = S(0);
-    let is_known = |ticket: Ticket| ticket.is_multiple_of(50);
+    let is_known = |number: Number| number.is_multiple_of(50);
     let mut has = None;
-    for ticket in 1..=6000 {
-        let now = MS(10 * ticket);
+    for number in 1..=6000 {
+        let now = MS(10 * number);
         let mut actions = Vec::new();
-        if ticket.is_multiple_of(10) && has.take().is_some() {
+        if number.is_multiple_of(10) && has.take().is_some() {
             pool.handle(done(0), now, &mut actions);
         }
-        let event = if is_known(ticket) {
-            known(ticket)
+        let event = if is_known(number) {
+            known(number)
         } else {
-            arrived(ticket)
+            arrived(number)
         };
         pool.handle(event, now, &mut actions);
         for action in actions {
             match action {
-                Action::Dispatch { ticket, .. } => {
-                    has = Some(ticket);
-                    served[usize::from(is_known(ticket))] += 1;
+                Action::Dispatch { number, .. } => {
+                    has = Some(number);
+                    served[usize::from(is_known(number))] += 1;
                     if now > S(10) {
-                        oldest_served = oldest_served.max(now - MS(10 * ticket));
+                        oldest_served = oldest_served.max(now - MS(10 * number));
                     }
                 }
-                Action::Refuse { ticket, .. } => shed[usize::from(is_known(ticket))] += 1,
+                Action::Refuse { number, .. } => shed[usize::from(is_known(number))] += 1,
                 _ => {}
             }
         }
@@ -101,8 +101,8 @@ fn the_known_get_no_more_than_half() {
     told(&mut pool, known(1), S(1));
     told(&mut pool, known(2), S(1));
     told(&mut pool, Event::WorkerReady(1), S(1));
-    for ticket in 3..=4 {
-        told(&mut pool, known(ticket), S(1));
+    for number in 3..=4 {
+        told(&mut pool, known(number), S(1));
     }
     told(&mut pool, arrived(5), MS(1500));
     told(&mut pool, Event::Tick, S(3));
@@ -130,11 +130,11 @@ fn a_refusal_says_when_to_come_back() {
     };
     told(&mut pool, arrived(1), S(1));
     told(&mut pool, done(0), S(11));
-    for ticket in 2..=6 {
-        told(&mut pool, arrived(ticket), S(11));
+    for number in 2..=6 {
+        told(&mut pool, arrived(number), S(11));
     }
     let times: Vec<_> = (7..30)
-        .map(|ticket| retry(&told(&mut pool, arrived(ticket), S(11))))
+        .map(|number| retry(&told(&mut pool, arrived(number), S(11))))
         .collect();
     // Each request takes 10 s, and five are before the next one.
     assert!(times.iter().all(|t| (S(50)..=S(75)).contains(t)));
@@ -171,5 +171,5 @@ fn a_start_that_fails_is_no_crowd() {
     told(&mut pool, Event::WorkerGone(0), S(61));
     let actions = told(&mut pool, Event::Tick, S(71));
     let refusal = Refusal::Broken;
-    assert!(actions.contains(&Action::Refuse { ticket: 1, refusal }));
+    assert!(actions.contains(&Action::Refuse { number: 1, refusal }));
 }

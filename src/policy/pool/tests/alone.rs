@@ -26,9 +26,9 @@ struct Alone {
     /// What will happen, in no order.
     later: Vec<(Duration, Later)>,
     /// The worker of the client's request; none as long as it waits for one.
-    asked: Option<(Ticket, Option<WorkerId>)>,
+    asked: Option<(Number, Option<WorkerId>)>,
     asked_at: Duration,
-    last_ticket: Ticket,
+    last_number: Number,
     longest: Duration,
     told: BTreeMap<&'static str, u32>,
     is_over: bool,
@@ -73,9 +73,9 @@ impl Alone {
                 let moved = self.dice.one_in(2);
                 self.tell(Event::Progress { worker, moved });
             }
-            Action::Dispatch { ticket, worker } => {
-                assert_eq!(self.asked, Some((ticket, None)));
-                self.asked = Some((ticket, Some(worker)));
+            Action::Dispatch { number, worker } => {
+                assert_eq!(self.asked, Some((number, None)));
+                self.asked = Some((number, Some(worker)));
                 if self.dice.one_in(10) {
                     self.end(worker);
                 } else {
@@ -90,8 +90,8 @@ impl Alone {
             // As a request that can't go elsewhere.
             Action::SendAway => {}
             Action::Look(_) => self.soon(Later::Looked, 10_000),
-            Action::Refuse { ticket, refusal } => {
-                assert_eq!(self.asked, Some((ticket, None)));
+            Action::Refuse { number, refusal } => {
+                assert_eq!(self.asked, Some((number, None)));
                 match refusal {
                     Refusal::Broken => self.answered("broken"),
                     Refusal::HostRefused { .. } => self.answered("refused by the host"),
@@ -153,10 +153,10 @@ impl Alone {
 
     fn step(&mut self) {
         if self.asked.is_none() && self.dice.one_in(2) {
-            self.last_ticket += 1;
-            self.asked = Some((self.last_ticket, None));
+            self.last_number += 1;
+            self.asked = Some((self.last_number, None));
             self.asked_at = self.now;
-            self.tell(arrived(self.last_ticket));
+            self.tell(arrived(self.last_number));
             return;
         }
         let first = (0..self.later.len()).min_by_key(|&nth| self.later[nth].0);
@@ -208,7 +208,7 @@ proptest! {
             later: Vec::new(),
             asked: None,
             asked_at: S(0),
-            last_ticket: 0,
+            last_number: 0,
             longest: S(0),
             told: BTreeMap::new(),
             is_over: false,

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn broken(ticket: Ticket) -> Action {
+fn broken(number: Number) -> Action {
     let refusal = Refusal::Broken;
-    Action::Refuse { ticket, refusal }
+    Action::Refuse { number, refusal }
 }
 
 #[test]
@@ -13,8 +13,8 @@ fn all_waiting_requests_are_refused_and_we_leave() {
         max_procs: 1,
         ..limits()
     });
-    for ticket in 1..=3 {
-        told(&mut pool, arrived(ticket), S(1));
+    for number in 1..=3 {
+        told(&mut pool, arrived(number), S(1));
     }
     told(&mut pool, Event::Announced(4), S(1));
     let leave = Action::Leave(Reason::Broken);

@@ -18,8 +18,8 @@ fn an_app_that_never_served_is_broken_at_its_first_failure() {
     let mut pool = Pool::new(limits(), S(0));
     told(&mut pool, arrived(1), S(0));
     let actions = told(&mut pool, Event::ZygoteGone(1), S(1));
-    let broken = |ticket| Action::Refuse {
-        ticket,
+    let broken = |number| Action::Refuse {
+        number,
         refusal: Refusal::Broken,
     };
     assert_eq!(actions, [broken(1), Action::Leave(Reason::Broken)]);
@@ -46,7 +46,7 @@ fn an_app_that_is_not_ready_in_time_is_a_timeout() {
     assert_eq!(pool.next_deadline(), Some(S(45)));
     let actions = told(&mut pool, Event::Tick, S(45));
     let refusal = Refusal::StartTimedOut;
-    let refuse = Action::Refuse { ticket: 1, refusal };
+    let refuse = Action::Refuse { number: 1, refusal };
     let leave = Action::Leave(Reason::StartTimedOut);
     assert_eq!(actions, [Action::RetireZygote(1), refuse, leave]);
 }

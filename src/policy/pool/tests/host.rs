@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn refused_by_host(ticket: Ticket) -> Action {
+fn refused_by_host(number: Number) -> Action {
     let retry_after = S(2);
     let refusal = Refusal::HostRefused { retry_after };
-    Action::Refuse { ticket, refusal }
+    Action::Refuse { number, refusal }
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn the_next_generation_may_be_broken_again() {
         "the pause is over"
     );
     let broken = Action::Refuse {
-        ticket: 3,
+        number: 3,
         refusal: Refusal::Broken,
     };
     let actions = told(&mut pool, Event::ZygoteGone(2), S(2));

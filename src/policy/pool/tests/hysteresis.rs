@@ -21,7 +21,7 @@ struct Site {
     now: Duration,
     pool: Option<Pool>,
     arrivals: Vec<Duration>,
-    next_ticket: Ticket,
+    next_number: Number,
     /// Since when there is no daemon, after there was one.
     left_at: Option<Duration>,
     starts: u32,
@@ -84,8 +84,8 @@ impl Site {
     }
 
     fn serve(&mut self) {
-        self.next_ticket += 1;
-        self.tell(arrived(self.next_ticket));
+        self.next_number += 1;
+        self.tell(arrived(self.next_number));
     }
 
     fn tell(&mut self, event: Event) {

@@ -55,8 +55,8 @@ fn quiet_counts_from_the_last_lively_arrival() {
         worker_idle_timeout: Duration::MAX,
         ..limits()
     });
-    let serve = |pool: &mut Pool, ticket, now| {
-        told(pool, arrived(ticket), now);
+    let serve = |pool: &mut Pool, number, now| {
+        told(pool, arrived(number), now);
         told(pool, done(0), now);
     };
     told(&mut pool, arrived(1), S(500));

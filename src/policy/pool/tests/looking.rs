@@ -125,8 +125,8 @@ fn being_held_back_is_no_overload() {
         },
         ..limits()
     });
-    for ticket in 1..=3 {
-        told(&mut pool, arrived(ticket), S(1));
+    for number in 1..=3 {
+        told(&mut pool, arrived(number), S(1));
     }
     told(&mut pool, CHANGED, S(1));
     told(&mut pool, Event::ZygoteReady(2), S(2));
@@ -193,7 +193,7 @@ fn loads_of_a_restless_app(pool: &mut Pool, from: Duration, until: Duration) -> 
     let mut now = from;
     while now < until {
         now += MS(100);
-        let mut events = vec![arrived(now.as_millis() as Ticket)];
+        let mut events = vec![arrived(now.as_millis() as Number)];
         while let Some(event) = events.pop() {
             for action in told(pool, event, now) {
                 events.extend(match action {

@@ -61,9 +61,9 @@ fn ready(limits: PoolRules) -> Pool {
     pool
 }
 
-fn arrived(ticket: Ticket) -> Event {
+fn arrived(number: Number) -> Event {
     Event::Arrived {
-        ticket,
+        number,
         is_known: false,
     }
 }
@@ -75,8 +75,8 @@ fn done(worker: WorkerId) -> Event {
     }
 }
 
-fn dispatch(ticket: Ticket, worker: WorkerId) -> Action {
-    Action::Dispatch { ticket, worker }
+fn dispatch(number: Number, worker: WorkerId) -> Action {
+    Action::Dispatch { number, worker }
 }
 
 fn spawn(worker: WorkerId, generation: Generation) -> Action {
@@ -88,13 +88,13 @@ fn state(pool: &Pool, id: WorkerId) -> WorkerState {
     worker.expect("such a worker").1.state
 }
 
-/// The tickets that were refused, for any reason.
-fn refused(actions: &[Action]) -> Vec<Ticket> {
-    let ticket = |action: &Action| match *action {
-        Action::Refuse { ticket, .. } => Some(ticket),
+/// The numbers that were refused, for any reason.
+fn refused(actions: &[Action]) -> Vec<Number> {
+    let number = |action: &Action| match *action {
+        Action::Refuse { number, .. } => Some(number),
         _ => None,
     };
-    actions.iter().filter_map(ticket).collect()
+    actions.iter().filter_map(number).collect()
 }
 
 /// Numbers that look random, and are the same in every run.

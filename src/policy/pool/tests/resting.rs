@@ -14,9 +14,9 @@ fn staying() -> PoolRules {
     }
 }
 
-fn broken(ticket: Ticket) -> Action {
+fn broken(number: Number) -> Action {
     let refusal = Refusal::Broken;
-    Action::Refuse { ticket, refusal }
+    Action::Refuse { number, refusal }
 }
 
 /// A pool whose only worker was told to go at time 20, and went.
@@ -166,7 +166,7 @@ fn a_start_that_takes_too_long_is_such_a_failure() {
     told(&mut pool, arrived(1), S(100));
     let actions = told(&mut pool, Event::Tick, S(145));
     let refusal = Refusal::StartTimedOut;
-    let refuse = |ticket| Action::Refuse { ticket, refusal };
+    let refuse = |number| Action::Refuse { number, refusal };
     let rest = Action::Rest(Reason::StartTimedOut);
     assert_eq!(actions, [Action::RetireZygote(2), refuse(1), rest]);
     assert_eq!(told(&mut pool, arrived(2), S(145)), [refuse(2)]);

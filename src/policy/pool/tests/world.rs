@@ -11,9 +11,9 @@ use super::*;
 enum Doing {
     Starting,
     Idle,
-    Serving(Ticket),
+    Serving(Number),
     /// It was interrupted, and only a kill ends it.
-    Stuck(Ticket),
+    Stuck(Number),
     /// It was killed, or told to leave.
     Leaving,
 }
@@ -24,10 +24,10 @@ struct World {
     limits: PoolRules,
     now: Duration,
     dice: Dice,
-    next_ticket: Ticket,
-    announced: BTreeSet<Ticket>,
-    waiting: BTreeSet<Ticket>,
-    answered: Vec<Ticket>,
+    next_number: Number,
+    announced: BTreeSet<Number>,
+    waiting: BTreeSet<Number>,
+    answered: Vec<Number>,
     workers: BTreeMap<WorkerId, (Generation, Doing)>,
     /// Those that were not told to go, and whether they are ready.
     zygotes: BTreeMap<Generation, bool>,
@@ -44,7 +44,7 @@ impl World {
             limits,
             now: S(0),
             dice: Dice(seed),
-            next_ticket: 1,
+            next_number: 1,
             announced: BTreeSet::new(),
             waiting: BTreeSet::new(),
             answered: Vec::new(),
@@ -92,7 +92,7 @@ impl World {
                 let moved = self.dice.one_in(2);
                 return Some(Event::Progress { worker, moved });
             }
-            Action::Dispatch { ticket, worker } => return self.dispatch(ticket, worker),
+            Action::Dispatch { number, worker } => return self.dispatch(number, worker),
             Action::Exit => {
                 assert!(self.waiting.is_empty() && self.announced.is_empty());
                 assert!(self.workers.is_empty(), "exit loses one");
@@ -101,15 +101,15 @@ impl World {
             }
             Action::Interrupt(worker) => {
                 let doing = self.workers.get_mut(&worker).expect("a worker");
-                let Doing::Serving(ticket) = doing.1 else {
+                let Doing::Serving(number) = doing.1 else {
                     panic!("interrupted while {doing:?}");
                 };
-                doing.1 = Doing::Stuck(ticket);
+                doing.1 = Doing::Stuck(number);
             }
             Action::Kill(worker) => {
                 let doing = self.workers.get_mut(&worker).expect("a worker");
-                if let Doing::Stuck(ticket) = doing.1 {
-                    self.answered.push(ticket);
+                if let Doing::Stuck(number) = doing.1 {
+                    self.answered.push(number);
                 }
                 doing.1 = Doing::Leaving;
             }
@@ -121,9 +121,9 @@ impl World {
                 let all_leave = self.workers.values().all(|w| w.1 == Doing::Leaving);
                 assert!(all_leave && !self.waiting.is_empty(), "a worker serves");
                 if self.dice.one_in(2) {
-                    let ticket = self.waiting.pop_first()?;
-                    self.answered.push(ticket);
-                    return Some(Event::HungUp(ticket));
+                    let number = self.waiting.pop_first()?;
+                    self.answered.push(number);
+                    return Some(Event::HungUp(number));
                 }
             }
             Action::Look(generation) => {
@@ -135,12 +135,12 @@ impl World {
                 assert_eq!(self.looks, None, "looks already");
                 self.looks = Some(generation);
             }
-            Action::Refuse { ticket, .. } => {
+            Action::Refuse { number, .. } => {
                 assert!(
-                    self.waiting.remove(&ticket),
+                    self.waiting.remove(&number),
                     "only a waiting request is refused"
                 );
-                self.answered.push(ticket);
+                self.answered.push(number);
             }
             Action::Rest(reason) => {
                 assert!(self.limits.stays && !self.leave_asked);
@@ -180,21 +180,21 @@ impl World {
         None
     }
 
-    fn dispatch(&mut self, ticket: Ticket, worker: WorkerId) -> Option<Event> {
-        assert!(self.waiting.remove(&ticket), "a request goes to one worker");
+    fn dispatch(&mut self, number: Number, worker: WorkerId) -> Option<Event> {
+        assert!(self.waiting.remove(&number), "a request goes to one worker");
         let (generation, doing) = self.workers.get_mut(&worker).expect("a ready worker");
         assert_eq!(*doing, Doing::Idle, "two requests for one worker");
         assert_eq!(*generation, self.pool.generation(), "an old generation");
         if self.dice.one_in(20) {
-            self.answered.push(ticket);
+            self.answered.push(number);
             return Some(Event::NotTaken(worker));
         }
         if self.dice.one_in(20) {
             *doing = Doing::Leaving;
-            self.waiting.insert(ticket);
+            self.waiting.insert(number);
             return Some(Event::Returned(worker));
         }
-        *doing = Doing::Serving(ticket);
+        *doing = Doing::Serving(number);
         None
     }
 
@@ -210,10 +210,10 @@ impl World {
         match what % 16 {
             0..=2 => self.arrive(),
             3 => {
-                let ticket = self.next_ticket;
-                self.next_ticket += 1;
-                self.announced.insert(ticket);
-                self.tell(Event::Announced(ticket));
+                let number = self.next_number;
+                self.next_number += 1;
+                self.announced.insert(number);
+                self.tell(Event::Announced(number));
             }
             4 => self.read_body(),
             5 => self.zygote_is_ready(),
@@ -226,11 +226,11 @@ impl World {
             10 => self.leave_one(),
             11 => {
                 let any = self.waiting.union(&self.announced).next().copied();
-                if let Some(ticket) = any {
-                    self.waiting.remove(&ticket);
-                    self.announced.remove(&ticket);
-                    self.answered.push(ticket);
-                    self.tell(Event::HungUp(ticket));
+                if let Some(number) = any {
+                    self.waiting.remove(&number);
+                    self.announced.remove(&number);
+                    self.answered.push(number);
+                    self.tell(Event::HungUp(number));
                 }
             }
             12 if self.dice.one_in(3) => self.zygote_dies(),
@@ -250,17 +250,17 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.waiting.insert(ticket);
-        let is_known = ticket.is_multiple_of(3);
-        self.tell(Event::Arrived { ticket, is_known });
+        let number = self.next_number;
+        self.next_number += 1;
+        self.waiting.insert(number);
+        let is_known = number.is_multiple_of(3);
+        self.tell(Event::Arrived { number, is_known });
     }
 
     fn read_body(&mut self) {
-        if let Some(ticket) = self.announced.pop_first() {
-            self.waiting.insert(ticket);
-            self.tell(arrived(ticket));
+        if let Some(number) = self.announced.pop_first() {
+            self.waiting.insert(number);
+            self.tell(arrived(number));
         }
     }
 
@@ -311,11 +311,11 @@ impl World {
         let serves = |doing| matches!(doing, Doing::Serving(_) | Doing::Stuck(_));
         if let Some(worker) = self.any(serves) {
             let last = self.dice.one_in(8);
-            let (_, Doing::Serving(ticket) | Doing::Stuck(ticket)) = self.workers[&worker] else {
+            let (_, Doing::Serving(number) | Doing::Stuck(number)) = self.workers[&worker] else {
                 return;
             };
-            let was_stuck = self.workers[&worker].1 == Doing::Stuck(ticket);
-            self.answered.push(ticket);
+            let was_stuck = self.workers[&worker].1 == Doing::Stuck(number);
+            self.answered.push(number);
             let leaves = last && !was_stuck;
             self.doing(worker, if leaves { Doing::Leaving } else { Doing::Idle });
             self.tell(Event::WorkerDone { worker, last });
@@ -327,8 +327,8 @@ impl World {
             return;
         };
         let (_, was) = self.workers.remove(&worker).expect("a worker");
-        if let Doing::Serving(ticket) | Doing::Stuck(ticket) = was {
-            self.answered.push(ticket);
+        if let Doing::Serving(number) | Doing::Stuck(number) = was {
+            self.answered.push(number);
         }
         if was == Doing::Starting && self.dice.one_in(2) {
             self.tell(Event::ForkFailed(worker));
@@ -373,7 +373,7 @@ impl World {
         if self.looks.take().is_some() {
             self.tell(Event::Looked { changed: false });
         }
-        let lazy = |doing| matches!(doing, Doing::Serving(ticket) if !ticket.is_multiple_of(5));
+        let lazy = |doing| matches!(doing, Doing::Serving(number) if !number.is_multiple_of(5));
         if self.any(lazy).is_some() {
             self.worker_is_done();
         }
@@ -410,7 +410,7 @@ impl World {
         }
         let mut answered = std::mem::take(&mut self.answered);
         answered.sort_unstable();
-        let all: Vec<Ticket> = (1..self.next_ticket).collect();
+        let all: Vec<Number> = (1..self.next_number).collect();
         assert_eq!(answered, all, "each request is answered exactly once");
     }
 }
