@@ -121,8 +121,10 @@ fn queue_limits(s: &Settings) -> QueueLimits {
 }
 
 fn timeouts(s: &Settings) -> Timeouts {
+    let start = or(&s.start_timeout, Duration::from_secs(45));
     Timeouts {
-        start: or(&s.start_timeout, Duration::from_secs(45)),
+        start,
+        start_page: or(&s.start_page_after, Some((start * 2 / 3).min(START_PAGE))),
         request: or(&s.request_timeout, Duration::from_secs(45)),
         request_limit: or(&s.request_limit, None),
         graceful: or(&s.graceful_timeout, Duration::from_secs(30)),
@@ -137,6 +139,9 @@ fn listen(s: &Settings) -> Listen {
         socket_group: value(&s.socket_group),
     }
 }
+
+/// Web servers give up after 60 s, and what stands before them often after 30 s.
+const START_PAGE: Duration = Duration::from_secs(30);
 
 /// The one way to run the app, and its position.
 fn app(s: &Settings) -> Result<(App, Position), BadConfig> {

@@ -20,6 +20,7 @@ pub const EXTREMES: &[(&str, &str, &str)] = &[
     ("queue-timeout", "0ms", "8760h"),
     ("queue-target", "0ms", "8760h"),
     ("start-timeout", "1s", "8760h"),
+    ("start-page-after", "1s", "8760h"),
     ("request-timeout", "1s", "8760h"),
     ("request-limit", "1s", "8760h"),
     ("graceful-timeout", "0ms", "8760h"),

@@ -140,6 +140,8 @@ pub struct QueueLimits {
 pub struct Timeouts {
     /// `start-timeout`: for the app's start. At least 1 s.
     pub start: Duration,
+    /// `start-page-after`: how long a browser waits for the app's start. At least 1 s.
+    pub start_page: Option<Duration>,
     /// `request-timeout`: for a request without progress. At least 1 s.
     pub request: Duration,
     /// `request-limit`: for a request, from its beginning to its end. At least 1 s.

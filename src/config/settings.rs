@@ -146,6 +146,7 @@ settings! {
     "queue-target" queue_target: Duration = bare(values::time);
     "priority-cookie" priority_cookie: Option<String> = or_none(bare(names::cookie_name));
     "start-timeout" start_timeout: Duration = bare(values::time_limit);
+    "start-page-after" start_page_after: Option<Duration> = or_none(bare(values::time_limit));
     "request-timeout" request_timeout: Duration = bare(values::time_limit);
     "request-limit" request_limit: Option<Duration> = or_none(bare(values::time_limit));
     "graceful-timeout" graceful_timeout: Duration = bare(values::time);

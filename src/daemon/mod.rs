@@ -310,7 +310,7 @@ impl Daemon {
         self.note_pool();
         if self.is_proven() && !self.is_cleared {
             self.is_cleared = true;
-            self.ground.slots.clear_attempts();
+            self.ground.slots.note_ready(clock::now());
         }
         self.note_switch();
         self.ground.board.tell_waiting(self.pool.queued() as u64);

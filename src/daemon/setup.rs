@@ -116,6 +116,9 @@ impl Daemon {
             _directory: directory,
             ground,
         };
+        if let Some(took) = daemon.ground.slots.start_took() {
+            daemon.pool.expect_start(took);
+        }
         daemon.clients.tell_spool(&daemon.ground);
         daemon.door.listen_everywhere(handed, &daemon.ground);
         daemon.warn_of_permissions();

@@ -55,11 +55,13 @@ pub enum Counted {
     BodyTooLarge,
     /// 431
     HeaderTooLarge,
+    /// 503: the app was starting, and a browser waited for that.
+    Starting,
 }
 
 impl Counted {
     /// By their numbers, which stand in the file `slots`: a new one comes last.
-    pub const ALL: [Counted; 25] = [
+    pub const ALL: [Counted; 26] = [
         Counted::Cgi,
         Counted::Daemon,
         Counted::Exception,
@@ -85,6 +87,7 @@ impl Counted {
         Counted::BodyLate,
         Counted::BodyTooLarge,
         Counted::HeaderTooLarge,
+        Counted::Starting,
     ];
 
     /// Its place in [`Counted::ALL`].
@@ -120,6 +123,7 @@ impl Counted {
             Counted::BodyLate => "body-late",
             Counted::BodyTooLarge => "body-too-large",
             Counted::HeaderTooLarge => "header-too-large",
+            Counted::Starting => "starting",
         }
     }
 
@@ -146,7 +150,8 @@ impl Counted {
             | Counted::NoSlot
             | Counted::NoSpoolRoom
             | Counted::QueueFull
-            | Counted::QueueSlow => Some(503),
+            | Counted::QueueSlow
+            | Counted::Starting => Some(503),
             Counted::BadRequest => Some(400),
             Counted::NotFound => Some(404),
             Counted::BodyLate => Some(408),
@@ -167,8 +172,9 @@ impl Counted {
             Failure::HeaderTooLarge => Counted::HeaderTooLarge,
             Failure::Misconfigured | Failure::NotAnApp => Counted::Misconfigured,
             Failure::NotFound => Counted::NotFound,
-            Failure::Overloaded { .. } | Failure::Starting { .. } => Counted::NoProcess,
+            Failure::Overloaded { .. } => Counted::NoProcess,
             Failure::RequestTimeout => Counted::BodyLate,
+            Failure::Starting { .. } => Counted::Starting,
             Failure::TimedOut => Counted::TimedOut,
         }
     }

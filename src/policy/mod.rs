@@ -10,4 +10,5 @@ pub mod route;
 pub mod rule;
 pub mod server;
 pub mod shares;
+pub mod start_time;
 pub mod tally;

@@ -23,7 +23,8 @@
 //!
 //! If there is a worker for a request once it has started, the request waits for that start and not for other requests:
 //! see [`Capacity`]. The queue takes such requests in however small it is, and does not refuse them for `timeout` as long
-//! as the start may still succeed.
+//! as the start may still succeed. But a browser that has waited for `start_page` while no worker served is told that the
+//! app is starting: it comes back by itself, and its user sees more than a blank page.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct QueueRules {
     pub timeout: Duration,
     /// A queue of no more than this many is never overloaded: the workers take it in one turn.
     pub turn: usize,
+    /// How long a browser waits while no worker serves; `None`: as long as any other client.
+    pub start_page: Option<Duration>,
 }
 
 /// The workers that waiting requests can expect.
@@ -62,6 +65,8 @@ pub enum Expired {
     Crowd(Number),
     /// For a worker that did not start.
     Start(Number),
+    /// For a start that goes on, as a browser.
+    StartPage(Number),
 }
 
 /// A waiting request.
@@ -71,6 +76,8 @@ pub struct Waiting {
     pub number: Number,
     /// It is shed after those that are not known.
     pub is_known: bool,
+    /// It is a browser's, which shows a page and comes back by itself.
+    pub is_browser: bool,
     /// When it came.
     pub since: Duration,
 }
@@ -84,6 +91,8 @@ pub struct Queue {
     clock_runs_from: Option<Duration>,
     /// Since when a worker serves.
     served_since: Option<Duration>,
+    /// Since when none does.
+    unserved_since: Option<Duration>,
     /// Since when more than `turn` requests wait.
     long_since: Option<Duration>,
     /// Since when the standing delay of a long queue is above `target`.
@@ -106,6 +115,7 @@ impl Queue {
             waiting: VecDeque::new(),
             clock_runs_from: None,
             served_since: None,
+            unserved_since: None,
             long_since: None,
             above_since: None,
             is_overloaded: false,
@@ -199,6 +209,7 @@ impl Queue {
     /// worker serves, the delay does not count.
     pub fn pass(&mut self, is_served: bool, now: Duration) {
         self.served_since = is_served.then(|| self.served_since.unwrap_or(now));
+        self.unserved_since = (!is_served).then(|| self.unserved_since.unwrap_or(now));
         // No request leaves without a call, so between two calls the oldest is the same, and this instant is exact.
         self.long_since = self.is_long().then(|| self.long_since.unwrap_or(now));
         let crossed = self.waiting.front().and_then(|oldest| self.stands(oldest));
@@ -211,6 +222,12 @@ impl Queue {
     /// Takes out one request that has waited too long: for `timeout`, for an overloaded queue, or for a start.
     pub fn pop_expired(&mut self, room: Capacity, now: Duration) -> Option<Expired> {
         let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
+        if let Some((at, first)) = self.first_browser()
+            && is_over(self.told_at(first))
+        {
+            let browser = self.waiting.remove(at)?;
+            return Some(Expired::StartPage(browser.number));
+        }
         if let Some(oldest) = self.starting(room)
             && is_over(self.gives_up(oldest, room))
         {
@@ -240,6 +257,8 @@ impl Queue {
         };
         let starting = self.starting(room);
         [
+            self.first_browser()
+                .and_then(|(_, first)| self.told_at(first)),
             starting.and_then(|oldest| self.gives_up(oldest, room)),
             self.first_in_crowd(room)
                 .and_then(|(_, first)| self.expires(first)),
@@ -253,6 +272,19 @@ impl Queue {
     /// The oldest request, if it waits for a start and not for other requests.
     fn starting(&self, room: Capacity) -> Option<&Waiting> {
         self.waiting.front().filter(|_| room.waits_for_start() > 0)
+    }
+
+    /// The oldest request of a browser, and its place; while a worker serves this does not matter.
+    fn first_browser(&self) -> Option<(usize, &Waiting)> {
+        let _ = self.unserved_since.and(self.limits.start_page)?;
+        let mut waiting = self.waiting.iter().enumerate();
+        waiting.find(|(_, request)| request.is_browser)
+    }
+
+    /// When this browser has waited for a start for so long that it is told so.
+    fn told_at(&self, request: &Waiting) -> Option<Duration> {
+        let from = request.since.max(self.unserved_since?);
+        Some(from.saturating_add(self.limits.start_page?))
     }
 
     /// The oldest request that waits for other requests, and its place.

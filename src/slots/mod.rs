@@ -27,6 +27,8 @@ const ARRIVALS: usize = 5;
 const LEFT_AT: usize = 6;
 /// Why the daemon was started: a rule, and behind it three facts.
 const CAUSE: usize = 7;
+/// How long the last start took that has succeeded.
+const START_TOOK: usize = 11;
 const SILENT_AT: usize = 14;
 const STOPPED: usize = 15;
 const RING: usize = 16;

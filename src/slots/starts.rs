@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::{
-    ATTEMPTED_AT, ATTEMPTS, CAUSE, HELD_UNTIL, LEFT_AT, SILENT_AT, STOPPED, Slots, VERDICT, millis,
+    ATTEMPTED_AT, ATTEMPTS, CAUSE, HELD_UNTIL, LEFT_AT, SILENT_AT, START_TOOK, STOPPED, Slots,
+    VERDICT, millis,
 };
 use crate::policy::route::Rule;
 use crate::sys::files;
@@ -84,7 +85,23 @@ impl Slots {
         file.write_all_at(&REFUSED.to_ne_bytes(), VERDICT as u64 * 8)
     }
 
-    /// The app is ready: no failed start counts any more.
+    /// The app is ready: notes how long that took, and no failed start counts any more.
+    pub fn note_ready(&self, now: Duration) {
+        if let Some(attempt) = self.attempt(now) {
+            self.numbers
+                .at(START_TOOK)
+                .store(millis(attempt.since), SeqCst);
+        }
+        self.clear_attempts();
+    }
+
+    /// How long the last start took that has succeeded.
+    pub fn start_took(&self) -> Option<Duration> {
+        let took = self.numbers.at(START_TOOK).load(SeqCst);
+        (took != 0).then(|| Duration::from_millis(took))
+    }
+
+    /// No failed start counts any more.
     pub fn clear_attempts(&self) {
         self.numbers.at(VERDICT).store(0, SeqCst);
         self.numbers.at(ATTEMPTS).store(0, SeqCst);
@@ -247,6 +264,21 @@ mod tests {
         assert_eq!(verdict(), Verdict::Refused);
         slots.clear_attempts();
         assert_eq!(slots.attempt(S(9)), None);
+    }
+
+    #[test]
+    fn a_start_s_time_is_noted_when_the_app_is_ready() {
+        let (_dir, slots) = slots();
+        slots.note_attempt(S(5));
+        slots.clear_attempts();
+        slots.note_ready(S(7));
+        assert_eq!(slots.start_took(), None, "no start was noted");
+        slots.note_attempt(S(10));
+        slots.note_ready(S(13));
+        assert_eq!(
+            (slots.start_took(), slots.attempt(S(14))),
+            (Some(S(3)), None)
+        );
     }
 
     #[test]

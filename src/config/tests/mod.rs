@@ -88,6 +88,7 @@ fn defaults() {
     assert_eq!(c.queue, queue);
     let timeouts = Timeouts {
         start: secs(45),
+        start_page: Some(secs(30)),
         request: secs(45),
         request_limit: None,
         graceful: secs(30),
@@ -244,6 +245,11 @@ fn every_key() {
         Some("sid")
     );
     assert_eq!(with("start-timeout = 2m").timeouts.start, secs(120));
+    let start_page = |lines: &str| with(lines).timeouts.start_page;
+    assert_eq!(start_page("start-timeout = 2m"), Some(secs(30)));
+    assert_eq!(start_page("start-timeout = 9s"), Some(secs(6)));
+    assert_eq!(start_page("start-page-after = 5s"), Some(secs(5)));
+    assert_eq!(start_page("start-page-after = none"), None);
     assert_eq!(with("request-timeout = 50s").timeouts.request, secs(50));
     assert_eq!(
         with("request-limit = 10m").timeouts.request_limit,

@@ -140,8 +140,11 @@ impl Clients {
     pub(super) fn arrive(&mut self, number: Number, ground: &mut Ground) {
         self.shares.go_to(number, Stage::Served);
         let request = self.by_number.get(&number).and_then(|c| c.request.as_ref());
-        let is_known = request.is_some_and(|request| request.is_known);
-        ground.tell_pool(Event::Arrived { number, is_known });
+        ground.tell_pool(Event::Arrived {
+            number,
+            is_known: request.is_some_and(|request| request.is_known),
+            is_browser: request.is_some_and(|request| request.is_browser()),
+        });
     }
 
     fn refuse_header(&mut self, number: Number, refused: BadMessage, ground: &mut Ground) {

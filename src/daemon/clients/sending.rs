@@ -47,7 +47,10 @@ impl Clients {
             Refusal::Overloaded { is_late: false, .. } => {
                 self.note_refused_for(number, Counted::QueueFull);
             }
-            Refusal::Broken | Refusal::HostRefused { .. } | Refusal::StartTimedOut => {}
+            Refusal::Broken
+            | Refusal::HostRefused { .. }
+            | Refusal::StartTimedOut
+            | Refusal::Starting { .. } => {}
         }
         let reason = match refusal {
             Refusal::Broken => {
@@ -64,6 +67,9 @@ impl Clients {
             }
             Refusal::Overloaded { is_late: true, .. } => {
                 format!("{}: it has waited too long", Counted::QueueSlow.word())
+            }
+            Refusal::Starting { .. } => {
+                format!("{}: the app is not ready yet", Counted::Starting.word())
             }
         };
         self.answer(number, failure(refusal), &reason, ground);
@@ -483,5 +489,8 @@ fn failure(refusal: Refusal) -> Failure {
             }
         }
         Refusal::StartTimedOut => Failure::TimedOut,
+        Refusal::Starting { retry_after } => Failure::Starting {
+            retry_after: page::whole_seconds(retry_after),
+        },
     }
 }

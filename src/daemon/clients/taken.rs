@@ -165,6 +165,11 @@ impl Taken {
         }
     }
 
+    /// It is a browser's, which shows a page and comes back by itself.
+    pub(crate) fn is_browser(&self) -> bool {
+        self.form == Form::Html && (self.refreshes || self.head_only)
+    }
+
     pub(super) fn goes_to_end(&self) -> bool {
         self.length == Length::ToEnd
     }

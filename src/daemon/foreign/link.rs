@@ -20,6 +20,7 @@ use crate::daemon::token::{RunId, ServerId};
 use crate::policy::pool::Refusal;
 use crate::policy::queue::Number;
 use crate::policy::server::ServerEvent;
+use crate::policy::start_time;
 use crate::report::plain;
 use crate::scgi::Decoded;
 use crate::spool::Ahead;
@@ -54,7 +55,48 @@ impl Foreign {
             return;
         }
         if self.hold(number, run_id, clients, ground) {
+            self.limit_blank_wait(number, run_id, clients, ground);
             self.try_server(run_id, clients, ground);
+        }
+    }
+
+    /// A browser that waits for the first answer of a server waits for `start-page-after`.
+    fn limit_blank_wait(
+        &mut self,
+        number: Number,
+        run_id: RunId,
+        clients: &Clients,
+        ground: &Ground,
+    ) {
+        let request = clients.get(number).and_then(|c| c.request.as_ref());
+        let is_browser = request.is_some_and(|request| request.is_browser());
+        if is_browser
+            && !self.has_proven_server()
+            && let Some(run) = self.runs.get_mut(run_id)
+        {
+            let patience = ground.config.timeouts.start_page;
+            run.told_at = patience.map(|patience| run.since + patience);
+        }
+    }
+
+    /// Tells browsers that have waited for long that the server is starting. Their requests are given up: a server
+    /// that has read one of them can only notice that its client is gone.
+    pub(super) fn tell_of_starts(
+        &mut self,
+        now: Duration,
+        clients: &mut Clients,
+        ground: &mut Ground,
+    ) {
+        for run_id in self.runs.untold(now) {
+            let run = self.runs.get(run_id);
+            let exchange = run.and_then(|run| run.exchange.as_ref());
+            if self.has_proven_server() || exchange.is_some_and(Exchange::has_heard) {
+                continue;
+            }
+            let draw = clients.number_of(run_id).unwrap_or_default() as u32;
+            let running = self.servers.newest_runs_for(now);
+            let retry_after = start_time::pause(ground.slots.start_took(), running, draw);
+            self.refuse_run(run_id, Refusal::Starting { retry_after }, clients, ground);
         }
     }
 
@@ -210,13 +252,14 @@ impl Foreign {
         let Some(rest) = run.waiting.take() else {
             return false;
         };
-        let asked_since = run.since;
+        let (asked_since, told_at) = (run.since, run.told_at);
         let header = header_for_server(&request.header);
         link.header = header.len();
         let (since, server) = (link.since, link.server);
         let exchange = Exchange::new(Feed::of(other, header, rest), connection, request.reader);
         let mut run = Run::new(exchange, None, asked_since);
         run.link = Some(link);
+        run.told_at = told_at;
         let is_loading = server.and_then(|id| self.servers.get(id));
         let is_loading = is_loading.is_some_and(|server| !server.life.is_proven());
         if is_loading || since.saturating_sub(asked_since) > INSTANT {

@@ -147,6 +147,7 @@ impl Foreign {
     }
 
     pub(super) fn pass_time(&mut self, now: Duration, clients: &mut Clients, ground: &mut Ground) {
+        self.tell_of_starts(now, clients, ground);
         self.look_at_runs(now, clients, ground);
         self.keep_servers(now, clients, ground);
     }

@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) is_overdue: bool,
     /// When to look at the exchange again, whether or not anything happens.
     pub(super) due: Option<Duration>,
+    /// Its browser is told then that the app is starting, unless a server has answered it.
+    pub(super) told_at: Option<Duration>,
     /// The response has ended; until then its program may end as well.
     pub(super) lingers_until: Option<Duration>,
     /// Blocks that had moved when this was asked last.
@@ -131,6 +133,7 @@ impl Run {
             since: now,
             is_overdue: false,
             due: None,
+            told_at: None,
             lingers_until: None,
             asked: 0,
             known: [None; 2],
@@ -213,7 +216,8 @@ impl Run {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        [self.due, self.lingers_until].into_iter().flatten().min()
+        let times = [self.due, self.told_at, self.lingers_until];
+        times.into_iter().flatten().min()
     }
 }
 
@@ -267,6 +271,17 @@ impl Runs {
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.by_id.values().filter_map(Run::deadline).min()
+    }
+
+    /// Runs whose browsers have waited for a server for `start-page-after`; each is named once.
+    pub(super) fn untold(&mut self, now: Duration) -> Vec<RunId> {
+        let mut untold = Vec::new();
+        for (&run_id, run) in &mut self.by_id {
+            if run.told_at.take_if(|at| *at <= now).is_some() {
+                untold.push(run_id);
+            }
+        }
+        untold
     }
 
     /// Runs whose time has come.

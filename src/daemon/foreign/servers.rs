@@ -111,6 +111,12 @@ impl Servers {
             .map(|(&id, _)| id)
     }
 
+    /// How long ago the process was made that gets the requests.
+    pub(super) fn newest_runs_for(&self, now: Duration) -> Duration {
+        let newest = self.newest_serving().and_then(|id| self.get(id));
+        newest.map_or(Duration::ZERO, |server| now.saturating_sub(server.started))
+    }
+
     /// There is no process left that must be waited for.
     pub(super) fn are_gone(&self) -> bool {
         self.all.values().all(|server| server.pid.is_none())

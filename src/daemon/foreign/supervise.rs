@@ -215,6 +215,13 @@ impl Foreign {
         server.is_none_or(|server| server.life.is_resting(clock::now()))
     }
 
+    /// The server that gets the requests has answered.
+    pub(super) fn has_proven_server(&self) -> bool {
+        let newest = self.servers.newest_serving();
+        let server = newest.and_then(|id| self.servers.get(id));
+        server.is_some_and(|server| server.life.is_proven())
+    }
+
     /// As far as is known, a server that is started anew would do as well as the one that serves.
     pub(crate) fn is_server_settled(&self) -> bool {
         let is_old = self.servers.coming.is_some() || self.supervision.said.is_some();

@@ -267,10 +267,10 @@ impl Pool {
     }
 
     fn switch(&mut self, generation: Generation, now: Duration, actions: &mut Vec<Action>) {
-        if let Some(old) = self.code.current.replace(generation)
-            && self.code.can_fork
-        {
-            actions.push(Action::RetireZygote(old));
+        match self.code.current.replace(generation) {
+            Some(old) if self.code.can_fork => actions.push(Action::RetireZygote(old)),
+            Some(_) => {}
+            None => self.start_took = Some(now.saturating_sub(self.started)),
         }
         self.crew.retire_down_to(0, actions);
         self.code.can_fork = true;

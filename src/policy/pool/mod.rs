@@ -106,7 +106,10 @@ pub struct Pool {
     code: Generations,
     spawning: Pause,
     phase: PoolPhase,
+    /// When the first start began, or the last one at which nothing served.
     started: Duration,
+    /// How long the last such start took, as far as that is known.
+    start_took: Option<Duration>,
     traffic: Traffic,
 }
 
@@ -144,6 +147,7 @@ impl Pool {
             spawning: Pause::default(),
             phase: PoolPhase::Serving,
             started: now,
+            start_took: None,
             traffic: Traffic::new(now),
         }
     }
@@ -177,6 +181,11 @@ impl Pool {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// How long the app's last start took, as is known from before this pool.
+    pub fn expect_start(&mut self, took: Duration) {
+        self.start_took = Some(took);
     }
 
     /// How many requests wait for a worker.
@@ -226,7 +235,19 @@ impl Pool {
                 self.announced.insert(number);
                 self.traffic.arrived(self.limits.quiet, now);
             }
-            Event::Arrived { number, is_known } => self.arrived(number, is_known, now, actions),
+            Event::Arrived {
+                number,
+                is_known,
+                is_browser,
+            } => {
+                let request = Waiting {
+                    number,
+                    is_known,
+                    is_browser,
+                    since: now,
+                };
+                self.arrived(request, now, actions);
+            }
             Event::Broken => self.broken(now, actions),
             Event::ForkFailed(worker) => self.fork_failed(worker, now),
             Event::HostRefused(generation) => self.code.host_refused = Some(generation),
@@ -255,13 +276,8 @@ impl Pool {
         }
     }
 
-    fn arrived(
-        &mut self,
-        number: Number,
-        is_known: bool,
-        now: Duration,
-        actions: &mut Vec<Action>,
-    ) {
+    fn arrived(&mut self, request: Waiting, now: Duration, actions: &mut Vec<Action>) {
+        let number = request.number;
         if !self.announced.remove(&number) {
             self.traffic.arrived(self.limits.quiet, now);
         }
@@ -269,11 +285,6 @@ impl Pool {
             actions.push(Action::Refuse { number, refusal });
             return;
         }
-        let request = Waiting {
-            number,
-            is_known,
-            since: now,
-        };
         // After the exit there is no worker, and there will be none.
         let refused = match self.phase {
             PoolPhase::Exited(_) => Some(number),
@@ -425,6 +436,12 @@ impl Pool {
                 Expired::Crowd(number) => self.refuse_as_overloaded(number, true, actions),
                 Expired::Start(number) => {
                     let refusal = self.trouble().unwrap_or(Refusal::StartTimedOut);
+                    actions.push(Action::Refuse { number, refusal });
+                }
+                Expired::StartPage(number) => {
+                    let retry_after = self.start_left(number, now);
+                    self.traffic.expect(retry_after, now);
+                    let refusal = Refusal::Starting { retry_after };
                     actions.push(Action::Refuse { number, refusal });
                 }
             }

@@ -89,14 +89,15 @@ impl Pool {
 
     /// When to leave if no request comes, and why; `None` while requests are served.
     pub fn exit_due(&self) -> Option<(Duration, Reason)> {
-        // A pool that stays does not rest twice, nor in the middle of an import, which has a time limit of its own.
-        let rests = self.limits.stays && (!self.has_code() || self.is_reloading());
-        if self.phase != PoolPhase::Serving || rests || self.crew.any_runs() || self.has_requests()
+        // Not in the middle of a start, which has a time limit of its own; and a pool that stays does not rest twice.
+        let starts = !self.has_code() || self.limits.stays && self.is_reloading();
+        if self.phase != PoolPhase::Serving || starts || self.crew.any_runs() || self.has_requests()
         {
             return None;
         }
         let limits = &self.limits;
         let lived = self.started.saturating_add(limits.min_lifetime);
+        let lived = lived.max(self.traffic.expected_until);
         let idle = self
             .traffic
             .last_request

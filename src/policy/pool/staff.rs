@@ -7,6 +7,8 @@ use super::crew::Worker;
 use super::parting::PoolPhase;
 use super::words::{Action, Refusal, WorkerId, WorkerState};
 use super::{Capacity, Pool};
+use crate::policy::queue::Number;
+use crate::policy::start_time;
 
 impl Pool {
     /// How many workers have no request, or may still be started.
@@ -39,6 +41,14 @@ impl Pool {
                 && !matches!(worker.state, WorkerState::Retiring | WorkerState::Starting)
         };
         !self.is_held() && self.crew.count(serves) > 0
+    }
+
+    /// When a browser is to come back that was told that the app is starting.
+    pub(super) fn start_left(&self, number: Number, now: Duration) -> Duration {
+        // Where code serves, only its workers are started, which was not measured.
+        let took = self.start_took.filter(|_| self.code.current.is_none());
+        let running = now.saturating_sub(self.started);
+        start_time::pause(took, running, number as u32)
     }
 
     /// Starts the workers that are missing, and lets those go that are not needed any more.

@@ -9,6 +9,8 @@ use super::words::Quiet;
 const MEMORY: usize = 1000;
 /// How long a request is assumed to take before one was answered.
 const A_GUESS: Duration = Duration::from_millis(100);
+/// How much later than it was told a client may come back.
+const LATENESS: Duration = Duration::from_secs(5);
 /// The bounds of Retry-After.
 const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_secs(120);
@@ -19,6 +21,8 @@ pub(super) struct Traffic {
     arrivals: VecDeque<Duration>,
     /// The last arrival or answer, or the start.
     pub(super) last_request: Duration,
+    /// Clients that were told to come back are waited for until then.
+    pub(super) expected_until: Duration,
     /// When requests last came so fast that a daemon is worth having, or the start.
     pub(super) last_lively: Duration,
     /// A moving average of the time that a worker takes for a request.
@@ -30,6 +34,7 @@ impl Traffic {
         Traffic {
             arrivals: VecDeque::new(),
             last_request: now,
+            expected_until: now,
             last_lively: now,
             service: None,
         }
@@ -57,6 +62,12 @@ impl Traffic {
                 .is_none_or(|&at| now.saturating_sub(at) < quiet.unit),
             None => false,
         }
+    }
+
+    /// A client was told to come back after this long.
+    pub(super) fn expect(&mut self, retry_after: Duration, now: Duration) {
+        let until = now.saturating_add(retry_after).saturating_add(LATENESS);
+        self.expected_until = self.expected_until.max(until);
     }
 
     /// A worker has answered.

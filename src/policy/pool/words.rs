@@ -53,9 +53,14 @@ pub struct Quiet {
 pub enum Event {
     /// A request has come whose message-body is still to be read; `Arrived` or `HungUp` follows.
     Announced(Number),
-    /// A request is complete enough to be served. `is_known`: it is shed last.
+    /// A request is complete enough to be served. `is_known`: it is shed last. `is_browser`: it may be told that the app
+    /// is starting.
     #[allow(missing_docs)]
-    Arrived { number: Number, is_known: bool },
+    Arrived {
+        number: Number,
+        is_known: bool,
+        is_browser: bool,
+    },
     /// What serves was taken for ready, and turns out to be unable to start: it has answered no request. The requests
     /// that its workers have are answered by the daemon; each of these workers still ends with its own event.
     Broken,
@@ -154,6 +159,8 @@ pub enum Refusal {
     },
     /// The app was not ready within `start-timeout`.
     StartTimedOut,
+    /// The app is being started, and a browser has waited for that for `start-page-after`.
+    Starting { retry_after: Duration },
 }
 
 /// Why the daemon leaves, or rests.

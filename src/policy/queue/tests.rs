@@ -11,6 +11,7 @@ fn limits(size: usize) -> QueueRules {
         target: S(1),
         timeout: S(10),
         turn: 0,
+        start_page: None,
     }
 }
 
@@ -26,6 +27,7 @@ fn other(number: Number, since: Duration) -> Waiting {
     Waiting {
         number,
         is_known: false,
+        is_browser: false,
         since,
     }
 }
@@ -49,7 +51,9 @@ const BUSY: Capacity = Capacity {
 fn expired(queue: &mut Queue, now: Duration) -> Option<Number> {
     queue.pop_expired(BUSY, now).map(|expired| match expired {
         Expired::Crowd(number) => number,
-        Expired::Start(number) => panic!("{number} waits for others"),
+        Expired::Start(number) | Expired::StartPage(number) => {
+            panic!("{number} waits for others")
+        }
     })
 }
 
@@ -262,4 +266,49 @@ fn a_start_is_waited_for_longer_than_others_are() {
     assert_eq!(queue.next_deadline(failed), Some(S(10)));
     assert_eq!(queue.pop_expired(failed, S(10)), Some(Expired::Start(1)));
     assert_eq!(queue.pop_expired(BUSY, S(10)), Some(Expired::Crowd(2)));
+}
+
+fn browser(number: Number, since: Duration) -> Waiting {
+    Waiting {
+        is_browser: true,
+        ..other(number, since)
+    }
+}
+
+#[test]
+fn a_browser_is_told_of_a_start_and_other_clients_wait() {
+    let mut queue = Queue::new(QueueRules {
+        start_page: Some(S(30)),
+        ..limits(9)
+    });
+    queue.pass(false, S(0));
+    queue.push(other(1, S(1)), 0);
+    queue.push(browser(2, S(2)), 0);
+    queue.push(browser(3, S(3)), 0);
+    assert_eq!(queue.next_deadline(IDLE), Some(S(32)));
+    assert_eq!(queue.pop_expired(IDLE, MS(31_999)), None);
+    assert_eq!(queue.pop_expired(IDLE, S(32)), Some(Expired::StartPage(2)));
+    assert_eq!(queue.pop_expired(IDLE, S(32)), None);
+    assert_eq!(queue.next_deadline(IDLE), Some(S(33)));
+    assert_eq!(queue.pop_expired(IDLE, S(33)), Some(Expired::StartPage(3)));
+    assert_eq!(queue.next_deadline(IDLE), None);
+    assert_eq!(pop(&mut queue), Some(1));
+}
+
+#[test]
+fn what_counts_for_the_start_page_is_the_time_in_which_no_worker_serves() {
+    let mut queue = queue(9);
+    queue.obey(QueueRules {
+        start_page: Some(S(3)),
+        timeout: S(100),
+        turn: 9,
+        ..limits(9)
+    });
+    queue.push(browser(1, S(0)), 0);
+    queue.pass(true, S(8));
+    assert_eq!(queue.pop_expired(BUSY, S(8)), None, "it waits for others");
+    queue.pass(false, S(8));
+    assert_eq!(queue.next_deadline(BUSY), Some(S(11)));
+    assert_eq!(queue.pop_expired(BUSY, S(10)), None);
+    assert_eq!(queue.pop_expired(BUSY, S(11)), Some(Expired::StartPage(1)));
 }

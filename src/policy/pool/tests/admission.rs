@@ -11,14 +11,18 @@ fn swamped() -> PoolRules {
             target: S(1),
             timeout: S(10),
             turn: 0,
+            start_page: None,
         },
         ..limits()
     }
 }
 
 fn known(number: Number) -> Event {
-    let is_known = true;
-    Event::Arrived { number, is_known }
+    Event::Arrived {
+        number,
+        is_known: true,
+        is_browser: false,
+    }
 }
 
 #[test]

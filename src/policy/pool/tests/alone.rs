@@ -97,6 +97,7 @@ impl Alone {
                     Refusal::HostRefused { .. } => self.answered("refused by the host"),
                     Refusal::Overloaded { .. } => panic!("alone, and a crowd: {self:#?}"),
                     Refusal::StartTimedOut => self.answered("too slow"),
+                    Refusal::Starting { .. } => self.answered("told to come back"),
                 }
             }
             Action::Rest(_) => {}
@@ -156,7 +157,12 @@ impl Alone {
             self.last_number += 1;
             self.asked = Some((self.last_number, None));
             self.asked_at = self.now;
-            self.tell(arrived(self.last_number));
+            let is_browser = self.dice.one_in(2);
+            self.tell(Event::Arrived {
+                number: self.last_number,
+                is_known: false,
+                is_browser,
+            });
             return;
         }
         let first = (0..self.later.len()).min_by_key(|&nth| self.later[nth].0);
@@ -196,6 +202,7 @@ proptest! {
                 target: S(target),
                 timeout: S(timeout),
                 turn: max_procs.into(),
+                start_page: Some(S(20)),
             },
             stays,
             worker_idle_timeout: S(5),

@@ -160,6 +160,7 @@ fn without_room_the_first_to_become_done_makes_it() {
             target: S(1000),
             size: 4,
             turn: 0,
+            start_page: None,
         },
         ..limits()
     });

@@ -13,6 +13,7 @@ mod leaving;
 mod looking;
 mod resting;
 mod serving;
+mod starting;
 mod time_limits;
 mod world;
 
@@ -34,6 +35,7 @@ fn limits() -> PoolRules {
             target: S(10),
             timeout: S(10),
             turn: 0,
+            start_page: None,
         },
         quiet: None,
         request_limit: None,
@@ -65,6 +67,7 @@ fn arrived(number: Number) -> Event {
     Event::Arrived {
         number,
         is_known: false,
+        is_browser: false,
     }
 }
 

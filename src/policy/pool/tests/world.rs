@@ -253,8 +253,11 @@ impl World {
         let number = self.next_number;
         self.next_number += 1;
         self.waiting.insert(number);
-        let is_known = number.is_multiple_of(3);
-        self.tell(Event::Arrived { number, is_known });
+        self.tell(Event::Arrived {
+            number,
+            is_known: number.is_multiple_of(3),
+            is_browser: number.is_multiple_of(2),
+        });
     }
 
     fn read_body(&mut self) {
@@ -435,7 +438,7 @@ proptest! {
             min_idle,
             min_lifetime: if is_long_lived { S(1_000_000) } else { S(20) },
             min_procs,
-            queue: QueueRules { size, target, timeout, turn: size / 2 },
+            queue: QueueRules { size, target, timeout, turn: size / 2, start_page: Some(S(20)) },
             quiet: quiet.map(|count| Quiet { count, unit: S(10), timeout: S(20) }),
             request_limit: request_limit.map(S),
             request_timeout: S(8),
