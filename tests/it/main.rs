@@ -89,6 +89,7 @@ mod scgi;
 mod servers;
 mod silent;
 mod slow;
+mod starting;
 mod status;
 mod status_page;
 mod staying;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::util::scgi::{ScgiClient, header};
 use crate::util::served::{noise, pid_in};
-use crate::util::{Deadline, Dir, Mpm, Site, digest, under_both};
+use crate::util::{Deadline, Dir, Mpm, Running, Site, cgi, digest, under_both};
 
 use super::{Own, SERVER, marks};
 
@@ -52,6 +52,35 @@ fn a_server_that_takes_no_connection_has_failed_to_start() {
     while own.told("/hello").0.status() != 200 {
         assert!(!deadline.left().is_zero(), "{}", own.dir.daemon_log());
     }
+}
+
+/// It answers no request before the test opens the gate.
+#[test]
+fn a_browser_is_told_that_a_server_starts_slowly() {
+    let dir = Dir::new();
+    let slow = "from testapp import pass_gate\npass_gate('gate')\nimport runpy\n\
+                runpy.run_path('scgiserver.py', run_name='__main__')\n";
+    dir.file("apps/slowserver.py", slow, 0o644);
+    let app = dir.app_file(
+        "app",
+        "scgi = python3 slowserver.py\nmax-procs = 3\nstart-page-after = SECOND\n",
+    );
+    let own = Own { dir, app };
+    let mut gate = own.dir.gate("gate");
+    let accept = [("Accept", "text/html")];
+    let curl = own.front("/hello");
+    gate.entered();
+    let browse = || Running::start(&mut cgi::front(&own.app, "GET", "/hello", &accept), b"");
+    let told = browse().end().response();
+    assert_eq!(told.status(), 503, "{}", told.text());
+    assert!(told.text().contains("is starting"), "{}", told.text());
+    own.dir.until_status_has("counts.starting = 1");
+    let back = browse();
+    gate.open(1);
+    curl.end().response().ok();
+    back.end().response().ok();
+    own.dir.until_status_has("counts.daemon = 2");
+    own.dir.until_status_has("server.state = \"up\"");
 }
 
 #[test]
