@@ -13,7 +13,9 @@ under_both!(a_browser_is_told_and_others_wait);
 fn is_told(reply: &Reply, is_head: bool) {
     assert_eq!(reply.status(), 503, "{}", reply.text());
     assert_eq!(reply.field("Cache-Control"), Some("no-store"));
-    let seconds = reply.field("Retry-After").and_then(|text| text.parse().ok());
+    let seconds = reply
+        .field("Retry-After")
+        .and_then(|text| text.parse().ok());
     assert!(
         seconds.is_some_and(|seconds: u32| (2..=5).contains(&seconds)),
         "{seconds:?}"
