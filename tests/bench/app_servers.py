@@ -33,16 +33,17 @@ class Cost:
 
 
 class Crew:
-    """Application servers of one application, `text` as a module in a folder."""
+    """Application servers of one application, `text` as a module in a folder. `queue`: requests that may wait; with None
+    as many as each server lets wait by itself. `connections`: of nginx."""
 
-    def __init__(self, site, folder, text, processes, names):
-        self.site, self.folder, self.text, self.processes = site, folder, text, processes
-        starts = {POLYCGI: self.polycgi, KEEPING: self.polycgi_keeping, UWSGI: self.uwsgi, UWSGI_SCGI: self.uwsgi_scgi,
-                  GUNICORN: self.gunicorn}
+    def __init__(self, site, folder, text, processes, names, queue=QUEUE, connections=4096):
+        self.site, self.folder, self.text, self.processes, self.queue = site, folder, text, processes, queue
+        starts = {POLYCGI: self.polycgi, KEEPING: self.polycgi_keeping, UWSGI: self.uwsgi,
+                  UWSGI_SCGI: self.uwsgi_scgi, GUNICORN: self.gunicorn}
         self.servers, locations = {}, {}
         for name in names:
             self.servers[name], locations[name] = starts[name]()
-        self.nginx = web_servers.nginx(site, locations)
+        self.nginx = web_servers.nginx(site, locations, connections)
         self.urls = self.nginx.urls
 
     def __enter__(self):
@@ -59,9 +60,10 @@ class Crew:
         return self.serve_polycgi('kept', max_requests='none')
 
     def serve_polycgi(self, name, **keys):
+        keys |= {'queue_size': self.queue} if self.queue else {}
         path = f'{self.folder}/{name}.sock'
         app = self.site.app(self.folder, name, self.text, mode='daemon', listen=path, min_procs=self.processes,
-                            max_procs=self.processes, queue_size=QUEUE, **keys)
+                            max_procs=self.processes, **keys)
         server = self.site.serve([f'{self.site.bin}/scgi-daemon', app], path, cwd=self.folder)
         return server, f'include scgi_params; scgi_pass unix:{path};'
 
@@ -75,14 +77,16 @@ class Crew:
 
     def serve_uwsgi(self, protocol, name):
         path = f'{self.folder}/{name}'
+        queue = ['--listen', str(self.queue)] if self.queue else []
         # The buffer is for the header; 4 kB unless it is set.
         argv = ['/usr/bin/uwsgi-core', '--plugin', 'python3', protocol, path, '--master', '--processes',
-                str(self.processes), '--listen', str(QUEUE), '--buffer-size', '65535', '--disable-logging', '--need-app',
+                str(self.processes), *queue, '--buffer-size', '65535', '--disable-logging', '--need-app',
                 '--die-on-term', '--chdir', self.folder, '--module', self.module()]
         return path, self.site.serve(argv, path, cwd=self.folder)
 
     def gunicorn(self):
         path = f'{self.folder}/gunicorn.sock'
+        # Its backlog is 2048.
         argv = ['/usr/bin/gunicorn', '--workers', str(self.processes), '--bind', f'unix:{path}', '--chdir', self.folder,
                 self.module()]
         server = self.site.serve(argv, path, cwd=self.folder)

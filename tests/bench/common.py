@@ -4,7 +4,7 @@
     def measure(site) -> figures.Result
 
 and is named in PARTS of `bench`. It prints nothing: its Result has tables, budgets and series. `picture` draws some of
-the series of front.py and apache.py. What a part may use:
+the series of front.py, apache.py and overload.py. What a part may use:
 
 common.py       Site: where everything of a run lives, who serves, what is installed; servers, apps, the daemon
 figures.py      interleave, median, percentile, ratio, difference, number; Table, Budget, Result

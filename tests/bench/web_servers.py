@@ -36,10 +36,10 @@ def apache(site, mpm='event', cgi='cgid', at_once=64, extra='', load=()):
     return server
 
 
-def nginx(site, locations):
+def nginx(site, locations, connections=4096):
     """Serves {name: directives of its `location /`}, each at a port of its own: `.urls` is {name: URL}. One worker
-    process, no log of requests; a client's connection is kept as long as the client likes. `include NAME_params` in the
-    directives is Debian's file."""
+    process with so many connections, no log of requests; a client's connection is kept as long as the client likes.
+    `include NAME_params` in the directives is Debian's file."""
     root = site.folder()
     addresses = {name: common.free_address() for name in locations}
     servers = ''.join(f'  server {{ listen {addresses[name][0]}:{addresses[name][1]}; location / {{ {directives} }} }}\n'
@@ -47,7 +47,7 @@ def nginx(site, locations):
     folders = ''.join(f'  {what}_temp_path {root}/{what};\n'
                       for what in ('client_body', 'fastcgi', 'proxy', 'scgi', 'uwsgi'))
     config = (f'daemon off;\nworker_processes 1;\npid {root}/pid;\nerror_log {root}/error.log;\n'
-              'events { worker_connections 4096; }\n'
+              f'events {{ worker_connections {connections}; }}\n'
               f'http {{\n  access_log off;\n  keepalive_requests 1000000000;\n{folders}{servers}}}\n')
     site.write(f'{root}/nginx.conf', config)
     argv = [NGINX, '-e', f'{root}/error.log', '-p', root, '-c', f'{root}/nginx.conf']
