@@ -14,8 +14,9 @@ use crate::sys::{files, lock};
 const LONGEST: usize = 65_536;
 /// The byte that is locked while the file changes.
 const WHOLE: u64 = 0;
-/// How long a front waits for the lock: its holder makes four system calls, but may not have the processor.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long one whose client waits for its answer waits for the lock: the holder makes four system calls, but may not
+/// have the processor.
+pub const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What lies there, the oldest first; nothing if it is not a file of this uid.
 pub fn read(place: &Place, uid: u32) -> Vec<Incident> {
@@ -25,10 +26,10 @@ pub fn read(place: &Place, uid: u32) -> Vec<Incident> {
     }
 }
 
-/// Adds to what lies there. Waits for other processes that do so, for a while; uses SIGALRM.
-pub fn note(place: &Place, new: &[Incident]) {
+/// Adds to what lies there. Waits for other processes that do so, at most `patience`; uses SIGALRM.
+pub fn note(place: &Place, new: &[Incident], patience: Duration) {
     // A full disk, or a process that was stopped while it held the lock: the log says the same.
-    let _ = add(place, new, |file| lock::wait_lock(file, WHOLE, PATIENCE));
+    let _ = add(place, new, |file| lock::wait_lock(file, WHOLE, patience));
 }
 
 /// The same without waiting; `false`: another process has the lock now.
@@ -99,6 +100,7 @@ mod tests {
                     incident("same"),
                     incident(&format!("{nth}{}", "x".repeat(900))),
                 ],
+                PATIENCE,
             );
         }
         let all = read(&place, uid);
@@ -112,9 +114,9 @@ mod tests {
     #[test]
     fn a_line_that_is_no_incident_is_dropped() {
         let (_dir, place) = place();
-        note(&place, &[incident("shorter afterwards")]);
+        note(&place, &[incident("shorter afterwards")], PATIENCE);
         fs::write(place.incidents(), "junk\n".repeat(1000)).unwrap();
-        note(&place, &[incident("x")]);
+        note(&place, &[incident("x")], PATIENCE);
         assert_eq!(read(&place, process::uid()), [incident("x")]);
         let text = fs::read_to_string(place.incidents()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -128,7 +130,7 @@ mod tests {
         ] {
             let (_dir, place) = place();
             prepare(&place.incidents()).unwrap();
-            note(&place, &[incident("x")]);
+            note(&place, &[incident("x")], PATIENCE);
             assert_eq!(read(&place, process::uid()), []);
         }
     }

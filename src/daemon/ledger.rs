@@ -1,6 +1,7 @@
 //! What went wrong with requests, for `status` and for the log. It is written to the app's place, at most once a second;
 //! the log has a line for the first of a kind, and a count each minute where more follow.
 
+use std::mem;
 use std::time::Duration;
 
 use log::Level;
@@ -79,12 +80,16 @@ impl Ledger {
         }
     }
 
-    /// Does all that is left to do.
-    pub(super) fn close(&mut self, place: &Place) {
+    /// Does all that is left to do. Waits for another process that is writing, at most `patience`.
+    pub(super) fn close(&mut self, place: &Place, patience: Duration) {
         for (reason, count) in self.log.rest() {
             ::log::warn!("{reason}: {count} more");
         }
-        self.write(place);
+        self.due = None;
+        let new = mem::take(&mut self.new);
+        if !new.is_empty() {
+            logbook::note(place, &new, patience);
+        }
     }
 
     /// `false`: another process is writing.

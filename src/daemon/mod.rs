@@ -59,6 +59,9 @@ use outcome::{Outcome, PoolFacts};
 use token::Token;
 use words::{NAME, Words};
 
+/// How long it waits at its end for another process that writes what went wrong. No client waits then.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Attempts after a failed epoll_wait: the loop can't go on without it.
 const WAITS: u32 = 8;
 
@@ -159,7 +162,8 @@ impl Daemon {
         self.write_last_state();
         self.start_sweep();
         self.clients.notices().say_rest();
-        self.ground.ledger.close(&self.ground.place);
+        let ground = &mut self.ground;
+        ground.ledger.close(&ground.place, LAST_PATIENCE);
         let (requests, overloads) = (self.clients.requests(), self.clients.overloads());
         ::log::info!("exit: requests={requests} overloads={overloads}");
         self.leaving.exit()

@@ -112,7 +112,7 @@ impl Front {
     pub(super) fn note(&self, place: &Place, kind: Mishap, reason: &str) {
         let (line, reason) = (app::line(&self.request), plain(reason));
         let incident = Incident::new(kind, clock::wall().as_secs(), line, &reason);
-        logbook::note(place, &[incident]);
+        logbook::note(place, &[incident], logbook::PATIENCE);
     }
 
     /// The log is told why, and the client if it may see it.

@@ -10,6 +10,7 @@ use crate::app::environment;
 use crate::daemon::door::Origin;
 use crate::daemon::house::Daemon;
 use crate::daemon::words::NAME;
+use crate::logbook;
 use crate::policy::pool::WorkerState;
 use crate::start;
 use crate::sys::program::Program;
@@ -118,7 +119,8 @@ impl Daemon {
         ::log::info!("upgrade: {path} was replaced");
         self.write_state();
         self.clients.notices().say_rest();
-        self.ground.ledger.close(&self.ground.place);
+        let ground = &mut self.ground;
+        ground.ledger.close(&ground.place, logbook::PATIENCE);
         self.carrier.prepare_upgrade(&self.signals);
         let error = self.exec();
         let path = self.upgrade.binary.display();

@@ -93,6 +93,30 @@ fn a_lock_that_is_held_keeps_no_answer_back() {
     app.has_counted(&[("cgi", 3)]);
 }
 
+/// A daemon that leaves while another process writes waits for it: what it has not written yet is not lost.
+#[test]
+fn a_daemon_that_leaves_waits_for_the_lock() {
+    let mut app = Asked::new("wsgi = failing:application\nmode = daemon\n");
+    assert_eq!(app.get("/value"), 500);
+    app.dir.until_status_has("failures.0.count = 1");
+    let path = app.dir.place().join("incidents");
+    let pid = app.dir.daemon();
+    // It gives the lock up as soon as /proc/locks has the daemon as one that waits.
+    let hold = "import fcntl, sys\nfile = open(sys.argv[1], 'r+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n\
+                print('held', flush=True)\n\
+                while not any(f[1] == '->' and f[5] == sys.argv[2] for f in map(str.split, open('/proc/locks'))): pass\n";
+    let mut holder = as_user("/usr/bin/python3");
+    holder.args(["-c", hold]).arg(&path).arg(pid.to_string());
+    let mut holder = Piped::start(&mut holder);
+    assert_eq!(holder.stdout.exactly(5), b"held\n");
+    assert_eq!(app.get("/value"), 500);
+    app.dir.polycgi(&["stop"]).success();
+    assert!(holder.ended().success());
+    let text = fs::read_to_string(&path).expect("failures were noted");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(text.split('\t').nth(2), Some("2"), "{text}");
+}
+
 #[test]
 fn a_long_failure_is_cut_alike_by_all() {
     let kept = ["daemon", "cgi"].map(|mode| {
