@@ -9,9 +9,10 @@ mod whose;
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 pub use errand::{Errand, collect};
 pub use others::{hidden_owners, refuse_other};
@@ -26,7 +27,7 @@ use crate::sys::accounts::Account;
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::program::{self, Program};
 use crate::sys::signal::{self, Signal, SignalPipe};
-use crate::sys::{environ, process};
+use crate::sys::{clock, environ, process};
 
 /// Makes this process the app's user's, if it is root's. `Ok(Some(users))`: there is nothing to act on, since none of
 /// these users has a place for the app.
@@ -149,8 +150,9 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
         Signal::SIGINT,
         Signal::SIGQUIT,
         Signal::SIGTERM,
-        // It does not stop: the new process would go on without us.
+        // A stop of the terminal, and a stop of the new process.
         Signal::SIGTSTP,
+        Signal::SIGCHLD,
         // Its terminal's size has changed.
         Signal::SIGWINCH,
     ];
@@ -168,21 +170,50 @@ fn hand_over(account: &Account) -> Result<(), CommandError> {
     let signals = SignalPipe::new(&watched);
     drop(held);
     let ended = process::open(child);
-    while let (Ok(signals), Ok(ended)) = (&signals, &ended) {
-        // The new process has no terminal: pass on the terminal's signals.
-        for signal in signals.take() {
-            process::signal_group(child, signal);
-        }
-        let fds = [signals.as_fd(), ended.as_fd()].map(|fd| (fd, Interest::Read));
-        if wait_any(&fds, None).is_ok_and(|ready| ready[1]) {
-            break;
-        }
+    if let (Ok(signals), Ok(ended)) = (&signals, &ended) {
+        attend(child, signals, ended.as_fd());
     }
     process::leave(match process::wait(child) {
         Some(process::End::Exited(status)) => status as u8,
         Some(process::End::Killed(signal)) => 128_u8.saturating_add(signal as u8),
         None => Exit::OsError as u8,
     })
+}
+
+/// How long the new process has to stop by itself, as `status --watch` does once the terminal is as it was.
+const STOP_TIME: Duration = Duration::from_secs(1);
+
+/// Until the child has ended: passes on the signals of the terminal, which is not the child's, and stops as it stops.
+fn attend(child: i32, signals: &SignalPipe, ended: BorrowedFd<'_>) {
+    let mut stops_by = None;
+    loop {
+        for signal in signals.take() {
+            match signal {
+                Signal::SIGCHLD => {}
+                Signal::SIGTSTP => {
+                    stops_by = Some(clock::now() + STOP_TIME);
+                    process::signal_group(child, signal);
+                }
+                _ => process::signal_group(child, signal),
+            }
+        }
+        if process::has_stopped(child) {
+            stops_by = None;
+            process::signal(process::pid(), Signal::SIGSTOP);
+            // Here it was continued.
+            process::signal_group(child, Signal::SIGCONT);
+        }
+        let left = stops_by.map(|by: Duration| by.saturating_sub(clock::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            // The kernel drops a SIGTSTP without a handler: the child's session has no terminal.
+            stops_by = None;
+            process::signal_group(child, Signal::SIGSTOP);
+        }
+        let fds = [signals.as_fd(), ended].map(|fd| (fd, Interest::Read));
+        if wait_any(&fds, left).is_ok_and(|ready| ready[1]) {
+            return;
+        }
+    }
 }
 
 /// Whether this process was root's and has become the app's user's.

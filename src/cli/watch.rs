@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::acting;
 use crate::printable::{self, timestamp};
 use crate::report::{Exit, unprinted};
 use crate::sys::poll::{Interest, wait_any, wait_one};
@@ -87,8 +86,6 @@ fn on_terminal(every: Duration, mut look: impl FnMut() -> Look) -> io::Result<Ex
         match screen.wait(&signals, due.saturating_sub(clock::now()))? {
             WaitEnd::Nothing => {}
             WaitEnd::End => return Ok(Exit::Ok),
-            // Root's process, which has the terminal, would not stop with us.
-            WaitEnd::Signal(Signal::SIGTSTP) if acting::acts_as().is_some() => {}
             WaitEnd::Signal(Signal::SIGTSTP) => {
                 drop(screen);
                 process::signal(process::pid(), Signal::SIGSTOP);

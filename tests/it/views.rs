@@ -10,9 +10,9 @@ use nix::libc;
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
-use super::util::{Deadline, Dir, Load, Mpm, Site, as_user, installed, run};
+use super::util::{Deadline, Dir, Load, Mpm, Site, as_user, installed, process, run};
 
 /// What begins and ends a frame, and a person's screen from before.
 const BEGIN: &str = "\x1b[?2026h\x1b[H";
@@ -31,6 +31,11 @@ struct Watched {
 
 impl Watched {
     fn start(dir: &Dir, columns: u16) -> Watched {
+        Watched::start_as(as_user("/usr/bin/setsid"), dir, columns)
+    }
+
+    /// With the `setsid` of another user.
+    fn start_as(mut command: Command, dir: &Dir, columns: u16) -> Watched {
         let size = winsize(columns);
         let pair = openpty(Some(&size), None).expect("there are terminals");
         let slave = || {
@@ -42,7 +47,6 @@ impl Watched {
         };
         let before = tcgetattr(&pair.slave).expect("it is a terminal");
         // As its session's terminal: the kernel says SIGWINCH to no other.
-        let mut command = as_user("/usr/bin/setsid");
         let app = dir.join("cgi-bin/app");
         command.arg("--ctty").arg(installed("polycgi"));
         command.args(["status", "--watch"]).arg(app);
@@ -64,6 +68,12 @@ impl Watched {
             libc::ioctl(fd, libc::TIOCSWINSZ, &raw const size)
         };
         assert_eq!(set, 0);
+    }
+
+    #[track_caller]
+    fn press(&mut self, key: &[u8]) {
+        let pressed = self.master.write_all(key);
+        pressed.expect("a key can be pressed");
     }
 
     /// Reads until it is so.
@@ -185,10 +195,7 @@ fn a_terminal_shows_a_load_live() {
                 .skip(first.unwrap_or(0))
                 .all(|frame| is_narrow(frame, 33))
         );
-        watched
-            .master
-            .write_all(b"q")
-            .expect("a key can be pressed");
+        watched.press(b"q");
         assert!(watched.ended().success());
         gate.open(1);
     });
@@ -215,10 +222,7 @@ fn a_narrow_terminal_shows_every_word() {
         assert_eq!(letters(&frame[1..].concat()), letters(&text));
         let broken = frame.iter().filter(|line| line.contains("served by"));
         assert!(broken.count() == 1, "{frame:?}");
-        watched
-            .master
-            .write_all(b"q")
-            .expect("a key can be pressed");
+        watched.press(b"q");
         assert!(watched.ended().success());
     }
 }
@@ -232,10 +236,7 @@ fn ctrl_c_and_signals_restore_the_terminal() {
         let mut watched = Watched::start(&dir, 80);
         watched.until("a frame", |written| written.contains(END));
         match signal {
-            None => watched
-                .master
-                .write_all(b"\x03")
-                .expect("a key can be pressed"),
+            None => watched.press(b"\x03"),
             Some(signal) => {
                 let pid = Pid::from_raw(watched.child.id().cast_signed());
                 kill(pid, signal).expect("it can be signalled");
@@ -244,6 +245,36 @@ fn ctrl_c_and_signals_restore_the_terminal() {
         let status = watched.ended();
         assert_eq!(status.signal(), signal.map(|signal| signal as i32));
         assert_eq!(status.success(), signal.is_none());
+    }
+}
+
+/// Ctrl-Z, and the shell's `fg`: also where root looks as the app's user, by a process without a terminal.
+#[test]
+fn ctrl_z_stops_it_until_it_is_continued() {
+    let dir = Dir::new();
+    dir.app_file("app", "wsgi = testapp:application\nmode = cgi");
+    let mut commands = vec![as_user("/usr/bin/setsid")];
+    if Uid::effective().is_root() {
+        commands.push(Command::new("/usr/bin/setsid"));
+    }
+    for command in commands {
+        let mut watched = Watched::start_as(command, &dir, 80);
+        watched.until("a frame", |written| written.contains(END));
+        let pid = watched.child.id().cast_signed();
+        for _ in 0..2 {
+            let children = process::children(pid);
+            watched.press(b"\x1a");
+            watched.until("restored", |written| written.ends_with(RESTORED));
+            for stopped in children.iter().copied().chain([pid]) {
+                process::until_stopped(stopped);
+            }
+            assert_eq!(tcgetattr(&watched.slave), Ok(watched.before.clone()));
+            watched.written.clear();
+            process::send(pid, Signal::SIGCONT);
+            watched.until("a frame", |written| written.contains(END));
+        }
+        watched.press(b"q");
+        assert!(watched.ended().success());
     }
 }
 

@@ -81,6 +81,12 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 #[track_caller]
 pub(crate) fn stop(pid: i32) {
     send(pid, Signal::SIGSTOP);
+    until_stopped(pid);
+}
+
+/// Waits until a process has stopped.
+#[track_caller]
+pub(crate) fn until_stopped(pid: i32) {
     let deadline = Deadline::soon();
     while stat(pid).is_none_or(|stat| stat[0] != "T") {
         assert!(!deadline.left().is_zero(), "{pid} does not stop");
