@@ -114,7 +114,7 @@ impl Place {
         users.sort_unstable();
         users.dedup();
         users.retain(|&uid| {
-            let is_own = |base: &PathBuf| files::is_own_directory(base, uid).is_ok();
+            let is_own = |base: &PathBuf| files::seems_own_directory(base, uid);
             bases(uid).iter().any(is_own)
         });
         users

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::users::{become_user, find, table};
 use crate::sys::poll::{Interest, wait_any};
-use crate::sys::signal::Signal;
 use crate::sys::{clock, files, process, program, socket};
 
 /// A process that answers a question of root's as another user.
@@ -22,9 +21,8 @@ impl Errand {
     /// Starts one that runs `look` with the rights of this user and sends back the bytes. If it fails, it sends none.
     pub fn start(uid: u32, look: impl FnOnce() -> Vec<u8>) -> io::Result<Errand> {
         let account = table().ok().and_then(|table| find(uid, &table).cloned());
-        let null = files::null()?;
         let (said, say) = files::pipe()?;
-        let child = program::fork_with(null.as_fd(), say.as_fd(), || {
+        let child = program::fork_aside(say.as_fd(), || {
             if become_user(uid, account.as_ref()).is_ok() {
                 let bytes = look();
                 // The pipe is closed if root has stopped waiting.
@@ -57,8 +55,7 @@ impl Errand {
 
     /// Ends the process, which has answered or has had its time.
     fn end(self) {
-        process::signal(self.child, Signal::SIGKILL);
-        process::wait(self.child);
+        process::end(self.child);
     }
 }
 

@@ -14,10 +14,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::prctl;
 use nix::sys::signal::{kill, killpg};
-use nix::sys::wait::WaitStatus;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use nix::unistd::{AccessFlags, Pid, SysconfVar, access, geteuid, getpid, sysconf};
 
 use super::files;
+use super::poll::{Interest, wait_one};
 use super::signal::{self, Signal};
 
 /// The effective uid: what the kernel checks, and what SO_PEERCRED shows.
@@ -289,6 +290,13 @@ pub fn look_for_dead() -> io::Result<Option<i32>> {
     Ok((pid > 0).then_some(pid))
 }
 
+/// Whether a child has stopped since this was last asked.
+pub fn has_stopped(child: i32) -> bool {
+    let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+    let found = nix::sys::wait::waitid(Id::Pid(Pid::from_raw(child)), flags);
+    matches!(found, Ok(WaitStatus::Stopped(..)))
+}
+
 /// The children of this process, as far as the kernel shows them (proc_pid_children(5)).
 pub fn children() -> Vec<i32> {
     let text = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
@@ -334,6 +342,20 @@ pub fn bury(pid: i32) -> Option<End> {
     let mut bury = || unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid;
     let buried = (0..TRIES).any(|_| bury());
     buried.then(|| end_of(status)).flatten()
+}
+
+/// How long a process that was killed may take to end, unless a file system holds it.
+const END_TIME: Duration = Duration::from_secs(1);
+
+/// Kills a child, and reaps it. One that waits for a file system that does not answer is left behind: the kernel ends it
+/// when it does.
+pub fn end(child: i32) {
+    signal(child, Signal::SIGKILL);
+    if let Ok(ended) = open(child) {
+        // A failed wait is a short one.
+        let _ = wait_one(ended.as_fd(), Interest::Read, END_TIME);
+    }
+    bury(child);
 }
 
 /// From now on orphaned descendants become our children.

@@ -319,6 +319,17 @@ pub fn fork_with(
     }
 }
 
+/// Forks a child that may be left behind, as one that waits for a file system that does not answer: it has this
+/// standard output, and holds nothing else of ours that somebody reads to its end.
+pub fn fork_aside(stdout: BorrowedFd<'_>, run: impl FnOnce()) -> io::Result<i32> {
+    let null = files::null()?;
+    fork_with(null.as_fd(), stdout, || {
+        if super::process::become_stderr(null.as_fd()).is_ok() {
+            run();
+        }
+    })
+}
+
 /// Forks a child that leads a session of its own: without a terminal, so it can't type into ours. `None`: in the child.
 pub fn fork_session() -> io::Result<Option<i32>> {
     // SAFETY: this program has one thread, so the child may do all that the parent may.

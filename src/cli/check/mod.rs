@@ -25,7 +25,7 @@ mod trial;
 mod units;
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
 
@@ -69,11 +69,17 @@ pub(super) struct CheckCommand {
 impl CheckCommand {
     pub(super) fn run(self) -> Exit {
         let named = Named::new(OsStr::new(&self.app));
+        let mut findings = Findings::default();
+        // Whose it is, a look at it tells.
+        if let Named::Path(path) = &named
+            && !is_there([path.as_path()], &mut findings)
+        {
+            return self.print(&named, findings, None).unwrap_or(Exit::Config);
+        }
         let user = match self.become_user(&named) {
             Ok(user) => user,
             Err(exit) => return exit,
         };
-        let mut findings = Findings::default();
         let summary = match examine(&named, &user, &mut findings) {
             Ok(summary) => summary,
             Err(no) => {
@@ -81,22 +87,32 @@ impl CheckCommand {
                 return Exit::NoInput;
             }
         };
+        if let Some(exit) = self.print(&named, findings, summary) {
+            exit
+        } else if user.is_other() {
+            say("check", only_modes(&user, &self.app));
+            Exit::NoPermission
+        } else {
+            Exit::Ok
+        }
+    }
+
+    /// Prints what was found. The exit code, if that is no success.
+    fn print(
+        &self,
+        named: &Named,
+        mut findings: Findings,
+        summary: Option<String>,
+    ) -> Option<Exit> {
         let printed = if self.json {
             findings.extend(summary.map(|summary| Finding::note(FindingKind::Runs, summary)));
             findings.print_json()
         } else {
             findings.print_text(&named.to_string(), summary.as_deref())
         };
-        if let Err(error) = printed {
-            return unprinted(&error);
-        }
-        if findings.has_errors() {
-            Exit::Config
-        } else if user.is_other() {
-            say("check", only_modes(&user, &self.app));
-            Exit::NoPermission
-        } else {
-            Exit::Ok
+        match printed {
+            Err(error) => Some(unprinted(&error)),
+            Ok(()) => findings.has_errors().then_some(Exit::Config),
         }
     }
 
@@ -167,8 +183,7 @@ fn examine(
     findings: &mut Findings,
 ) -> Result<Option<String>, NotAnApp> {
     if let Named::Path(path) = named
-        && (!is_there([path.as_path()], findings)
-            || file::look(path, user, findings) == FileLook::Refused)
+        && file::look(path, user, findings) == FileLook::Refused
     {
         return Ok(None);
     }
@@ -184,10 +199,8 @@ fn examine(
         }
     };
     let subject = CheckSubject::new(&app, &config, user);
-    if !is_there(
-        [&subject.directory, &config.spool.dir].map(|path| path.as_path()),
-        findings,
-    ) {
+    let named = subject.paths();
+    if !is_there(named.iter().map(PathBuf::as_path), findings) {
         return Ok(None);
     }
     configuration::look(&subject, findings);
@@ -204,16 +217,18 @@ fn examine(
     Ok(runs.map(|runs| format!("{runs} as {}{server}", user.name)))
 }
 
-/// Whether the file systems of all these paths answer. Those of this host do.
-fn is_there<const N: usize>(paths: [&Path; N], findings: &mut Findings) -> bool {
+/// Whether the file systems on the ways to all these paths answer.
+fn is_there<'a>(paths: impl IntoIterator<Item = &'a Path>, findings: &mut Findings) -> bool {
     let mounts = MountTable::read();
     for path in paths {
-        if let Some(mount) = mounts.of(path).filter(|mount| mount.is_remote())
-            && !mounts::answers(path)
-        {
+        // A relative one is the caller's, who works there.
+        let Ok(path) = std::path::absolute(path) else {
+            continue;
+        };
+        if let Some(mount) = mounts.silent_on(&path) {
             let (point, kind) = (mount.point.display(), &mount.kind);
-            let sentence = format!("the network file system at {point} ({kind}) does not answer");
-            let finding = Finding::error(FindingKind::FileSystem, sentence).at(path);
+            let sentence = format!("the file system at {point} ({kind}) does not answer");
+            let finding = Finding::error(FindingKind::FileSystem, sentence).at(&path);
             findings.add(finding.advise("requests would hang as well: see to its server"));
             return false;
         }

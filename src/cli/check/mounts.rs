@@ -1,13 +1,15 @@
 //! The file systems of this host, by the kernel's list: no file of them is touched, so one whose server is away can't
 //! make us wait. Whether such a server answers is found out by a process that can be left behind.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config;
+use crate::sys::files::{MOST_LINKS, parts};
 use crate::sys::poll::{Interest, wait_one};
-use crate::sys::signal::Signal;
 use crate::sys::{files, named, process, program};
 
 /// How long the server of a file system may take to answer.
@@ -37,6 +39,14 @@ impl MountPoint {
             "glusterfs",
         ];
         kinds.contains(&self.kind.as_str())
+    }
+
+    /// A process answers for it, here or elsewhere, and may not do so.
+    fn may_be_silent(&self) -> bool {
+        let kind = self.kind.as_str();
+        self.is_remote()
+            || ["autofs", "fuse", "fuseblk"].contains(&kind)
+            || kind.starts_with("fuse.")
     }
 
     pub(super) fn is_memory(&self) -> bool {
@@ -72,10 +82,45 @@ impl MountTable {
         let on = self.0.iter().filter(|mount| path.starts_with(&mount.point));
         on.max_by_key(|mount| mount.point.components().count())
     }
+
+    /// The first file system on the way to the path that does not answer. A symlink is followed only where the file
+    /// system that it lies on answers.
+    pub(super) fn silent_on(&self, path: &Path) -> Option<&MountPoint> {
+        let mut left: VecDeque<OsString> = parts(path);
+        let mut current = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = left.pop_front() {
+            if part == ".." {
+                current.pop();
+                continue;
+            }
+            let next = current.join(&part);
+            let mut mounted = self.0.iter().filter(|mount| mount.point == next);
+            if let Some(mount) = mounted.next_back().filter(|mount| mount.may_be_silent())
+                && !answers(&next)
+            {
+                return Some(mount);
+            }
+            match next.read_link() {
+                Ok(to) if links < MOST_LINKS => {
+                    links += 1;
+                    if to.is_absolute() {
+                        current = PathBuf::from("/");
+                    }
+                    for part in parts(&to).into_iter().rev() {
+                        left.push_front(part);
+                    }
+                }
+                // What is wrong with it, who goes there will see.
+                _ => current = next,
+            }
+        }
+        None
+    }
 }
 
-/// Whether the file system on which the path is lets itself be looked at.
-pub(super) fn answers(path: &Path) -> bool {
+/// Whether the file system at this path lets itself be looked at.
+fn answers(path: &Path) -> bool {
     ends_within(PATIENCE, || {
         // What is there does not matter.
         let _ = path.metadata();
@@ -84,18 +129,14 @@ pub(super) fn answers(path: &Path) -> bool {
 
 /// Whether another process gets to the end of that in time.
 fn ends_within(patience: Duration, look: impl FnOnce()) -> bool {
-    let Ok(null) = files::null() else {
-        return true;
-    };
-    let Ok(child) = program::fork_with(null.as_fd(), null.as_fd(), look) else {
+    let child = files::null().and_then(|null| program::fork_aside(null.as_fd(), look));
+    let Ok(child) = child else {
         return true;
     };
     let ended = process::open(child)
         .and_then(|ended| wait_one(ended.as_fd(), Interest::Read, patience))
         .unwrap_or(true);
-    // One that the kernel does not let go of ends when the server is back.
-    process::signal(child, Signal::SIGKILL);
-    process::bury(child);
+    process::end(child);
     ended
 }
 

@@ -6,7 +6,7 @@ use super::finding::{Finding, Severity};
 use super::kind::FindingKind;
 use crate::app::{self, way};
 use crate::app_file::AppFile;
-use crate::config::Config;
+use crate::config::{Address, App, Config, Python};
 use crate::sys::files::{self, Walker};
 
 /// An app whose configuration could be read.
@@ -72,6 +72,34 @@ impl<'a> CheckSubject<'a> {
         } else {
             Finding::error(kind, message).at(&self.directory)
         }
+    }
+
+    /// The paths that the configuration names, absolute, but for those in commands.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let (app, config) = (self.app, self.config);
+        let python = match &config.python {
+            Python::At(path) => Some(self.directory.join(path)),
+            Python::InPath(_) => None,
+        };
+        let files = [
+            Some(self.directory.clone()),
+            Some(config.spool.dir.clone()),
+            app::env_file(app, config),
+            app::log_file(app, config),
+            app::overload_page(app, config),
+            config.runtime_dir.clone(),
+            python,
+        ];
+        let server = match &config.app {
+            App::Connect(address) => Some(address),
+            _ => None,
+        };
+        let sockets = config.listen.addresses.iter().chain(server);
+        let sockets = sockets.filter_map(|address| match address {
+            Address::Path(path) => Some(path.clone()),
+            Address::Tcp { .. } => None,
+        });
+        files.into_iter().flatten().chain(sockets).collect()
     }
 
     /// Goes to a path as the user; where it leads, or the sentence that says what is in the way.

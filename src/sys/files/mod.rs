@@ -13,7 +13,7 @@ pub use descriptor::{
 pub use identity::{Control, Entry, Identity, Stamp, control, entry, identity, identity_of, stamp};
 pub use own::{
     Unusable, can_change, can_make_in, is_own_directory, make_own, open_own, own_directory,
-    private_directory, privately, read_own, read_own_start, replace_own,
+    private_directory, privately, read_own, read_own_start, replace_own, seems_own_directory,
 };
 pub use unnamed::{in_memory, in_memory_of, reserve, reserve_beyond, unnamed};
-pub use way::{Obstacle, Stop, Walker, Want, is_noexec, walk};
+pub use way::{MOST_LINKS, Obstacle, Stop, Walker, Want, is_noexec, parts, walk};

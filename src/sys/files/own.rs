@@ -4,7 +4,8 @@
 use std::ffi::{CString, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,31 @@ pub fn is_own_directory(path: &Path, uid: u32) -> Result<(), Unusable> {
         return Err(Unusable::Squatted("it is on a network file system"));
     }
     Ok(())
+}
+
+/// Whether it may be such a directory, by what the kernel knows of it: no server of a file system is asked, which could
+/// make us wait. Whoever uses it looks again.
+pub fn seems_own_directory(path: &Path, uid: u32) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT | libc::AT_STATX_DONT_SYNC;
+    let mask = libc::STATX_MODE | libc::STATX_TYPE | libc::STATX_UID;
+    let mut found = MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: `path` ends in NUL, and statx(2) writes no more than the structure.
+    let result = unsafe {
+        libc::statx(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            mask,
+            found.as_mut_ptr(),
+        )
+    };
+    // SAFETY: all zeros are a statx.
+    let found = unsafe { found.assume_init() };
+    let wanted = (libc::S_IFDIR | 0o700) as u16;
+    result == 0 && found.stx_uid == uid && found.stx_mode & !0o7000 == wanted
 }
 
 /// Locks and sockets of one host mean nothing on another.

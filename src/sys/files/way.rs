@@ -13,7 +13,7 @@ use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, eaccess};
 
 /// The most symlinks on one way, as the kernel has it.
-const MOST_LINKS: usize = 40;
+pub const MOST_LINKS: usize = 40;
 
 /// The user who goes there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +169,8 @@ pub fn walk(walker: &Walker, path: &Path) -> Result<PathBuf, Obstacle> {
     Ok(current)
 }
 
-fn parts(path: &Path) -> VecDeque<OsString> {
+/// The names of a path, and `..`, in order.
+pub fn parts(path: &Path) -> VecDeque<OsString> {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_os_string()),
         Component::ParentDir => Some("..".into()),

@@ -1,11 +1,15 @@
 //! What the app's processes make or need: addresses, logs, the spool, limits; and that nothing is waited for.
 
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, mkfifo};
 
-use super::super::util::{as_other, command, free_address, not_tested};
+use super::super::util::{
+    Deadline, SilentDisk, as_other, command, free_address, not_tested, process,
+};
 use super::file::user_name;
 use super::*;
 
@@ -80,6 +84,60 @@ fn nothing_is_waited_for() {
     let app = dir.app_file("app", &format!("{DAEMON}\nlog-file = fifo"));
     Checked::of(&app).says(0, &[]);
     Checked::of(&fifo).says(66, &["polycgi: check: "]);
+}
+
+/// A symlink that leads to a file system whose server is away: `check` says so, and does not wait with it.
+#[test]
+fn a_file_system_that_does_not_answer() {
+    let dir = Dir::new();
+    let disk = dir.folder("disk", 0o755);
+    let link = |name: &str, to: &str| {
+        let link = dir.join(name);
+        symlink(dir.join(to), &link).expect("a symlink can be made");
+        text_of(&link)
+    };
+    let silent = link("apps/silent", "disk");
+    // A link to a link, and up again.
+    let twice = link("apps/twice", "apps/silent/../disk/deeper");
+    let linked = link("cgi-bin/linked", "disk/app");
+    let app =
+        |nth: usize, more: &str| dir.app_file(&format!("app{nth}"), &format!("{DAEMON}\n{more}"));
+    let lines = [
+        format!("env-file = {silent}/env"),
+        format!("log-file = {twice}/log"),
+        format!("listen = {silent}/sock"),
+        format!("spool-dir = {twice}"),
+        format!("overload-page = {silent}/page.html"),
+    ];
+    let mut apps: Vec<PathBuf> = lines
+        .iter()
+        .enumerate()
+        .map(|(nth, line)| app(nth, line))
+        .collect();
+    apps.push(linked.into());
+    let Some(mounted) = SilentDisk::on(&disk) else {
+        return;
+    };
+    let mut waits = as_user("/usr/bin/stat");
+    let mut waits = waits
+        .arg(&disk)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("stat can be run");
+    let said = format!(
+        "the file system at {} (fuse) does not answer",
+        disk.display()
+    );
+    std::thread::scope(|scope| {
+        for app in &apps {
+            scope.spawn(|| Checked::of(app).finds(&[&said, "see to its server"]));
+        }
+    });
+    let pid = waits.id().cast_signed();
+    assert!(process::is_alive(pid), "it does answer");
+    drop(mounted);
+    assert!(Deadline::soon().ended(pid), "it waits for ever");
+    assert_eq!(waits.wait().expect("a child").code(), Some(1));
 }
 
 /// What an access control list grants, or takes away, counts for `--as` as for the user.

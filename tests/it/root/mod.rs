@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::util::world::{self, NOBODY, World};
-use super::util::{Deadline, Output, as_user, daemon, installed, joined, run};
+use super::util::{Deadline, Output, SilentDisk, as_user, daemon, installed, joined, process, run};
 
 const WWW_DATA: u32 = 33;
 const CONFIG: &str = "wsgi = who:application\nmode = daemon\nmax-procs = 2";

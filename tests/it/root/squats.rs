@@ -231,3 +231,33 @@ fn a_squatted_runtime_directory_is_passed_over() {
     assert_code(&world.root(&["check", &app]), 0, "nothing wrong found");
     world.root(&["stop", &app]).success();
 }
+
+/// A user's runtime directory on a file system of theirs that does not answer (sshfs, or one made for this): root's
+/// commands tell of the others' apps, and leave behind who looks there. With `allow_other` root could wait there itself.
+#[test]
+fn a_runtime_directory_that_does_not_answer() {
+    let Some(world) = World::new() else { return };
+    let app = text_of(&world.app("app.cgi", CONFIG));
+    world.polycgi(WWW_DATA, &["start", &app]).success();
+    let base = "/tmp/polycgi-65534";
+    world.squat(NOBODY, &[(base.to_owned(), "dir 0700")]);
+    for more in ["", ",allow_other"] {
+        let python = world.command(0, "/usr/bin/python3");
+        let Some(disk) = SilentDisk::of(python, Path::new(base), NOBODY, more) else {
+            return;
+        };
+        let mut waits = world.command(NOBODY, "/usr/bin/stat");
+        let mut waits = waits.arg(base).spawn().expect("stat can be run");
+        let listed = world.root(&["status"]).success();
+        assert!(listed.contains(&app), "{listed}");
+        let text = world.root(&["status", &app]).success();
+        assert!(text.contains("up (pid "), "{text}");
+        world.root(&["reload", &app]).success();
+        let pid = waits.id().cast_signed();
+        assert!(process::is_alive(pid), "it does answer");
+        drop(disk);
+        assert!(Deadline::soon().ended(pid), "it waits for ever");
+        waits.wait().expect("a child can be waited for");
+    }
+    world.root(&["stop", &app]).success();
+}
