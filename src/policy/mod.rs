@@ -6,6 +6,7 @@ pub mod backoff;
 mod facts;
 pub mod pool;
 pub mod queue;
+pub mod rental;
 pub mod route;
 pub mod rule;
 pub mod server;
