@@ -63,7 +63,9 @@ pub fn main() -> Exit {
             app::tell(NAME, &app, &request, &sentence);
             app::refuse(&app, &config, &request, failure, &sentence);
         }
-        Err(wrong) => app::refuse_wrong(NAME, &app, &request, &wrong),
+        Err(wrong) => {
+            app::refuse_wrong(NAME, &app, &request, &wrong);
+        }
     }
     Exit::Ok
 }

@@ -125,7 +125,7 @@ fn routing(config: &Config, slots: Option<&Slots>, status: &Status) -> Routing {
     let way = match route {
         Route::Broken => "broken",
         Route::Forward => "daemon",
-        Route::Overload { .. } => "refused",
+        Route::AwaitBacklog { .. } | Route::AwaitSlot { .. } | Route::Overload { .. } => "refused",
         Route::RunCgi => "cgi",
         Route::StartAndForward => "start",
     };

@@ -19,7 +19,7 @@ use crate::slots::{Slots, StartCause};
 use crate::sys::files::Identity;
 use crate::sys::process;
 use crate::sys::program::{NotStarted, Program};
-use crate::sys::{Errno, clock, files, is, lock, socket};
+use crate::sys::{Errno, clock, files, is, is_shortage, lock, socket};
 
 /// How long a process waits for the lock: its holder makes only a few system calls.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -54,10 +54,20 @@ pub fn connect(place: &Place) -> (Reach, Option<OwnedFd>) {
 
 /// The same, with the reason of a failure. `None`: the process that listens there is not the app's daemon.
 pub fn try_connect(place: &Place) -> io::Result<Option<OwnedFd>> {
-    let connection = socket::unconnected()?;
     let path = place.socket();
-    socket::connect_this(connection.as_fd(), &path)?;
-    let is_its = peer_of_app(&connection, &path, process::uid()).is_some();
+    let connection = socket::connect_now(&path)?;
+    its_daemon(connection, &path)
+}
+
+/// The same, waiting for room in a full backlog for at most `patience`.
+pub fn try_connect_within(place: &Place, patience: Duration) -> io::Result<Option<OwnedFd>> {
+    let path = place.socket();
+    let connection = socket::connect_within(&path, patience)?;
+    its_daemon(connection, &path)
+}
+
+fn its_daemon(connection: OwnedFd, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let is_its = peer_of_app(&connection, path, process::uid()).is_some();
     Ok(is_its.then_some(connection))
 }
 
@@ -243,6 +253,17 @@ pub enum StartError {
     NotSpawned(PathBuf, NotStarted),
     /// The system has refused a call: the verb, the object, and why.
     System(&'static str, PathBuf, io::Error),
+}
+
+impl StartError {
+    /// The host has no process, descriptor or memory for it.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            StartError::NotSpawned(_, NotStarted { error, .. })
+            | StartError::System(_, _, error) => is_shortage(error),
+            StartError::BackingOff | StartError::Locked(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for StartError {

@@ -25,7 +25,7 @@ use crate::page::Failure;
 use crate::place::Place;
 use crate::report::{self, Exit, plain, say, visible};
 use crate::sys::program::NotStarted;
-use crate::sys::{Errno, is, load, named};
+use crate::sys::{Errno, is, is_shortage, load, named};
 
 /// The most bytes of an `overload-page`.
 const LONGEST_PAGE: usize = 16 << 20;
@@ -99,9 +99,7 @@ impl CannotRun {
 
     /// The host has no process, descriptor or memory to spare now: no fault of the app.
     pub fn is_shortage(&self) -> bool {
-        [Errno::EAGAIN, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM]
-            .iter()
-            .any(|&errno| is(&self.error, errno))
+        is_shortage(&self.error)
     }
 }
 
@@ -205,8 +203,14 @@ pub fn refuse(
     answer(failure, Some(request), shown, own_page.as_deref());
 }
 
-/// The same when its configuration can't be loaded; the log is told why.
-pub fn refuse_wrong(applet: &str, app: &AppFile, request: &Request<'_>, wrong: &LoadError) {
+/// The same when its configuration can't be loaded; the log is told why. What the client gets.
+pub fn refuse_wrong(
+    applet: &str,
+    app: &AppFile,
+    request: &Request<'_>,
+    wrong: &LoadError,
+) -> Failure {
+    let failure = failure_of_file(wrong.is_shortage());
     let sentence = plain(&wrong.sentence());
     tell(applet, app, request, &sentence);
     if matches!(wrong, LoadError::Nph(_)) {
@@ -215,7 +219,18 @@ pub fn refuse_wrong(applet: &str, app: &AppFile, request: &Request<'_>, wrong: &
     let address = request.value("REMOTE_ADDR").unwrap_or_default();
     let is_shown = app.show_errors().shown_to(ip(address));
     let shown = is_shown.then_some(sentence.as_str());
-    answer(Failure::Misconfigured, Some(request), shown, None);
+    answer(failure, Some(request), shown, None);
+    failure
+}
+
+/// What the client gets when a file of the app can't be read.
+fn failure_of_file(is_shortage: bool) -> Failure {
+    match is_shortage {
+        true => Failure::Overloaded {
+            retry_after: RETRY_AFTER,
+        },
+        false => Failure::Misconfigured,
+    }
 }
 
 /// The request's path divided behind `mount`; `None`: there is no such key, and it stays as the web server has divided
@@ -276,7 +291,7 @@ pub fn can_run(app: &AppFile, config: &Config) -> Result<(), CannotRun> {
 /// Answers when there is no app file, or it can't be read.
 pub fn without_file(not_an_app: &NotAnApp, request: &Request<'_>) -> Exit {
     let (failure, exit) = match not_an_app {
-        NotAnApp::Unreadable(..) => (Failure::Misconfigured, Exit::Ok),
+        NotAnApp::Unreadable(_, error) => (failure_of_file(is_shortage(error)), Exit::Ok),
         _ => (Failure::NotAnApp, Exit::Usage),
     };
     answer(failure, Some(request), None, None);
@@ -285,13 +300,7 @@ pub fn without_file(not_an_app: &NotAnApp, request: &Request<'_>) -> Exit {
 
 /// What the client gets when the app could not be run.
 pub fn failure_of(cannot: &CannotRun) -> Failure {
-    if cannot.is_shortage() {
-        Failure::Overloaded {
-            retry_after: RETRY_AFTER,
-        }
-    } else {
-        Failure::Misconfigured
-    }
+    failure_of_file(cannot.is_shortage())
 }
 
 /// Where a plain CGI may leave something.

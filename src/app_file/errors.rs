@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::BadConfig;
+use crate::sys::is_shortage;
 
 /// Why an app's configuration can't be loaded.
 #[derive(Debug)]
@@ -18,6 +19,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// The host has no descriptor or memory to read it with.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, LoadError::Unreadable(_, error) if is_shortage(error))
+    }
+
     /// One line, for a log.
     pub fn sentence(&self) -> String {
         match self {

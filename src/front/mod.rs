@@ -2,19 +2,22 @@
 //! request to the daemon, becomes the app as a plain CGI, or answers 'try again later'. If a step fails, the next way
 //! that can still serve the request is tried. Knows no states and no queue: those are the daemon's.
 
+mod asked;
 mod handoff;
 mod left;
 mod refusals;
 mod straight;
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::answer;
 use crate::app::{self, Leavings};
 use crate::app_file::AppFile;
+use crate::cgi::Extent;
 use crate::cgi::request::Request;
 use crate::cgi::script::ScriptPath;
 use crate::config::{App, Config};
@@ -27,10 +30,11 @@ use crate::page::Failure;
 use crate::place::Place;
 use crate::policy::route::{self, Reach, Route, StartRecord};
 use crate::report::{Exit, plain, say};
-use crate::slots::{StartCause, Verdict};
+use crate::slots::{Awaited, StartCause, Verdict};
 use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{Errno, clock, environ, is, process, signal, socket};
 use crate::views;
+use asked::{AskedDaemons, peer};
 use handoff::{Forwarded, Reply};
 use refusals::count;
 
@@ -39,6 +43,10 @@ pub use left::leave;
 const NAME: &str = "cgi-front";
 /// The most daemons that one request is sent to.
 const MOST_FORWARDS: u32 = 2;
+/// How long a request waits for a slot, or for room in the daemon's backlog.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How many wait for room in the backlog at the same time.
+const MOST_AT_BACKLOG: u32 = 16;
 
 /// Serves the request that this process was started for.
 pub fn main() -> Exit {
@@ -119,47 +127,6 @@ fn forward_at_once(request: &Request<'_>, asked: &mut AskedDaemons) -> Forwarded
     Forwarded::NotTaken
 }
 
-/// The daemons that were asked for this request.
-#[derive(Default)]
-struct AskedDaemons {
-    /// How many times the request was sent to one.
-    forwards: u32,
-    /// The pid of the daemon that was asked last, unless it was asked twice.
-    let_go_by: Option<i32>,
-    /// The pid of the daemon that did not answer in time.
-    silent: Option<i32>,
-}
-
-impl AskedDaemons {
-    /// A daemon that is killed closes its connections a moment before its listener. A front that connects to it again
-    /// in that moment has not reached another daemon, so this does not count, and the front may still try the
-    /// successor.
-    fn count(&mut self, peer: Option<i32>) {
-        if peer.is_some() && peer == self.let_go_by {
-            self.let_go_by = None;
-        } else {
-            self.let_go_by = peer;
-            self.forwards += 1;
-        }
-    }
-
-    /// This connection leads to the daemon that did not answer in time.
-    fn is_silent(&self, connection: &OwnedFd) -> bool {
-        self.silent.is_some() && peer(connection) == self.silent
-    }
-
-    fn note(&mut self, outcome: Forwarded, peer: Option<i32>) {
-        if outcome == Forwarded::Silent {
-            self.silent = peer.filter(|&pid| pid > 0);
-        }
-    }
-}
-
-/// The process at the other end.
-fn peer(connection: &OwnedFd) -> Option<i32> {
-    socket::peer(connection.as_fd()).map(|peer| peer.pid)
-}
-
 struct Front {
     app: AppFile,
     request: Request<'static>,
@@ -173,8 +140,8 @@ impl Front {
         match self.app.load() {
             Ok(config) => self.decide(&config),
             Err(wrong) => {
-                app::refuse_wrong(NAME, &self.app, &self.request, &wrong);
-                self.count_misconfigured(&plain(&wrong.sentence()));
+                let failure = app::refuse_wrong(NAME, &self.app, &self.request, &wrong);
+                self.count_unconfigured(failure, &plain(&wrong.sentence()));
                 Exit::Ok
             }
         }
@@ -246,6 +213,7 @@ impl Front {
             self.set_silent_aside(config, here);
         }
         let now = clock::now();
+        let mut patience = Duration::ZERO;
         loop {
             // Before the connect: a starter listens first and notes its attempt then. In the other order, a start that
             // has just begun would look like one that has failed.
@@ -255,7 +223,7 @@ impl Front {
             if let Some(here) = here
                 && self.asked.forwards < MOST_FORWARDS
             {
-                match self.try_daemon(config, here) {
+                match self.try_daemon(config, here, patience) {
                     Tried::Served => return Exit::Ok,
                     Tried::Silent => continue,
                     Tried::Unreached(found) => reach = found,
@@ -268,8 +236,22 @@ impl Front {
             let (route, rule) = route::decide(&facts);
             match (route, here) {
                 (Route::Broken, here) => return self.broken(config, here),
-                (Route::Overload { retry_after }, here) => {
+                (Route::AwaitBacklog { .. }, Some(_)) if patience.is_zero() => {
+                    patience = PATIENCE;
+                    continue;
+                }
+                (Route::AwaitBacklog { retry_after } | Route::Overload { retry_after }, here) => {
                     return self.overload_or_held(config, here, rule, retry_after);
+                }
+                // Its body, which has no length, would have to be read before it could wait.
+                (Route::AwaitSlot { retry_after }, here)
+                    if self.request.extent() == Extent::ToEnd =>
+                {
+                    return self.overload_or_held(config, here, rule, retry_after);
+                }
+                (Route::AwaitSlot { retry_after }, here) => {
+                    let refusal = (refusals::why_full(rule), retry_after);
+                    return self.run_cgi(config, here, path.as_ref(), refusal);
                 }
                 (Route::StartAndForward, Some(here)) if self.asked.forwards < MOST_FORWARDS => {
                     let cause = facts::cause(rule, &facts, &here.slots, now);
@@ -277,11 +259,13 @@ impl Front {
                         AfterStart::Served => return Exit::Ok,
                         AfterStart::LookAgain => continue,
                         AfterStart::RunCgi => {}
+                        AfterStart::Refused => return Exit::Ok,
                     }
                 }
                 _ => {}
             }
-            return self.run_cgi(config, here, path.as_ref());
+            let refusal = (Counted::NoSlot, route::SLOT_PAUSE);
+            return self.run_cgi(config, here, path.as_ref(), refusal);
         }
     }
 
@@ -289,7 +273,7 @@ impl Front {
     fn show_status(&mut self, config: &Config, here: Option<&Here>) -> Exit {
         if let Some(here) = here
             && self.asked.forwards < MOST_FORWARDS
-            && let Tried::Served = self.try_daemon(config, here)
+            && let Tried::Served = self.try_daemon(config, here, Duration::ZERO)
         {
             return Exit::Ok;
         }
@@ -299,9 +283,16 @@ impl Front {
         Exit::Ok
     }
 
-    /// Sends the request to the daemon, if there is one.
-    fn try_daemon(&mut self, config: &Config, here: &Here) -> Tried {
-        let connection = match start::try_connect(&here.place) {
+    /// Sends the request to the daemon, if there is one. `patience`: how long to wait for room in its backlog.
+    fn try_daemon(&mut self, config: &Config, here: &Here, patience: Duration) -> Tried {
+        let connected = match patience {
+            Duration::ZERO => start::try_connect(&here.place),
+            _ => match here.slots.waiting_place(MOST_AT_BACKLOG) {
+                Ok(Some(_place)) => start::try_connect_within(&here.place, patience),
+                _ => return Tried::Unreached(Reach::Full),
+            },
+        };
+        let connection = match connected {
             Ok(Some(connection)) => connection,
             Ok(None) => return Tried::Unreached(Reach::Absent),
             Err(error) => {
@@ -357,6 +348,11 @@ impl Front {
             Err(error) => {
                 say(NAME, &error);
                 self.note(&here.place, Mishap::Host, &error.to_string());
+                if error.is_shortage() && !config.app.runs_without_daemon() {
+                    let (why, reason) = (Counted::NoProcess, error.to_string());
+                    self.refuse_for_want(config, Some(here), why, &reason, route::SLOT_PAUSE);
+                    return AfterStart::Refused;
+                }
                 AfterStart::RunCgi
             }
         }
@@ -377,9 +373,15 @@ impl Front {
         start::tidy(&here.place);
     }
 
-    /// Waits for a message-body without a length, takes a slot, and becomes the app, or relays to an SCGI server that
-    /// is not ours.
-    fn run_cgi(&self, config: &Config, here: Option<&Here>, path: Option<&ScriptPath>) -> Exit {
+    /// Waits for a message-body without a length, then for a slot, and becomes the app, or relays to an SCGI server that
+    /// is not ours. `refusal`: for want of what there is no slot, and when a client is to try again.
+    fn run_cgi(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        path: Option<&ScriptPath>,
+        refusal: (Counted, Duration),
+    ) -> Exit {
         if !config.app.runs_without_daemon() {
             let app = self.app.path.display();
             let sentence = format!("{app}: {}", without_daemon(config));
@@ -399,8 +401,8 @@ impl Front {
             }
         };
         if let Some(here) = here {
-            match here.slots.take(config.cgi_max) {
-                Ok(true) => {
+            match here.slots.take_within(config.cgi_max, PATIENCE) {
+                Ok(Awaited::Taken) => {
                     if let Err(error) = here.slots.keep_over_exec() {
                         say(
                             NAME,
@@ -408,9 +410,9 @@ impl Front {
                         );
                     }
                 }
-                Ok(false) => {
-                    let here = Some(here);
-                    return self.overload(config, here, Counted::NoSlot, route::SLOT_PAUSE);
+                Ok(Awaited::TooLong | Awaited::TooMany) => {
+                    let (why, retry_after) = refusal;
+                    return self.overload(config, Some(here), why, retry_after);
                 }
                 Err(error) => say(NAME, format_args!("cannot take a slot for a CGI: {error}")),
             }
@@ -458,6 +460,8 @@ enum Tried {
 /// What is next after an attempt to start the daemon.
 enum AfterStart {
     LookAgain,
+    /// The host has no process for a daemon, and the request can't be served without one.
+    Refused,
     RunCgi,
     Served,
 }

@@ -26,13 +26,7 @@ impl Front {
         retry_after: Duration,
     ) -> Exit {
         if rule != Rule::Held || config.app.runs_without_daemon() {
-            let why = match rule {
-                Rule::HostOverloaded => Counted::HostOverloaded,
-                Rule::BacklogFull => Counted::BacklogFull,
-                Rule::BackingOff => Counted::BackingOff,
-                _ => Counted::NoSlot,
-            };
-            return self.overload(config, here, why, retry_after);
+            return self.overload(config, here, why_full(rule), retry_after);
         }
         let app = self.app.path.display();
         let sentence = format!("{app} is held by 'stop --hold'; 'start' ends that");
@@ -61,7 +55,6 @@ impl Front {
         why: Counted,
         retry_after: Duration,
     ) -> Exit {
-        count(here, why);
         let detail = match why {
             Counted::BackingOff => here.and_then(|here| why_not_started(&here.place)),
             Counted::BacklogFull => Some("too many connections wait for the daemon".to_owned()),
@@ -70,13 +63,26 @@ impl Front {
             }
             _ => Some(format!("{most} of {most} CGIs run", most = config.cgi_max)),
         };
-        let reason = format!("{}: {}", why.word(), detail.unwrap_or_default());
+        // No line in the log: in a crowd it would be one for each request.
+        self.refuse_for_want(config, here, why, &detail.unwrap_or_default(), retry_after);
+        Exit::Ok
+    }
+
+    /// Answers 'try again later', and counts it under this reason.
+    pub(super) fn refuse_for_want(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        why: Counted,
+        detail: &str,
+        retry_after: Duration,
+    ) {
+        count(here, why);
+        let reason = format!("{}: {detail}", why.word());
         let failure = Failure::Overloaded {
             retry_after: whole_seconds(retry_after),
         };
-        // No line in the log: in a crowd it would be one for each request.
         app::refuse(&self.app, config, &self.request, failure, &reason);
-        Exit::Ok
     }
 
     /// Not because too many ask, but because there is no server to ask.
@@ -93,16 +99,7 @@ impl Front {
         reason: &str,
     ) -> Exit {
         count(here, Counted::of(failure));
-        let kind = match failure {
-            Failure::Away { .. } => Some(Mishap::Server),
-            Failure::BadGateway => Some(Mishap::BadResponse),
-            Failure::Misconfigured => Some(Mishap::Configuration),
-            Failure::Overloaded { .. } => Some(Mishap::Host),
-            Failure::TimedOut => Some(Mishap::TimeOut),
-            // The client's fault; or the daemon has noted it.
-            _ => None,
-        };
-        if let (Some(kind), Some(here)) = (kind, here) {
+        if let (Some(kind), Some(here)) = (kept_as(failure), here) {
             self.note(&here.place, kind, reason);
         }
         self.refuse(config, failure, reason)
@@ -122,17 +119,42 @@ impl Front {
         Exit::Ok
     }
 
-    /// Counts and keeps that the configuration is wrong, if the app has a place that is found without it.
-    pub(super) fn count_misconfigured(&self, reason: &str) {
+    /// Counts and keeps that the configuration can't be loaded, if the app has a place that is found without it.
+    pub(super) fn count_unconfigured(&self, failure: Failure, reason: &str) {
         let places = Place::proved(&self.app, process::uid(), None);
         let here = places.into_iter().find_map(|place| {
             let slots = Slots::open(&place.slots()).ok()?;
             Some(Here { place, slots })
         });
         if let Some(here) = here {
-            count(Some(&here), Counted::Misconfigured);
-            self.note(&here.place, Mishap::Configuration, reason);
+            count(Some(&here), Counted::of(failure));
+            if let Some(kind) = kept_as(failure) {
+                self.note(&here.place, kind, reason);
+            }
         }
+    }
+}
+
+/// The kind of failure that is kept for `status`.
+fn kept_as(failure: Failure) -> Option<Mishap> {
+    match failure {
+        Failure::Away { .. } => Some(Mishap::Server),
+        Failure::BadGateway => Some(Mishap::BadResponse),
+        Failure::Misconfigured => Some(Mishap::Configuration),
+        Failure::Overloaded { .. } => Some(Mishap::Host),
+        Failure::TimedOut => Some(Mishap::TimeOut),
+        // The client's fault; or the daemon has noted it.
+        _ => None,
+    }
+}
+
+/// For want of what a request is refused that this rule sends to no daemon.
+pub(super) fn why_full(rule: Rule) -> Counted {
+    match rule {
+        Rule::HostOverloaded => Counted::HostOverloaded,
+        Rule::BacklogFull => Counted::BacklogFull,
+        Rule::BackingOff => Counted::BackingOff,
+        _ => Counted::NoSlot,
     }
 }
 

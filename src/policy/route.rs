@@ -9,6 +9,16 @@ pub use super::rule::Rule;
 /// The way a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// To the daemon, if there is room in its backlog within a moment; else 'try again later'.
+    AwaitBacklog {
+        /// After this long.
+        retry_after: Duration,
+    },
+    /// As a plain CGI, if a slot becomes free within a moment; else 'try again later'.
+    AwaitSlot {
+        /// After this long.
+        retry_after: Duration,
+    },
     /// The app could not be imported a moment ago: answer so, without another attempt.
     Broken,
     /// To the daemon that answered.
@@ -43,7 +53,11 @@ pub fn decide(facts: &Facts) -> (Route, Rule) {
         Rule::HostOverloaded => Route::Overload {
             retry_after: LOAD_PAUSE,
         },
-        Rule::ModeCgi | Rule::BacklogFull | Rule::Held => or_cgi(SLOT_PAUSE),
+        Rule::BacklogFull => match or_cgi(SLOT_PAUSE) {
+            Route::Overload { retry_after } => Route::AwaitBacklog { retry_after },
+            route => route,
+        },
+        Rule::ModeCgi | Rule::Held => or_cgi(SLOT_PAUSE),
         Rule::Forbidden => or_cgi(LOAD_PAUSE),
         Rule::Broken => Route::Broken,
         Rule::BackingOff => match facts.start {
@@ -53,7 +67,8 @@ pub fn decide(facts: &Facts) -> (Route, Rule) {
         Rule::Silent => {
             let is_stopped = facts.start == StartRecord::Silent { is_stopped: true };
             match or_cgi(SLOT_PAUSE) {
-                Route::Overload { .. } if is_stopped || !facts.has_cgi => Route::StartAndForward,
+                Route::RunCgi => Route::RunCgi,
+                _ if is_stopped || !facts.has_cgi => Route::StartAndForward,
                 route => route,
             }
         }
@@ -89,14 +104,11 @@ fn rule(facts: &Facts) -> Rule {
 }
 
 fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
-    let free = match facts.slots {
-        CgiCount::Taken { running, most } => running < most,
-        CgiCount::Uncounted => true,
-    };
-    if facts.has_cgi && free {
-        Route::RunCgi
-    } else {
-        Route::Overload { retry_after }
+    match facts.slots {
+        _ if !facts.has_cgi => Route::Overload { retry_after },
+        CgiCount::Taken { most: 0, .. } => Route::Overload { retry_after },
+        CgiCount::Taken { running, most } if running >= most => Route::AwaitSlot { retry_after },
+        CgiCount::Taken { .. } | CgiCount::Uncounted => Route::RunCgi,
     }
 }
 
@@ -149,8 +161,17 @@ mod tests {
     };
     const LEFT: Duration = Duration::from_secs(7);
 
+    const NO_SLOTS: CgiCount = CgiCount::Taken {
+        running: 0,
+        most: 0,
+    };
+
     fn overload(retry_after: Duration) -> Route {
         Route::Overload { retry_after }
+    }
+
+    fn await_slot(retry_after: Duration) -> Route {
+        Route::AwaitSlot { retry_after }
     }
 
     #[test]
@@ -179,23 +200,25 @@ mod tests {
             ("mode = daemon, quiet", Facts { mode: Mode::Daemon, ..QUIET }, Route::StartAndForward),
             ("no CGI to run, quiet", Facts { has_cgi: false, ..QUIET }, Route::StartAndForward),
             ("mode = cgi, busy", Facts { mode: Mode::Cgi, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
-            ("mode = cgi, no slot", Facts { mode: Mode::Cgi, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("mode = cgi, no slot", Facts { mode: Mode::Cgi, slots: FULL_SLOTS, ..QUIET }, await_slot(SLOT_PAUSE)),
+            ("mode = cgi, cgi-max = 0", Facts { mode: Mode::Cgi, slots: NO_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
             ("backlog full, a slot free", Facts { reach: Reach::Full, slots: running(4), ..QUIET }, Route::RunCgi),
-            ("backlog full, no slot", Facts { reach: Reach::Full, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
-            ("backlog full, no CGI to run", Facts { reach: Reach::Full, has_cgi: false, ..QUIET }, overload(SLOT_PAUSE)),
+            ("backlog full, no slot", Facts { reach: Reach::Full, slots: FULL_SLOTS, ..QUIET }, await_slot(SLOT_PAUSE)),
+            ("backlog full, no CGI to run", Facts { reach: Reach::Full, has_cgi: false, ..QUIET }, Route::AwaitBacklog { retry_after: SLOT_PAUSE }),
+            ("backlog full, cgi-max = 0", Facts { reach: Reach::Full, slots: NO_SLOTS, ..QUIET }, Route::AwaitBacklog { retry_after: SLOT_PAUSE }),
             ("forbidden", Facts { reach: Reach::Forbidden, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
             ("forbidden, mode = daemon", Facts { reach: Reach::Forbidden, mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
-            ("forbidden, no slot", Facts { reach: Reach::Forbidden, slots: FULL_SLOTS, ..QUIET }, overload(LOAD_PAUSE)),
+            ("forbidden, no slot", Facts { reach: Reach::Forbidden, slots: FULL_SLOTS, ..QUIET }, await_slot(LOAD_PAUSE)),
             ("held, busy", Facts { start: StartRecord::Held, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
-            ("held, no slot", Facts { start: StartRecord::Held, slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("held, no slot", Facts { start: StartRecord::Held, slots: FULL_SLOTS, ..QUIET }, await_slot(SLOT_PAUSE)),
             ("back-off, a slot free", Facts { start: backing_off(false), mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
-            ("back-off, no slot", Facts { start: backing_off(false), slots: FULL_SLOTS, ..QUIET }, overload(LEFT)),
+            ("back-off, no slot", Facts { start: backing_off(false), slots: FULL_SLOTS, ..QUIET }, await_slot(LEFT)),
             ("back-off, the app cannot be imported", Facts { start: backing_off(true), ..QUIET }, Route::Broken),
             ("a stopped daemon, a slot free", Facts { start: silent(true), slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
             ("a stopped daemon, a slot free, mode = daemon", Facts { start: silent(true), mode: Mode::Daemon, ..QUIET }, Route::RunCgi),
             ("a stopped daemon, no slot: another beside it", Facts { start: silent(true), slots: FULL_SLOTS, ..QUIET }, Route::StartAndForward),
             ("a slow daemon, a slot free", Facts { start: silent(false), slots: running(4), ..QUIET }, Route::RunCgi),
-            ("a slow daemon, no slot", Facts { start: silent(false), slots: FULL_SLOTS, ..QUIET }, overload(SLOT_PAUSE)),
+            ("a slow daemon, no slot", Facts { start: silent(false), slots: FULL_SLOTS, ..QUIET }, await_slot(SLOT_PAUSE)),
             ("a slow daemon, no CGI to run", Facts { start: silent(false), has_cgi: false, ..QUIET }, Route::StartAndForward),
             ("no runtime directory", Facts { slots: CgiCount::Uncounted, ..QUIET }, Route::RunCgi),
             ("no runtime directory, mode = cgi", Facts { slots: CgiCount::Uncounted, mode: Mode::Cgi, ..QUIET }, Route::RunCgi),

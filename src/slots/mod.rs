@@ -2,9 +2,11 @@
 //! requests came, how the last start went, what became of requests, how long plain CGIs took. Knows the file; decides nothing.
 
 mod counts;
+mod queueing;
 mod starts;
 mod times;
 
+pub use queueing::{Awaited, WaitingPlace};
 pub use starts::{Attempt, StartCause, Verdict};
 
 use std::fs::File;

@@ -22,4 +22,4 @@ pub mod splice;
 pub mod terminal;
 
 pub use nix::errno::Errno;
-pub use socket::is;
+pub use socket::{is, is_shortage};

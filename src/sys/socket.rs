@@ -56,6 +56,18 @@ pub fn connect_this(socket: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     set_blocking(socket)
 }
 
+/// Connects as [`connect_now`] does, and waits for room in the backlog for at most `patience`. `EAGAIN`: there was none.
+pub fn connect_within(path: &Path, patience: Duration) -> io::Result<OwnedFd> {
+    let socket = unconnected()?;
+    set_blocking(socket.as_fd())?;
+    // A time of 0 would be no limit.
+    let limit = timeval(patience.max(Duration::from_millis(1)));
+    setsockopt(&socket, sockopt::SendTimeout, &limit)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    setsockopt(&socket, sockopt::SendTimeout, &timeval(Duration::ZERO))?;
+    Ok(socket)
+}
+
 /// Connects to a path, with a socket that never waits. The connection exists at once, in the listener's backlog.
 /// `EAGAIN`: the backlog is full.
 pub fn begin_at_path(path: &Path) -> io::Result<OwnedFd> {
@@ -172,11 +184,18 @@ pub fn bound_to(fd: BorrowedFd<'_>) -> Option<UnixAddr> {
 
 /// Reads that wait longer than this end with `EAGAIN`.
 pub fn set_receive_timeout(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
-    let timeout = TimeVal::new(
-        patience.as_secs() as libc::time_t,
-        libc::suseconds_t::from(patience.subsec_micros()),
-    );
-    Ok(setsockopt(&fd, sockopt::ReceiveTimeout, &timeout)?)
+    Ok(setsockopt(
+        &fd,
+        sockopt::ReceiveTimeout,
+        &timeval(patience),
+    )?)
+}
+
+fn timeval(time: Duration) -> TimeVal {
+    TimeVal::new(
+        time.as_secs() as libc::time_t,
+        libc::suseconds_t::from(time.subsec_micros()),
+    )
 }
 
 /// Reads until the buffer is full, the end, or the receive time-out; how many bytes came.
@@ -208,6 +227,13 @@ pub fn shut_writing(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Whether `error` is this errno.
 pub fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno as i32)
+}
+
+/// The host has no process, descriptor or memory to spare now.
+pub fn is_shortage(error: &io::Error) -> bool {
+    [Errno::EAGAIN, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM]
+        .iter()
+        .any(|&errno| is(error, errno))
 }
 
 fn stream(flags: SockFlag) -> io::Result<OwnedFd> {
@@ -253,5 +279,24 @@ mod tests {
             take_error(fd.as_fd())
         });
         assert!(is(&refused.unwrap_err(), Errno::ECONNREFUSED));
+    }
+
+    #[test]
+    fn a_full_backlog_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sock");
+        let listener = listen_at(&path, 0).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(connection) = connect_now(&path) {
+            waiting.push(connection);
+        }
+        let short = connect_within(&path, Duration::ZERO);
+        assert!(is(&short.unwrap_err(), Errno::EAGAIN));
+        let other = path.clone();
+        let connects = std::thread::spawn(move || connect_within(&other, Duration::from_secs(60)));
+        accept(listener.as_fd()).unwrap();
+        let connection = connects.join().unwrap().unwrap();
+        let limit = getsockopt(&connection, sockopt::SendTimeout).unwrap();
+        assert_eq!((limit.tv_sec(), limit.tv_usec()), (0, 0));
     }
 }

@@ -99,4 +99,5 @@ mod suexec;
 mod titles;
 mod util;
 mod views;
+mod waiting;
 mod weight;

@@ -261,6 +261,64 @@ fn no_process_for_a_plain_cgi() {
     }
 }
 
+/// The front may not fork, so no daemon is started, and the app has no other way.
+#[test]
+fn no_process_for_an_app_that_needs_a_daemon() {
+    let mut app = Asked::shown("scgi = python3 scgiserver.py\n");
+    let mut front = as_user("/usr/bin/prlimit");
+    front.arg("--nproc=1").arg(&app.app);
+    front.envs(cgi::meta("GET", "/value", &[]));
+    let Output { stdout, stderr, .. } = run(&mut front, b"");
+    app.sent += 1;
+    let cannot = "Resource temporarily unavailable";
+    assert!(stderr.contains(cannot), "the fault: {stderr}");
+    let reason = Reason {
+        word: "no-process",
+        seconds: [2, 2],
+        said: "no-process: cannot start the daemon",
+    };
+    reason.is_told_by(&cgi::reply(&stdout));
+    app.has_counted(&[(reason.word, 1)]);
+    app.has(&["state = \"backing-off\"", "failures.0.kind = \"host\""]);
+}
+
+/// The front has no descriptor left with which it could read the app file: at the first time, at the second, and so on.
+/// The place in which such a request could be counted stands in that file.
+#[test]
+fn no_descriptor_for_the_app_file() {
+    let app = Asked::shown("wsgi = failing:application\nmode = cgi\n");
+    let path = app.app.display().to_string();
+    let (mut at, mut refused) = (0, 0);
+    loop {
+        let mut left = at;
+        let host = Host::new(&[libc::SYS_openat, libc::SYS_open], move |call| {
+            let nth = usize::from(call.number == libc::SYS_openat);
+            if call.role() != Role::Front || !call.text(nth).ends_with(b"cgi-bin/app") {
+                return None;
+            }
+            left -= 1;
+            (left < 0).then_some(Errno::EMFILE)
+        });
+        let mut front = cgi::front(&app.app, "GET", "/hello", &[]);
+        let Output { stdout, stderr, .. } = run(host.around(&mut front), b"");
+        let reply = cgi::reply(&stdout);
+        if reply.status() == 200 {
+            break;
+        }
+        let said = format!("cannot read {path}: Too many open files");
+        assert!(stderr.contains(&said), "the fault: {stderr}");
+        let reason = Reason {
+            word: "no-process",
+            seconds: [2, 2],
+            // Without its configuration it is not known who may see why.
+            said: "503 Service Unavailable",
+        };
+        reason.is_told_by(&reply);
+        (at, refused) = (at + 1, refused + 1);
+    }
+    assert!(refused > 1, "it is read more than once");
+}
+
 /// The daemon may not fork: neither for a CGI program, nor, as its zygote, for a worker.
 #[test]
 fn no_process_for_the_daemon() {
