@@ -31,6 +31,7 @@ pub(super) fn limits(config: &Config, stays: bool) -> PoolRules {
             target: config.queue.target,
             timeout: config.queue.timeout,
             turn: config.pool.max_procs as usize,
+            has_room: false,
             start_page: config.timeouts.start_page,
         },
         quiet: quiet(config).filter(|_| !stays),

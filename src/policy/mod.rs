@@ -13,3 +13,4 @@ pub mod server;
 pub mod shares;
 pub mod start_time;
 pub mod tally;
+pub mod uses;

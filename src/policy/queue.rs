@@ -10,13 +10,23 @@
 //! | the standing delay | the queue is | first goes | refused is |
 //! | --- | --- | --- | --- |
 //! | below `target`, or above it for less than `target` | calm | the oldest | one that has waited for `timeout` |
-//! | above `target` for at least `target` on end | overloaded | the newest | ... or for twice `target`, unless known |
+//! | above `target` for at least `target` on end | overloaded | the newest | ... or for twice `target` |
 //! | below `target` again | calm | the oldest | |
 //!
 //! A queue no longer than `turn` is never overloaded: the wait then means slow requests and not a crowd, and a request
-//! that was shed would have been next. No request is shed before it has waited for twice `target`. Known requests are
-//! shed for the delay only when no others wait, and while the queue is overloaded they go before the others as long as
-//! the pool says so. When the queue is full, a known request takes the place of the other one that would go last.
+//! that was shed would have been next. No request is shed before it has waited for twice `target`, unless it would get a
+//! ticket.
+//!
+//! **[`Rank`]s.** Tickets go before anonymous requests always: first the one that was used least of late, of those the
+//! oldest. Known requests go before both as long as the pool says so, if there are tickets or the queue is overloaded.
+//! For the delay requests are shed in the order of their ranks: a ticket only when no anonymous one waits, a known one
+//! only when no other does. When the queue is full, a request takes the place of one of a lower rank, or of a ticket that
+//! goes after its own; of anonymous ones it is the one that would go last.
+//!
+//! **The waiting room.** An anonymous request that would get a ticket is better off with it: it comes back after a
+//! second or two and goes before the crowd. So an overloaded queue keeps no more of them than the workers take in two
+//! turns, and refuses the oldest of the others at once. As that makes the queue short, it stays overloaded until they no
+//! longer fill one turn.
 //!
 //! Neither clock runs while requests wait for another reason than their number: `timeout` counts from the first ready
 //! worker on ([`Queue::start_clock`]), the standing delay only while a worker serves ([`Queue::pass`]).
@@ -45,6 +55,8 @@ pub struct QueueRules {
     pub turn: usize,
     /// How long a browser waits while no worker serves; `None`: as long as any other client.
     pub start_page: Option<Duration>,
+    /// `waiting-room`: a browser that is refused gets a ticket.
+    pub has_room: bool,
 }
 
 /// The workers that waiting requests can expect.
@@ -62,11 +74,27 @@ pub struct Capacity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
     /// For requests before it.
-    Crowd(Number),
+    Crowd(Waiting),
     /// For a worker that did not start.
     Start(Number),
     /// For a start that goes on, as a browser.
     StartPage(Number),
+}
+
+/// What is known of a request's client, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// Nothing.
+    Anonymous,
+    /// It has a ticket, whose Retry-After is over.
+    Ticket {
+        /// A random number, which no client can choose.
+        id: u64,
+        /// By the wall clock.
+        issued: Duration,
+    },
+    /// The site knows its user.
+    Known,
 }
 
 /// A waiting request.
@@ -74,10 +102,12 @@ pub enum Expired {
 pub struct Waiting {
     /// Which request.
     pub number: Number,
-    /// It is shed after those that are not known.
-    pub is_known: bool,
+    /// When it is served, and when refused.
+    pub rank: Rank,
     /// It is a browser's, which shows a page and comes back by itself.
     pub is_browser: bool,
+    /// How often its ticket was used of late, and waits here already.
+    pub uses: u32,
     /// When it came.
     pub since: Duration,
 }
@@ -87,6 +117,10 @@ pub struct Waiting {
 pub struct Queue {
     limits: QueueRules,
     waiting: VecDeque<Waiting>,
+    /// How many of them have a ticket.
+    tickets: usize,
+    /// How many of them are known.
+    known: usize,
     /// `timeout` counts from here on. `None`: no worker has been ready; the start has a time-out of its own.
     clock_runs_from: Option<Duration>,
     /// Since when a worker serves.
@@ -113,6 +147,8 @@ impl Queue {
         Queue {
             limits,
             waiting: VecDeque::new(),
+            tickets: 0,
+            known: 0,
             clock_runs_from: None,
             served_since: None,
             unserved_since: None,
@@ -143,56 +179,105 @@ impl Queue {
     }
 
     /// Takes a request in. If the queue is full this returns the request to refuse: this one, or one that waited.
-    pub fn push(&mut self, request: Waiting, free: usize) -> Option<Number> {
+    pub fn push(&mut self, request: Waiting, free: usize) -> Option<Waiting> {
         let mut refused = None;
         if self.is_full(free) {
-            let place = request.is_known.then(|| self.farthest_other()).flatten();
-            let Some(place) = place.and_then(|at| self.waiting.remove(at)) else {
-                return Some(request.number);
+            let Some(place) = self.gives_way(&request).and_then(|at| self.take(at)) else {
+                return Some(request);
             };
-            refused = Some(place.number);
+            refused = Some(place);
         }
-        self.waiting.push_back(request);
+        self.insert(self.waiting.len(), request);
         if self.is_long() {
             self.long_since.get_or_insert(request.since);
         }
         refused
     }
 
-    /// The place of the request that is not known and would be served last.
-    fn farthest_other(&self) -> Option<usize> {
-        let is_other = |request: &Waiting| !request.is_known;
-        if self.is_overloaded {
-            self.waiting.iter().position(is_other)
-        } else {
-            self.waiting.iter().rposition(is_other)
+    /// The place of the request whose place this one takes in a full queue.
+    fn gives_way(&self, request: &Waiting) -> Option<usize> {
+        let last_ticket = |goes_before: &dyn Fn(&Waiting) -> bool| {
+            let last = self.tickets().max_by_key(|(_, waiting)| waiting.turn());
+            last.filter(|(_, last)| goes_before(last)).map(|(at, _)| at)
+        };
+        match request.rank {
+            Rank::Anonymous => None,
+            Rank::Ticket { .. } => self
+                .farthest_anonymous()
+                .or_else(|| last_ticket(&|last| request.turn() < last.turn())),
+            Rank::Known => self.farthest_anonymous().or_else(|| last_ticket(&|_| true)),
         }
+    }
+
+    /// The place of the anonymous request that would be served last.
+    fn farthest_anonymous(&self) -> Option<usize> {
+        if self.is_overloaded {
+            self.waiting.iter().position(Waiting::is_anonymous)
+        } else {
+            self.waiting.iter().rposition(Waiting::is_anonymous)
+        }
+    }
+
+    /// The waiting tickets, and their places.
+    fn tickets(&self) -> impl Iterator<Item = (usize, &Waiting)> {
+        let all = self.waiting.iter().enumerate();
+        // A queue without them is not searched.
+        let all = all.take(if self.tickets > 0 { usize::MAX } else { 0 });
+        all.filter(|(_, request)| request.has_ticket())
+    }
+
+    /// How many requests with the ticket of this number wait.
+    pub fn count_ticket(&self, id: u64) -> usize {
+        self.tickets().filter(|(_, r)| r.is_by(id)).count()
+    }
+
+    /// How many requests wait that are not anonymous.
+    pub fn preferred(&self) -> usize {
+        self.tickets + self.known
+    }
+
+    fn insert(&mut self, at: usize, request: Waiting) {
+        self.tickets += usize::from(request.has_ticket());
+        self.known += usize::from(request.is_known());
+        self.waiting.insert(at, request);
+    }
+
+    fn take(&mut self, at: usize) -> Option<Waiting> {
+        let request = self.waiting.remove(at)?;
+        self.tickets -= usize::from(request.has_ticket());
+        self.known -= usize::from(request.is_known());
+        Some(request)
     }
 
     /// Puts a request back that was taken out and could not be served: at its old place.
     pub fn put_back(&mut self, request: Waiting) {
         let at = self.waiting.partition_point(|w| w.since < request.since);
-        self.waiting.insert(at, request);
+        self.insert(at, request);
     }
 
-    /// Takes the request that goes next. `known_first` counts while the queue is overloaded.
+    /// Takes the request that goes next. `known_first`: known ones go before tickets, and in an overloaded queue before
+    /// all others.
     pub fn pop(&mut self, known_first: bool) -> Option<Waiting> {
-        if !self.is_overloaded {
-            return self.waiting.pop_front();
-        }
-        let known = known_first
-            .then(|| self.waiting.iter().rposition(|w| w.is_known))
-            .flatten();
-        match known {
-            Some(at) => self.waiting.remove(at),
-            None => self.waiting.pop_back(),
-        }
+        let at = self.next(known_first)?;
+        self.take(at)
+    }
+
+    fn next(&self, known_first: bool) -> Option<usize> {
+        let known = match known_first && self.known > 0 {
+            true if self.is_overloaded => self.waiting.iter().rposition(Waiting::is_known),
+            true if self.tickets > 0 => self.waiting.iter().position(Waiting::is_known),
+            _ => None,
+        };
+        let ticket = || self.tickets().min_by_key(|(_, waiting)| waiting.turn());
+        let last = self.waiting.len().checked_sub(1)?;
+        let next = known.or_else(|| ticket().map(|(at, _)| at));
+        Some(next.unwrap_or(if self.is_overloaded { last } else { 0 }))
     }
 
     /// Takes a request out wherever it stands; `false` if it does not wait here.
     pub fn remove(&mut self, number: Number) -> bool {
         let found = self.waiting.iter().position(|w| w.number == number);
-        found.is_some_and(|at| self.waiting.remove(at).is_some())
+        found.is_some_and(|at| self.take(at).is_some())
     }
 
     /// The app can serve from `now` on: `timeout` counts.
@@ -216,7 +301,21 @@ impl Queue {
         self.above_since = crossed
             .filter(|&at| at <= now)
             .map(|at| self.above_since.unwrap_or(at));
-        self.is_overloaded = self.above_since.is_some_and(|at| self.begins(at) <= now);
+        let is_crowded = || is_served && self.returning().nth(self.limits.turn).is_some();
+        self.is_overloaded = self.above_since.is_some_and(|at| self.begins(at) <= now)
+            || self.is_overloaded && is_crowded();
+    }
+
+    /// The places of the anonymous requests whose clients would come back with a ticket, the oldest first.
+    fn returning(&self) -> impl Iterator<Item = usize> {
+        let all = self.waiting.iter().enumerate();
+        all.filter(|(_, request)| request.is_anonymous() && self.gets_ticket(request))
+            .map(|(at, _)| at)
+    }
+
+    /// If it is refused, its client comes back with a ticket.
+    pub fn gets_ticket(&self, request: &Waiting) -> bool {
+        self.limits.has_room && request.is_browser
     }
 
     /// Takes out one request that has waited too long: for `timeout`, for an overloaded queue, or for a start.
@@ -225,24 +324,23 @@ impl Queue {
         if let Some((at, first)) = self.first_browser()
             && is_over(self.told_at(first))
         {
-            let browser = self.waiting.remove(at)?;
+            let browser = self.take(at)?;
             return Some(Expired::StartPage(browser.number));
         }
         if let Some(oldest) = self.starting(room)
             && is_over(self.gives_up(oldest, room))
         {
-            let oldest = self.waiting.pop_front()?;
+            let oldest = self.take(0)?;
             return Some(Expired::Start(oldest.number));
         }
         let at = match self.first_in_crowd(room) {
             Some((at, first)) if is_over(self.expires(first)) => at,
-            _ => self
-                .first_to_shed()
-                .filter(|&at| is_over(self.sheds(&self.waiting[at])))?,
+            _ => self.first_too_many().or_else(|| {
+                self.first_to_shed()
+                    .filter(|&at| is_over(self.sheds(&self.waiting[at])))
+            })?,
         };
-        self.waiting
-            .remove(at)
-            .map(|request| Expired::Crowd(request.number))
+        self.take(at).map(Expired::Crowd)
     }
 
     /// When a request will have waited too long, or the queue becomes overloaded, if nothing happens before.
@@ -332,13 +430,53 @@ impl Queue {
         Some(from.saturating_add(self.limits.timeout))
     }
 
-    /// The place of the oldest request that is not known, or, if all are known, of the oldest; in an overloaded queue.
+    /// The place of the oldest request of the lowest rank; in an overloaded queue.
     fn first_to_shed(&self) -> Option<usize> {
         if !(self.is_overloaded && self.is_long()) {
             return None;
         }
-        let other = self.waiting.iter().position(|request| !request.is_known);
-        other.or(Some(0))
+        let anonymous = self.waiting.iter().position(Waiting::is_anonymous);
+        let ticket = || self.tickets().next().map(|(at, _)| at);
+        anonymous.or_else(ticket).or(Some(0))
+    }
+
+    /// The place of the oldest of those that would come back, if an overloaded queue has more of them than it keeps.
+    fn first_too_many(&self) -> Option<usize> {
+        if !self.is_overloaded {
+            return None;
+        }
+        let mut returning = self.returning();
+        let first = returning.next()?;
+        let kept = self.limits.turn.saturating_mul(2).max(1);
+        returning.nth(kept - 1).map(|_| first)
+    }
+}
+
+impl Waiting {
+    /// It has the ticket of this number.
+    pub fn is_by(&self, id: u64) -> bool {
+        matches!(self.rank, Rank::Ticket { id: own, .. } if own == id)
+    }
+
+    fn has_ticket(&self) -> bool {
+        matches!(self.rank, Rank::Ticket { .. })
+    }
+
+    fn is_known(&self) -> bool {
+        self.rank == Rank::Known
+    }
+
+    fn is_anonymous(&self) -> bool {
+        self.rank == Rank::Anonymous
+    }
+
+    /// Among tickets, the least goes first.
+    fn turn(&self) -> (u32, Duration, Duration) {
+        let issued = match self.rank {
+            Rank::Ticket { issued, .. } => issued,
+            Rank::Anonymous | Rank::Known => Duration::MAX,
+        };
+        (self.uses, issued, self.since)
     }
 }
 

@@ -69,9 +69,9 @@ pub struct Shares<O> {
     guests: BTreeMap<Number, Holder<O>>,
     origins: BTreeMap<Key<O>, Held>,
     /// The origins by how many of theirs give way.
-    by_count: BTreeSet<Rank<O>>,
+    by_count: BTreeSet<Precedence<O>>,
     /// The same by the bytes of those.
-    by_bytes: BTreeSet<Rank<O>>,
+    by_bytes: BTreeSet<Precedence<O>>,
     /// Places that strangers keep while they are slow.
     slow: usize,
     /// How many bytes are kept for all guests.
@@ -83,7 +83,7 @@ pub struct Shares<O> {
 type Key<O> = (bool, O);
 
 /// The same, with a count or a number of bytes in between. The highest gives way first.
-type Rank<O> = (bool, usize, O);
+type Precedence<O> = (bool, usize, O);
 
 #[derive(Debug)]
 struct Holder<O> {
@@ -235,7 +235,7 @@ impl<O: Copy + Ord> Shares<O> {
     /// The oldest guest of the origin that has most.
     fn next_to_go(
         &self,
-        ranks: &BTreeSet<Rank<O>>,
+        ranks: &BTreeSet<Precedence<O>>,
         which: impl Fn(&Held) -> &BTreeSet<Number>,
     ) -> Option<Number> {
         let &(is_stranger, _, origin) = ranks.last()?;

@@ -14,8 +14,8 @@ use crate::daemon::ground::Ground;
 use crate::daemon::outcome::Outcome;
 use crate::daemon::watch::Stream;
 use crate::page::Failure;
-use crate::policy::pool::Event;
-use crate::policy::queue::Number;
+use crate::policy::pool::{Arrived, Event};
+use crate::policy::queue::{Number, Rank};
 use crate::policy::shares::Stage;
 use crate::scgi::BadHeader;
 use crate::spool::NoRoom;
@@ -140,11 +140,16 @@ impl Clients {
     pub(super) fn arrive(&mut self, number: Number, ground: &mut Ground) {
         self.shares.go_to(number, Stage::Served);
         let request = self.by_number.get(&number).and_then(|c| c.request.as_ref());
-        ground.tell_pool(Event::Arrived {
+        let is_known = request.is_some_and(|request| request.is_known);
+        ground.tell_pool(Event::Arrived(Arrived {
             number,
-            is_known: request.is_some_and(|request| request.is_known),
+            rank: if is_known {
+                Rank::Known
+            } else {
+                Rank::Anonymous
+            },
             is_browser: request.is_some_and(|request| request.is_browser()),
-        });
+        }));
     }
 
     fn refuse_header(&mut self, number: Number, refused: BadMessage, ground: &mut Ground) {

@@ -69,14 +69,16 @@
 //!
 //! **The end.** Serving, then parting (`Leave` was asked for), left (new requests can't find us), and exited when the
 //! last request is answered. The files beside this one: `generations` has the first table, `crew` the second, `staff`
-//! the number of workers, `parting` the end, `rest` the pool that stays, `traffic` what is known of the past.
+//! the number of workers, `admission` what becomes of a request that comes, `parting` the end, `rest` the pool that
+//! stays, `traffic` what is known of the past.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::backoff;
-use super::queue::{Capacity, Expired, Number, Queue, Waiting};
+use super::queue::{Capacity, Expired, Number, Queue, Rank};
 
+mod admission;
 mod crew;
 mod generations;
 mod parting;
@@ -87,9 +89,10 @@ mod words;
 
 pub use crew::Worker;
 pub use words::{
-    Action, Event, Generation, PoolRules, Quiet, Reason, Refusal, WorkerId, WorkerState,
+    Action, Arrived, Event, Generation, PoolRules, Quiet, Reason, Refusal, WorkerId, WorkerState,
 };
 
+use admission::Visitors;
 use crew::Crew;
 use generations::Generations;
 use parting::PoolPhase;
@@ -111,6 +114,7 @@ pub struct Pool {
     /// How long the last such start took, as far as that is known.
     start_took: Option<Duration>,
     traffic: Traffic,
+    visitors: Visitors,
 }
 
 /// Failed spawns in a row, and the pause after the last.
@@ -149,6 +153,7 @@ impl Pool {
             started: now,
             start_took: None,
             traffic: Traffic::new(now),
+            visitors: Visitors::new(),
         }
     }
 
@@ -198,7 +203,7 @@ impl Pool {
         self.crew.iter()
     }
 
-    /// Another request would be refused, unless it is known.
+    /// An anonymous request would be refused.
     pub fn is_full(&self) -> bool {
         self.queue.is_full(self.free()) || self.refusal().is_some()
     }
@@ -235,19 +240,7 @@ impl Pool {
                 self.announced.insert(number);
                 self.traffic.arrived(self.limits.quiet, now);
             }
-            Event::Arrived {
-                number,
-                is_known,
-                is_browser,
-            } => {
-                let request = Waiting {
-                    number,
-                    is_known,
-                    is_browser,
-                    since: now,
-                };
-                self.arrived(request, now, actions);
-            }
+            Event::Arrived(request) => self.arrived(request, now, actions),
             Event::Broken => self.broken(now, actions),
             Event::ForkFailed(worker) => self.fork_failed(worker, now),
             Event::HostRefused(generation) => self.code.host_refused = Some(generation),
@@ -274,39 +267,6 @@ impl Pool {
             Event::ZygoteGone(generation) => self.zygote_gone(generation, now, actions),
             Event::ZygoteReady(generation) => self.zygote_ready(generation, now),
         }
-    }
-
-    fn arrived(&mut self, request: Waiting, now: Duration, actions: &mut Vec<Action>) {
-        let number = request.number;
-        if !self.announced.remove(&number) {
-            self.traffic.arrived(self.limits.quiet, now);
-        }
-        if let Some(refusal) = self.refusal() {
-            actions.push(Action::Refuse { number, refusal });
-            return;
-        }
-        // After the exit there is no worker, and there will be none.
-        let refused = match self.phase {
-            PoolPhase::Exited(_) => Some(number),
-            _ => self.queue.push(request, self.free()),
-        };
-        if let Some(refused) = refused {
-            self.refuse_as_overloaded(refused, false, actions);
-        }
-        self.look(now, actions);
-    }
-
-    fn refuse_as_overloaded(&self, number: Number, is_late: bool, actions: &mut Vec<Action>) {
-        let workers = self.limits.max_procs;
-        let drained = self.traffic.drain_time(self.queue.len(), workers);
-        // Clients that are refused together must not come back together: up to a half is added.
-        let jitter = spread(number as u32) % 512;
-        let retry_after = drained + drained * jitter / 1024;
-        let refusal = Refusal::Overloaded {
-            retry_after: retry_after.min(traffic::LONGEST),
-            is_late,
-        };
-        actions.push(Action::Refuse { number, refusal });
     }
 
     fn ready(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
@@ -372,6 +332,7 @@ impl Pool {
         match worker.state {
             WorkerState::Busy { since, .. } => {
                 self.traffic.answered(since, now);
+                self.visitors.note_answer();
                 worker.requests += 1;
                 if last {
                     worker.state = WorkerState::Retiring;
@@ -419,12 +380,14 @@ impl Pool {
         self.crew.retire_down_to(idle, actions);
         self.queue.pass(self.is_served(), now);
         while self.crew.idle() > 0 && !self.is_held() {
-            let with_known = |worker: &Worker| worker.request.is_some_and(|r| r.is_known);
+            let with_known =
+                |worker: &Worker| worker.request.is_some_and(|r| r.rank == Rank::Known);
             let half = usize::from(self.limits.max_procs / 2).max(1);
             let known_first = self.crew.count(with_known) < half;
             let Some(request) = self.queue.pop(known_first) else {
                 break;
             };
+            self.visitors.note_served(request.rank, now);
             self.crew.dispatch(request, &self.limits, now, actions);
         }
     }
@@ -433,7 +396,7 @@ impl Pool {
         self.queue.pass(self.is_served(), now);
         while let Some(expired) = self.queue.pop_expired(self.room(), now) {
             match expired {
-                Expired::Crowd(number) => self.refuse_as_overloaded(number, true, actions),
+                Expired::Crowd(request) => self.refuse_as_overloaded(request, true, actions),
                 Expired::Start(number) => {
                     let refusal = self.trouble().unwrap_or(Refusal::StartTimedOut);
                     actions.push(Action::Refuse { number, refusal });

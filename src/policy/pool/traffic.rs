@@ -80,7 +80,7 @@ impl Traffic {
         });
     }
 
-    /// How long so many workers need for the waiting requests and one more: 1 s to 2 min.
+    /// How long so many workers need for these requests and one more: 1 s to 2 min.
     pub(super) fn drain_time(&self, waiting: usize, workers: u16) -> Duration {
         let each = self.service.unwrap_or(A_GUESS);
         let requests = u32::try_from(waiting + 1).unwrap_or(u32::MAX);

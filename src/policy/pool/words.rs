@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::policy::queue::{Number, QueueRules};
+use crate::policy::queue::{Number, QueueRules, Rank};
 
 /// After the host has refused something: when the next start may be tried.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -53,14 +53,8 @@ pub struct Quiet {
 pub enum Event {
     /// A request has come whose message-body is still to be read; `Arrived` or `HungUp` follows.
     Announced(Number),
-    /// A request is complete enough to be served. `is_known`: it is shed last. `is_browser`: it may be told that the app
-    /// is starting.
-    #[allow(missing_docs)]
-    Arrived {
-        number: Number,
-        is_known: bool,
-        is_browser: bool,
-    },
+    /// A request is complete enough to be served.
+    Arrived(Arrived),
     /// What serves was taken for ready, and turns out to be unable to start: it has answered no request. The requests
     /// that its workers have are answered by the daemon; each of these workers still ends with its own event.
     Broken,
@@ -100,6 +94,18 @@ pub enum Event {
     ZygoteGone(Generation),
     /// The app is imported.
     ZygoteReady(Generation),
+}
+
+/// A request that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Which request.
+    pub number: Number,
+    /// What is known of its client. It need not be asked where the request can be served at once.
+    pub rank: Rank,
+    /// It is a browser's: it may be told that the app is starting, and with the waiting room a refusal gives it a
+    /// ticket.
+    pub is_browser: bool,
 }
 
 /// What the daemon is to do.
@@ -152,7 +158,7 @@ pub enum Refusal {
         /// When the start is tried again.
         retry_after: Duration,
     },
-    /// The queue is full, or the request has waited too long (`is_late`).
+    /// The queue is full, or the wait in it is too long (`is_late`).
     Overloaded {
         retry_after: Duration,
         is_late: bool,

@@ -12,6 +12,7 @@ fn limits(size: usize) -> QueueRules {
         timeout: S(10),
         turn: 0,
         start_page: None,
+        has_room: true,
     }
 }
 
@@ -26,18 +27,39 @@ fn queue(size: usize) -> Queue {
 fn other(number: Number, since: Duration) -> Waiting {
     Waiting {
         number,
-        is_known: false,
+        rank: Rank::Anonymous,
         is_browser: false,
+        uses: 0,
         since,
     }
 }
 
 fn known(number: Number, since: Duration) -> Waiting {
-    let is_known = true;
+    let rank = Rank::Known;
     Waiting {
-        is_known,
+        rank,
         ..other(number, since)
     }
+}
+
+fn browser(number: Number, since: Duration) -> Waiting {
+    Waiting {
+        is_browser: true,
+        ..other(number, since)
+    }
+}
+
+/// With a ticket of the same number, that was issued then and used so often.
+fn ticket(number: Number, issued: Duration, uses: u32) -> Waiting {
+    Waiting {
+        rank: Rank::Ticket { id: number, issued },
+        uses,
+        ..browser(number, S(0))
+    }
+}
+
+fn pop_all(queue: &mut Queue) -> Vec<Number> {
+    std::iter::from_fn(|| pop(queue)).collect()
 }
 
 /// All workers have a request.
@@ -50,11 +72,16 @@ const BUSY: Capacity = Capacity {
 /// The next request that has waited too long for those before it.
 fn expired(queue: &mut Queue, now: Duration) -> Option<Number> {
     queue.pop_expired(BUSY, now).map(|expired| match expired {
-        Expired::Crowd(number) => number,
+        Expired::Crowd(request) => request.number,
         Expired::Start(number) | Expired::StartPage(number) => {
             panic!("{number} waits for others")
         }
     })
+}
+
+/// Which is refused when this one comes.
+fn push(queue: &mut Queue, request: Waiting) -> Option<Number> {
+    queue.push(request, 0).map(|refused| refused.number)
 }
 
 fn pop(queue: &mut Queue) -> Option<Number> {
@@ -64,10 +91,10 @@ fn pop(queue: &mut Queue) -> Option<Number> {
 #[test]
 fn is_bounded_and_first_in_first_out() {
     let mut queue = queue(2);
-    assert_eq!(queue.push(other(1, S(0)), 0), None);
-    assert_eq!(queue.push(known(2, S(1)), 0), None);
+    assert_eq!(push(&mut queue, other(1, S(0))), None);
+    assert_eq!(push(&mut queue, known(2, S(1))), None);
     assert!(queue.is_full(0));
-    assert_eq!(queue.push(other(3, S(2)), 0), Some(3));
+    assert_eq!(push(&mut queue, other(3, S(2))), Some(3));
     assert_eq!(
         (pop(&mut queue), pop(&mut queue), pop(&mut queue)),
         (Some(1), Some(2), None)
@@ -80,15 +107,19 @@ fn a_known_one_takes_the_place_of_the_one_whose_turn_is_farthest() {
     for number in 1..=3 {
         queue.push(other(number, S(0)), 0);
     }
-    assert_eq!(queue.push(known(4, S(0)), 0), Some(3), "calm: the newest");
+    assert_eq!(
+        push(&mut queue, known(4, S(0))),
+        Some(3),
+        "calm: the newest"
+    );
     queue.pass(true, S(2));
     assert_eq!(
-        queue.push(known(5, S(2)), 0),
+        push(&mut queue, known(5, S(2))),
         Some(1),
         "overloaded: the oldest"
     );
-    assert_eq!(queue.push(known(6, S(2)), 0), Some(2));
-    assert_eq!(queue.push(known(7, S(2)), 0), Some(7), "all are known");
+    assert_eq!(push(&mut queue, known(6, S(2))), Some(2));
+    assert_eq!(push(&mut queue, known(7, S(2))), Some(7), "all are known");
 }
 
 #[test]
@@ -240,9 +271,13 @@ fn a_request_for_a_free_worker_is_taken_in_however_small_the_queue_is() {
     let mut queue = queue(0);
     assert_eq!(queue.push(other(1, S(0)), 2), None);
     assert_eq!(queue.push(other(2, S(0)), 2), None);
-    assert_eq!(queue.push(other(3, S(0)), 2), Some(3));
+    assert_eq!(queue.push(other(3, S(0)), 2), Some(other(3, S(0))));
     assert_eq!(pop(&mut queue), Some(1));
-    assert_eq!(queue.push(other(4, S(0)), 1), Some(4), "one has a worker");
+    assert_eq!(
+        queue.push(other(4, S(0)), 1),
+        Some(other(4, S(0))),
+        "one has a worker"
+    );
 }
 
 #[test]
@@ -256,7 +291,10 @@ fn a_start_is_waited_for_longer_than_others_are() {
         queue.push(other(number, S(0)), 2);
     }
     assert_eq!(queue.next_deadline(IDLE), Some(S(10)));
-    assert_eq!(queue.pop_expired(IDLE, S(10)), Some(Expired::Crowd(3)));
+    assert_eq!(
+        queue.pop_expired(IDLE, S(10)),
+        Some(Expired::Crowd(other(3, S(0))))
+    );
     assert_eq!(queue.pop_expired(IDLE, S(44)), None);
     assert_eq!(queue.next_deadline(IDLE), Some(S(45)));
     let failed = Capacity {
@@ -265,14 +303,106 @@ fn a_start_is_waited_for_longer_than_others_are() {
     };
     assert_eq!(queue.next_deadline(failed), Some(S(10)));
     assert_eq!(queue.pop_expired(failed, S(10)), Some(Expired::Start(1)));
-    assert_eq!(queue.pop_expired(BUSY, S(10)), Some(Expired::Crowd(2)));
+    assert_eq!(
+        queue.pop_expired(BUSY, S(10)),
+        Some(Expired::Crowd(other(2, S(0))))
+    );
 }
 
-fn browser(number: Number, since: Duration) -> Waiting {
-    Waiting {
-        is_browser: true,
-        ..other(number, since)
+#[test]
+fn tickets_go_before_others_the_least_used_first_and_then_the_oldest() {
+    let mut queue = queue(9);
+    queue.push(other(1, S(0)), 0);
+    for request in [
+        ticket(2, S(7), 1),
+        ticket(3, S(5), 2),
+        ticket(4, S(9), 0),
+        ticket(5, S(6), 1),
+    ] {
+        queue.push(request, 0);
     }
+    queue.push(known(6, S(0)), 0);
+    assert_eq!(queue.preferred(), 5);
+    assert_eq!((queue.count_ticket(4), queue.count_ticket(1)), (1, 0));
+    assert_eq!(queue.pop(false).map(|request| request.number), Some(4));
+    let five = queue.pop(false).expect("a ticket");
+    assert_eq!(five.number, 5);
+    queue.put_back(five);
+    assert_eq!(pop(&mut queue), Some(6), "known ones before them");
+    assert_eq!(pop_all(&mut queue), [5, 2, 3, 1]);
+    assert_eq!(queue.preferred(), 0);
+    queue.push(other(1, S(0)), 0);
+    queue.push(known(2, S(0)), 0);
+    assert_eq!(pop_all(&mut queue), [1, 2], "without tickets as they came");
+}
+
+#[test]
+fn in_a_full_queue_one_takes_the_place_of_a_lower_rank_or_of_a_later_ticket() {
+    let mut queue = queue(3);
+    queue.push(other(1, S(0)), 0);
+    queue.push(browser(2, S(0)), 0);
+    queue.push(ticket(3, S(5), 1), 0);
+    assert_eq!(push(&mut queue, ticket(4, S(9), 1)), Some(2));
+    assert_eq!(push(&mut queue, ticket(5, S(4), 1)), Some(1));
+    assert_eq!(push(&mut queue, ticket(6, S(9), 1)), Some(6), "the last");
+    assert_eq!(push(&mut queue, ticket(7, S(8), 1)), Some(4));
+    assert_eq!(push(&mut queue, browser(8, S(0))), Some(8));
+    assert_eq!(push(&mut queue, known(9, S(0))), Some(7));
+    assert_eq!(pop_all(&mut queue), [9, 5, 3]);
+}
+
+#[test]
+fn anonymous_ones_are_shed_before_tickets_and_these_before_known_ones() {
+    let mut queue = queue(9);
+    queue.push(known(1, S(0)), 0);
+    queue.push(ticket(2, S(0), 0), 0);
+    queue.push(ticket(3, S(0), 0), 0);
+    queue.push(other(4, S(0)), 0);
+    for shed in [4, 2, 3, 1] {
+        queue.pass(true, S(2));
+        assert_eq!(expired(&mut queue, S(2)), Some(shed));
+    }
+}
+
+#[test]
+fn an_overloaded_queue_keeps_two_turns_of_those_that_can_return() {
+    let mut queue = queue(99);
+    queue.obey(QueueRules {
+        turn: 2,
+        ..limits(99)
+    });
+    for number in 1..=8 {
+        queue.push(browser(number, S(0)), 0);
+    }
+    queue.push(other(9, MS(1500)), 0);
+    queue.push(ticket(10, S(0), 0), 0);
+    queue.pass(true, MS(1999));
+    assert_eq!(expired(&mut queue, MS(1999)), None, "calm");
+    let refused = |queue: &mut Queue, now| {
+        let refused = std::iter::from_fn(|| expired(queue, now));
+        refused.collect::<Vec<_>>()
+    };
+    queue.pass(true, S(2));
+    let ages = refused(&mut queue, S(2));
+    assert_eq!(ages, [1, 2, 3, 4, 5, 6, 7, 8], "too many, then too old");
+    // New ones take their places: no delay stands, and yet the crowd is the same.
+    for number in 11..=15 {
+        queue.push(browser(number, S(2)), 0);
+    }
+    queue.pass(true, S(2));
+    assert_eq!(refused(&mut queue, S(2)), [11]);
+    assert_eq!((pop(&mut queue), pop(&mut queue)), (Some(10), Some(15)));
+    queue.pass(true, MS(2100));
+    queue.push(browser(16, MS(2100)), 0);
+    queue.push(browser(17, MS(2100)), 0);
+    queue.pass(true, MS(2100));
+    assert_eq!(refused(&mut queue, MS(2100)), [12]);
+    assert_eq!(pop(&mut queue), Some(17));
+    assert_eq!(pop(&mut queue), Some(16));
+    queue.pass(true, MS(2100));
+    // Two are left: calm.
+    queue.push(browser(18, MS(2100)), 0);
+    assert_eq!(pop_all(&mut queue), [9, 13, 14, 18]);
 }
 
 #[test]

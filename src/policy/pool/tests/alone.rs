@@ -158,11 +158,11 @@ impl Alone {
             self.asked = Some((self.last_number, None));
             self.asked_at = self.now;
             let is_browser = self.dice.one_in(2);
-            self.tell(Event::Arrived {
+            self.tell(Event::Arrived(Arrived {
                 number: self.last_number,
-                is_known: false,
+                rank: Rank::Anonymous,
                 is_browser,
-            });
+            }));
             return;
         }
         let first = (0..self.later.len()).min_by_key(|&nth| self.later[nth].0);
@@ -203,6 +203,7 @@ proptest! {
                 timeout: S(timeout),
                 turn: max_procs.into(),
                 start_page: Some(S(20)),
+                has_room: true,
             },
             stays,
             worker_idle_timeout: S(5),

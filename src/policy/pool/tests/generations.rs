@@ -161,6 +161,7 @@ fn without_room_the_first_to_become_done_makes_it() {
             size: 4,
             turn: 0,
             start_page: None,
+            has_room: true,
         },
         ..limits()
     });

@@ -1,11 +1,12 @@
 //! The pool under an invented clock: its rules one by one, then random streams of events, then pool and front together.
 
 use super::*;
-use crate::policy::queue::QueueRules;
+use crate::policy::queue::{Number, QueueRules};
 
 mod admission;
 mod alone;
 mod broken;
+mod crowd;
 mod generations;
 mod host;
 mod hysteresis;
@@ -36,6 +37,7 @@ fn limits() -> PoolRules {
             timeout: S(10),
             turn: 0,
             start_page: None,
+            has_room: true,
         },
         quiet: None,
         request_limit: None,
@@ -64,11 +66,29 @@ fn ready(limits: PoolRules) -> Pool {
 }
 
 fn arrived(number: Number) -> Event {
-    Event::Arrived {
+    Event::Arrived(Arrived {
         number,
-        is_known: false,
+        rank: Rank::Anonymous,
         is_browser: false,
-    }
+    })
+}
+
+/// With a ticket of this number, that was issued then.
+fn with_ticket(number: Number, id: u64, issued: Duration) -> Event {
+    Event::Arrived(Arrived {
+        number,
+        rank: Rank::Ticket { id, issued },
+        is_browser: true,
+    })
+}
+
+/// Of a browser: with the waiting room it gets a ticket if it is refused.
+fn browsing(number: Number) -> Event {
+    Event::Arrived(Arrived {
+        number,
+        rank: Rank::Anonymous,
+        is_browser: true,
+    })
 }
 
 fn done(worker: WorkerId) -> Event {

@@ -2,14 +2,6 @@
 
 use super::*;
 
-fn browsing(number: Number) -> Event {
-    Event::Arrived {
-        number,
-        is_known: false,
-        is_browser: true,
-    }
-}
-
 fn slow_to_start() -> PoolRules {
     PoolRules {
         idle_timeout: S(1),

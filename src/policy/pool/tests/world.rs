@@ -253,11 +253,21 @@ impl World {
         let number = self.next_number;
         self.next_number += 1;
         self.waiting.insert(number);
-        self.tell(Event::Arrived {
+        let roll = self.dice.roll();
+        let rank = match number % 3 {
+            0 => Rank::Known,
+            // Few tickets, so that one is used too often.
+            1 => Rank::Ticket {
+                id: roll % 4,
+                issued: MS(roll % 9),
+            },
+            _ => Rank::Anonymous,
+        };
+        self.tell(Event::Arrived(Arrived {
             number,
-            is_known: number.is_multiple_of(3),
-            is_browser: number.is_multiple_of(2),
-        });
+            rank,
+            is_browser: roll.is_multiple_of(2),
+        }));
     }
 
     fn read_body(&mut self) {
@@ -438,7 +448,7 @@ proptest! {
             min_idle,
             min_lifetime: if is_long_lived { S(1_000_000) } else { S(20) },
             min_procs,
-            queue: QueueRules { size, target, timeout, turn: size / 2, start_page: Some(S(20)) },
+            queue: QueueRules { size, target, timeout, turn: size / 2, start_page: Some(S(20)), has_room: true },
             quiet: quiet.map(|count| Quiet { count, unit: S(10), timeout: S(20) }),
             request_limit: request_limit.map(S),
             request_timeout: S(8),
