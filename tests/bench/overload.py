@@ -175,7 +175,36 @@ class Overload:
 
 def beside(calls):
     """Each (function, plan, ...) in a process of its own, from the same instant on; what they return."""
-    start = time.monotonic() + 0.2
-    with multiprocessing.get_context('fork').Pool(len(calls), visitors.be_prompt) as pool:
-        asked = [pool.apply_async(call, (dataclasses.replace(plan, start=start), *more)) for call, plan, *more in calls]
-        return [each.get() for each in asked]
+    # Not a Pool: as it ends, the end of one of its processes may leave another one waiting for a lock.
+    fork, start = multiprocessing.get_context('fork'), time.monotonic() + 0.2
+    processes, pipes = [], []
+    for call, plan, *more in calls:
+        here, there = fork.Pipe(duplex=False)
+        argv = there, call, dataclasses.replace(plan, start=start), *more
+        processes.append(fork.Process(target=visit, args=argv))
+        processes[-1].start()
+        there.close()
+        pipes.append(here)
+    try:
+        return [received(here) for here in pipes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def visit(there, call, *words):
+    """In a process of visitors: says what the call returns, or why it does not."""
+    visitors.be_prompt()
+    try:
+        there.send((call(*words), None))
+    except common.Failed as failed:
+        there.send((None, str(failed)))
+
+
+def received(here):
+    try:
+        found, why = here.recv()
+    except EOFError:
+        common.fail('a process of visitors ended')
+    return found if why is None else common.fail(why)

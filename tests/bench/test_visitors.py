@@ -2,6 +2,7 @@
 usage: /usr/bin/python3 -B -m unittest discover -s tests/bench"""
 
 import collections
+import os
 import random
 import selectors
 import socket
@@ -12,6 +13,7 @@ import unittest
 import common
 import figures
 import outcomes
+import overload
 import visitors
 from outcomes import Run
 from visitors import Answer, Group, Jar, Plan, Sends, Wanted
@@ -208,6 +210,32 @@ class AtThePeak(Case):
         rate = visitors.saturate(self.plan(server, end=0.5), 2)
         self.assertGreater(rate, 2)
         self.assertAlmostEqual(rate * 0.5, len(server.asked) / 2, delta=3)
+
+
+def start_of(plan, number):
+    return number, plan.start
+
+
+def fails(plan):
+    common.fail('it fails')
+
+
+def ends(plan):
+    os._exit(1)
+
+
+class Processes(unittest.TestCase):
+    PLAN = Plan(None, '/', 0, 0, 0, 0, 0)
+
+    def test_start_together_and_return_what_they_found(self):
+        found = overload.beside([(start_of, self.PLAN, number) for number in range(20)])
+        self.assertEqual([number for number, _ in found], list(range(20)))
+        self.assertEqual(len({start for _, start in found}), 1)
+
+    def test_that_fail_end_the_run(self):
+        for call, why in (fails, 'it fails'), (ends, 'ended'):
+            with self.assertRaisesRegex(common.Failed, why):
+                overload.beside([(start_of, self.PLAN, 1), (call, self.PLAN)])
 
 
 class AJar(unittest.TestCase):

@@ -166,11 +166,13 @@ class Loop:
                 self.end(exchange, answer)
 
     def run(self, is_over):
-        while not is_over():
-            self.turn()
-        for exchange in list(self.open.values()):
-            exchange.stream.close()
-        self.epoll.close()
+        try:
+            while not is_over():
+                self.turn()
+        finally:
+            for exchange in self.open.values():
+                exchange.stream.close()
+            self.epoll.close()
         self.sends.cpu = (processor() - self.used) / (time.monotonic() - self.began)
 
 
