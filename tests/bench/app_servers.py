@@ -18,6 +18,7 @@ from figures import interleave, median, ratio
 POLYCGI, UWSGI, UWSGI_SCGI, GUNICORN = 'polycgi', 'uWSGI', 'uWSGI, by SCGI', 'gunicorn'
 # We replace a worker after a thousand requests; the others keep theirs unless they are told otherwise.
 KEEPING = 'polycgi, workers kept'
+NO_ROOM = 'polycgi, no waiting room'
 QUEUE = 1000  # requests that each of them lets wait
 
 
@@ -38,8 +39,8 @@ class Crew:
 
     def __init__(self, site, folder, text, processes, names, queue=QUEUE, connections=4096):
         self.site, self.folder, self.text, self.processes, self.queue = site, folder, text, processes, queue
-        starts = {POLYCGI: self.polycgi, KEEPING: self.polycgi_keeping, UWSGI: self.uwsgi,
-                  UWSGI_SCGI: self.uwsgi_scgi, GUNICORN: self.gunicorn}
+        starts = {POLYCGI: self.polycgi, KEEPING: self.polycgi_keeping, NO_ROOM: self.polycgi_no_room,
+                  UWSGI: self.uwsgi, UWSGI_SCGI: self.uwsgi_scgi, GUNICORN: self.gunicorn}
         self.servers, locations = {}, {}
         for name in names:
             self.servers[name], locations[name] = starts[name]()
@@ -58,6 +59,9 @@ class Crew:
 
     def polycgi_keeping(self):
         return self.serve_polycgi('kept', max_requests='none')
+
+    def polycgi_no_room(self):
+        return self.serve_polycgi('no-room', waiting_room='off')
 
     def serve_polycgi(self, name, **keys):
         keys |= {'queue_size': self.queue} if self.queue else {}

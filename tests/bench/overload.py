@@ -1,5 +1,5 @@
 """What becomes of people while a swarm asks for ten times what an application can do, and of its good answers: polycgi
-beside uWSGI and gunicorn behind the same nginx and mod_wsgi in Apache, all with
+with its waiting room and without it, beside uWSGI and gunicorn behind the same nginx and mod_wsgi in Apache, all with
 the queue that they have by default. An application of two workers whose pages take 20 ms each: it waits and does not
 compute, since visitors, web servers and workers have the same processors.
 
@@ -19,7 +19,7 @@ import app_servers
 import common
 import overload_tables
 import visitors
-from app_servers import GUNICORN, POLYCGI, UWSGI
+from app_servers import GUNICORN, NO_ROOM, POLYCGI, UWSGI
 from crowd import allow_descriptors
 from outcomes import Run, Scene
 from visitors import Group, Plan
@@ -31,7 +31,7 @@ CAPACITY = WORKERS / WORK  # pages/s
 DEMAND = CAPACITY / 2  # pages/s that people want
 TIMES = 10
 MOD_WSGI, FRONT = 'mod_wsgi', 'polycgi, a front of Apache'
-GROWING = POLYCGI, UWSGI, MOD_WSGI, GUNICORN  # in the picture
+GROWING = POLYCGI, NO_ROOM, UWSGI, MOD_WSGI, GUNICORN  # in the picture
 CONNECTIONS = 16384  # of nginx: it is not what lets nobody in
 THREADS = 150  # of Apache, as Debian has it
 KEEPERS = 200  # addresses that keep a ticket each
@@ -78,7 +78,7 @@ QUICK = Lengths(1, 2, 1, 2, 0.5, 0.5, 2, (2,))
 def measure(site):
     allow_descriptors(CONNECTIONS + 1000)
     lengths = QUICK if site.quick else Lengths()
-    with app_servers.Crew(site, site.folder(), APP, WORKERS, (POLYCGI, UWSGI, GUNICORN), queue=None,
+    with app_servers.Crew(site, site.folder(), APP, WORKERS, (POLYCGI, NO_ROOM, UWSGI, GUNICORN), queue=None,
                           connections=CONNECTIONS) as crew:
         bench = Overload(lengths, crew.urls | apaches(site))
         growing = bench.grow()

@@ -3,7 +3,7 @@ LATE stands in its cells, and its bars are not measured."""
 
 import outcomes
 import visitors
-from app_servers import POLYCGI
+from app_servers import NO_ROOM, POLYCGI
 from figures import Budget, Result, Table, number
 
 LATE = 'late'
@@ -15,7 +15,7 @@ def result(scenes, growing, lead, kept, shared):
     """`scenes`: {contender: Scene} at ten times capacity, with scrapers without tickets. `growing`: {contender: {load:
     Run}}, whose first `lead` seconds are not counted. `kept`, `shared`: the Scenes of scrapers with tickets."""
     plain = scenes[POLYCGI]
-    budgets = [budget for name, scene in scenes.items() if name.startswith(POLYCGI)
+    budgets = [budget for name, scene in scenes.items() if name.startswith(POLYCGI) and name != NO_ROOM
                for budget in swarm_budgets(name, scene)]
     budgets += ticket_budgets('each keeps a ticket', plain, kept, keeper_gain(kept))
     budgets += ticket_budgets('many share a ticket', plain, shared, sharing_gain(shared))
