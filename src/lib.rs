@@ -63,6 +63,7 @@ pub mod policy;
 pub mod printable;
 pub mod scgi;
 pub mod spelling;
+pub mod ticket;
 pub mod views;
 
 // -- calls

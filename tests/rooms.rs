@@ -50,6 +50,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("printable", Words),
     ("cgi", Words),
     ("scgi", Words),
+    ("ticket", Words),
     ("spelling", Words),
     ("policy", Words),
     ("config", Words),

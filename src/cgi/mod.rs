@@ -3,6 +3,7 @@
 
 mod bad_head;
 mod bad_request;
+pub mod cookie;
 mod doubt;
 pub mod edge;
 pub mod extent;

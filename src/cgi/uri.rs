@@ -3,9 +3,20 @@
 
 use memchr::{memchr, memchr2, memchr3, memmem};
 
-/// The decoded path of a REQUEST_URI: a request-target (RFC 9112 3.2) in origin-form, or in the absolute-form that
-/// Apache passes on as it came. `None` if it has no path: `*`, or the target of CONNECT.
+/// The decoded path of a REQUEST_URI. `None` if it has none: see [`sent`].
 pub(super) fn path(request_uri: &[u8]) -> Option<Vec<u8>> {
+    let path = sent(request_uri)?;
+    // RFC 9110 4.2.3
+    Some(if path.is_empty() {
+        b"/".to_vec()
+    } else {
+        decoded(path)
+    })
+}
+
+/// The path of a REQUEST_URI as the client sent it: a request-target (RFC 9112 3.2) in origin-form, or in the
+/// absolute-form that Apache passes on as it came. `None` if it has no path: `*`, or the target of CONNECT.
+fn sent(request_uri: &[u8]) -> Option<&[u8]> {
     let rest = if request_uri.starts_with(b"/") {
         request_uri
     } else {
@@ -16,13 +27,23 @@ pub(super) fn path(request_uri: &[u8]) -> Option<Vec<u8>> {
         let rest = &request_uri[scheme_end + 3..];
         &rest[memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len())..]
     };
-    let path = &rest[..memchr2(b'?', b'#', rest).unwrap_or(rest.len())];
-    // RFC 9110 4.2.3
-    Some(if path.is_empty() {
-        b"/".to_vec()
-    } else {
-        decoded(path)
-    })
+    Some(&rest[..memchr2(b'?', b'#', rest).unwrap_or(rest.len())])
+}
+
+/// The part of a REQUEST_URI's path, as the client sent it, that stands for this decoded path; `None` if the request is
+/// for nothing that is at it or below it.
+pub fn sent_prefix<'a>(request_uri: &'a [u8], decoded_path: &[u8]) -> Option<&'a [u8]> {
+    let sent = sent(request_uri)?;
+    let mut rest = sent;
+    for &wanted in decoded_path {
+        let (byte, length) = first(rest)?;
+        if byte != wanted {
+            return None;
+        }
+        rest = &rest[length..];
+    }
+    let is_whole = decoded_path.ends_with(b"/") || matches!(rest, [] | [b'/', ..]);
+    is_whole.then(|| &sent[..sent.len() - rest.len()])
 }
 
 /// Percent-decoded once (RFC 3986 2.1). What is no valid escape stays.
@@ -31,24 +52,26 @@ pub fn decoded(text: &[u8]) -> Vec<u8> {
     let mut rest = text;
     while let Some(at) = memchr(b'%', rest) {
         decoded.extend_from_slice(&rest[..at]);
-        let escaped = match rest[at + 1..] {
-            [high, low, ..] => nibble(high).zip(nibble(low)),
-            _ => None,
+        let Some((byte, length)) = first(&rest[at..]) else {
+            break;
         };
-        let length = match escaped {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                3
-            }
-            None => {
-                decoded.push(b'%');
-                1
-            }
-        };
+        decoded.push(byte);
         rest = &rest[at + length..];
     }
     decoded.extend_from_slice(rest);
     decoded
+}
+
+/// The first byte of a text once it is decoded, and how many bytes stand for it.
+fn first(text: &[u8]) -> Option<(u8, usize)> {
+    let escaped = match text {
+        [b'%', high, low, ..] => nibble(*high).zip(nibble(*low)),
+        _ => None,
+    };
+    match escaped {
+        Some((high, low)) => Some((high << 4 | low, 3)),
+        None => text.first().map(|&byte| (byte, 1)),
+    }
 }
 
 /// Removes dot segments (RFC 3986 5.2.4). Every web server does so before a script sees a path, and a script that opens
