@@ -1,104 +1,34 @@
 //! The keys that sign an app's tickets, and how they stand in a file. It knows neither where that is, nor who replaces
 //! it.
 
-use std::fmt;
 use std::time::Duration;
 
 use hmac_sha256::Hash;
 
+use super::key::{self, Key};
 use super::value::{self, Unproved};
-use super::{MOST_LOOKED_AT, NAME, Standing, Ticket, millis};
+use super::{MOST_LOOKED_AT, NAME, Standing, Ticket};
 use crate::cgi::cookie;
-
-/// Bytes of a key's secret.
-pub const SECRET: usize = 32;
 
 /// For how long a key signs.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 const MAGIC: &[u8; 16] = b"polycgi keys 1\n\0";
 const SUM: usize = 16;
-/// Bytes of a key in a file: its id, when it was made (milliseconds), its secret.
-const KEY: usize = 4 + 8 + SECRET;
 /// Bytes of the file.
-pub const LENGTH: usize = MAGIC.len() + 2 * KEY + SUM;
-
-/// A secret, with what is known of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key {
-    id: u32,
-    /// Since 1970, in milliseconds.
-    made: u64,
-    secret: [u8; SECRET],
-}
+pub const LENGTH: usize = MAGIC.len() + 2 * key::LENGTH + SUM;
 
 /// The key that signs, and the one before it, whose tickets still count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub struct SigningKeys {
     current: Key,
     previous: Option<Key>,
 }
 
-impl Key {
-    /// A key that is made now. `secret`: random bytes.
-    pub fn new(secret: [u8; SECRET], now: Duration) -> Key {
-        // What tells keys apart may be seen by everybody, and says nothing of the secret.
-        let sum = Hash::hash(&[b"polycgi key id\n", &secret[..]].concat());
-        Key {
-            id: u32::from_be_bytes([sum[0], sum[1], sum[2], sum[3]]),
-            made: millis(now),
-            secret,
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_id(id: u32, secret: [u8; SECRET], now: Duration) -> Key {
-        Key {
-            id,
-            ..Key::new(secret, now)
-        }
-    }
-
-    pub(super) fn id(&self) -> u32 {
-        self.id
-    }
-
-    pub(super) fn secret(&self) -> &[u8; SECRET] {
-        &self.secret
-    }
-
-    fn to_bytes(self) -> [u8; KEY] {
-        let mut bytes = [0; KEY];
-        bytes[..4].copy_from_slice(&self.id.to_be_bytes());
-        bytes[4..12].copy_from_slice(&self.made.to_be_bytes());
-        bytes[12..].copy_from_slice(&self.secret);
-        bytes
-    }
-
-    /// `None`: nothing but zeros.
-    fn from_bytes(bytes: &[u8]) -> Option<Key> {
-        let (id, rest) = bytes.split_first_chunk()?;
-        let (made, secret) = rest.split_first_chunk()?;
-        let key = Key {
-            id: u32::from_be_bytes(*id),
-            made: u64::from_be_bytes(*made),
-            secret: secret.try_into().ok()?,
-        };
-        (key.secret != [0; SECRET]).then_some(key)
-    }
-}
-
-impl fmt::Debug for Key {
-    /// The secret is in no log.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key {:08x}", self.id)
-    }
-}
-
-impl Keys {
+impl SigningKeys {
     /// The first key of an app.
-    pub fn new(current: Key) -> Keys {
-        Keys {
+    pub fn new(current: Key) -> SigningKeys {
+        SigningKeys {
             current,
             previous: None,
         }
@@ -106,13 +36,12 @@ impl Keys {
 
     /// Whether another key should sign: this one is a day old, or from a time that the clock is far away from.
     pub fn are_old(&self, now: Duration) -> bool {
-        let made = Duration::from_millis(self.current.made);
-        now.abs_diff(made) >= LIFETIME
+        now.abs_diff(self.current.made()) >= LIFETIME
     }
 
     /// This key signs from now on; the one that did becomes the previous one.
-    pub fn rotated(&self, current: Key) -> Keys {
-        Keys {
+    pub fn rotated(&self, current: Key) -> SigningKeys {
+        SigningKeys {
             current,
             previous: Some(self.current),
         }
@@ -138,35 +67,40 @@ impl Keys {
 
     fn key_of(&self, unproved: &Unproved) -> Option<&Key> {
         let mut keys = std::iter::once(&self.current).chain(&self.previous);
-        keys.find(|key| key.id == unproved.key_id())
+        keys.find(|key| key.id() == unproved.key_id())
     }
 
     /// What the file holds.
     pub fn to_bytes(&self) -> [u8; LENGTH] {
-        let previous = self.previous.map_or([0; KEY], Key::to_bytes);
+        let previous = self.previous.map_or([0; key::LENGTH], Key::to_bytes);
         let mut bytes = [0; LENGTH];
         let (keys, sum) = bytes.split_at_mut(LENGTH - SUM);
         keys[..16].copy_from_slice(MAGIC);
-        keys[16..16 + KEY].copy_from_slice(&self.current.to_bytes());
-        keys[16 + KEY..].copy_from_slice(&previous);
+        keys[16..16 + key::LENGTH].copy_from_slice(&self.current.to_bytes());
+        keys[16 + key::LENGTH..].copy_from_slice(&previous);
         sum.copy_from_slice(&Hash::hash(keys)[..SUM]);
         bytes
     }
 
     /// `None`: the file does not hold exactly that.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Keys> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<SigningKeys> {
         let bytes: &[u8; LENGTH] = bytes.try_into().ok()?;
         let (keys, sum) = bytes.split_at(LENGTH - SUM);
         let keys = keys.strip_prefix(MAGIC)?;
         if Hash::hash(&bytes[..LENGTH - SUM])[..SUM] != *sum {
             return None;
         }
-        let (current, previous) = keys.split_at(KEY);
-        Some(Keys {
+        let (current, previous) = keys.split_at(key::LENGTH);
+        Some(SigningKeys {
             current: Key::from_bytes(current)?,
             previous: Key::from_bytes(previous),
         })
     }
+}
+
+/// Whether there may be a ticket in a Cookie field.
+pub fn is_in(cookies: &[u8]) -> bool {
+    tickets(cookies).next().is_some()
 }
 
 /// What looks like a ticket in a Cookie field.
@@ -179,6 +113,7 @@ fn tickets(cookies: &[u8]) -> impl Iterator<Item = Unproved> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::key::SECRET;
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
@@ -194,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_visitor_s_standing_follows_from_the_cookies() {
-        let keys = Keys::new(key(1)).rotated(key(2));
-        let (old, newer) = (Keys::new(key(1)), Keys::new(key(3)));
+        let keys = SigningKeys::new(key(1)).rotated(key(2));
+        let (old, newer) = (SigningKeys::new(key(1)), SigningKeys::new(key(3)));
         let later = |seconds| NOW + Duration::from_secs(seconds);
         let ticket = |id, at| Ticket::new(id, at, 5);
         let due = ticket(1, NOW);
@@ -233,10 +168,10 @@ mod tests {
 
     #[test]
     fn a_key_that_is_not_known_is_noticed() {
-        let keys = Keys::new(key(1)).rotated(key(2));
+        let keys = SigningKeys::new(key(1)).rotated(key(2));
         let misses = |cookies: &str| keys.miss_one_of(cookies.as_bytes());
         let ticket = Ticket::new(1, NOW, 5);
-        let by = |byte| cookie(&Keys::new(key(byte)).sign(&ticket));
+        let by = |byte| cookie(&SigningKeys::new(key(byte)).sign(&ticket));
         assert!(!misses(""));
         assert!(!misses("polycgi-ticket=x; a=b"));
         assert!(!misses(&by(1)) && !misses(&by(2)));
@@ -246,7 +181,7 @@ mod tests {
 
     #[test]
     fn keys_are_old_after_a_day_by_either_clock() {
-        let keys = Keys::new(key(1));
+        let keys = SigningKeys::new(key(1));
         let ms = Duration::from_millis(1);
         assert!(!keys.are_old(NOW));
         assert!(!keys.are_old(NOW + DAY - ms));
@@ -258,43 +193,37 @@ mod tests {
 
     #[test]
     fn a_file_of_keys_is_read_whole_or_not_at_all() {
-        for keys in [Keys::new(key(1)), Keys::new(key(1)).rotated(key(2))] {
+        for keys in [
+            SigningKeys::new(key(1)),
+            SigningKeys::new(key(1)).rotated(key(2)),
+        ] {
             let bytes = keys.to_bytes();
-            assert_eq!(Keys::from_bytes(&bytes), Some(keys));
+            assert_eq!(SigningKeys::from_bytes(&bytes), Some(keys));
             for at in 0..LENGTH {
-                assert_eq!(Keys::from_bytes(&bytes[..at]), None, "cut at {at}");
+                assert_eq!(SigningKeys::from_bytes(&bytes[..at]), None, "cut at {at}");
                 let mut changed = bytes;
                 changed[at] ^= 1;
-                assert_eq!(Keys::from_bytes(&changed), None, "changed at {at}");
+                assert_eq!(SigningKeys::from_bytes(&changed), None, "changed at {at}");
             }
-            assert_eq!(Keys::from_bytes(&[&bytes[..], b"\0"].concat()), None);
+            assert_eq!(SigningKeys::from_bytes(&[&bytes[..], b"\0"].concat()), None);
         }
-        assert_eq!(Keys::from_bytes(&[0; LENGTH]), None);
-        let zero = Keys::new(Key::new([0; SECRET], NOW));
-        assert_eq!(Keys::from_bytes(&zero.to_bytes()), None);
-    }
-
-    #[test]
-    fn no_secret_is_printed() {
-        let printed = format!("{:?}", Keys::new(Key::new([0xab; SECRET], NOW)));
-        assert!(
-            !printed.contains("171") && !printed.contains("abab"),
-            "{printed}"
-        );
+        assert_eq!(SigningKeys::from_bytes(&[0; LENGTH]), None);
+        let zero = SigningKeys::new(Key::new([0; SECRET], NOW));
+        assert_eq!(SigningKeys::from_bytes(&zero.to_bytes()), None);
     }
 
     proptest! {
         #[test]
         fn any_cookies_and_any_file_are_read(cookies: Vec<u8>, file: Vec<u8>, ms in 0u64..1 << 50) {
-            let keys = Keys::new(key(1));
+            let keys = SigningKeys::new(key(1));
             let now = Duration::from_millis(ms);
             prop_assert_eq!(keys.standing(&cookies, now), Standing::Anonymous);
-            prop_assert_eq!(Keys::from_bytes(&file), None);
+            prop_assert_eq!(SigningKeys::from_bytes(&file), None);
         }
 
         #[test]
         fn a_ticket_is_found_among_other_cookies(before in "([a-z]{1,5}=[!-:<-~]{0,9}; ?){0,5}", after in "(; ?[a-z]{0,5}=[ -~]{0,9}){0,5}", age in 0u64..700_000) {
-            let keys = Keys::new(key(1));
+            let keys = SigningKeys::new(key(1));
             let ticket = Ticket::new(7, NOW, 5);
             let cookies = format!("{before}{}{after}", cookie(&keys.sign(&ticket)));
             let now = NOW + Duration::from_millis(age);

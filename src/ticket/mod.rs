@@ -2,15 +2,17 @@
 //! time of its issue. Who comes back with one after its Retry-After is served before those who have none, and from
 //! then on it is a pass for [`PASS`]. Nothing is kept for a visitor: all that is known of one is in the ticket.
 //!
-//! A ticket is its [`value`], which [`Keys`] sign and know again; [`Scope`] says to which requests a browser adds it.
-//! The keys' file and the clock are others' work, and so is what a visitor's [`Standing`] is worth.
+//! A ticket is written as a [`value`], which [`SigningKeys`] sign and know again; [`Scope`] says to which requests a
+//! browser adds it. The keys' file and the clock are others' work, and so is what a visitor's [`Standing`] is worth.
 #![forbid(unsafe_code)]
 
+mod key;
 mod keys;
 mod scope;
 mod value;
 
-pub use keys::{Key, Keys, LENGTH as KEYS_LENGTH, SECRET};
+pub use key::{Key, SECRET};
+pub use keys::{LENGTH as KEYS_LENGTH, SigningKeys, is_in};
 pub use scope::Scope;
 
 use std::time::Duration;

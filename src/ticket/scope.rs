@@ -28,8 +28,8 @@ impl Scope {
         }
     }
 
-    /// The value of a Set-Cookie field. `value`: the [signed](super::Keys::sign) ticket. A script of the page does not
-    /// see it (HttpOnly), and other sites' forms and frames do not send it (SameSite).
+    /// The value of a Set-Cookie field. `value`: the [signed](super::SigningKeys::sign) ticket. A script of the page does
+    /// not see it (HttpOnly), and other sites' forms and frames do not send it (SameSite).
     pub fn set_cookie(&self, ticket: &Ticket, value: &str) -> String {
         let secure = if self.is_secure { "; Secure" } else { "" };
         format!(

@@ -6,7 +6,7 @@
 use hmac_sha256::HMAC;
 
 use super::Ticket;
-use super::keys::Key;
+use super::key::Key;
 
 /// The last time of issue that can be written.
 pub(super) const LATEST: u64 = (1 << 48) - 1;
@@ -125,12 +125,13 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::key::SECRET;
     use super::*;
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
 
     fn key(byte: u8) -> Key {
-        Key::new([byte; super::super::SECRET], NOW)
+        Key::new([byte; SECRET], NOW)
     }
 
     fn read(value: &[u8], key: &Key) -> Option<Ticket> {
@@ -153,7 +154,7 @@ mod tests {
         assert!(read(&value, &key(1)).is_some());
         assert_eq!(read(&value, &key(2)), None, "another app's key");
         // The same id, another secret.
-        let same_id = Key::with_id(key(1).id(), [2; super::super::SECRET], NOW);
+        let same_id = Key::with_id(key(1).id(), [2; SECRET], NOW);
         assert_eq!(read(&value, &same_id), None);
         for end in 0..value.len() {
             assert_eq!(read(&value[..end], &key(1)), None, "cut at {end}");
