@@ -9,7 +9,7 @@ use crate::cgi::Extent;
 use crate::cgi::meta::Peer;
 use crate::cgi::request::{BadRequest, Request};
 use crate::cgi::{repeated, unique};
-use crate::page::{Answer, Failure, Form};
+use crate::page::{Answer, Cookies, Failure, Form};
 use crate::report::{Exit, say, visible};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{clock, environ, poll, process};
@@ -49,7 +49,18 @@ pub fn answer(
     reason: Option<&str>,
     html: Option<&str>,
 ) {
-    write(&page(failure, request, reason, html), request);
+    answer_with(failure, request, reason, html, Cookies::Unread);
+}
+
+/// The same, with what it has to do with cookies.
+pub fn answer_with(
+    failure: Failure,
+    request: Option<&Request<'_>>,
+    reason: Option<&str>,
+    html: Option<&str>,
+    cookies: Cookies<'_>,
+) {
+    write(&page(failure, request, reason, html, cookies), request);
 }
 
 /// Writes a response of ours on standard output, then reads what is left of the request.
@@ -69,10 +80,12 @@ fn page(
     request: Option<&Request<'_>>,
     reason: Option<&str>,
     html: Option<&str>,
+    cookies: Cookies<'_>,
 ) -> Vec<u8> {
     Answer {
         reason,
         html,
+        cookies,
         ..to_request(failure, request)
     }
     .to_cgi_response()
@@ -91,6 +104,7 @@ fn to_request(failure: Failure, request: Option<&Request<'_>>) -> Answer<'static
         refreshes: request.is_some_and(|request| request.method() == b"GET"),
         reason: None,
         html: None,
+        cookies: Cookies::Unread,
     }
 }
 

@@ -28,6 +28,9 @@
 //! front, at the addresses of [`listen`]. Generations, configuration, upgrade and end of the daemon are
 //! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
 //!
+//! A browser that is refused for load gets a [`ticket`], signed by the keys of its app's [`keyring`]: if it comes back
+//! with that, it goes before others.
+//!
 //! What becomes of a request is counted by the process that answers it, in the words of [`figures`] and the file of [`slots`];
 //! what went wrong is kept in those of [`incidents`] and the [`logbook`]. A daemon's restart loses neither.
 //!
@@ -77,6 +80,7 @@ pub mod app_file;
 pub mod args;
 pub mod elsewhere;
 pub mod facts;
+pub mod keyring;
 pub mod known;
 pub mod listen;
 pub mod logbook;

@@ -248,6 +248,11 @@ impl Place {
         Some(Status::from_lines(&String::from_utf8_lossy(&text)))
     }
 
+    /// The keys of the app's tickets: see [`crate::keyring`].
+    pub fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+
     /// What went wrong last: see [`crate::logbook`].
     pub fn incidents(&self) -> PathBuf {
         self.dir.join("incidents")

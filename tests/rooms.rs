@@ -68,6 +68,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("args", Joins),
     ("app_file", Joins),
     ("place", Joins),
+    ("keyring", Joins),
     ("logbook", Joins),
     ("elsewhere", Joins),
     ("slots", Joins),

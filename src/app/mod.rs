@@ -15,13 +15,13 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::answer::{answer, write_status_line};
+use crate::answer::{answer, answer_with, write_status_line};
 use crate::app_file::{AppFile, LoadError, NotAnApp};
 use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount, StatusPage};
 use crate::incidents;
-use crate::page::Failure;
+use crate::page::{Cookies, Failure};
 use crate::place::Place;
 use crate::report::{self, Exit, plain, say, visible};
 use crate::sys::program::NotStarted;
@@ -197,10 +197,22 @@ pub fn refuse(
     failure: Failure,
     reason: &str,
 ) {
+    refuse_with(app, config, request, failure, Cookies::Unread, reason);
+}
+
+/// The same, with what the page has to do with cookies.
+pub fn refuse_with(
+    app: &AppFile,
+    config: &Config,
+    request: &Request<'_>,
+    failure: Failure,
+    cookies: Cookies<'_>,
+    reason: &str,
+) {
     let address = request.value("REMOTE_ADDR").unwrap_or_default();
     let shown = (!reason.is_empty() && shows_errors(config, address)).then_some(reason);
     let own_page = own_page(app, config);
-    answer(failure, Some(request), shown, own_page.as_deref());
+    answer_with(failure, Some(request), shown, own_page.as_deref(), cookies);
 }
 
 /// The same when its configuration can't be loaded; the log is told why. What the client gets.

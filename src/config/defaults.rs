@@ -117,6 +117,7 @@ fn queue_limits(s: &Settings) -> QueueLimits {
         timeout: or(&s.queue_timeout, Duration::from_secs(10)),
         target: or(&s.queue_target, Duration::from_secs(1)),
         priority_cookie: or(&s.priority_cookie, None),
+        waiting_room: or(&s.waiting_room, true),
     }
 }
 

@@ -133,6 +133,8 @@ pub struct QueueLimits {
     pub target: Duration,
     /// `priority-cookie`: requests with a cookie of this name are shed last.
     pub priority_cookie: Option<String>,
+    /// `waiting-room`: browsers that are refused for load get a ticket.
+    pub waiting_room: bool,
 }
 
 /// How long things may take.

@@ -145,6 +145,7 @@ settings! {
     "queue-timeout" queue_timeout: Duration = bare(values::time);
     "queue-target" queue_target: Duration = bare(values::time);
     "priority-cookie" priority_cookie: Option<String> = or_none(bare(names::cookie_name));
+    "waiting-room" waiting_room: bool = bare(values::switch);
     "start-timeout" start_timeout: Duration = bare(values::time_limit);
     "start-page-after" start_page_after: Option<Duration> = or_none(bare(values::time_limit));
     "request-timeout" request_timeout: Duration = bare(values::time_limit);

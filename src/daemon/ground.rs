@@ -9,6 +9,7 @@ use super::outcome::{Outcome, PoolFacts};
 use crate::app_file::AppFile;
 use crate::config::Config;
 use crate::incidents::Mishap;
+use crate::keyring::Keyring;
 use crate::place::Place;
 use crate::policy::pool::Event;
 use crate::slots::Slots;
@@ -22,6 +23,7 @@ pub(super) struct Ground {
     pub(super) config: Config,
     pub(super) place: Place,
     pub(super) slots: Slots,
+    pub(super) keyring: Keyring,
     pub(super) poll: Poll,
     pub(super) scratch: Scratch,
     /// What workers and the daemon tell each other without a packet.

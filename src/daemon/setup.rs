@@ -25,6 +25,7 @@ use super::words::{NAME, Words};
 use crate::app;
 use crate::app_file::AppFile;
 use crate::config::Config;
+use crate::keyring::Keyring;
 use crate::place::Place;
 use crate::policy::pool::{Event, Pool};
 use crate::report::{self, Exit, say};
@@ -83,6 +84,7 @@ impl Daemon {
             config,
             place,
             slots,
+            keyring: Keyring::default(),
             poll: means.poll,
             scratch: means.scratch,
             board: means.board,

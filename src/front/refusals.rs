@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::{Front, NAME};
 use crate::app;
+use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::figures::Counted;
 use crate::incidents::{self, Incident, Mishap};
+use crate::keyring::{self, Invitation, Keyring};
 use crate::logbook;
-use crate::page::{Failure, whole_seconds};
+use crate::page::{Failure, Form, whole_seconds};
 use crate::place::Place;
 use crate::policy::route::Rule;
 use crate::report::{Exit, plain};
@@ -44,8 +46,7 @@ impl Front {
         let sentence = incidents::not_started(reason, "");
         app::tell(NAME, &self.app, &self.request, &sentence);
         let whole = incidents::not_started(reason, &words);
-        app::refuse(&self.app, config, &self.request, Failure::AppBroken, &whole);
-        Exit::Ok
+        self.answer(config, here, Failure::AppBroken, &whole)
     }
 
     pub(super) fn overload(
@@ -82,13 +83,13 @@ impl Front {
         let failure = Failure::Overloaded {
             retry_after: whole_seconds(retry_after),
         };
-        app::refuse(&self.app, config, &self.request, failure, &reason);
+        self.answer(config, here, failure, &reason);
     }
 
     /// Not because too many ask, but because there is no server to ask.
     pub(super) fn away(&self, config: &Config, retry_after: Duration, reason: &str) -> Exit {
         let retry_after = whole_seconds(retry_after);
-        self.refuse(config, Failure::Away { retry_after }, reason)
+        self.refuse(config, None, Failure::Away { retry_after }, reason)
     }
 
     pub(super) fn refuse_because(
@@ -102,7 +103,7 @@ impl Front {
         if let (Some(kind), Some(here)) = (kept_as(failure), here) {
             self.note(&here.place, kind, reason);
         }
-        self.refuse(config, failure, reason)
+        self.refuse(config, here, failure, reason)
     }
 
     /// Keeps what went wrong for `status`.
@@ -113,10 +114,35 @@ impl Front {
     }
 
     /// The log is told why, and the client if it may see it.
-    pub(super) fn refuse(&self, config: &Config, failure: Failure, reason: &str) -> Exit {
+    fn refuse(&self, config: &Config, here: Option<&Here>, failure: Failure, reason: &str) -> Exit {
         app::tell(NAME, &self.app, &self.request, reason);
-        app::refuse(&self.app, config, &self.request, failure, reason);
+        self.answer(config, here, failure, reason)
+    }
+
+    /// Answers with a page of ours, which has a ticket where that helps its client.
+    fn answer(&self, config: &Config, here: Option<&Here>, failure: Failure, reason: &str) -> Exit {
+        let invitation = self.invitation(config, here, failure);
+        let (failure, cookies) = keyring::told(failure, invitation.as_ref());
+        app::refuse_with(&self.app, config, &self.request, failure, cookies, reason);
         Exit::Ok
+    }
+
+    /// Without a place there are no tickets: no other process would know them.
+    fn invitation(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        failure: Failure,
+    ) -> Option<Invitation> {
+        let is_for_it = config.queue.waiting_room && is_for_browser(&self.request);
+        let retry_after = failure.wait().filter(|_| is_for_it)?;
+        let place = &here?.place;
+        let path = app::mounted(config.mount.as_ref(), &self.request).ok()?;
+        let request = self.request.reborrow();
+        let divided = path.as_ref().map(|path| request.at(path));
+        let request = divided.as_ref().unwrap_or(&request);
+        let value = |name: &str| request.value(name).unwrap_or_default();
+        Some(Keyring::default().invite(value, retry_after, place, clock::wall()))
     }
 
     /// Counts and keeps that the configuration can't be loaded, if the app has a place that is found without it.
@@ -156,6 +182,12 @@ pub(super) fn why_full(rule: Rule) -> Counted {
         Rule::BackingOff => Counted::BackingOff,
         _ => Counted::NoSlot,
     }
+}
+
+/// Whether a person's browser asks for a page.
+fn is_for_browser(request: &Request<'_>) -> bool {
+    let is_html = Form::from_accept(request.accept()) == Form::Html;
+    is_html && matches!(request.method(), b"GET" | b"HEAD")
 }
 
 /// Why the last start failed: as the daemon has left it, or as the front has noted it that could not even start one.

@@ -95,6 +95,30 @@ impl Failure {
         }
     }
 
+    /// In seconds, if the failure is one of load: it passes, and first for those who have waited. Not that the app's
+    /// server is away, for which nobody is let in first.
+    pub fn wait(self) -> Option<u32> {
+        match self {
+            Failure::Overloaded { retry_after } | Failure::Starting { retry_after } => {
+                Some(retry_after.max(1))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same failure with another [wait](Failure::wait), if it has one.
+    pub fn with_wait(self, seconds: u32) -> Failure {
+        match self {
+            Failure::Overloaded { .. } => Failure::Overloaded {
+                retry_after: seconds,
+            },
+            Failure::Starting { .. } => Failure::Starting {
+                retry_after: seconds,
+            },
+            other => other,
+        }
+    }
+
     /// A few words for people.
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -219,6 +243,22 @@ mod tests {
             Some(1)
         );
         assert_eq!(Failure::TimedOut.retry_after(), None);
+    }
+
+    #[test]
+    fn the_wait_of_load_can_be_another() {
+        let with_wait = Failure::all(5).map(|failure| (failure, failure.with_wait(9)));
+        for (failure, other) in with_wait {
+            let is_load = matches!(
+                failure,
+                Failure::Overloaded { .. } | Failure::Starting { .. }
+            );
+            assert_eq!(failure.wait(), is_load.then_some(5), "{failure:?}");
+            assert_eq!(other.wait(), is_load.then_some(9), "{failure:?}");
+            assert_eq!(other == failure, !is_load, "{failure:?}");
+            assert_eq!(other.status(), failure.status());
+        }
+        assert_eq!(Failure::Overloaded { retry_after: 0 }.wait(), Some(1));
     }
 
     #[test]

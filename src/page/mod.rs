@@ -36,6 +36,18 @@ pub fn whole_seconds(time: std::time::Duration) -> u32 {
         .max(1)
 }
 
+/// What an answer has to do with cookies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cookies<'a> {
+    /// It would be the same without the request's.
+    #[default]
+    Unread,
+    /// Those of the request say how long its client has to wait.
+    Read,
+    /// The same, and it sets this one: the value of a Set-Cookie field.
+    Set(&'a str),
+}
+
 /// An answer of our own, in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
@@ -52,6 +64,8 @@ pub struct Answer<'a> {
     pub reason: Option<&'a str>,
     /// The owner's page (`overload-page`), in place of ours for a 503 in HTML.
     pub html: Option<&'a str>,
+    /// Of the waiting room.
+    pub cookies: Cookies<'a>,
 }
 
 impl Answer<'_> {
@@ -104,6 +118,12 @@ impl Answer<'_> {
         );
         if let Some(seconds) = self.failure.retry_after() {
             head.push_str(&format!("Retry-After: {seconds}\r\n"));
+        }
+        if self.cookies != Cookies::Unread {
+            head.push_str("Vary: Accept, Cookie\r\n");
+        }
+        if let Cookies::Set(cookie) = self.cookies {
+            head.push_str(&format!("Set-Cookie: {cookie}\r\n"));
         }
         head + "\r\n"
     }
@@ -234,6 +254,7 @@ mod tests {
             refreshes: true,
             reason: None,
             html: None,
+            cookies: Cookies::Unread,
         }
     }
 
@@ -261,6 +282,25 @@ mod tests {
         assert!(!text(post).contains("http-equiv=\"refresh\""));
         assert!(text(post).contains("Please try again in 7 seconds"));
         assert!(text(post).contains("Retry-After: 7"));
+    }
+
+    #[test]
+    fn an_answer_that_depends_on_cookies_says_so() {
+        let head = |cookies| {
+            let (head, _) = split(&Answer {
+                cookies,
+                ..answer(BUSY, Form::Html)
+            });
+            let fields: Vec<String> = head.lines().map(str::to_owned).collect();
+            let field = |name: &str| {
+                let found = fields.iter().find_map(|line| line.strip_prefix(name));
+                found.unwrap_or_default().to_owned()
+            };
+            (field("Vary: ").ends_with(", Cookie"), field("Set-Cookie: "))
+        };
+        assert_eq!(head(Cookies::Unread), (false, String::new()));
+        assert_eq!(head(Cookies::Read), (true, String::new()));
+        assert_eq!(head(Cookies::Set("a=b")), (true, "a=b".to_owned()));
     }
 
     #[test]

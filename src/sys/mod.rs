@@ -16,6 +16,7 @@ pub mod named;
 pub mod poll;
 pub mod process;
 pub mod program;
+pub mod random;
 pub mod signal;
 pub mod socket;
 pub mod splice;

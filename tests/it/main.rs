@@ -96,6 +96,7 @@ mod staying;
 mod stderr;
 mod strangers;
 mod suexec;
+mod tickets;
 mod titles;
 mod util;
 mod views;

@@ -84,6 +84,7 @@ fn defaults() {
         timeout: secs(10),
         target: secs(1),
         priority_cookie: None,
+        waiting_room: true,
     };
     assert_eq!(c.queue, queue);
     let timeouts = Timeouts {
@@ -244,6 +245,7 @@ fn every_key() {
             .as_deref(),
         Some("sid")
     );
+    assert!(!with("waiting-room = off").queue.waiting_room);
     assert_eq!(with("start-timeout = 2m").timeouts.start, secs(120));
     let start_page = |lines: &str| with(lines).timeouts.start_page;
     assert_eq!(start_page("start-timeout = 2m"), Some(secs(30)));

@@ -19,6 +19,7 @@ mod receiving;
 mod sending;
 mod taken;
 mod telling;
+mod tickets;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

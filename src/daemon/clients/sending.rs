@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Clients;
 use super::client::Phase;
 use super::outgoing::Outgoing;
+use super::tickets;
 use crate::answer::{DRAIN_BYTES, DRAIN_TIME};
 use crate::app;
 use crate::control::Status;
@@ -15,6 +16,7 @@ use crate::daemon::turn::Progress;
 use crate::daemon::watch::Stream;
 use crate::figures::Counted;
 use crate::incidents::Mishap;
+use crate::keyring;
 use crate::page::{self, Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Number;
@@ -139,6 +141,8 @@ impl Clients {
         };
         let is_shown =
             !reason.is_empty() && app::shows_errors(&ground.config, &request.client_address);
+        let invitation = tickets::invitation(request, failure, ground);
+        let (failure, cookies) = keyring::told(failure, invitation.as_ref());
         let page = Answer {
             failure,
             form: request.form,
@@ -146,6 +150,7 @@ impl Clients {
             refreshes: request.refreshes,
             reason: is_shown.then_some(reason),
             html: own_page.as_deref(),
+            cookies,
         }
         .to_cgi_response();
         ::log::debug!("answered: number={number} status={}", failure.status());

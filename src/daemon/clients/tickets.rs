@@ -1,0 +1,41 @@
+//! The waiting room at the daemon's side: who gets a ticket with a 503, and what the response says of it.
+
+use super::taken::Taken;
+use crate::daemon::ground::Ground;
+use crate::keyring::Invitation;
+use crate::page::Failure;
+use crate::scgi::{self, Decoded, Header};
+use crate::sys::clock;
+
+/// Whether the request's client gets a ticket where it is refused for load, if it does not have one.
+fn can_return(request: &Taken, ground: &Ground) -> bool {
+    ground.config.queue.waiting_room && request.is_for_browser()
+}
+
+/// What the response tells the client of a request that is refused for load. `None`: it is refused for another reason,
+/// or there is no waiting room for it.
+pub(super) fn invitation(
+    request: &Taken,
+    failure: Failure,
+    ground: &mut Ground,
+) -> Option<Invitation> {
+    let retry_after = failure.wait().filter(|_| can_return(request, ground))?;
+    let header = header(request)?;
+    let value = |name: &str| header.value(name.as_bytes()).unwrap_or_default();
+    let now = clock::wall();
+    let invited = ground
+        .keyring
+        .invite(value, retry_after, &ground.place, now);
+    if let Some(error) = ground.keyring.take_trouble() {
+        let path = ground.place.keys();
+        ::log::warn!("no tickets: cannot make {}: {error}", path.display());
+    }
+    Some(invited)
+}
+
+fn header(request: &Taken) -> Option<Header<'_>> {
+    match scgi::decode(&request.header, request.header.len()) {
+        Ok(Decoded::Header { header, .. }) => Some(header),
+        _ => None,
+    }
+}
