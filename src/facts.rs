@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::config::{self, App, Config, Load};
+use crate::config::{self, App, Config, Load, OrAuto};
 use crate::policy::backoff;
-use crate::policy::route::{CgiCount, Facts, Mode, Reach, Rule, StartRecord};
-use crate::slots::{Slots, StartCause, Verdict};
+use crate::policy::route::{CgiCount, Facts, Mode, RateLimit, Reach, Rule, StartRecord};
+use crate::slots::{KnownPauses, Slots, StartCause, Verdict};
 use crate::sys::load;
 
 /// What the file says of starts, and of a daemon that does not answer.
@@ -36,7 +36,7 @@ pub fn gather(
 ) -> Facts {
     let running = slots.and_then(|slots| slots.running(config.cgi_max).ok());
     let faster = |count, unit| slots.is_some_and(|slots| slots.is_faster_than(count, unit, now));
-    let rate = config.when.rate;
+    let known = slots.map(Slots::pauses).unwrap_or_default();
     Facts {
         reach: if slots.is_none() {
             Reach::Forbidden
@@ -48,7 +48,14 @@ pub fn gather(
             running,
             most: config.cgi_max,
         }),
-        rate_exceeded: faster(rate.count().into(), rate.window()),
+        rate_exceeded: match config.when.rate {
+            OrAuto::Auto => {
+                let kept = config.lifetime.idle_timeout.given();
+                slots.is_some() && known.rental.pays(kept, known.prices.break_even())
+            }
+            OrAuto::Given(rate) => faster(rate.count().into(), rate.window()),
+        },
+        rate_limit: rate_limit(config, &known),
         last_minute: if faster(1, Duration::from_secs(60)) {
             2
         } else {
@@ -84,6 +91,7 @@ pub fn noted(config: &Config, slots: &Slots) -> Option<(Rule, Facts)> {
         },
         last_minute: cause.last_minute,
         load: cause.load,
+        rate_limit: rate_limit(config, &slots.pauses()),
         ..limits(config)
     };
     Some((cause.rule, facts))
@@ -102,9 +110,21 @@ pub fn cause(rule: Rule, facts: &Facts, slots: &Slots, now: Duration) -> StartCa
     }
 }
 
+fn rate_limit(config: &Config, known: &KnownPauses) -> RateLimit {
+    let break_even = known.prices.break_even();
+    match config.when.rate {
+        OrAuto::Auto => RateLimit::Auto {
+            load: known.prices.load,
+            break_even,
+            pauses: known.rental.count(),
+            shorter: known.rental.shorter_than(break_even),
+        },
+        OrAuto::Given(rate) => RateLimit::Number(rate.count().into(), rate.window()),
+    }
+}
+
 /// The configuration's part of the facts.
 fn limits(config: &Config) -> Facts {
-    let rate = config.when.rate;
     Facts {
         reach: Reach::Absent,
         start: StartRecord::Clear,
@@ -119,7 +139,7 @@ fn limits(config: &Config) -> Facts {
         slots: CgiCount::Uncounted,
         busy_limit: config.when.busy,
         rate_exceeded: false,
-        rate_limit: (rate.count().into(), rate.window()),
+        rate_limit: rate_limit(config, &KnownPauses::default()),
         last_minute: 0,
         load: 0.0,
         load_limit: config.when.load.per_core(),

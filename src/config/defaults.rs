@@ -8,7 +8,7 @@ use super::bad_config::{BadConfig, Position};
 use super::choices::{Handoff, LogLevel, Mode, Reload};
 use super::names::Python;
 use super::settings::{Settings, Typed};
-use super::values::{Load, Rate};
+use super::values::{Load, OrAuto};
 use super::{
     App, Config, DaemonWhen, Host, Lifetime, Listen, Logging, Overload, PoolLimits, QueueLimits,
     SizeLimits, Spool, Timeouts,
@@ -78,16 +78,25 @@ impl Config {
 fn daemon_when(s: &Settings, cgi_max: u32) -> DaemonWhen {
     DaemonWhen {
         busy: or(&s.daemon_when_busy, 2).min(cgi_max),
-        rate: or(&s.daemon_when_rate, Rate::per_minute(6)),
+        rate: or(&s.daemon_when_rate, OrAuto::Auto),
         load: or(&s.daemon_when_load, Load::ONE),
     }
 }
 
 fn lifetime(s: &Settings) -> Lifetime {
     Lifetime {
-        idle_timeout: or(&s.idle_timeout, minutes(5)),
+        idle_timeout: or(&s.idle_timeout, OrAuto::Auto),
         min_lifetime: or(&s.min_lifetime, minutes(2)),
-        quiet_timeout: or(&s.quiet_timeout, minutes(15)),
+        quiet_timeout: quiet_timeout(s),
+    }
+}
+
+/// Beside a rate that is measured, `idle-timeout` alone says when a daemon is not needed.
+fn quiet_timeout(s: &Settings) -> Option<Duration> {
+    let rate = value(&s.daemon_when_rate).and_then(OrAuto::given);
+    match or(&s.quiet_timeout, OrAuto::Auto) {
+        OrAuto::Auto => rate.map(|_| minutes(15)),
+        OrAuto::Given(time) => Some(time),
     }
 }
 

@@ -45,7 +45,10 @@ mod tests {
         let is_quantity = |kind: &str| {
             ["u32", "u64", "usize", "Duration", "Rate", "Load"]
                 .iter()
-                .any(|quantity| kind == *quantity || kind == format!("Option<{quantity}>"))
+                .any(|quantity| {
+                    let or_word = ["Option", "OrAuto"].map(|word| format!("{word}<{quantity}>"));
+                    kind == *quantity || or_word.iter().any(|named| named == kind)
+                })
         };
         let keys = TYPES.iter().filter(|(_, kind)| is_quantity(kind));
         let keys: Vec<&str> = keys.map(|(key, _)| *key).collect();

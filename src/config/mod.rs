@@ -33,7 +33,7 @@ pub use names::{Mount, Python, Target};
 #[cfg(test)]
 pub(crate) use settings::TYPES;
 pub use settings::{Settings, Typed};
-pub use values::{Load, Rate};
+pub use values::{Load, OrAuto, Rate};
 pub use words::{as_text, as_word};
 
 /// The largest configuration file or `env-file`, in bytes: a larger file is not read.
@@ -86,8 +86,8 @@ impl App {
 pub struct DaemonWhen {
     /// This many CGIs of the app run. Never more than `cgi-max`, since no more can run.
     pub busy: u32,
-    /// Requests come faster than this.
-    pub rate: Rate,
+    /// Requests come faster than this, or so that a daemon pays.
+    pub rate: OrAuto<Rate>,
     /// The load is higher than this, and two requests came in the last minute.
     pub load: Load,
 }
@@ -95,12 +95,12 @@ pub struct DaemonWhen {
 /// How long a daemon lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// It exits after this time without a request.
-    pub idle_timeout: Duration,
+    /// It exits after this time without a request, or once it no longer pays to keep it.
+    pub idle_timeout: OrAuto<Duration>,
     /// It lives at least this long.
     pub min_lifetime: Duration,
-    /// It exits after this time with few requests.
-    pub quiet_timeout: Duration,
+    /// It exits after this time with few requests. `None`: what came in that time does not count.
+    pub quiet_timeout: Option<Duration>,
 }
 
 /// How many workers there are, and when one is replaced.

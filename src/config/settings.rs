@@ -14,7 +14,7 @@ use super::env_file::{BadName, check_name};
 use super::guess;
 use super::lines::{self, Line, Secrets};
 use super::names::{self, Mount, Python, Target};
-use super::values::{self, Load, Rate};
+use super::values::{self, Load, OrAuto, Rate};
 use super::words;
 
 /// The most workers, and the most CGIs, of an app. Each worker has a byte in a page of 4096 to note that it has begun
@@ -128,11 +128,11 @@ settings! {
     "mount" mount: Mount = names::mount;
     "mode" mode: Mode = bare(Mode::from_word);
     "daemon-when-busy" daemon_when_busy: u32 = bare(|v| values::count(v, 0, MOST));
-    "daemon-when-rate" daemon_when_rate: Rate = bare(values::rate);
+    "daemon-when-rate" daemon_when_rate: OrAuto<Rate> = or_auto(bare(values::rate));
     "daemon-when-load" daemon_when_load: Load = bare(values::load);
-    "idle-timeout" idle_timeout: Duration = bare(values::time_to_leave);
+    "idle-timeout" idle_timeout: OrAuto<Duration> = or_auto(bare(values::time_to_leave));
     "min-lifetime" min_lifetime: Duration = bare(values::time);
-    "quiet-timeout" quiet_timeout: Duration = bare(values::time_to_leave);
+    "quiet-timeout" quiet_timeout: OrAuto<Duration> = or_auto(bare(values::time_to_leave));
     "min-procs" min_procs: u32 = bare(|v| values::count(v, 0, MOST_PROCS));
     "max-procs" max_procs: u32 = bare(|v| values::count(v, 1, MOST_PROCS));
     "min-idle" min_idle: u32 = bare(|v| values::count(v, 0, MOST_PROCS));
@@ -240,6 +240,12 @@ fn or_none<T>(
     read: impl Fn(&str) -> Result<T, Misread>,
 ) -> impl Fn(&str) -> Result<Option<T>, Misread> {
     move |value| values::or_none(value, &read)
+}
+
+fn or_auto<T>(
+    read: impl Fn(&str) -> Result<T, Misread>,
+) -> impl Fn(&str) -> Result<OrAuto<T>, Misread> {
+    move |value| values::or_auto(value, &read)
 }
 
 fn bad_key(line: &Line<'_>, what: BadKey) -> BadConfig {

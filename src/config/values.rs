@@ -17,7 +17,8 @@ impl Rate {
     /// The most requests that a rate can count.
     pub const MOST: u16 = 1000;
 
-    pub(super) const fn per_minute(count: u16) -> Rate {
+    /// So many in a minute.
+    pub const fn per_minute(count: u16) -> Rate {
         Rate {
             count,
             window: Duration::from_secs(60),
@@ -32,6 +33,25 @@ impl Rate {
     /// ... in the last second, minute or hour.
     pub fn window(self) -> Duration {
         self.window
+    }
+}
+
+/// A value that is given by hand, or left to what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrAuto<T> {
+    /// `auto`
+    Auto,
+    /// This value.
+    Given(T),
+}
+
+impl<T: Copy> OrAuto<T> {
+    /// `None`: it is left to what is measured.
+    pub fn given(self) -> Option<T> {
+        match self {
+            OrAuto::Auto => None,
+            OrAuto::Given(value) => Some(value),
+        }
     }
 }
 
@@ -191,6 +211,18 @@ pub(super) fn or_none<T, E>(
         Ok(None)
     } else {
         read(value).map(Some)
+    }
+}
+
+/// The value, or the word `auto`.
+pub(super) fn or_auto<T, E>(
+    value: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Result<OrAuto<T>, E> {
+    if words::bare(value) == "auto" {
+        Ok(OrAuto::Auto)
+    } else {
+        read(value).map(OrAuto::Given)
     }
 }
 

@@ -2,6 +2,7 @@
 //! that a room leaves for others. Decides nothing.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::failures::Failures;
 use super::ledger::Ledger;
@@ -37,6 +38,16 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// Notes how long before this request the last one came, and whether it finds the app loaded. The front that has
+    /// started us has noted that of the first one.
+    pub(super) fn note_pause(&self, now: Duration) {
+        match self.pool.has_code {
+            true => self.slots.note_warm(now),
+            false if self.pool.generation > 0 && self.pool.queued == 0 => self.slots.note_cold(now),
+            false => self.slots.note_starter(now),
+        }
+    }
+
     /// Leaves an outcome for the loop, which carries it on when the room's call is over.
     pub(super) fn tell(&mut self, outcome: Outcome) {
         self.outcomes.push_back(outcome);

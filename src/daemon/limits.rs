@@ -2,24 +2,35 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, OrAuto, Rate};
 use crate::policy::pool::{PoolRules, Quiet, WorkerId};
 use crate::policy::queue::QueueRules;
+use crate::slots::Slots;
 use crate::sys::clock;
 
 /// A request that comes this long after the last look at the app's files causes the next.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// `quiet-timeout` goes by half of this where `daemon-when-rate` is no number.
+const RATE_OF_QUIET: Rate = Rate::per_minute(6);
 
 /// Whether the daemon has to stay: clients that connect to other sockets than its own can't start it again.
 pub(super) fn stays(config: &Config, is_given_any: bool) -> bool {
     is_given_any || !config.listen.addresses.is_empty()
 }
 
-pub(super) fn limits(config: &Config, stays: bool) -> PoolRules {
+/// With `idle-timeout = auto` they change with what is known of the requests.
+pub(super) fn limits(config: &Config, slots: &Slots, stays: bool) -> PoolRules {
     // `max-procs` is at most 1024, and the others are at most `max-procs`.
     let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
     PoolRules {
-        idle_timeout: config.lifetime.idle_timeout,
+        idle_timeout: match config.lifetime.idle_timeout {
+            OrAuto::Auto => {
+                let known = slots.pauses();
+                known.rental.kept(known.prices.break_even())
+            }
+            OrAuto::Given(time) => time,
+        },
         look_interval: LOOK_INTERVAL,
         max_procs: small(config.pool.max_procs),
         max_requests: config.pool.max_requests.unwrap_or(u32::MAX),
@@ -45,12 +56,13 @@ pub(super) fn limits(config: &Config, stays: bool) -> PoolRules {
 
 /// A site below half of the rate that starts a daemon needs none, if it stays so for long.
 fn quiet(config: &Config) -> Option<Quiet> {
-    let rate = config.when.rate;
+    let rate = config.when.rate.given().unwrap_or(RATE_OF_QUIET);
+    let timeout = config.lifetime.quiet_timeout?;
     // An app that can't run as CGIs always needs one.
     (config.mode == Mode::Auto && config.app.runs_as_cgi()).then(|| Quiet {
         count: u64::from(rate.count()).div_ceil(2),
         unit: rate.window(),
-        timeout: config.lifetime.quiet_timeout,
+        timeout,
     })
 }
 

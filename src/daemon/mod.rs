@@ -314,6 +314,7 @@ impl Daemon {
         self.note_pool();
         if self.is_proven() && !self.is_cleared {
             self.is_cleared = true;
+            self.ground.slots.note_started(clock::now());
             self.ground.slots.note_ready(clock::now());
         }
         self.note_switch();

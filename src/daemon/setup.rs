@@ -99,7 +99,7 @@ impl Daemon {
         })?;
         let stays = stays(&ground.config, handed.is_given_any());
         let mut daemon = Daemon {
-            pool: Pool::new(limits(&ground.config, stays), clock::now()),
+            pool: Pool::new(limits(&ground.config, &ground.slots, stays), clock::now()),
             events: VecDeque::from([Event::Tick]),
             door,
             clients: Clients::new(door::shares_of(&ground.config, ground.most_fds())),

@@ -97,6 +97,7 @@ fn serve_otherwise(request: Request<'static>, asked: AskedDaemons) -> Exit {
         request,
         asked,
         has_arrived: false,
+        is_noted: false,
     };
     front.serve()
 }
@@ -133,6 +134,8 @@ struct Front {
     asked: AskedDaemons,
     /// This request counts in the rate. The daemon counts those that it takes.
     has_arrived: bool,
+    /// The pause before it is noted.
+    is_noted: bool,
 }
 
 impl Front {
@@ -182,9 +185,13 @@ impl Front {
 
     /// Notes this request, once, when no daemon has taken it so far.
     fn arrive(&mut self, here: &Here) {
+        let now = clock::now();
         if !self.has_arrived {
-            here.slots.arrive(clock::now());
+            here.slots.arrive(now);
             self.has_arrived = true;
+        }
+        if !std::mem::replace(&mut self.is_noted, true) {
+            here.slots.note_cold(now);
         }
     }
 

@@ -80,15 +80,17 @@ fn range((key, least, most): &(&str, &str, &str)) -> String {
 
 /// What stands behind the `=` of an entry, against the parser.
 fn wrong_value(entry: &ListItem<'_>, key: &str, kind: &str) -> Vec<String> {
-    let inner = kind
-        .strip_prefix("Option<")
-        .and_then(|kind| kind.strip_suffix('>'));
-    let takes_none = inner.is_some() || LISTS_OR_NONE.contains(&key);
-    let unit = UNITS
-        .iter()
-        .find(|(name, _)| *name == inner.unwrap_or(kind));
+    let within = |outer: &str| {
+        let inner = kind.strip_prefix(outer)?.strip_prefix('<')?;
+        inner.strip_suffix('>')
+    };
+    let (or_none, or_auto) = (within("Option"), within("OrAuto"));
+    let takes_none = or_none.is_some() || LISTS_OR_NONE.contains(&key);
+    let inner = or_none.or(or_auto).unwrap_or(kind);
+    let unit = UNITS.iter().find(|(name, _)| *name == inner);
     let mut known: Vec<String> = choices(key);
     known.extend(takes_none.then(|| "none".to_owned()));
+    known.extend(or_auto.map(|_| "auto".to_owned()));
     let mut wrong = differences(key, entry.head.marked("Cm"), known);
     if let Some((_, unit)) = unit {
         let unit = if key == "socket-mode" { "mode" } else { unit };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::rental::LoadTime;
+
 /// How the app's daemon answered a connect that does not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -61,6 +63,24 @@ pub enum CgiCount {
     Uncounted,
 }
 
+/// `daemon-when-rate`, and what is known where it is `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateLimit {
+    /// `auto`: what a load of the app costs decides.
+    Auto {
+        /// `None`: none was measured.
+        load: Option<LoadTime>,
+        /// For how long a daemon can be kept for that.
+        break_even: Duration,
+        /// Pauses between requests that are known.
+        pauses: u64,
+        /// Those of them that are shorter than the break-even.
+        shorter: u64,
+    },
+    /// So many in this time.
+    Number(u32, Duration),
+}
+
 /// All that the decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Facts {
@@ -76,10 +96,10 @@ pub struct Facts {
     pub slots: CgiCount,
     /// `daemon-when-busy`: start the daemon at this many CGIs.
     pub busy_limit: u32,
-    /// Requests come faster than `daemon-when-rate`.
+    /// Requests come faster than `daemon-when-rate`, or so that a daemon pays.
     pub rate_exceeded: bool,
-    /// `daemon-when-rate`: so many in this time.
-    pub rate_limit: (u32, Duration),
+    /// `daemon-when-rate`.
+    pub rate_limit: RateLimit,
     /// Requests in the last minute, this one included.
     pub last_minute: u32,
     /// 1-minute load average per usable core.

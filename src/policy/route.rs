@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-pub use super::facts::{CgiCount, Facts, Mode, Reach, StartRecord};
+pub use super::facts::{CgiCount, Facts, Mode, RateLimit, Reach, StartRecord};
 pub use super::rule::Rule;
 
 /// The way a request goes.
@@ -113,15 +113,19 @@ fn cgi_or_overload(facts: &Facts, retry_after: Duration) -> Route {
 }
 
 /// Quiet: few CGIs run, few requests come, and the host is not loaded (or this is the only request). Within a minute
-/// after a daemon left for want of work only the CGIs count, so that daemons don't come and go.
+/// after a daemon left for want of work only the CGIs count, so that daemons don't come and go; and whether one pays,
+/// which is known as well when one has just left.
 fn by_load(facts: &Facts) -> Rule {
     let busy = match facts.slots {
         CgiCount::Taken { running, most } => running >= facts.busy_limit.min(most),
         CgiCount::Uncounted => false,
     };
     let loaded = facts.load > facts.load_limit && facts.last_minute >= 2;
+    let pays = facts.rate_exceeded && matches!(facts.rate_limit, RateLimit::Auto { .. });
     if busy {
         Rule::Busy
+    } else if pays {
+        Rule::Rate
     } else if facts.has_just_left {
         Rule::JustLeft
     } else if facts.rate_exceeded {
@@ -136,6 +140,7 @@ fn by_load(facts: &Facts) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::rental::LoadTime;
 
     const QUIET: Facts = Facts {
         reach: Reach::Absent,
@@ -148,12 +153,18 @@ mod tests {
         },
         busy_limit: 2,
         rate_exceeded: false,
-        rate_limit: (6, Duration::from_secs(60)),
+        rate_limit: RateLimit::Number(6, Duration::from_secs(60)),
         last_minute: 1,
         load: 0.1,
         load_limit: 1.0,
         has_just_left: false,
         overload_limit: None,
+    };
+    const AUTO: RateLimit = RateLimit::Auto {
+        load: Some(LoadTime::Cgi(Duration::from_millis(310))),
+        break_even: Duration::from_secs(307),
+        pauses: 52,
+        shorter: 40,
     };
     const FULL_SLOTS: CgiCount = CgiCount::Taken {
         running: 5,
@@ -189,6 +200,10 @@ mod tests {
             ("daemon-when-busy CGIs run", Facts { slots: running(2), ..QUIET }, Route::StartAndForward),
             ("cgi-max below daemon-when-busy", Facts { slots: CgiCount::Taken { running: 1, most: 1 }, ..QUIET }, Route::StartAndForward),
             ("a user is browsing", Facts { rate_exceeded: true, ..QUIET }, Route::StartAndForward),
+            ("a daemon pays", Facts { rate_exceeded: true, rate_limit: AUTO, ..QUIET }, Route::StartAndForward),
+            ("a daemon pays, and one has just left", Facts { rate_exceeded: true, rate_limit: AUTO, has_just_left: true, ..QUIET }, Route::StartAndForward),
+            ("a daemon does not pay, the host is loaded", Facts { rate_limit: AUTO, load: 1.1, last_minute: 2, ..QUIET }, Route::StartAndForward),
+            ("a daemon does not pay, the host is loaded, one has just left", Facts { rate_limit: AUTO, load: 1.1, last_minute: 2, has_just_left: true, ..QUIET }, Route::RunCgi),
             ("the host is loaded, two requests", Facts { load: 1.1, last_minute: 2, ..QUIET }, Route::StartAndForward),
             ("the host is loaded, one request", Facts { load: 1.1, last_minute: 1, ..QUIET }, Route::RunCgi),
             ("load at the limit is not above it", Facts { load: 1.0, last_minute: 9, ..QUIET }, Route::RunCgi),
@@ -235,6 +250,38 @@ mod tests {
             reason(QUIET),
             "0 of 5 CGIs (a daemon from 2), 1 request in the last minute (from 6/m), \
              load 0.10 per core (from 1, with 2 requests in the last minute)"
+        );
+        let auto = Facts {
+            rate_limit: AUTO,
+            ..QUIET
+        };
+        assert_eq!(
+            reason(auto),
+            "0 of 5 CGIs (a daemon from 2), requests cost 310 ms more as CGIs; a daemon pays from 12/h on, and of the \
+             last 52 40 came so fast, load 0.10 per core (from 1, with 2 requests in the last minute)"
+        );
+        let pays = Facts {
+            rate_exceeded: true,
+            ..auto
+        };
+        assert_eq!(
+            reason(pays),
+            "requests cost 310 ms more as CGIs; a daemon pays from 12/h on, and of the last 52 40 came so fast \
+             (daemon-when-rate auto)"
+        );
+        let new = RateLimit::Auto {
+            load: None,
+            break_even: Duration::from_secs(300),
+            pauses: 2,
+            shorter: 2,
+        };
+        let new = reason(Facts {
+            rate_limit: new,
+            ..QUIET
+        });
+        assert!(
+            new.contains("too few requests are known to say whether a daemon pays"),
+            "{new}"
         );
         let load = Facts {
             load: 1.25,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::facts::{CgiCount, Facts, StartRecord};
+use super::facts::{CgiCount, Facts, RateLimit, StartRecord};
+use super::rental::{FIRST, LoadTime};
+use crate::printable::took;
 
 /// Why a request goes the way that it goes: a line of the table in [`route`](super::route).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,11 +127,14 @@ impl Rule {
             Rule::ModeDaemon => "only a daemon serves it (mode)".to_owned(),
             Rule::NoCgi => "the app can't run as a plain CGI".to_owned(),
             Rule::Busy => format!("{} (daemon-when-busy {})", cgis(facts), facts.busy_limit),
-            Rule::Rate => format!(
-                "{} in the last minute (daemon-when-rate {})",
-                requests(facts),
-                rate(facts)
-            ),
+            Rule::Rate => match facts.rate_limit {
+                RateLimit::Auto { .. } => format!("{} (daemon-when-rate auto)", pace(facts)),
+                RateLimit::Number(count, window) => format!(
+                    "{} in the last minute (daemon-when-rate {})",
+                    requests(facts),
+                    rate(count, window)
+                ),
+            },
             Rule::Load => format!(
                 "load {load:.2} per core (daemon-when-load {}), {} in the last minute",
                 facts.load_limit,
@@ -141,12 +146,10 @@ impl Rule {
                 facts.busy_limit
             ),
             Rule::Quiet => format!(
-                "{} (a daemon from {}), {} in the last minute (from {}), load {load:.2} \
-                 per core (from {}, with 2 requests in the last minute)",
+                "{} (a daemon from {}), {}, load {load:.2} per core (from {}, with 2 requests in the last minute)",
                 cgis(facts),
                 facts.busy_limit,
-                requests(facts),
-                rate(facts),
+                pace(facts),
                 facts.load_limit
             ),
             Rule::ByHand => "by hand".to_owned(),
@@ -166,9 +169,45 @@ fn requests(facts: &Facts) -> String {
     format!("{} request{plural}", facts.last_minute)
 }
 
+/// How fast requests come, and from when on a daemon is started.
+fn pace(facts: &Facts) -> String {
+    match facts.rate_limit {
+        RateLimit::Number(count, window) => {
+            let from = rate(count, window);
+            format!("{} in the last minute (from {from})", requests(facts))
+        }
+        RateLimit::Auto { pauses, .. } if pauses < FIRST => {
+            "too few requests are known to say whether a daemon pays".to_owned()
+        }
+        RateLimit::Auto {
+            load,
+            break_even,
+            pauses,
+            shorter,
+        } => {
+            let hourly = 3600.0 / break_even.as_secs_f64().max(1.0);
+            let cost = match load {
+                None => "what requests cost as CGIs is not measured".to_owned(),
+                Some(LoadTime::Cgi(time)) => {
+                    format!("requests cost {} more as CGIs", took(micros(time)))
+                }
+                Some(LoadTime::Start(time)) => {
+                    format!("the daemon's start takes {}", took(micros(time)))
+                }
+            };
+            format!(
+                "{cost}; a daemon pays from {hourly:.0}/h on, and of the last {pauses} {shorter} came so fast"
+            )
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// As the key has it: `6/m`.
-fn rate(facts: &Facts) -> String {
-    let (count, window) = facts.rate_limit;
+fn rate(count: u32, window: Duration) -> String {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
     let unit = match window {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::{FIRST_COUNT, RING, RING_LEN, Slots, millis};
 use crate::figures::{
-    BINS, Counted, Counts, Figures, Histogram, MINUTES, Minute, RECENT, Recent, Took, bin,
+    BINS, Counted, Counts, Figures, Histogram, MINUTES, Minute, Quantiles, RECENT, Recent, Took,
+    bin,
 };
 
 // The numbers in the file, by index. There is room for more kinds than there are.
@@ -38,7 +39,10 @@ const MINUTE_WAITED: usize = KINDS + MOST_KINDS / 2;
 const MINUTE_SERVED: usize = MINUTE_WAITED + BINS / 2;
 
 const _: () = assert!(Counted::ALL.len() <= MOST_KINDS);
-const _: () = assert!(SERVED.bins + BINS <= RING_OF_MINUTES);
+/// Behind the histograms there is room before the first minute, in their page.
+pub(super) const BEHIND: usize = SERVED.bins + BINS;
+pub(super) const END_OF_ROOM: usize = RING_OF_MINUTES;
+const _: () = assert!(BEHIND <= RING_OF_MINUTES);
 const _: () = assert!(RING_OF_MINUTES.is_multiple_of(MINUTE_LEN));
 const _: () = assert!(MINUTE_SERVED + BINS / 2 <= MINUTE_LEN);
 
@@ -190,6 +194,15 @@ impl Slots {
             recent: self.recent(present, now),
             minutes: minutes.collect(),
         }
+    }
+
+    /// How long requests were served by the daemon, of all that were.
+    pub(super) fn served(&self) -> Option<Quantiles> {
+        let mut times = Histogram::default();
+        for bin in 0..BINS {
+            times.add(bin, self.numbers.at(SERVED.bins + bin).load(Relaxed));
+        }
+        times.quantiles()
     }
 
     fn half(&self, index: usize, nth: usize) -> u64 {

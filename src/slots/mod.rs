@@ -1,11 +1,14 @@
 //! What the fronts and the daemon of one app tell one another through a file: how many CGIs run (locked bytes), when
-//! requests came, how the last start went, what became of requests, how long plain CGIs took. Knows the file; decides nothing.
+//! requests came, how the last start went, what became of requests, how long plain CGIs took, whether a daemon pays.
+//! Knows the file; decides nothing.
 
 mod counts;
+mod pauses;
 mod queueing;
 mod starts;
 mod times;
 
+pub use pauses::KnownPauses;
 pub use queueing::{Awaited, WaitingPlace};
 pub use starts::{Attempt, StartCause, Verdict};
 

@@ -29,11 +29,16 @@ impl Slots {
 
     /// What the plain CGIs of the last minutes took, as far as they are remembered.
     pub(super) fn cgi_times(&self, now: Duration) -> Option<Quantiles> {
+        self.cgi_times_since(now.saturating_sub(Duration::from_secs(RECENT * 60)))
+    }
+
+    /// What those took that ended after `since`.
+    pub(super) fn cgi_times_since(&self, since: Duration) -> Option<Quantiles> {
         let mut times = Histogram::default();
         for nth in 0..COUNT {
             let number = self.numbers.at(FIRST + nth).load(Relaxed);
             let noted = Duration::from_secs(number >> 32);
-            if number != 0 && now.saturating_sub(noted) < Duration::from_secs(RECENT * 60) {
+            if number != 0 && (noted > since || since.is_zero()) {
                 let took = Duration::from_secs(number & u64::from(u32::MAX)) / UNITS;
                 times.add(bin(took), 1);
             }

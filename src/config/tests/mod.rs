@@ -58,15 +58,12 @@ fn defaults() {
         (None, vec![], None, None)
     );
     assert_eq!(c.mode, Mode::Auto);
-    assert_eq!(
-        (c.when.busy, c.when.rate.count(), c.when.rate.window()),
-        (2, 6, secs(60))
-    );
+    assert_eq!((c.when.busy, c.when.rate), (2, OrAuto::Auto));
     assert_eq!(c.when.load.per_core(), 1.0);
     let lifetime = Lifetime {
-        idle_timeout: secs(300),
+        idle_timeout: OrAuto::Auto,
         min_lifetime: secs(120),
-        quiet_timeout: secs(900),
+        quiet_timeout: None,
     };
     assert_eq!(c.lifetime, lifetime);
     let pool = PoolLimits {
@@ -212,14 +209,30 @@ fn every_key() {
     assert_eq!(with("mount = /").mount.unwrap().script_name(), "");
     assert_eq!(with("mode = daemon").mode, Mode::Daemon);
     assert_eq!(with("daemon-when-busy = 1").when.busy, 1);
-    assert_eq!(with("daemon-when-rate = 20/s").when.rate.count(), 20);
+    let rate = with("daemon-when-rate = 20/s").when.rate.given();
+    assert_eq!(rate.map(Rate::count), Some(20));
+    assert_eq!(with("daemon-when-rate = auto").when.rate, OrAuto::Auto);
     assert_eq!(with("daemon-when-load = 0.5").when.load.per_core(), 0.5);
-    assert_eq!(with("idle-timeout = 1h").lifetime.idle_timeout, secs(3600));
+    assert_eq!(
+        with("idle-timeout = 1h").lifetime.idle_timeout,
+        OrAuto::Given(secs(3600))
+    );
+    assert_eq!(
+        with("idle-timeout = auto # measured").lifetime.idle_timeout,
+        OrAuto::Auto
+    );
     assert_eq!(with("min-lifetime = 0s").lifetime.min_lifetime, secs(0));
     assert_eq!(
         with("quiet-timeout = 90s # soon").lifetime.quiet_timeout,
-        secs(90)
+        Some(secs(90))
     );
+    let rate = "daemon-when-rate = 6/m\n";
+    for (line, time) in [
+        ("", Some(secs(900))),
+        ("quiet-timeout = auto", Some(secs(900))),
+    ] {
+        assert_eq!(with(&format!("{rate}{line}")).lifetime.quiet_timeout, time);
+    }
     assert_eq!(with("min-procs = 2").pool.min_procs, 2);
     assert_eq!(with("max-procs = 1024").pool.max_procs, 1024);
     assert_eq!(with("min-idle = 0").pool.min_idle, 0);

@@ -105,6 +105,7 @@ impl Clients {
         // For the rate: a front counts only those that no daemon has taken.
         let now = clock::now();
         ground.slots.arrive(now);
+        ground.note_pause(now);
         if let Some(request) = &mut client.request {
             request.account.came = Some(now);
         }

@@ -149,7 +149,7 @@ impl Daemon {
             self.door.obey(&mut self.clients, &mut self.ground);
             self.stays = limits::stays(&self.ground.config, self.door.is_given_any());
         }
-        let limits = limits::limits(&self.ground.config, self.stays);
+        let limits = limits::limits(&self.ground.config, &self.ground.slots, self.stays);
         self.pool.obey(limits);
         self.note_pool();
         self.events.push_back(Event::Tick);

@@ -123,6 +123,7 @@ impl Daemon {
                     "quiet"
                 };
                 ::log::info!("leave: {why}");
+                self.note_memory();
                 self.ground.slots.note_left(clock::now());
             }
             Reason::StartTimedOut => self.start_timed_out(),
@@ -136,6 +137,7 @@ impl Daemon {
             Reason::Broken | Reason::HostRefused => {}
             Reason::Idle | Reason::Quiet => {
                 ::log::info!("asleep: the next request starts the app again");
+                self.ground.slots.note_left(clock::now());
                 self.reload.note_asleep();
             }
             Reason::StartTimedOut => self.start_timed_out(),

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use super::states::SWEEP_INTERVAL;
 use crate::app;
+use crate::config::OrAuto;
 use crate::daemon::house::Daemon;
+use crate::daemon::limits::limits;
 use crate::start::NameLock;
 use crate::sweep;
 use crate::sys::program::Program;
@@ -28,10 +30,14 @@ impl Daemon {
         if now >= self.upkeep.state_due {
             self.upkeep.state_due = now + STATE_INTERVAL;
             self.write_state();
+            if self.is_proven() {
+                self.note_memory();
+            }
         }
         if self.leaving.has_begun() {
             return;
         }
+        self.keep_as_it_pays();
         if now >= self.upkeep.sweep_due {
             self.upkeep.sweep_due = now + SWEEP_INTERVAL;
             self.start_sweep();
@@ -136,7 +142,30 @@ impl Daemon {
             // A busy loop uses up a second of it in each second, and the rest has to last for the hand-over.
             return LEAST.min(limit / 20);
         }
-        let tenth = self.ground.config.lifetime.idle_timeout / 10;
-        tenth.clamp(LEAST, Duration::from_secs(30))
+        const MOST: Duration = Duration::from_secs(30);
+        let idle = self.ground.config.lifetime.idle_timeout.given();
+        idle.map_or(MOST, |time| (time / 10).clamp(LEAST, MOST))
+    }
+
+    /// Sees to it that we are kept for as long as that pays, by what is known now.
+    fn keep_as_it_pays(&mut self) {
+        if self.ground.config.lifetime.idle_timeout == OrAuto::Auto {
+            let limits = limits(&self.ground.config, &self.ground.slots, self.stays);
+            self.pool.obey(limits);
+        }
+    }
+
+    /// Notes the memory of this process, and of the largest of its workers or the app's server: what workers have in
+    /// common with the zygote counts once.
+    pub(crate) fn note_memory(&self) {
+        let workers = self
+            .pool
+            .workers()
+            .filter_map(|(id, _)| self.carrier.pid(id));
+        let server = self.carrier.server().and_then(|server| server.pid);
+        let app = workers.chain(server).filter_map(process::memory).max();
+        if let Some(own) = process::memory(process::pid()) {
+            self.ground.slots.note_memory(own + app.unwrap_or(0));
+        }
     }
 }

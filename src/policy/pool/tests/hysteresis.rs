@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::route::{CgiCount, Facts, Mode, Reach, Route, StartRecord, route};
+use crate::policy::route::{CgiCount, Facts, Mode, RateLimit, Reach, Route, StartRecord, route};
 
 /// `daemon-when-rate = 6/m` and what follows from it.
 const COUNT: usize = 6;
@@ -74,7 +74,7 @@ impl Site {
             },
             busy_limit: 2,
             rate_exceeded: is_fast,
-            rate_limit: (6, Duration::from_secs(60)),
+            rate_limit: RateLimit::Number(6, Duration::from_secs(60)),
             last_minute: 1,
             load: 0.0,
             load_limit: 1.0,
