@@ -89,6 +89,48 @@ fn daemon_when_rate() {
     );
 }
 
+/// By default: what is known of the first six requests says that a daemon pays. `status` says why, before and after.
+#[test]
+fn daemon_when_it_pays() {
+    let site = site("daemon-when-load = 999\nshow-errors = on\n");
+    for nth in 1..=6 {
+        assert_eq!(way(&site), "cgi", "request {nth}");
+    }
+    let reason = |status: &[String]| {
+        let line = status.iter().find(|line| line.starts_with("reason = "));
+        line.cloned().unwrap_or_default()
+    };
+    let status = site.dir.status();
+    assert!(
+        reason(&status).contains("too few requests are known to say whether a daemon pays"),
+        "{status:?}"
+    );
+    assert_eq!(way(&site), "daemon");
+    site.dir.until_status("the figures of the rule", |status| {
+        let reason = reason(status);
+        reason.starts_with("reason = \"requests cost ")
+            && reason.contains(" more as CGIs; a daemon pays from ")
+            && reason.contains("/h on, and of the last 6 6 came so fast (daemon-when-rate auto)")
+    });
+    site.dir.until_status_has("rule = \"daemon-when-rate\"");
+}
+
+/// What is known survives the daemon: the next request starts another, although one has just left.
+#[test]
+fn what_pays_is_known_when_the_daemon_is_gone() {
+    let lines = "daemon-when-load = 999\nidle-timeout = 1s\nmin-lifetime = 0s\n";
+    let site = site(&format!("{lines}daemon-when-rate = 6/h\n"));
+    for _ in 1..=6 {
+        assert_eq!(way(&site), "cgi");
+    }
+    assert_eq!(way(&site), "daemon");
+    site.dir.until_status_has("state = \"down\"");
+    assert_eq!(way(&site), "cgi", "by a number: one has just left");
+    site.dir
+        .app_file("app", &format!("{APP}daemon-when-load = 999\n"));
+    assert_eq!(way(&site), "daemon", "it pays");
+}
+
 #[test]
 fn daemon_when_busy() {
     for (limit, expected) in [(1, "daemon"), (2, "cgi")] {
