@@ -76,3 +76,60 @@ pub(super) fn exceeded_key(since: Option<Duration>, config: &Config) -> &'static
         "request-timeout"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Host};
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn rules(lines: &str, slots: &Slots) -> PoolRules {
+        let text = format!("wsgi = a:b\n{lines}");
+        let settings = config::parse("f", text.as_bytes()).unwrap();
+        let host = Host {
+            cores: 2.0,
+            nproc: None,
+        };
+        limits(
+            &Config::from_settings(settings, host).unwrap(),
+            slots,
+            false,
+        )
+    }
+
+    #[test]
+    fn numbers_hold_and_auto_follows_what_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = Slots::open(&dir.path().join("slots")).unwrap();
+        let idle = |lines| rules(lines, &slots).idle_timeout;
+        assert_eq!([idle(""), idle("idle-timeout = 7s\n")], [S(300), S(7)]);
+        // Forty visits of some pages each, a day apart.
+        for day in 1..40 {
+            slots.note_cold(S(day * 86_400));
+            for page in 1..9 {
+                slots.note_warm(S(day * 86_400 + page * 40));
+            }
+            slots.note_left(S(day * 86_400 + 600));
+        }
+        assert_eq!([idle(""), idle("idle-timeout = 7s\n")], [S(120), S(7)]);
+    }
+
+    #[test]
+    fn quiet_goes_by_a_rate_that_is_a_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = Slots::open(&dir.path().join("slots")).unwrap();
+        let quiet = |lines: &str| {
+            let quiet = rules(lines, &slots).quiet?;
+            Some((quiet.count, quiet.unit, quiet.timeout))
+        };
+        assert_eq!(quiet(""), None);
+        assert_eq!(quiet("idle-timeout = 5m\n"), None);
+        let rate = "daemon-when-rate = 20/h\n";
+        assert_eq!(quiet(rate), Some((10, S(3600), S(900))));
+        let time = "quiet-timeout = 7m\n";
+        assert_eq!(quiet(&format!("{rate}{time}")), Some((10, S(3600), S(420))));
+        assert_eq!(quiet(time), Some((3, S(60), S(420))));
+        assert_eq!(quiet(&format!("{time}mode = daemon\n")), None);
+    }
+}

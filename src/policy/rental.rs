@@ -203,17 +203,15 @@ impl Rental {
         shorter.map(|bin| bin.count).sum()
     }
 
-    /// Whether a request that finds no daemon should start one. `kept`: `idle-timeout`, if it is a number.
+    /// Whether a request that finds no daemon should start one. `kept`: `idle-timeout`, if it is a number; then only
+    /// the past decides, since the credit can't be kept by a daemon that leaves at another time.
     pub fn pays(&self, kept: Option<Duration>, break_even: Duration) -> bool {
         let even = millis(break_even);
-        if self.lent(even) > 0 {
-            return true;
-        }
-        let best = match kept {
-            Some(kept) => self.cost(millis(kept), even),
-            None => self.best(even).1,
+        let (best, is_due) = match kept {
+            Some(kept) => (self.cost(millis(kept), even), false),
+            None => (self.best(even).1, self.lent(even) > 0),
         };
-        self.count() >= FIRST && best < self.count() * even
+        is_due || self.count() >= FIRST && best < self.count() * even
     }
 
     /// How long a daemon is kept when no request comes.

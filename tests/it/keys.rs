@@ -113,6 +113,11 @@ fn daemon_when_it_pays() {
             && reason.contains("/h on, and of the last 6 6 came so fast (daemon-when-rate auto)")
     });
     site.dir.until_status_has("rule = \"daemon-when-rate\"");
+    site.dir.until_status_has("leaves_by = \"idle-timeout\"");
+    let status = site.dir.status();
+    let left = |line: &String| line.strip_prefix("leaves_in = ")?.parse().ok();
+    let left: Option<u64> = status.iter().find_map(left);
+    assert!(left.is_some_and(|left| left <= 1800), "{status:?}");
 }
 
 /// What is known survives the daemon: the next request starts another, although one has just left.

@@ -156,13 +156,9 @@ fn a_daemon_is_kept_as_long_as_requests_may_come() {
 #[test]
 fn a_number_for_idle_timeout_is_weighed_as_it_is() {
     let minutes = after(&steady(60, 20));
-    let paid_back = Rental { used: 0, ..minutes };
-    assert!(paid_back.pays(None, T));
-    assert!(paid_back.pays(Some(S(60)), T), "kept for just long enough");
-    assert!(
-        !paid_back.pays(Some(S(30)), T),
-        "it would be gone each time"
-    );
+    assert!(minutes.pays(None, T));
+    assert!(minutes.pays(Some(S(60)), T), "kept for just long enough");
+    assert!(!minutes.pays(Some(S(30)), T), "it would be gone each time");
 }
 
 #[test]
