@@ -7,6 +7,7 @@ mod handoff;
 mod left;
 mod refusals;
 mod straight;
+mod waiting;
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -43,10 +44,6 @@ pub use left::leave;
 const NAME: &str = "cgi-front";
 /// The most daemons that one request is sent to.
 const MOST_FORWARDS: u32 = 2;
-/// How long a request waits for a slot, or for room in the daemon's backlog.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How many wait for room in the backlog at the same time.
-const MOST_AT_BACKLOG: u32 = 16;
 
 /// Serves the request that this process was started for.
 pub fn main() -> Exit {
@@ -220,7 +217,7 @@ impl Front {
             self.set_silent_aside(config, here);
         }
         let now = clock::now();
-        let mut patience = Duration::ZERO;
+        let mut waits = false;
         loop {
             // Before the connect: a starter listens first and notes its attempt then. In the other order, a start that
             // has just begun would look like one that has failed.
@@ -230,7 +227,7 @@ impl Front {
             if let Some(here) = here
                 && self.asked.forwards < MOST_FORWARDS
             {
-                match self.try_daemon(config, here, patience) {
+                match self.try_daemon(config, here, waits) {
                     Tried::Served => return Exit::Ok,
                     Tried::Silent => continue,
                     Tried::Unreached(found) => reach = found,
@@ -243,8 +240,8 @@ impl Front {
             let (route, rule) = route::decide(&facts);
             match (route, here) {
                 (Route::Broken, here) => return self.broken(config, here),
-                (Route::AwaitBacklog { .. }, Some(_)) if patience.is_zero() => {
-                    patience = PATIENCE;
+                (Route::AwaitBacklog { .. }, Some(_)) if !waits => {
+                    waits = true;
                     continue;
                 }
                 (Route::AwaitBacklog { retry_after } | Route::Overload { retry_after }, here) => {
@@ -280,7 +277,7 @@ impl Front {
     fn show_status(&mut self, config: &Config, here: Option<&Here>) -> Exit {
         if let Some(here) = here
             && self.asked.forwards < MOST_FORWARDS
-            && let Tried::Served = self.try_daemon(config, here, Duration::ZERO)
+            && let Tried::Served = self.try_daemon(config, here, false)
         {
             return Exit::Ok;
         }
@@ -290,14 +287,11 @@ impl Front {
         Exit::Ok
     }
 
-    /// Sends the request to the daemon, if there is one. `patience`: how long to wait for room in its backlog.
-    fn try_daemon(&mut self, config: &Config, here: &Here, patience: Duration) -> Tried {
-        let connected = match patience {
-            Duration::ZERO => start::try_connect(&here.place),
-            _ => match here.slots.waiting_place(MOST_AT_BACKLOG) {
-                Ok(Some(_place)) => start::try_connect_within(&here.place, patience),
-                _ => return Tried::Unreached(Reach::Full),
-            },
+    /// Sends the request to the daemon, if there is one. `waits`: for room in its backlog.
+    fn try_daemon(&mut self, config: &Config, here: &Here, waits: bool) -> Tried {
+        let connected = match waits {
+            true => self.connect_patiently(config, here),
+            false => start::try_connect(&here.place),
         };
         let connection = match connected {
             Ok(Some(connection)) => connection,
@@ -408,7 +402,7 @@ impl Front {
             }
         };
         if let Some(here) = here {
-            match here.slots.take_within(config.cgi_max, PATIENCE) {
+            match self.await_slot(config, here) {
                 Ok(Awaited::Taken) => {
                     if let Err(error) = here.slots.keep_over_exec() {
                         say(

@@ -1,6 +1,9 @@
 //! How a front waits for a slot: until a process that has one ends. Only so many wait at the same time, each in a place of
 //! its own, which is a locked byte as a slot is. Decides neither who waits nor how long.
 //!
+//! There are two lines. A front in that of anonymous clients lets those in the other go first: it takes a slot only while
+//! none of them waits, or when its own time is over.
+//!
 //! No call waits for any one of several locks. But the kernel gives up the locks of a process before it shows its end, so
 //! a front waits for the ends of all processes that have a slot, and then tries them all: no end is missed, and nothing is
 //! looked at again and again.
@@ -13,10 +16,26 @@ use super::{FIRST_SLOT, Slots};
 use crate::sys::poll::{self, Interest};
 use crate::sys::{Errno, clock, is, lock, process};
 
-/// The places to wait lie behind the slots.
-const FIRST_PLACE: u64 = 1 << 33;
 /// No more wait, and no more processes are watched, however many slots there are.
 const MOST_WAITING: u32 = 64;
+
+/// Among whom a front waits. The places lie behind the slots, and no two lines touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// For clients of which nothing is known.
+    Anonymous,
+    /// For those that were told to come back, and have.
+    Due,
+}
+
+impl Line {
+    fn first_place(self) -> u64 {
+        match self {
+            Line::Anonymous => 1 << 33,
+            Line::Due => 1 << 34,
+        }
+    }
+}
 
 /// What came of waiting for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +62,31 @@ impl Drop for WaitingPlace<'_> {
     }
 }
 
-/// The processes that have a slot, as far as they can be watched.
+/// The processes that have a slot or a place, as far as they can be watched.
+#[derive(Default)]
 struct Holders {
     ends: Vec<OwnedFd>,
     /// One of them has ended before it could be watched.
     has_changed: bool,
 }
 
+impl Holders {
+    /// There was none.
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && !self.has_changed
+    }
+
+    fn append(&mut self, others: Holders) {
+        self.ends.extend(others.ends);
+        self.has_changed |= others.has_changed;
+    }
+}
+
 impl Slots {
-    /// Takes a place to wait; `None`: as many wait as there are slots, or 64 do.
-    pub fn waiting_place(&self, most: u32) -> io::Result<Option<WaitingPlace<'_>>> {
+    /// Takes a place to wait in this line; `None`: `most` wait there, or 64.
+    pub fn waiting_place(&self, line: Line, most: u32) -> io::Result<Option<WaitingPlace<'_>>> {
         for place in 0..most.min(MOST_WAITING) {
-            let byte = FIRST_PLACE + u64::from(place);
+            let byte = line.first_place() + u64::from(place);
             if lock::try_lock(&self.file, byte)? {
                 return Ok(Some(WaitingPlace { slots: self, byte }));
             }
@@ -62,23 +94,27 @@ impl Slots {
         Ok(None)
     }
 
-    /// Takes a slot as [`Slots::take`] does, and waits for one for at most `patience`.
-    pub fn take_within(&self, most: u32, patience: Duration) -> io::Result<Awaited> {
-        if self.take(most)? {
-            return Ok(Awaited::Taken);
-        }
-        let Some(_place) = self.waiting_place(most)? else {
+    /// Waits for a slot for at most `patience`, and takes it.
+    pub fn await_slot(&self, most: u32, line: Line, patience: Duration) -> io::Result<Awaited> {
+        let Some(_place) = self.waiting_place(line, most)? else {
             return Ok(Awaited::TooMany);
         };
         let deadline = clock::now() + patience;
         loop {
-            let holders = self.holders(most)?;
-            // After they are watched: none ends in between without being noticed.
-            if self.take(most)? {
-                return Ok(Awaited::Taken);
+            let mut holders = self.holders(FIRST_SLOT, most)?;
+            let mut is_its_turn = true;
+            if line == Line::Anonymous {
+                // One that takes a slot, or gives up, is watched until its end as well.
+                let first = self.holders(Line::Due.first_place(), MOST_WAITING)?;
+                is_its_turn = first.is_empty();
+                holders.append(first);
             }
             let left = deadline.saturating_sub(clock::now());
-            if left.is_zero() || holders.ends.is_empty() && !holders.has_changed {
+            // After they are watched: none ends in between without being noticed.
+            if (is_its_turn || left.is_zero()) && self.take(most)? {
+                return Ok(Awaited::Taken);
+            }
+            if left.is_zero() || holders.is_empty() {
                 return Ok(Awaited::TooLong);
             }
             if !holders.has_changed {
@@ -89,13 +125,10 @@ impl Slots {
         }
     }
 
-    /// Watches those that have a slot. One of another process namespace can't be seen from here.
-    fn holders(&self, most: u32) -> io::Result<Holders> {
-        let mut holders = Holders {
-            ends: Vec::new(),
-            has_changed: false,
-        };
-        let pids = lock::holders(&self.file, FIRST_SLOT, most.into())?;
+    /// Watches those that have one of these bytes. One of another process namespace can't be seen from here.
+    fn holders(&self, first: u64, most: u32) -> io::Result<Holders> {
+        let mut holders = Holders::default();
+        let pids = lock::holders(&self.file, first, most.into())?;
         let visible = pids.into_iter().filter(|&pid| pid > 0);
         for pid in visible.take(MOST_WAITING as usize) {
             match process::open(pid) {
@@ -144,22 +177,47 @@ sys.stdin.read()";
     fn the_end_of_a_process_gives_its_slot() {
         let (dir, slots) = slots();
         let mut holder = holder(&dir, &[FIRST_SLOT, FIRST_SLOT + 1]);
-        let short = slots.take_within(2, Duration::ZERO).unwrap();
+        let short = slots.await_slot(2, Line::Due, Duration::ZERO).unwrap();
         assert_eq!(short, Awaited::TooLong);
         drop(holder.stdin.take());
-        assert_eq!(slots.take_within(2, S(60)).unwrap(), Awaited::Taken);
+        assert_eq!(
+            slots.await_slot(2, Line::Due, S(60)).unwrap(),
+            Awaited::Taken
+        );
         holder.wait().unwrap();
     }
 
     #[test]
     fn no_more_wait_than_may() {
         let (dir, slots) = slots();
-        let mut holder = holder(&dir, &[FIRST_SLOT, FIRST_PLACE]);
-        assert_eq!(slots.take_within(1, S(60)).unwrap(), Awaited::TooMany);
-        let place = slots.waiting_place(2).unwrap();
-        assert_eq!(place.map(|place| place.byte), Some(FIRST_PLACE + 1));
-        assert_eq!(slots.take_within(0, S(60)).unwrap(), Awaited::TooMany);
+        let place = Line::Anonymous.first_place();
+        let mut holder = holder(&dir, &[FIRST_SLOT, place]);
+        assert_eq!(
+            slots.await_slot(1, Line::Anonymous, S(60)).unwrap(),
+            Awaited::TooMany
+        );
+        let next = slots.waiting_place(Line::Anonymous, 2).unwrap();
+        assert_eq!(next.map(|next| next.byte), Some(place + 1));
+        assert_eq!(
+            slots.await_slot(0, Line::Due, S(60)).unwrap(),
+            Awaited::TooMany
+        );
         drop(holder.stdin.take());
         holder.wait().unwrap();
+    }
+
+    #[test]
+    fn those_that_have_come_back_go_first() {
+        let (dir, slots) = slots();
+        let mut due = holder(&dir, &[Line::Due.first_place()]);
+        // The slot is free, but only when its time is over an anonymous one takes it.
+        let (line, brief) = (Line::Anonymous, Duration::from_millis(1));
+        let began = clock::now();
+        assert_eq!(slots.await_slot(1, line, brief).unwrap(), Awaited::Taken);
+        assert!(clock::now() >= began + brief);
+        lock::unlock(&slots.file, FIRST_SLOT).unwrap();
+        drop(due.stdin.take());
+        assert_eq!(slots.await_slot(1, line, S(60)).unwrap(), Awaited::Taken);
+        due.wait().unwrap();
     }
 }

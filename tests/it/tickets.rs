@@ -29,7 +29,7 @@ const BROWSER: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=
 const HOLD: &str = "/hold?gate=gate";
 
 /// A ticket of our keys: issued so many seconds ago, with a Retry-After of so many.
-fn signed(dir: &Dir, age: i64, retry_after: u32) -> String {
+pub(super) fn signed(dir: &Dir, age: i64, retry_after: u32) -> String {
     let file = dir.place().join("keys");
     let found = fs::metadata(&file).expect("there are keys");
     assert_eq!(found.permissions().mode() & 0o7777, 0o600);
