@@ -20,6 +20,8 @@ fn is_told(reply: &Reply, is_head: bool) {
         seconds.is_some_and(|seconds: u32| (2..=5).contains(&seconds)),
         "{seconds:?}"
     );
+    let has_ticket = |value: &str| value.starts_with("polycgi-ticket=");
+    assert!(reply.field("Set-Cookie").is_some_and(has_ticket));
     let says = reply.text().to_ascii_lowercase().contains("is starting");
     assert_eq!(says, !is_head, "{}", reply.text());
 }

@@ -3,6 +3,8 @@
 //! itself are kept.
 
 use std::fs;
+use std::io::Read;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
@@ -17,6 +19,8 @@ use super::super::util::scgi::{ScgiClient, header};
 use super::super::util::served::noise;
 use super::super::util::{Deadline, Output, Reply, SmallDisk, as_user, cgi, daemon, run};
 use super::Asked;
+
+const BROWSER: [(&str, &str); 1] = [("Accept", "text/html")];
 
 /// What a client and an operator get for one reason.
 struct Reason<'a> {
@@ -48,6 +52,10 @@ impl Reason<'_> {
         );
         let text = reply.text();
         assert!(text.contains(self.said), "{}: {text}", self.word);
+        let kind = reply.field("Content-Type").unwrap_or_default();
+        let has_ticket = |cookie: &str| cookie.starts_with("polycgi-ticket=");
+        let has_ticket = reply.field("Set-Cookie").is_some_and(has_ticket);
+        assert_eq!(has_ticket, kind.starts_with("text/html"), "{}", self.word);
     }
 }
 
@@ -60,6 +68,13 @@ impl Asked {
     #[track_caller]
     fn reply(&mut self, target: &str) -> Reply {
         cgi::reply(&self.start(target).end().stdout)
+    }
+
+    /// What a front has answered to a browser, and said.
+    #[track_caller]
+    fn browse(&mut self, target: &str) -> Output {
+        self.sent += 1;
+        run(&mut cgi::front(&self.app, "GET", target, &BROWSER), b"")
     }
 
     /// A plain SCGI client that has sent its header.
@@ -84,7 +99,7 @@ fn no_slot() {
         seconds: [2, 2],
         said: "no-slot: 1 of 1 CGIs run",
     };
-    reason.is_told_by(&app.reply("/hello"));
+    reason.is_told_by(&cgi::reply(&app.browse("/hello").stdout));
     gate.open(1);
     held.end().response().ok();
     app.has_counted(&[("cgi", 1), (reason.word, 1)]);
@@ -138,7 +153,7 @@ fn backing_off() {
     while refused == 0 {
         let mut front = as_user("/usr/bin/prlimit");
         front.arg("--nproc=1").arg(&app.app);
-        front.envs(cgi::meta("GET", "/hello", &[]));
+        front.envs(cgi::meta("GET", "/hello", &BROWSER));
         let Output { stdout, stderr, .. } = run(&mut front, b"");
         app.sent += 1;
         let reply = cgi::reply(&stdout);
@@ -177,14 +192,18 @@ fn a_full_backlog() {
         seconds: [2, 2],
         said: "backlog-full: too many connections wait for the daemon",
     };
-    let Output { stdout, stderr, .. } = app.start("/hello").end();
+    let Output { stdout, stderr, .. } = app.browse("/hello");
     reason.is_told_by(&cgi::reply(&stdout));
     assert_eq!(stderr, "", "in a crowd it would be a line for each");
     drop(waiting);
     signal(serving, Signal::SIGCONT);
-    // It waits until there is room.
+    // It waits until there is room; when it is closed, all before it have been accepted, and there is room for others.
     let connection = UnixStream::connect(app.dir.socket());
-    drop(connection.expect("the daemon goes on"));
+    let mut connection = connection.expect("the daemon goes on");
+    let ended = connection.shutdown(Shutdown::Write);
+    ended.expect("a connection can be shut down");
+    let read = connection.read(&mut [0]).expect("it can be read from");
+    assert_eq!(read, 0, "it asked for nothing");
     app.has_counted(&[("daemon", 1), (reason.word, 1)]);
     assert_eq!(app.dir.daemon(), serving);
 }
@@ -238,7 +257,7 @@ fn no_process_for_a_plain_cgi() {
         let host = Host::new(&calls, move |call| {
             (call.role() == Role::Front).then_some(errno)
         });
-        let mut front = cgi::front(&app.app, "GET", "/value", &[]);
+        let mut front = cgi::front(&app.app, "GET", "/value", &BROWSER);
         app.sent += 1;
         let Output { stdout, stderr, .. } = run(host.around(&mut front), b"");
         assert!(stderr.contains(said), "the fault: {stderr}");
@@ -267,7 +286,7 @@ fn no_process_for_an_app_that_needs_a_daemon() {
     let mut app = Asked::shown("scgi = python3 scgiserver.py\n");
     let mut front = as_user("/usr/bin/prlimit");
     front.arg("--nproc=1").arg(&app.app);
-    front.envs(cgi::meta("GET", "/value", &[]));
+    front.envs(cgi::meta("GET", "/value", &BROWSER));
     let Output { stdout, stderr, .. } = run(&mut front, b"");
     app.sent += 1;
     let cannot = "Resource temporarily unavailable";

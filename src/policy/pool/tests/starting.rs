@@ -58,6 +58,24 @@ fn what_an_earlier_start_took_says_when_to_come_back() {
     assert!((S(30)..S(33)).contains(&retry_after), "{retry_after:?}");
 }
 
+/// After an edit the only request waits for the new code.
+#[test]
+fn a_browser_is_told_that_other_code_is_starting() {
+    let mut pool = ready(PoolRules {
+        look_interval: S(1),
+        queue: QueueRules {
+            start_page: Some(S(2)),
+            ..limits().queue
+        },
+        ..limits()
+    });
+    assert_eq!(told(&mut pool, browsing(1), S(5)), [Action::Look(1)]);
+    let changed = Event::Looked { changed: true };
+    assert_eq!(told(&mut pool, changed, S(5)), [Action::StartZygote(2)]);
+    let retry_after = told_to_come_back(&told(&mut pool, Event::Tick, S(7)), 1);
+    assert!((S(2)..S(5)).contains(&retry_after), "{retry_after:?}");
+}
+
 /// Each worker imports the app by itself: the only one that serves may end while it is needed.
 #[test]
 fn a_browser_is_told_that_all_workers_are_starting() {
