@@ -86,16 +86,15 @@ def p95(pages):
 
 
 def recovery(run):
-    """s from the swarm's end to the end of the last WINDOW in which pages that people asked for took longer than what
-    is normal: NORMAL times as long as before the swarm, 95th percentiles all. 0 if there is no such window."""
+    """s from the swarm's end until two WINDOWs in a row are normal: the pages that people want then take no longer than
+    NORMAL times as long as before the swarm, 95th percentiles all. All of the time after it if there are none."""
     before = [page for page in run.people if page.began < run.plan.swarm_from]
-    limit, gone = NORMAL * p95(before), 0.0
-    for number in range(int((run.plan.end - run.plan.swarm_until) / WINDOW)):
-        begin = run.plan.swarm_until + number * WINDOW
+    limit, begin, normal = NORMAL * p95(before), run.plan.swarm_until, 0
+    while begin + WINDOW <= run.plan.end and normal < 2:
         pages = [page for page in run.people if begin <= page.began < begin + WINDOW]
-        if pages and p95(pages) > limit:
-            gone = (number + 1) * WINDOW
-    return gone
+        normal = 0 if pages and p95(pages) > limit else normal + 1
+        begin += WINDOW
+    return begin - (normal * WINDOW if normal == 2 else 0) - run.plan.swarm_until
 
 
 def worth(run, name, among):

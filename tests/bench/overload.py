@@ -35,8 +35,8 @@ GROWING = POLYCGI, NO_ROOM, UWSGI, MOD_WSGI, GUNICORN  # in the picture
 CONNECTIONS = 16384  # of nginx: it is not what lets nobody in
 THREADS = 150  # of Apache, as Debian has it
 KEEPERS = 200  # addresses that keep a ticket each
-SHARING = 1.0  # of the capacity: requests/s of those who share one
-EAGER = 4
+SHARING = 0.1  # of the capacity: requests/s of some who share one ticket; all the others share another
+EAGER = 8
 
 APP = f'''\
 import time
@@ -84,8 +84,9 @@ def measure(site):
         growing = bench.grow()
         swarms = {name: bench.swarm(name, [plain(TIMES)]) for name in bench.urls}
         kept = bench.swarm(POLYCGI, [Group('keepers', swarm_rate(TIMES), KEEPERS, 'own')], EAGER)
-        shared = bench.swarm(POLYCGI, [plain(TIMES - SHARING), Group('sharers', SHARING * CAPACITY, cookies='shared')],
-                             EAGER)
+        sharers = Group('sharers', SHARING * CAPACITY, cookies='shared')
+        others = Group('scrapers', swarm_rate(TIMES) - sharers.rate, cookies='shared')
+        shared = bench.swarm(POLYCGI, [sharers, others], EAGER)
     for name, runs in growing.items():
         runs[TIMES] = swarms[name].run
     return overload_tables.result(swarms, growing, lengths.lead, kept, shared)

@@ -8,7 +8,9 @@ from figures import Budget, Result, Table, number
 
 LATE = 'late'
 SERVED, SOON, GOODPUT, RECOVERY = 99, 3.0, 0.95, 1.0  # %, s, of the peak, s
-GAIN, COST = 1.0, 4.0  # pages of a scraper with a ticket for each page of a person, percentage points
+# Pages of a scraper with a ticket for each page of an eager person: no more than one, and what chance makes of it in a
+# minute. Percentage points of the people's pages.
+GAIN, COST = 1.25, 4.0
 
 
 def result(scenes, growing, lead, kept, shared):
@@ -79,7 +81,8 @@ def keeper_gain(scene):
 
 
 def sharing_gain(scene):
-    """Pages that a ticket brings to all who share it, beyond those of others, for each page of an eager person."""
+    """Pages that a ticket brings to all who share it, for each page of an eager person: beyond what as many requests of
+    the rest of the swarm got, to which its own ticket is worth nothing."""
     return outcomes.worth(scene.run, 'sharers', 'scrapers') / max(scene.run.eager_rate(), 1e-9)
 
 

@@ -299,12 +299,15 @@ class Arithmetic(unittest.TestCase):
         self.assertAlmostEqual(outcomes.p95(pages), 7)
         self.assertAlmostEqual(outcomes.p95(pages[:94]), 0.02)
 
-    def test_recovery_ends_with_the_last_window_that_is_slow(self):
+    def test_recovery_ends_where_two_windows_are_normal(self):
         calm = [self.page(number / 50) for number in range(500)]
         after = [self.page(20 + number / 50) for number in range(250)]
         self.assertEqual(outcomes.recovery(self.run_of(calm + after)), 0)
-        slow = [self.page(20 + number / 50, took=1.5) for number in range(60)]  # to 21.2
-        self.assertEqual(outcomes.recovery(self.run_of(calm + slow + after[60:])), 1.5)
+        slow = [self.page(20 + number / 50, took=1.5) for number in range(250)]
+        self.assertEqual(outcomes.recovery(self.run_of(calm + slow[:60] + after[60:])), 1.5, 'to 21.2')
+        broken = slow[:60] + after[60:90] + slow[90:110] + after[110:]
+        self.assertEqual(outcomes.recovery(self.run_of(calm + broken)), 2.5, 'one normal window does not count')
+        self.assertEqual(outcomes.recovery(self.run_of(calm + slow)), 5, 'never')
         few = [self.page(20 + number / 50, took=0.04) for number in range(250)]
         self.assertEqual(outcomes.recovery(self.run_of(calm + few)), 0, 'twice as long is normal')
 
