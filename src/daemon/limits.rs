@@ -42,7 +42,7 @@ pub(super) fn limits(config: &Config, slots: &Slots, stays: bool) -> PoolRules {
             target: config.queue.target,
             timeout: config.queue.timeout,
             turn: config.pool.max_procs as usize,
-            has_room: false,
+            has_room: config.queue.waiting_room,
             start_page: config.timeouts.start_page,
         },
         quiet: quiet(config).filter(|_| !stays),

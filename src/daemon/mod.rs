@@ -330,6 +330,7 @@ impl Daemon {
             generation: self.pool.generation(),
             has_code: self.pool.has_code(),
             is_full: self.pool.is_full(),
+            at_once: self.pool.at_once(),
             queued: self.pool.queued(),
         };
     }

@@ -71,6 +71,8 @@ pub(super) struct PoolFacts {
     pub(super) has_code: bool,
     /// One more request would be refused.
     pub(super) is_full: bool,
+    /// So many more would be served at once. Those that come before the loop settles again are taken off.
+    pub(super) at_once: usize,
     /// Requests that wait for a worker.
     pub(super) queued: usize,
 }

@@ -25,7 +25,7 @@ pub enum Counted {
     TimedOut,
     /// 503: the queue was full.
     QueueFull,
-    /// 503: the request waited too long in the queue.
+    /// 503: the wait in the queue was too long.
     QueueSlow,
     /// 503: as many plain CGIs ran as may.
     NoSlot,

@@ -82,6 +82,7 @@ mod packages;
 mod places;
 mod ported;
 mod races;
+mod ranks;
 mod refusals;
 mod roads;
 mod root;

@@ -25,11 +25,17 @@ const ONE_WORKER: &str = "wsgi = testapp:application\nmax-procs = 1\nqueue-size 
 /// A front that finds no daemon answers 503 itself, and says 15 s.
 const NO_ROOM: &str = "wsgi = testapp:application\noverload-when-load = 0\n";
 
-const BROWSER: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+pub(super) const BROWSER: (&str, &str) = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 const HOLD: &str = "/hold?gate=gate";
 
 /// A ticket of our keys: issued so many seconds ago, with a Retry-After of so many.
 pub(super) fn signed(dir: &Dir, age: i64, retry_after: u32) -> String {
+    signed_as(dir, 7, age, retry_after)
+}
+
+/// The same with this number.
+#[track_caller]
+pub(super) fn signed_as(dir: &Dir, id: u64, age: i64, retry_after: u32) -> String {
     let file = dir.place().join("keys");
     let found = fs::metadata(&file).expect("there are keys");
     assert_eq!(found.permissions().mode() & 0o7777, 0o600);
@@ -38,7 +44,7 @@ pub(super) fn signed(dir: &Dir, age: i64, retry_after: u32) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("it is past 1970");
     let moved = Duration::from_secs(age.unsigned_abs());
     let issued = if age < 0 { now + moved } else { now - moved };
-    let value = keys.sign(&Ticket::new(7, issued, retry_after));
+    let value = keys.sign(&Ticket::new(id, issued, retry_after));
     format!("polycgi-ticket={value}")
 }
 

@@ -8,6 +8,7 @@ use log::Level;
 use super::client::{HEADER_TIME, Phase};
 use super::header::{BadMessage, Message, Rules};
 use super::taken::Taken;
+use super::tickets;
 use super::{Clients, SHORT, has_whole_body};
 use crate::config::Handoff;
 use crate::daemon::ground::Ground;
@@ -129,7 +130,7 @@ impl Clients {
         } else if limit.is_some_and(|limit| length > limit) {
             let reason = NoRoom::Body.to_string();
             self.answer(number, Failure::BodyTooLarge, &reason, ground);
-        } else if is_whole || ground.pool.is_full {
+        } else if is_whole || ground.pool.is_full && !self.has_ticket(number, ground) {
             // No body is read for a request that will be refused.
             self.arrive(number, ground);
         } else {
@@ -141,16 +142,19 @@ impl Clients {
     pub(super) fn arrive(&mut self, number: Number, ground: &mut Ground) {
         self.shares.go_to(number, Stage::Served);
         let request = self.by_number.get(&number).and_then(|c| c.request.as_ref());
-        let is_known = request.is_some_and(|request| request.is_known);
+        let rank = request.map_or(Rank::Anonymous, |request| tickets::rank(request, ground));
+        ground.pool.at_once = ground.pool.at_once.saturating_sub(1);
         ground.tell_pool(Event::Arrived(Arrived {
             number,
-            rank: if is_known {
-                Rank::Known
-            } else {
-                Rank::Anonymous
-            },
+            rank,
             is_browser: request.is_some_and(|request| request.is_browser()),
         }));
+    }
+
+    fn has_ticket(&self, number: Number, ground: &mut Ground) -> bool {
+        let request = self.by_number.get(&number).and_then(|c| c.request.as_ref());
+        let rank = request.map(|request| tickets::rank(request, ground));
+        matches!(rank, Some(Rank::Ticket { .. }))
     }
 
     fn refuse_header(&mut self, number: Number, refused: BadMessage, ground: &mut Ground) {

@@ -68,7 +68,7 @@ impl Clients {
                 format!("{}: {most} of {most} wait", Counted::QueueFull.word())
             }
             Refusal::Overloaded { is_late: true, .. } => {
-                format!("{}: it has waited too long", Counted::QueueSlow.word())
+                format!("{}: the wait is too long", Counted::QueueSlow.word())
             }
             Refusal::Starting { .. } => {
                 format!("{}: the app is not ready yet", Counted::Starting.word())

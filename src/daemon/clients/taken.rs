@@ -192,11 +192,6 @@ impl Taken {
         self.shorten(bytes);
     }
 
-    /// A person's browser asks for a page.
-    pub(super) fn is_for_browser(&self) -> bool {
-        self.form == Form::Html && (self.refreshes || self.head_only)
-    }
-
     /// It has a front that was not told yet that we answer, and so can still go elsewhere.
     pub(crate) fn can_go_elsewhere(&self) -> bool {
         self.said < FrontWord::Taken

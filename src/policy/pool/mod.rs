@@ -198,6 +198,14 @@ impl Pool {
         self.queue.len()
     }
 
+    /// So many requests more would be served at once.
+    pub fn at_once(&self) -> usize {
+        match self.queue.is_empty() && !self.is_held() {
+            true => self.crew.idle(),
+            false => 0,
+        }
+    }
+
     /// The workers, by number.
     pub fn workers(&self) -> impl Iterator<Item = (WorkerId, Worker)> {
         self.crew.iter()

@@ -124,7 +124,7 @@ fn a_full_queue_and_a_slow_one() {
     let slow = Reason {
         word: "queue-slow",
         seconds: [1, 60],
-        said: "queue-slow: it has waited too long",
+        said: "queue-slow: the wait is too long",
     };
     slow.is_told_by(&cgi::reply(&queued.end().stdout));
     gate.open(1);
