@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Front;
 use crate::config::Config;
 use crate::keyring::Keyring;
-use crate::slots::{Awaited, Line};
+use crate::slots::{Awaited, WaitingLine};
 use crate::start::{self, Here};
 use crate::sys::{Errno, clock};
 use crate::ticket::Standing;
@@ -44,13 +44,13 @@ impl Front {
     }
 
     /// Among whom this request waits, and for how long.
-    fn line(&self, config: &Config, here: &Here) -> (Line, Duration) {
+    fn line(&self, config: &Config, here: &Here) -> (WaitingLine, Duration) {
         let cookies = self.request.value("HTTP_COOKIE").unwrap_or_default();
         let standing = || Keyring::default().standing(cookies, &here.place, clock::wall());
         if config.queue.waiting_room && matches!(standing(), Standing::Due(_)) {
-            (Line::Due, PATIENCE_WITH_TICKET)
+            (WaitingLine::Due, PATIENCE_WITH_TICKET)
         } else {
-            (Line::Anonymous, PATIENCE)
+            (WaitingLine::Anonymous, PATIENCE)
         }
     }
 }

@@ -21,18 +21,18 @@ const MOST_WAITING: u32 = 64;
 
 /// Among whom a front waits. The places lie behind the slots, and no two lines touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum WaitingLine {
     /// For clients of which nothing is known.
     Anonymous,
     /// For those that were told to come back, and have.
     Due,
 }
 
-impl Line {
+impl WaitingLine {
     fn first_place(self) -> u64 {
         match self {
-            Line::Anonymous => 1 << 33,
-            Line::Due => 1 << 34,
+            WaitingLine::Anonymous => 1 << 33,
+            WaitingLine::Due => 1 << 34,
         }
     }
 }
@@ -84,7 +84,11 @@ impl Holders {
 
 impl Slots {
     /// Takes a place to wait in this line; `None`: `most` wait there, or 64.
-    pub fn waiting_place(&self, line: Line, most: u32) -> io::Result<Option<WaitingPlace<'_>>> {
+    pub fn waiting_place(
+        &self,
+        line: WaitingLine,
+        most: u32,
+    ) -> io::Result<Option<WaitingPlace<'_>>> {
         for place in 0..most.min(MOST_WAITING) {
             let byte = line.first_place() + u64::from(place);
             if lock::try_lock(&self.file, byte)? {
@@ -95,7 +99,12 @@ impl Slots {
     }
 
     /// Waits for a slot for at most `patience`, and takes it.
-    pub fn await_slot(&self, most: u32, line: Line, patience: Duration) -> io::Result<Awaited> {
+    pub fn await_slot(
+        &self,
+        most: u32,
+        line: WaitingLine,
+        patience: Duration,
+    ) -> io::Result<Awaited> {
         let Some(_place) = self.waiting_place(line, most)? else {
             return Ok(Awaited::TooMany);
         };
@@ -103,9 +112,9 @@ impl Slots {
         loop {
             let mut holders = self.holders(FIRST_SLOT, most)?;
             let mut is_its_turn = true;
-            if line == Line::Anonymous {
+            if line == WaitingLine::Anonymous {
                 // One that takes a slot, or gives up, is watched until its end as well.
-                let first = self.holders(Line::Due.first_place(), MOST_WAITING)?;
+                let first = self.holders(WaitingLine::Due.first_place(), MOST_WAITING)?;
                 is_its_turn = first.is_empty();
                 holders.append(first);
             }
@@ -177,11 +186,13 @@ sys.stdin.read()";
     fn the_end_of_a_process_gives_its_slot() {
         let (dir, slots) = slots();
         let mut holder = holder(&dir, &[FIRST_SLOT, FIRST_SLOT + 1]);
-        let short = slots.await_slot(2, Line::Due, Duration::ZERO).unwrap();
+        let short = slots
+            .await_slot(2, WaitingLine::Due, Duration::ZERO)
+            .unwrap();
         assert_eq!(short, Awaited::TooLong);
         drop(holder.stdin.take());
         assert_eq!(
-            slots.await_slot(2, Line::Due, S(60)).unwrap(),
+            slots.await_slot(2, WaitingLine::Due, S(60)).unwrap(),
             Awaited::Taken
         );
         holder.wait().unwrap();
@@ -190,16 +201,16 @@ sys.stdin.read()";
     #[test]
     fn no_more_wait_than_may() {
         let (dir, slots) = slots();
-        let place = Line::Anonymous.first_place();
+        let place = WaitingLine::Anonymous.first_place();
         let mut holder = holder(&dir, &[FIRST_SLOT, place]);
         assert_eq!(
-            slots.await_slot(1, Line::Anonymous, S(60)).unwrap(),
+            slots.await_slot(1, WaitingLine::Anonymous, S(60)).unwrap(),
             Awaited::TooMany
         );
-        let next = slots.waiting_place(Line::Anonymous, 2).unwrap();
+        let next = slots.waiting_place(WaitingLine::Anonymous, 2).unwrap();
         assert_eq!(next.map(|next| next.byte), Some(place + 1));
         assert_eq!(
-            slots.await_slot(0, Line::Due, S(60)).unwrap(),
+            slots.await_slot(0, WaitingLine::Due, S(60)).unwrap(),
             Awaited::TooMany
         );
         drop(holder.stdin.take());
@@ -209,9 +220,9 @@ sys.stdin.read()";
     #[test]
     fn those_that_have_come_back_go_first() {
         let (dir, slots) = slots();
-        let mut due = holder(&dir, &[Line::Due.first_place()]);
+        let mut due = holder(&dir, &[WaitingLine::Due.first_place()]);
         // The slot is free, but only when its time is over an anonymous one takes it.
-        let (line, brief) = (Line::Anonymous, Duration::from_millis(1));
+        let (line, brief) = (WaitingLine::Anonymous, Duration::from_millis(1));
         let began = clock::now();
         assert_eq!(slots.await_slot(1, line, brief).unwrap(), Awaited::Taken);
         assert!(clock::now() >= began + brief);
