@@ -9,7 +9,7 @@ use crate::cgi::Extent;
 use crate::cgi::meta::Peer;
 use crate::cgi::request::{BadRequest, Request};
 use crate::cgi::{repeated, unique};
-use crate::page::{Answer, Cookies, Failure, Form};
+use crate::page::{Answer, Cookies, Failure, OwnPage, Visitor};
 use crate::report::{Exit, say, visible};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{clock, environ, poll, process};
@@ -47,9 +47,9 @@ pub fn answer(
     failure: Failure,
     request: Option<&Request<'_>>,
     reason: Option<&str>,
-    html: Option<&str>,
+    own_page: Option<&OwnPage>,
 ) {
-    answer_with(failure, request, reason, html, Cookies::Unread);
+    answer_with(failure, request, reason, own_page, Cookies::Unread);
 }
 
 /// The same, with what it has to do with cookies.
@@ -57,10 +57,16 @@ pub fn answer_with(
     failure: Failure,
     request: Option<&Request<'_>>,
     reason: Option<&str>,
-    html: Option<&str>,
+    own_page: Option<&OwnPage>,
     cookies: Cookies<'_>,
 ) {
-    write(&page(failure, request, reason, html, cookies), request);
+    let page = Answer {
+        reason,
+        own_page,
+        cookies,
+        ..plain(failure, visitor(request))
+    };
+    write(&page.to_cgi_response(), request);
 }
 
 /// Writes a response of ours on standard output, then reads what is left of the request.
@@ -74,36 +80,25 @@ pub fn write(page: &[u8], request: Option<&Request<'_>>) {
     }
 }
 
-/// What [`answer`] writes.
-fn page(
-    failure: Failure,
-    request: Option<&Request<'_>>,
-    reason: Option<&str>,
-    html: Option<&str>,
-    cookies: Cookies<'_>,
-) -> Vec<u8> {
-    Answer {
-        reason,
-        html,
-        cookies,
-        ..to_request(failure, request)
-    }
-    .to_cgi_response()
+/// The outlines of such pages, for a program that this process becomes.
+pub fn outlines<const COUNT: usize>(
+    failures: [Failure; COUNT],
+    request: &Request<'_>,
+) -> [Vec<u8>; COUNT] {
+    let visitor = Visitor::of(request);
+    failures.map(|failure| plain(failure, visitor).outline())
 }
 
-/// The outline of such a page, for a program that this process becomes.
-pub fn outline(failure: Failure, request: &Request<'_>) -> Vec<u8> {
-    to_request(failure, Some(request)).outline()
+fn visitor(request: Option<&Request<'_>>) -> Visitor {
+    request.map_or_else(Visitor::unknown, Visitor::of)
 }
 
-fn to_request(failure: Failure, request: Option<&Request<'_>>) -> Answer<'static> {
+fn plain(failure: Failure, visitor: Visitor) -> Answer<'static> {
     Answer {
         failure,
-        form: request.map_or(Form::Text, |r| Form::from_accept(r.accept())),
-        head_only: request.is_some_and(Request::is_head),
-        refreshes: request.is_some_and(|request| request.method() == b"GET"),
+        visitor,
         reason: None,
-        html: None,
+        own_page: None,
         cookies: Cookies::Unread,
     }
 }

@@ -22,6 +22,6 @@ pub fn main() -> Exit {
     let failure = Failure::Overloaded {
         retry_after: RETRY_AFTER,
     };
-    answer(failure, request.as_ref(), None, own_page.as_deref());
+    answer(failure, request.as_ref(), None, own_page.as_ref());
     Exit::Ok
 }

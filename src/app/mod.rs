@@ -21,7 +21,7 @@ use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount, StatusPage};
 use crate::incidents;
-use crate::page::{Cookies, Failure};
+use crate::page::{Cookies, Failure, OwnPage};
 use crate::place::Place;
 use crate::report::{self, Exit, plain, say, visible};
 use crate::sys::program::NotStarted;
@@ -139,8 +139,10 @@ pub fn log_file(app: &AppFile, config: &Config) -> Option<PathBuf> {
 }
 
 /// The owner's own overload page. If it can't be read, our page is used instead.
-pub fn own_page(app: &AppFile, config: &Config) -> Option<String> {
-    read_page(&overload_page(app, config)?).ok()
+pub fn own_page(app: &AppFile, config: &Config) -> Option<OwnPage> {
+    let html = read_page(&overload_page(app, config)?).ok()?;
+    let name = app.name().to_owned();
+    Some(OwnPage { html, name })
 }
 
 /// `overload-page`, absolute.
@@ -212,7 +214,7 @@ pub fn refuse_with(
     let address = request.value("REMOTE_ADDR").unwrap_or_default();
     let shown = (!reason.is_empty() && shows_errors(config, address)).then_some(reason);
     let own_page = own_page(app, config);
-    answer_with(failure, Some(request), shown, own_page.as_deref(), cookies);
+    answer_with(failure, Some(request), shown, own_page.as_ref(), cookies);
 }
 
 /// The same when its configuration can't be loaded; the log is told why. What the client gets.

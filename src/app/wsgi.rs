@@ -344,7 +344,7 @@ const OUTLINES: [Failure; 4] = [
 /// Their outlines, with byte 1 between them, which no page contains. One behind them tells the adaptor that the client
 /// may see the reason.
 fn outlines(request: &Request<'_>, shows_errors: bool) -> Vec<u8> {
-    let outlines = OUTLINES.map(|failure| answer::outline(failure, request));
+    let outlines = answer::outlines(OUTLINES, request);
     let mut outlines = outlines.join(&b"\x01"[..]);
     outlines.extend(shows_errors.then_some(b'\x01'));
     outlines

@@ -20,6 +20,8 @@ pub(super) const BODY: [&[u8]; 2] = [b"CONTENT_LENGTH", b"HTTP_TRANSFER_ENCODING
 pub(super) struct Redirect {
     has_method: bool,
     has_status: bool,
+    /// The first request may have changed something.
+    has_sent: bool,
 }
 
 impl Redirect {
@@ -33,13 +35,26 @@ impl Redirect {
         while let Some(earlier) = rest.strip_prefix(REDIRECT) {
             rest = earlier;
         }
-        self.has_method |= rest == b"REQUEST_METHOD";
+        if rest == b"REQUEST_METHOD" {
+            self.has_method = true;
+            self.has_sent |= !only_reads(value);
+        }
     }
 
     /// Whether Apache asks for an error page.
     pub(super) fn is_to_error_page(self) -> bool {
         self.has_method && self.has_status
     }
+
+    /// Whether it was another request than to read something, for which Apache asks for an error page.
+    pub(super) fn has_sent(self) -> bool {
+        self.has_sent
+    }
+}
+
+/// Whether a request of this method only reads.
+pub(super) fn only_reads(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub struct Request<'a> {
     content_length: Option<u64>,
     doubt: Option<Doubt>,
     is_error_page: bool,
+    has_sent: bool,
 }
 
 impl<'a> Request<'a> {
@@ -60,6 +61,7 @@ impl<'a> Request<'a> {
             content_length,
             doubt: None,
             is_error_page,
+            has_sent: is_error_page && redirect.has_sent(),
         };
         if request.is_still_coded() {
             return Err(BadRequest::Coded);
@@ -149,6 +151,11 @@ impl<'a> Request<'a> {
         self.is_error_page
     }
 
+    /// Whether the client asked for something else than to read. For an error page its first request counts.
+    pub fn may_change_something(&self) -> bool {
+        self.has_sent || !redirect::only_reads(self.method())
+    }
+
     /// Whether more bytes may come than the length says: Apache measures a body before its input filters (mod_deflate)
     /// change it.
     pub fn may_exceed_its_length(&self) -> bool {
@@ -195,6 +202,7 @@ impl<'a> Request<'a> {
             content_length,
             doubt: self.doubt.filter(|_| content_length == self.content_length),
             is_error_page: self.is_error_page,
+            has_sent: self.has_sent,
         }
     }
 
@@ -214,6 +222,11 @@ impl<'a> Request<'a> {
     /// The client's Accept field, empty if it sent none.
     pub fn accept(&self) -> &'a [u8] {
         self.value("HTTP_ACCEPT").unwrap_or_default()
+    }
+
+    /// The client's Accept-Language field, empty if it sent none.
+    pub fn accept_language(&self) -> &'a [u8] {
+        self.value("HTTP_ACCEPT_LANGUAGE").unwrap_or_default()
     }
 
     /// Whether the response must not have a message-body (RFC 3875 4.3.3).

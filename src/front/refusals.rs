@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use super::{Front, NAME};
 use crate::app;
-use crate::cgi::request::Request;
 use crate::config::Config;
 use crate::figures::Counted;
 use crate::incidents::{self, Incident, Mishap};
 use crate::keyring::{self, Invitation, Keyring};
 use crate::logbook;
-use crate::page::{Failure, Form, whole_seconds};
+use crate::page::{Failure, Visitor, whole_seconds};
 use crate::place::Place;
 use crate::policy::route::Rule;
 use crate::report::{Exit, plain};
@@ -134,7 +133,7 @@ impl Front {
         here: Option<&Here>,
         failure: Failure,
     ) -> Option<Invitation> {
-        let is_for_it = config.queue.waiting_room && is_for_browser(&self.request);
+        let is_for_it = config.queue.waiting_room && Visitor::of(&self.request).is_browser();
         let retry_after = failure.wait().filter(|_| is_for_it)?;
         let place = &here?.place;
         let path = app::mounted(config.mount.as_ref(), &self.request).ok()?;
@@ -182,12 +181,6 @@ pub(super) fn why_full(rule: Rule) -> Counted {
         Rule::BackingOff => Counted::BackingOff,
         _ => Counted::NoSlot,
     }
-}
-
-/// Whether a person's browser asks for a page.
-fn is_for_browser(request: &Request<'_>) -> bool {
-    let is_html = Form::from_accept(request.accept()) == Form::Html;
-    is_html && matches!(request.method(), b"GET" | b"HEAD")
 }
 
 /// Why the last start failed: as the daemon has left it, or as the front has noted it that could not even start one.

@@ -1,11 +1,13 @@
 //! Which of our three forms a client reads, by its Accept header field (RFC 9110 12.5.1). It negotiates nothing else.
 
+use super::weight::quality;
+
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// For a browser.
     Html,
-    /// For a program that asks for JSON.
+    /// For a program that asks for JSON: problem details (RFC 9457).
     Json,
     /// For everything else.
     Text,
@@ -35,7 +37,7 @@ impl Form {
     pub(super) fn media_type(self) -> &'static str {
         match self {
             Form::Html => "text/html; charset=utf-8",
-            Form::Json => "application/json",
+            Form::Json => "application/problem+json",
             Form::Text => "text/plain; charset=utf-8",
         }
     }
@@ -53,30 +55,6 @@ fn is_json(media_type: &[u8]) -> bool {
         .map(|at| &media_type[at..]);
     media_type.eq_ignore_ascii_case(b"application/json")
         || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
-}
-
-/// The weight in thousandths. An invalid one counts as 1: the media type was named.
-fn quality<'a>(parameters: impl Iterator<Item = &'a [u8]>) -> u32 {
-    let weight = parameters.filter_map(|part| match part {
-        [b'q' | b'Q', b'=', weight @ ..] => Some(thousandths(weight).unwrap_or(1000)),
-        _ => None,
-    });
-    weight.last().unwrap_or(1000)
-}
-
-fn thousandths(weight: &[u8]) -> Option<u32> {
-    let (whole, fraction) = match weight {
-        [whole @ b'0'..=b'1'] => (whole, &b""[..]),
-        [whole @ b'0'..=b'1', b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return None,
-    };
-    let mut thousandths = u32::from(whole - b'0') * 1000;
-    for (digit, unit) in fraction.iter().zip([100, 10, 1]) {
-        thousandths += digit
-            .is_ascii_digit()
-            .then(|| u32::from(digit - b'0') * unit)?;
-    }
-    Some(thousandths.min(1000))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and the words for the person who waits. The operator's words are elsewhere.
+//! What can go wrong with a request. What a person is told of it is in words.rs; the operator's words are elsewhere.
 
 use crate::cgi::StatusCode;
 
@@ -118,81 +118,6 @@ impl Failure {
             other => other,
         }
     }
-
-    /// A few words for people.
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Failure::AppBroken => "This site is out of order",
-            Failure::Away { .. } | Failure::Overloaded { .. } | Failure::Starting { .. } => {
-                "One moment, please"
-            }
-            Failure::AppFailed | Failure::BadGateway => "Something went wrong",
-            Failure::BadRequest => "That request made no sense here",
-            Failure::BodyTooLarge => "That was too much at once",
-            Failure::HeaderTooLarge => "That was too long a header",
-            Failure::Misconfigured => "This site is not set up right",
-            Failure::NotAnApp => "polycgi runs here",
-            Failure::NotFound => "There is nothing here",
-            Failure::RequestTimeout => "That did not arrive",
-            Failure::TimedOut => "That took too long",
-        }
-    }
-
-    /// One or two sentences for people: what happened, and what they can do or the page does by itself.
-    pub(super) fn sentence(self, refreshes: bool) -> String {
-        let words = match self {
-            Failure::AppBroken => {
-                "The program behind this page could not be started. Its owner finds the reason in \
-                 the error log."
-            }
-            Failure::AppFailed => {
-                "The program behind this page has failed. Please try again; if it happens again, \
-                 tell the site's owner, who finds the reason in the error log."
-            }
-            Failure::BadGateway => {
-                "The program behind this page stopped before it had answered. Please try again; if \
-                 it happens again, tell the site's owner."
-            }
-            Failure::BadRequest => {
-                "The request came in a form that this site cannot read. Please go back and try \
-                 again."
-            }
-            Failure::BodyTooLarge => "What you sent is larger than this site accepts.",
-            Failure::HeaderTooLarge => {
-                "The header of the request is larger than this site accepts. Deleting this site's \
-                 cookies may help."
-            }
-            Failure::Misconfigured => {
-                "The owner of this site has to correct its configuration; the error log says where."
-            }
-            Failure::NotAnApp => "A web server ran polycgi itself and not an app file.",
-            Failure::NotFound => {
-                "This address is not part of this site. Please look whether it is spelled right."
-            }
-            Failure::Away { .. } | Failure::Overloaded { .. } | Failure::Starting { .. } => {
-                let seconds = self.retry_after().unwrap_or(1);
-                let unit = if seconds == 1 { "second" } else { "seconds" };
-                let again = if refreshes {
-                    "This page tries again by itself"
-                } else {
-                    "Please try again"
-                };
-                let why = match self {
-                    Failure::Away { .. } => "The program behind this page is not running just now",
-                    Failure::Starting { .. } => "This site is starting",
-                    _ => "This site is very busy",
-                };
-                return format!("{why}. {again} in {seconds} {unit}.");
-            }
-            Failure::RequestTimeout => {
-                "What you sent stopped on its way here. Please go back and try again."
-            }
-            Failure::TimedOut => {
-                "The program behind this page did not answer in time. Please try again later."
-            }
-        };
-        words.to_owned()
-    }
 }
 
 #[cfg(test)]
@@ -234,13 +159,10 @@ mod tests {
 
     #[test]
     fn seconds() {
-        let sentence = |retry_after| Failure::Overloaded { retry_after }.sentence(false);
-        assert!(sentence(0).ends_with(" in 1 second."));
-        assert!(sentence(1).ends_with(" in 1 second."));
-        assert!(sentence(30).ends_with(" in 30 seconds."));
+        let after = |retry_after| Failure::Overloaded { retry_after }.retry_after();
         assert_eq!(
-            Failure::Overloaded { retry_after: 0 }.retry_after(),
-            Some(1)
+            [after(0), after(1), after(30)],
+            [Some(1), Some(1), Some(30)]
         );
         assert_eq!(Failure::TimedOut.retry_after(), None);
     }
@@ -259,15 +181,5 @@ mod tests {
             assert_eq!(other.status(), failure.status());
         }
         assert_eq!(Failure::Overloaded { retry_after: 0 }.wait(), Some(1));
-    }
-
-    #[test]
-    fn words_are_one_line_and_need_no_escape() {
-        for failure in Failure::all(5) {
-            for words in [failure.title(), failure.phrase(), &failure.sentence(true)] {
-                assert!(!words.contains(['<', '>', '&', '"', '\\', '\n']), "{words}");
-                assert!(!words.contains("  "), "{words}");
-            }
-        }
     }
 }

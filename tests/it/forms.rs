@@ -81,7 +81,7 @@ fn a_day_of_maintenance_is_one_word() {
     rewrite(&site.dir, "wsgi = testapp:application", &first, "\n");
     for (accept, media_type) in [
         ("text/html,*/*;q=0.8", "text/html"),
-        ("application/json", "application/json"),
+        ("application/json", "application/problem+json"),
         ("*/*", "text/plain"),
     ] {
         let reply = site.send("POST", "/", &[("Accept", accept)], Some(&[b'x'; 100_000]));

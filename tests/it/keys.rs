@@ -185,13 +185,17 @@ fn environment_of_the_operator() {
 #[test]
 fn a_page_of_ones_own() {
     let site = site("mode = cgi\ncgi-max = 0\noverload-page = busy.html\n");
-    site.dir
-        .file("apps/busy.html", "<p>Our own page</p>\n", 0o644);
-    let reply = site.send("GET", "/hello", &[("Accept", "text/html")], None);
-    assert_eq!(
-        (reply.status(), reply.text().as_str()),
-        (503, "<p>Our own page</p>\n")
+    site.dir.file(
+        "apps/busy.html",
+        "<p>{name} is back in {retry_after} s {}\n",
+        0o644,
     );
+    for (method, refresh) in [("GET", Some("2")), ("POST", None)] {
+        let reply = site.send(method, "/hello", &[("Accept", "text/html")], None);
+        let text = "<p>app is back in 2 s {}\n";
+        assert_eq!((reply.status(), reply.text().as_str()), (503, text));
+        assert_eq!(reply.field("Refresh"), refresh, "{method}");
+    }
     let text = site.get("/hello");
     assert!(
         text.text().starts_with("503 Service Unavailable"),

@@ -136,7 +136,7 @@ fn a_killed_worker_is_a_502(mpm: Mpm) {
     let mut gate = site.dir.gate("gate");
     for (accept, media_type) in [
         ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
-        ("application/json", "application/json"),
+        ("application/json", "application/problem+json"),
         ("*/*", "text/plain"),
     ] {
         let held = site.open("GET", "/hold?gate=gate", &[("Accept", accept)], None);

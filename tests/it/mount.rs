@@ -73,7 +73,7 @@ fn below_the_script(mpm: Mpm) {
         }
         for (accept, kind) in [
             ("text/html", "text/html; charset=utf-8"),
-            ("application/json", "application/json"),
+            ("application/json", "application/problem+json"),
             ("*/*", "text/plain; charset=utf-8"),
         ] {
             let reply = site.send("GET", "/x", &[("Accept", accept)], None);

@@ -1,7 +1,7 @@
 //! More requests than slots: the page, in each of its forms, and that a slot comes back however its CGI ends.
 
 use super::util::process::kill_at_once;
-use super::util::{Deadline, Gate, Mpm, Reply, Site, daemon, under_both};
+use super::util::{Deadline, Gate, Mpm, Reply, Site, client, daemon, run, under_both};
 
 const CONFIG: &str = "wsgi = testapp:application\nmode = cgi\ncgi-max = 1\n";
 
@@ -44,7 +44,7 @@ fn no_slot_is_a_503(mpm: Mpm) {
     assert_overload(&json);
     assert!(
         json.field("Content-Type")
-            .is_some_and(|t| t.starts_with("application/json"))
+            .is_some_and(|t| t == "application/problem+json")
     );
     let shown = daemon::json(&json.text());
     assert!(shown.contains(&"status = 503".to_owned()), "{shown:?}");
@@ -71,6 +71,40 @@ fn no_slot_is_a_503(mpm: Mpm) {
     assert!(
         site.log().to_ascii_lowercase().contains("end of script"),
         "the web server says so"
+    );
+}
+
+/// Programs that print what a server says, in the language of their user.
+#[test]
+fn curl_and_git_show_one_line() {
+    let site = Site::configured(
+        Mpm::Event,
+        16,
+        "wsgi = testapp:application\nmode = cgi\ncgi-max = 0\n",
+    );
+    let line = "503 Service Unavailable: This site is very busy. Please try again in 2 seconds.\n";
+    let program = |name: &str| client(&site.dir, site.dir.path(), name);
+    let mut curl = program("/usr/bin/curl");
+    let shown = run(curl.args(["--silent", &site.url("/hello")]), b"").success();
+    assert_eq!(shown, line);
+    let mut curl = program("/usr/bin/curl");
+    curl.args([
+        "--silent",
+        "--data",
+        "a=b",
+        "--header",
+        "Accept-Language: fr",
+    ]);
+    let shown = run(curl.arg(site.url("/hello")), b"").success();
+    let french = "503 Service Unavailable: Ce site est très sollicité en ce moment. Rien n’a été \
+                  enregistré. Veuillez réessayer dans 2 secondes.\n";
+    assert_eq!(shown, french);
+    let mut git = program("git");
+    let shown = run(git.args(["ls-remote", &site.url("/project.git")]), b"");
+    assert!(
+        shown.stderr.contains(&format!("remote: {line}")),
+        "{}",
+        shown.stderr
     );
 }
 

@@ -145,11 +145,9 @@ impl Clients {
         let (failure, cookies) = keyring::told(failure, invitation.as_ref());
         let page = Answer {
             failure,
-            form: request.form,
-            head_only: request.head_only,
-            refreshes: request.refreshes,
+            visitor: request.visitor,
             reason: is_shown.then_some(reason),
-            html: own_page.as_deref(),
+            own_page: own_page.as_ref(),
             cookies,
         }
         .to_cgi_response();
@@ -167,7 +165,7 @@ impl Clients {
             self.remove_client(number, ground);
             return;
         }
-        let head_only = client.request.as_ref().is_some_and(|r| r.head_only);
+        let head_only = client.request.as_ref().is_some_and(|r| r.visitor.head_only);
         let page = views::response(status, head_only);
         self.give(number, page, before, ground);
     }

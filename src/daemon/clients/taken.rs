@@ -9,7 +9,7 @@ use super::account::Reckoning;
 use crate::cgi::body::{self, Measured};
 use crate::cgi::request::Request;
 use crate::cgi::{Doubt, Extent, Reader};
-use crate::page::{Failure, Form};
+use crate::page::{Failure, Visitor};
 use crate::scgi::{self, Decoded};
 use crate::spool::Ahead;
 
@@ -28,9 +28,7 @@ pub(crate) struct Taken {
     pub(super) may_exceed: bool,
     /// The beginning of the message-body.
     pub(crate) ahead: Ahead,
-    pub(super) form: Form,
-    pub(super) head_only: bool,
-    pub(super) refreshes: bool,
+    pub(super) visitor: Visitor,
     pub(super) client_address: Vec<u8>,
     pub(super) leaves_early: bool,
     /// What reads the response.
@@ -119,9 +117,7 @@ impl Taken {
             doubt: None,
             may_exceed: false,
             ahead: Ahead::Nothing,
-            form: Form::Text,
-            head_only: false,
-            refreshes: false,
+            visitor: Visitor::unknown(),
             client_address: Vec::new(),
             leaves_early: false,
             reader: Reader::Other,
@@ -141,9 +137,7 @@ impl Taken {
     pub(super) fn of(request: &Request<'_>, passed: Option<Passed>, length: Length) -> Taken {
         Taken {
             may_exceed: request.may_exceed_its_length(),
-            form: Form::from_accept(request.accept()),
-            head_only: request.is_head(),
-            refreshes: request.method() == b"GET",
+            visitor: Visitor::of(request),
             client_address: request.value("REMOTE_ADDR").unwrap_or_default().to_vec(),
             reader: Reader::of(request),
             ..Taken::unserved(passed, length)
@@ -167,7 +161,7 @@ impl Taken {
 
     /// It is a browser's, which shows a page and comes back by itself.
     pub(crate) fn is_browser(&self) -> bool {
-        self.form == Form::Html && (self.refreshes || self.head_only)
+        self.visitor.is_browser()
     }
 
     pub(super) fn goes_to_end(&self) -> bool {
