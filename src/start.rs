@@ -19,7 +19,7 @@ use crate::slots::{Slots, StartCause};
 use crate::sys::files::Identity;
 use crate::sys::process;
 use crate::sys::program::{NotStarted, Program};
-use crate::sys::{Errno, clock, files, is, is_shortage, lock, socket};
+use crate::sys::{Errno, clock, files, is, lock, socket};
 
 /// How long a process waits for the lock: its holder makes only a few system calls.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -256,12 +256,12 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The host has no process, descriptor or memory for it.
-    pub fn is_shortage(&self) -> bool {
+    /// Why the host has refused it, if it has.
+    pub fn refusal(&self) -> Option<&io::Error> {
         match self {
             StartError::NotSpawned(_, NotStarted { error, .. })
-            | StartError::System(_, _, error) => is_shortage(error),
-            StartError::BackingOff | StartError::Locked(_) => false,
+            | StartError::System(_, _, error) => Some(error),
+            StartError::BackingOff | StartError::Locked(_) => None,
         }
     }
 }

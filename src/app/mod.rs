@@ -20,6 +20,7 @@ use crate::app_file::{AppFile, LoadError, NotAnApp};
 use crate::cgi::request::Request;
 use crate::cgi::script::{self, ScriptPath, Unmounted};
 use crate::config::{App, Config, Mount, StatusPage};
+use crate::figures::Counted;
 use crate::incidents;
 use crate::page::{Cookies, Failure, OwnPage};
 use crate::place::Place;
@@ -97,10 +98,24 @@ impl CannotRun {
         self.call.is_some() || (self.error.raw_os_error().is_some() && !is_of_path)
     }
 
-    /// The host has no process, descriptor or memory to spare now: no fault of the app.
-    pub fn is_shortage(&self) -> bool {
-        is_shortage(&self.error)
+    /// What the host has none of now, so that the same may succeed later: no fault of the app.
+    pub fn shortage(&self) -> Option<Counted> {
+        shortage(&self.error)
     }
+}
+
+/// What the host has none of now, if it has refused a call for that: a process, a descriptor or memory.
+pub fn shortage(error: &io::Error) -> Option<Counted> {
+    const REFUSALS: [(Errno, Counted); 6] = [
+        (Errno::EAGAIN, Counted::NoProcess),
+        (Errno::EMFILE, Counted::NoDescriptor),
+        (Errno::ENFILE, Counted::NoDescriptor),
+        (Errno::ETOOMANYREFS, Counted::NoDescriptor),
+        (Errno::ENOBUFS, Counted::NoMemory),
+        (Errno::ENOMEM, Counted::NoMemory),
+    ];
+    let of_errno = |(errno, _): &&(Errno, Counted)| is(error, *errno);
+    REFUSALS.iter().find(of_errno).map(|&(_, what)| what)
 }
 
 impl fmt::Display for CannotRun {
@@ -314,7 +329,7 @@ pub fn without_file(not_an_app: &NotAnApp, request: &Request<'_>) -> Exit {
 
 /// What the client gets when the app could not be run.
 pub fn failure_of(cannot: &CannotRun) -> Failure {
-    failure_of_file(cannot.is_shortage())
+    failure_of_file(cannot.shortage().is_some())
 }
 
 /// Where a plain CGI may leave something.

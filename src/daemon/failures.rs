@@ -1,9 +1,10 @@
 //! The last reason why the app could not be started, or could not serve: kept for `status`, told to one web server.
 
+use crate::figures::Counted;
 use crate::incidents;
 
 /// The last failure that concerns all requests, and what the app said about it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Failures {
     /// A sentence for `status`; none once the app has served.
     last: Option<String>,
@@ -11,6 +12,8 @@ pub(super) struct Failures {
     last_words: Option<String>,
     /// `last` has changed since the state file was written.
     is_unwritten: bool,
+    /// What the host had none of when it last refused a process.
+    pub(super) shortage: Counted,
     /// No web server has been told the reason yet.
     pub(super) is_untold: bool,
     /// What the newest generation wrote to standard error at its import: the traceback, if it fails.
@@ -34,7 +37,13 @@ impl Failures {
         Failures {
             last,
             last_words,
-            ..Failures::default()
+            is_unwritten: false,
+            shortage: Counted::NoProcess,
+            is_untold: false,
+            words: Vec::new(),
+            told: Vec::new(),
+            edit: None,
+            keeps_words: false,
         }
     }
 
@@ -60,7 +69,8 @@ impl Failures {
     }
 
     /// The host refused a process: told to a web server once for each reason.
-    pub(super) fn fail_to_fork(&mut self, sentence: String) {
+    pub(super) fn fail_to_fork(&mut self, what: Option<Counted>, sentence: String) {
+        self.shortage = what.unwrap_or(Counted::NoProcess);
         self.is_untold |= self.last.as_ref() != Some(&sentence);
         self.fail(sentence);
     }
@@ -151,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_end_of_what_was_written_is_left() {
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(None, None);
         let long = "\u{e9}\n".repeat(MOST_LEFT);
         failures.keep_words(format!("{long}E: x\n").as_bytes());
         failures.fail_to_start("E: x".to_owned());
@@ -164,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_page_has_the_reason_once() {
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(None, None);
         failures.fail("E: x".to_owned());
         let begin = "cannot start the app: E: x";
         for (words, rest) in [

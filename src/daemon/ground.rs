@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::outcome::{Outcome, PoolFacts};
 use crate::app_file::AppFile;
 use crate::config::Config;
+use crate::figures::Counted;
 use crate::incidents::Mishap;
 use crate::keyring::Keyring;
 use crate::place::Place;
@@ -63,11 +64,11 @@ impl Ground {
         self.tell(Outcome::PoolNext(event));
     }
 
-    /// The host has refused a process.
-    pub(super) fn fail_to_fork(&mut self, sentence: String) {
+    /// The host has refused a process. `what`: what it had none of, as far as it has said that.
+    pub(super) fn fail_to_fork(&mut self, what: Option<Counted>, sentence: String) {
         let none = Default::default();
         self.ledger.note(Mishap::Host, none, &sentence);
-        self.failures.fail_to_fork(sentence);
+        self.failures.fail_to_fork(what, sentence);
     }
 
     /// The most descriptors that this process may have.

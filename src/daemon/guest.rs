@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::cgi::meta::Peer;
 
@@ -16,7 +17,13 @@ pub(super) struct Caller {
     pub(super) guest: Option<Guest>,
     /// It came to the socket in the app's place.
     pub(super) is_at_place: bool,
+    /// There is no descriptor for its request: it is refused.
+    pub(super) is_turned_away: bool,
 }
+
+/// What a client may take to send its header, or to read its page, if there is no descriptor for its request: others
+/// are to be told as well.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
 
 /// Another user, or another host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +34,16 @@ pub(super) enum Guest {
     Unknown,
     /// By a path.
     User(u32),
+}
+
+impl Caller {
+    /// How long to wait for it where others are waited for that long.
+    pub(super) fn patience(&self, usual: Duration) -> Duration {
+        match self.is_turned_away {
+            true => usual.min(TURNED_AWAY),
+            false => usual,
+        }
+    }
 }
 
 impl fmt::Display for Guest {

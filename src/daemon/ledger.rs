@@ -47,10 +47,18 @@ impl Ledger {
         self.due.get_or_insert(now.max(self.rested));
     }
 
+    /// The host has refused something that a request needs: logged as a refusal is.
+    pub(super) fn note_of_host(&mut self, sentence: &str) {
+        self.note(Mishap::Host, Default::default(), sentence);
+        self.say(Level::Error, sentence, "", clock::now());
+    }
+
     /// A request was refused.
     pub(super) fn note_refusal(&mut self, what: Counted, now: Duration) {
         let reason = format!("refused with 503: {}", what.word());
-        self.say(Level::Warn, &reason, "", now);
+        let remedy = what.remedy();
+        let detail = remedy.map_or_else(String::new, |remedy| format!(": what helps: {remedy}"));
+        self.say(Level::Warn, &reason, &detail, now);
     }
 
     fn say(&mut self, level: Level, reason: &str, detail: &str, now: Duration) {

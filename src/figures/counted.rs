@@ -35,7 +35,7 @@ pub enum Counted {
     BacklogFull,
     /// 503: the host was overloaded (`overload-when-load`).
     HostOverloaded,
-    /// 503: the host gave no process, descriptor or memory.
+    /// 503: the host gave no process.
     NoProcess,
     /// 503: the spool had no room for the message-body.
     NoSpoolRoom,
@@ -57,11 +57,17 @@ pub enum Counted {
     HeaderTooLarge,
     /// 503: the app was starting, and a browser waited for that.
     Starting,
+    /// 503: no descriptor was free, in the daemon or on the host.
+    NoDescriptor,
+    /// 503: the host gave no memory, or the daemon keeps too much for its clients.
+    NoMemory,
+    /// 503: the backlog of the app's own server was full.
+    ServerFull,
 }
 
 impl Counted {
     /// By their numbers, which stand in the file `slots`: a new one comes last.
-    pub const ALL: [Counted; 26] = [
+    pub const ALL: [Counted; 29] = [
         Counted::Cgi,
         Counted::Daemon,
         Counted::Exception,
@@ -88,6 +94,9 @@ impl Counted {
         Counted::BodyTooLarge,
         Counted::HeaderTooLarge,
         Counted::Starting,
+        Counted::NoDescriptor,
+        Counted::NoMemory,
+        Counted::ServerFull,
     ];
 
     /// Its place in [`Counted::ALL`].
@@ -124,6 +133,9 @@ impl Counted {
             Counted::BodyTooLarge => "body-too-large",
             Counted::HeaderTooLarge => "header-too-large",
             Counted::Starting => "starting",
+            Counted::NoDescriptor => "no-descriptor",
+            Counted::NoMemory => "no-memory",
+            Counted::ServerFull => "server-full",
         }
     }
 
@@ -146,11 +158,14 @@ impl Counted {
             | Counted::Held
             | Counted::HostOverloaded
             | Counted::Leaving
+            | Counted::NoDescriptor
+            | Counted::NoMemory
             | Counted::NoProcess
             | Counted::NoSlot
             | Counted::NoSpoolRoom
             | Counted::QueueFull
             | Counted::QueueSlow
+            | Counted::ServerFull
             | Counted::Starting => Some(503),
             Counted::BadRequest => Some(400),
             Counted::NotFound => Some(404),
@@ -158,6 +173,30 @@ impl Counted {
             Counted::BodyTooLarge => Some(413),
             Counted::HeaderTooLarge => Some(431),
         }
+    }
+
+    /// What an operator can do about a 503 that comes again and again. `None`: nothing, it is over soon; or no 503.
+    pub fn remedy(self) -> Option<&'static str> {
+        Some(match self {
+            Counted::QueueFull => "more 'max-procs', or a longer 'queue-size'",
+            Counted::QueueSlow => "more 'max-procs', or a faster app",
+            Counted::NoSlot => "more 'cgi-max', or 'mode = daemon'",
+            Counted::BackingOff => "see why the daemon does not start: 'polycgi status'",
+            Counted::BacklogFull => "more 'max-procs', or a longer 'queue-size'",
+            Counted::HostOverloaded => "less load, or a higher 'overload-when-load'",
+            Counted::NoProcess => {
+                "a higher limit of processes: RLIMIT_NPROC, or TasksMax of the service"
+            }
+            Counted::NoDescriptor => {
+                "a higher limit of descriptors: RLIMIT_NOFILE, or LimitNOFILE of the service"
+            }
+            Counted::NoMemory => "fewer 'max-procs', or more memory for the service",
+            Counted::NoSpoolRoom => "a larger 'spool-limit', or room on the disk of 'spool-dir'",
+            Counted::Away => "see why the app's server does not answer",
+            Counted::ServerFull => "a server that accepts faster, or fewer 'max-procs'",
+            Counted::Held => "'polycgi start' ends the hold",
+            _ => return None,
+        })
     }
 
     /// For a page of ours, where no more is known of its reason.
@@ -195,6 +234,15 @@ mod tests {
         let words: BTreeSet<&str> = Counted::ALL.into_iter().map(Counted::word).collect();
         assert_eq!(words.len(), Counted::ALL.len());
         assert_eq!(Counted::from_word("queue"), None);
+    }
+
+    #[test]
+    fn every_full_place_has_a_remedy() {
+        for what in Counted::ALL {
+            let is_over_soon = matches!(what, Counted::Leaving | Counted::Starting);
+            let is_full = what.status() == Some(503) && !is_over_soon;
+            assert_eq!(what.remedy().is_some(), is_full, "{what:?}");
+        }
     }
 
     #[test]

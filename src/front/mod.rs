@@ -349,8 +349,9 @@ impl Front {
             Err(error) => {
                 say(NAME, &error);
                 self.note(&here.place, Mishap::Host, &error.to_string());
-                if error.is_shortage() && !config.app.runs_without_daemon() {
-                    let (why, reason) = (Counted::NoProcess, error.to_string());
+                let shortage = error.refusal().and_then(app::shortage);
+                if let Some(why) = shortage.filter(|_| !config.app.runs_without_daemon()) {
+                    let reason = error.to_string();
                     self.refuse_for_want(config, Some(here), why, &reason, route::SLOT_PAUSE);
                     return AfterStart::Refused;
                 }
@@ -446,7 +447,9 @@ impl Front {
             here.slots.uncount(Counted::Cgi, now);
         }
         let sentence = plain(&cannot.to_string());
-        self.refuse_because(config, here, app::failure_of(&cannot), &sentence)
+        let failure = app::failure_of(&cannot);
+        let what = cannot.shortage().unwrap_or(Counted::of(failure));
+        self.refuse_for(config, here, what, failure, &sentence)
     }
 }
 

@@ -98,7 +98,19 @@ impl Front {
         failure: Failure,
         reason: &str,
     ) -> Exit {
-        count(here, Counted::of(failure));
+        self.refuse_for(config, here, Counted::of(failure), failure, reason)
+    }
+
+    /// The same, where more is known than the page says.
+    pub(super) fn refuse_for(
+        &self,
+        config: &Config,
+        here: Option<&Here>,
+        what: Counted,
+        failure: Failure,
+        reason: &str,
+    ) -> Exit {
+        count(here, what);
         if let (Some(kind), Some(here)) = (kept_as(failure), here) {
             self.note(&here.place, kind, reason);
         }

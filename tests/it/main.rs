@@ -55,6 +55,7 @@ mod extremes;
 mod faults;
 mod files;
 mod forms;
+mod full;
 mod gone;
 mod green;
 mod guides;

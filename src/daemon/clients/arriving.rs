@@ -12,8 +12,9 @@ use super::tickets;
 use super::{Clients, SHORT, has_whole_body};
 use crate::config::Handoff;
 use crate::daemon::ground::Ground;
-use crate::daemon::outcome::Outcome;
+use crate::daemon::outcome::{Outcome, RETRY_AFTER};
 use crate::daemon::watch::Stream;
+use crate::figures::Counted;
 use crate::page::Failure;
 use crate::policy::pool::{Arrived, Event};
 use crate::policy::queue::{Number, Rank};
@@ -47,7 +48,8 @@ impl Clients {
             Ok(None) => {
                 let kept = reader.kept();
                 client.watch(&ground.poll, number, Stream::Connection, Interest::Read);
-                self.limited.limit(number, clock::now() + HEADER_TIME);
+                let due = clock::now() + client.caller.patience(HEADER_TIME);
+                self.limited.limit(number, due);
                 self.keep(number, kept, ground);
             }
             Ok(Some(Ok(Message::Control(command)))) => {
@@ -115,7 +117,11 @@ impl Clients {
             .is_none_or(|input| has_whole_body(input, missing));
         let never_has_body = !is_whole && client.never_has_body();
         let limit = ground.config.limits.body;
-        if let Some((failure, sentence)) = refusal {
+        if client.caller.is_turned_away {
+            let reason = "as many clients are here as the daemon has descriptors for";
+            let why = Counted::NoDescriptor;
+            self.refuse_for_want(number, why, reason, RETRY_AFTER, ground);
+        } else if let Some((failure, sentence)) = refusal {
             self.note_refusal(number, &sentence, ground);
             ground.tell(Outcome::Misconfigured {
                 number,

@@ -412,6 +412,7 @@ mod tests {
             pid: 0,
             guest: None,
             is_at_place: true,
+            is_turned_away: false,
         };
         let mut client = Client::new(null(), caller);
         let passed = Passed {

@@ -8,6 +8,7 @@ use log::Level;
 use super::Clients;
 use super::client::{Client, Phase};
 use crate::daemon::ground::Ground;
+use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::watch::Stream;
 use crate::figures::Counted;
 use crate::policy::pool::{Event, Reason};
@@ -117,18 +118,20 @@ impl Clients {
         is_awaited
     }
 
-    /// A guest is closed for want of room.
-    pub(super) fn close_for_room(&mut self, number: Number, ground: &mut Ground) {
+    /// A guest is closed for want of room: of descriptors or memory, as `why` says. If its request is known, it is
+    /// refused first; what it still sends is not read.
+    pub(super) fn close_for_room(&mut self, number: Number, why: Counted, ground: &mut Ground) {
         let client = self.by_number.get(&number);
         if let Some(guest) = client.and_then(|client| client.caller.guest) {
             let reason = "closed: an idle or slow connection, for want of room";
             self.notices
                 .note(Level::Warn, reason, "", guest, clock::now());
         }
-        match client.map(|client| &client.phase) {
-            Some(Phase::Receiving { .. }) => self.abort_queued(number, ground),
-            _ => _ = self.remove_client(number, ground),
+        if let Some(Phase::Receiving { .. }) = client.map(|client| &client.phase) {
+            let reason = "its message-body comes too slowly, and others need the room";
+            self.refuse_for_want(number, why, reason, RETRY_AFTER, ground);
         }
+        self.remove_client(number, ground);
         // A guest that is just coming in is no client yet, and was not found.
         self.shares.leave(number);
     }
@@ -138,6 +141,9 @@ impl Clients {
         let mut client = self.by_number.remove(&number)?;
         self.shares.leave(number);
         self.limited.remove(number);
+        if client.caller.is_turned_away {
+            self.turned_away[usize::from(!client.caller.is_at_place)] -= 1;
+        }
         if let Phase::Running { worker, .. } = client.phase {
             self.running.remove(&worker);
         }

@@ -40,6 +40,7 @@ use super::limited::Limited;
 use super::notices::Notices;
 use super::outcome::{Outcome, RETRY_AFTER};
 use super::watch::Stream;
+use crate::app;
 use crate::cgi::meta::Peer;
 use crate::config::Config;
 use crate::figures::Counted;
@@ -79,6 +80,8 @@ pub(super) struct Clients {
     notices: Notices,
     /// We have left: a request that was not begun is better served by its own front.
     sends_away: bool,
+    /// How many are there only to be refused: at our own socket, and at others.
+    turned_away: [usize; 2],
     requests: u64,
     overloads: u64,
 }
@@ -110,6 +113,7 @@ impl Clients {
             shares: Shares::new(limits),
             notices: Notices::default(),
             sends_away: false,
+            turned_away: [0; 2],
             requests: 0,
             overloads: 0,
         }
@@ -127,6 +131,11 @@ impl Clients {
     /// Connections of guests.
     pub(super) fn guests(&self) -> usize {
         self.shares.count()
+    }
+
+    /// Connections that were let in only to be refused, for want of descriptors: to our own socket, and to others.
+    pub(super) fn turned_away(&self) -> [usize; 2] {
+        self.turned_away
     }
 
     /// There is no place for one more guest.
@@ -213,10 +222,12 @@ impl Clients {
     pub(super) fn take_in(&mut self, connection: OwnedFd, caller: Caller, ground: &mut Ground) {
         let number = self.next_number;
         self.next_number += 1;
-        if let Some(guest) = caller.guest {
+        if caller.is_turned_away {
+            self.turned_away[usize::from(!caller.is_at_place)] += 1;
+        } else if let Some(guest) = caller.guest {
             let is_stranger = caller.peer == Peer::Foreign { trusted: false };
             if let Some(other) = self.shares.enter(number, guest.origin(), is_stranger) {
-                self.close_for_room(other, ground);
+                self.close_for_room(other, Counted::NoDescriptor, ground);
             }
         }
         self.by_number
@@ -378,7 +389,7 @@ impl Clients {
     /// Counts the memory that a guest holds; other guests may be closed for it.
     fn keep(&mut self, number: Number, bytes: usize, ground: &mut Ground) {
         while let Some(other) = self.shares.keep(number, bytes) {
-            self.close_for_room(other, ground);
+            self.close_for_room(other, Counted::NoMemory, ground);
         }
     }
 }
@@ -399,10 +410,10 @@ impl Clients {
         error: &io::Error,
         ground: &mut Ground,
     ) {
-        let sentence = format!("cannot give a request to any worker: {error}");
-        ::log::error!("{sentence}");
+        let sentence = plain(&format!("cannot give a request to any worker: {error}"));
         ground.tell_pool_next(Event::NotTaken(worker));
-        let sentence = plain(&sentence);
-        self.refuse_for_want(number, Counted::NoProcess, &sentence, RETRY_AFTER, ground);
+        let what = app::shortage(error).unwrap_or(Counted::NoProcess);
+        ground.ledger.note_of_host(&sentence);
+        self.refuse_for_want(number, what, &sentence, RETRY_AFTER, ground);
     }
 }

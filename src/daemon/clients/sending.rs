@@ -49,10 +49,10 @@ impl Clients {
             Refusal::Overloaded { is_late: false, .. } => {
                 self.note_refused_for(number, Counted::QueueFull);
             }
-            Refusal::Broken
-            | Refusal::HostRefused { .. }
-            | Refusal::StartTimedOut
-            | Refusal::Starting { .. } => {}
+            Refusal::HostRefused { .. } => {
+                self.note_refused_for(number, ground.failures.shortage);
+            }
+            Refusal::Broken | Refusal::StartTimedOut | Refusal::Starting { .. } => {}
         }
         let reason = match refusal {
             Refusal::Broken => {
@@ -179,8 +179,8 @@ impl Clients {
         self.shares.keep(number, 0);
         client.phase = Phase::Answering { page, written: 0 };
         client.watch(&ground.poll, number, Stream::Input, None);
+        let due = clock::now() + client.caller.patience(ground.config.timeouts.request);
         self.account(number, before, ground);
-        let due = clock::now() + ground.config.timeouts.request;
         self.limited.insert(number, due);
         self.write_page(number, ground);
     }
@@ -213,7 +213,8 @@ impl Clients {
             let _ = socket::shut_writing(connection.as_fd());
         }
         self.shares.keep(number, 0);
-        self.limited.insert(number, clock::now() + DRAIN_TIME);
+        let due = clock::now() + client.caller.patience(DRAIN_TIME);
+        self.limited.insert(number, due);
         self.drain(number, ground);
     }
 

@@ -4,6 +4,7 @@
 //! Our own user's connections, and root's commands, are limited by the descriptors that there are. All others are
 //! guests: they share a part of the descriptors, and what they do with it is bounded ([`crate::policy::shares`]).
 
+mod fullness;
 mod guests;
 mod listeners;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use self::fullness::Fullness;
 use self::guests::Guests;
 use self::listeners::{Accepting, Listener, Listeners, of_listen};
 pub(super) use self::listeners::{Handed, Origin, end_of_given};
@@ -28,6 +30,9 @@ use crate::{listen, sys};
 
 /// Minimum interval between 'out of descriptors' warnings; otherwise each disconnect would log one.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
+/// How many connections to our own socket, and to the others, may be there at once only to be refused: they take of the
+/// descriptors to spare, a front four.
+const TURNED_AWAY: [usize; 2] = [2, 4];
 /// Pause after a failed accept; well below what a front waits for the daemon's first word.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Descriptors that are not clients': our own, and some to spare.
@@ -40,6 +45,11 @@ pub(super) struct Door {
     guests: Guests,
     /// When to accept again, after a time when the host had no room.
     accept_at: Option<Duration>,
+    /// Whether there are places: for connections to our own socket, and to the others.
+    fullness: [Fullness; 2],
+    /// Those that are let in now are refused: likewise; and from when on the next ones are.
+    refuses: [bool; 2],
+    refuse_at: Option<Duration>,
     /// Our own user.
     uid: u32,
 }
@@ -62,6 +72,9 @@ impl Door {
             listeners: Listeners::new(own, wrong_names),
             guests,
             accept_at: None,
+            fullness: Default::default(),
+            refuses: [false; 2],
+            refuse_at: None,
             uid,
         }
     }
@@ -109,6 +122,7 @@ impl Door {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
+        let is_turned_away = self.refuses[usize::from(!is_own)];
         let guest = match socket::peer(connection.as_fd()) {
             Some(peer) if peer.uid == self.uid => {
                 let caller = Caller {
@@ -116,6 +130,7 @@ impl Door {
                     pid: peer.pid,
                     guest: None,
                     is_at_place: is_own,
+                    is_turned_away,
                 };
                 return clients.take_in(connection, caller, ground);
             }
@@ -136,6 +151,7 @@ impl Door {
                     // Root's commands never wait for a place.
                     guest: (!is_own || guest != Guest::User(0)).then_some(guest),
                     is_at_place: is_own,
+                    is_turned_away,
                 };
                 clients.take_in(connection, caller, ground);
             }
@@ -150,19 +166,22 @@ impl Door {
     }
 
     /// Stops accepting 16 descriptors below the limit, or when the host has no room; and begins again. Guests wait
-    /// already when all their places are taken.
+    /// already when all their places are taken. After a second of that, connections are accepted to be refused, few at a
+    /// time.
     pub(super) fn watch_limit(&mut self, workers: usize, clients: &Clients, ground: &Ground) {
-        let guests = clients.guests();
-        let own = clients.len().saturating_sub(guests);
+        let (guests, turned) = (clients.guests(), clients.turned_away());
+        let own = clients.len().saturating_sub(guests + turned[0] + turned[1]);
         let files = guests + clients.spool_files() + self.listeners.iter().count();
         let has_descriptors = fds_of(own, workers, files) + (SPARE as u64) < ground.most_fds();
         let has_time = self.accept_at.is_none();
         // One client of each kind is always served, however low the limit.
         let own_place = own == 0 || has_descriptors;
         let guest_place = guests == 0 || has_descriptors && !clients.has_all_guests();
+        self.note_places([own_place, guest_place]);
+        let is_refused_now = |kind: usize| self.refuses[kind] && turned[kind] < TURNED_AWAY[kind];
         let open = Accepting {
-            own: has_time && own_place,
-            guests: has_time && guest_place,
+            own: has_time && (own_place || is_refused_now(0)),
+            guests: has_time && (guest_place || is_refused_now(1)),
         };
         if open == self.listeners.open {
             return;
@@ -186,6 +205,20 @@ impl Door {
         }
     }
 
+    fn note_places(&mut self, has_place: [bool; 2]) {
+        let is_usual = !self.fullness.iter().any(Fullness::has_begun);
+        if is_usual && has_place == [true; 2] {
+            return;
+        }
+        let now = clock::now();
+        self.refuse_at = None;
+        for (kind, fullness) in self.fullness.iter_mut().enumerate() {
+            self.refuses[kind] = fullness.refuses(has_place[kind], now);
+            let due = fullness.next_deadline(now);
+            self.refuse_at = [self.refuse_at, due].into_iter().flatten().min();
+        }
+    }
+
     /// Accepts nothing until then.
     pub(super) fn pause(&mut self, until: Duration) {
         self.accept_at = Some(until);
@@ -198,7 +231,7 @@ impl Door {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        self.accept_at
+        [self.accept_at, self.refuse_at].into_iter().flatten().min()
     }
 
     /// What `status` is to say, if anything is wrong.
@@ -367,6 +400,7 @@ impl Door {
     /// Ends all listeners. The connections that were in their backlogs are to be let in; `true`: at our own socket.
     pub(super) fn end_all(&mut self, ground: &Ground) -> Vec<(OwnedFd, bool)> {
         let mut connected = Vec::new();
+        self.refuses = [false; 2];
         for listener in self.listeners.take(&ground.poll, |_| true) {
             let is_own = listener.origin == Origin::Own;
             let last = listener.end().into_iter();

@@ -168,19 +168,22 @@ impl Foreign {
                 ground.tell_pool_next(Event::NotTaken(run_id));
                 if cannot.is_refusal() && clients.can_go(number, &ground.config) {
                     // Its front runs the app itself: one line is enough, for all requests.
-                    if self.keep_failure(&sentence, ground) {
+                    if self.keep_failure(Mishap::Host, &sentence, ground) {
                         ::log::error!("{sentence}");
                         clients.tell_web_server(number, &sentence, ground);
                     }
                     clients.abort_queued(number, ground);
                     return;
                 }
-                ::log::error!("{sentence}");
-                clients.tell_web_server(number, &sentence, ground);
-                if cannot.is_shortage() {
-                    let why = Counted::NoProcess;
-                    clients.refuse_for_want(number, why, &sentence, RETRY_AFTER, ground);
+                if let Some(what) = cannot.shortage() {
+                    if self.keep_failure(Mishap::Host, &sentence, ground) {
+                        ::log::error!("{sentence}");
+                        clients.tell_web_server(number, &sentence, ground);
+                    }
+                    clients.refuse_for_want(number, what, &sentence, RETRY_AFTER, ground);
                 } else {
+                    ::log::error!("{sentence}");
+                    clients.tell_web_server(number, &sentence, ground);
                     ground.failures.fail(sentence.clone());
                     clients.note_mishap(number, Mishap::Configuration, &sentence, ground);
                     clients.answer(number, Failure::Misconfigured, &sentence, ground);

@@ -17,6 +17,8 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId};
+use crate::figures::Counted;
+use crate::incidents::Mishap;
 use crate::policy::pool::Refusal;
 use crate::policy::queue::Number;
 use crate::policy::server::ServerEvent;
@@ -184,7 +186,7 @@ impl Foreign {
             // EAGAIN: its backlog is full. Programs beside a server that is busy would make it busier.
             Reached::Failed(error) if has_cgi(ground) && !is(&error, Errno::EAGAIN) => {
                 let sentence = plain(&format!("cannot connect to the app's server: {error}"));
-                if self.keep_failure(&sentence, ground) {
+                if self.keep_failure(Mishap::Server, &sentence, ground) {
                     ::log::error!("{sentence}; the app runs as a CGI");
                     if let Some(number) = clients.number_of(run_id) {
                         clients.tell_web_server(number, &sentence, ground);
@@ -394,12 +396,29 @@ impl Foreign {
             App::Commands { .. } | App::Wsgi(_) => "the app's server".to_owned(),
         };
         let sentence = plain(&format!("cannot connect to {object}: {error}"));
-        if self.keep_failure(&sentence, ground) {
+        let shortage = match is(error, Errno::EAGAIN) {
+            true => Some(Counted::ServerFull),
+            false => app::shortage(error),
+        };
+        let kind = match shortage {
+            None | Some(Counted::ServerFull) => Mishap::Server,
+            Some(_) => Mishap::Host,
+        };
+        let is_news = self.keep_failure(kind, &sentence, ground);
+        if is_news {
             ::log::error!("{sentence}");
         }
-        clients.tell_web_server(number, &sentence, ground);
+        // In a crowd that something is full would be a line for each request.
+        if is_news || shortage.is_none() {
+            clients.tell_web_server(number, &sentence, ground);
+        }
         self.end_exchange(run_id, clients, ground);
-        clients.answer_away(number, RETRY_AFTER, &sentence, ground);
+        match shortage {
+            Some(what) => {
+                clients.refuse_for_want(number, what, &sentence, RETRY_AFTER, ground);
+            }
+            None => clients.answer_away(number, RETRY_AFTER, &sentence, ground),
+        }
         self.release_run(run_id, clients, ground);
     }
 

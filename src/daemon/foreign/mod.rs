@@ -37,6 +37,7 @@ use crate::app::scgi::ServerAddress;
 use crate::app::{self, CannotRun};
 use crate::config::{Address, App};
 use crate::control::ServerStatus;
+use crate::incidents::Mishap;
 use crate::policy::pool::Generation;
 use crate::policy::queue::Number;
 use crate::sys::poll::Poll;
@@ -83,7 +84,7 @@ impl Foreign {
     /// A server can't be made; programs serve in its place, or the one before it.
     fn note_missing_server(&mut self, cannot: &CannotRun, ground: &mut Ground) {
         let sentence = crate::report::plain(&cannot.to_string());
-        if !self.keep_failure(&sentence, ground) {
+        if !self.keep_failure(Mishap::Server, &sentence, ground) {
             return;
         }
         if self.servers.serving.is_some() {

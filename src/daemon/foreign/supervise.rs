@@ -19,6 +19,7 @@ use crate::app::{self, CannotRun};
 use crate::config::App;
 use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
+use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId, Source};
 use crate::incidents::Mishap;
 use crate::page::Failure;
@@ -293,14 +294,19 @@ impl Foreign {
     }
 
     /// Keeps the reason why the app can't be reached. `false`: it is that of the last failure, and was logged.
-    pub(super) fn keep_failure(&mut self, sentence: &str, ground: &mut Ground) -> bool {
+    pub(super) fn keep_failure(
+        &mut self,
+        kind: Mishap,
+        sentence: &str,
+        ground: &mut Ground,
+    ) -> bool {
         let is_news = self.supervision.said.as_deref() != Some(sentence);
         if is_news || ground.failures.last().is_none() {
             self.supervision.said = Some(sentence.to_owned());
             ground.failures.fail(sentence.to_owned());
         }
         let none = Default::default();
-        ground.ledger.note(Mishap::Server, none, sentence);
+        ground.ledger.note(kind, none, sentence);
         is_news
     }
 
@@ -365,7 +371,12 @@ impl Foreign {
         let reason = servers::reason(why, end, cannot.as_ref());
         let is_next = self.servers.coming == Some(id) && self.servers.serving.is_some();
         let sentence = plain(&reason);
-        let is_news = self.keep_failure(&sentence, ground);
+        let shortage = cannot.as_ref().and_then(CannotRun::shortage);
+        let kind = match shortage {
+            Some(_) => Mishap::Host,
+            None => Mishap::Server,
+        };
+        let is_news = self.keep_failure(kind, &sentence, ground);
         let shown = visible(reason.as_bytes());
         if is_next {
             if is_news {
@@ -391,6 +402,16 @@ impl Foreign {
         }
         ::log::error!("cannot start the app: {shown}");
         ground.failures.is_untold = true;
+        let refusal = match shortage {
+            Some(what) => {
+                ground.failures.shortage = what;
+                ground.tell_pool(pool::Event::HostRefused(ground.pool.generation));
+                Refusal::HostRefused {
+                    retry_after: RETRY_AFTER,
+                }
+            }
+            None => Refusal::Broken,
+        };
         let waiting = std::mem::take(&mut self.supervision.waiting);
         for run_id in self.runs_of(id).into_iter().chain(waiting) {
             if clients.number_of(run_id).is_none() {
@@ -399,7 +420,7 @@ impl Foreign {
             if why == StartFailure::TimedOut {
                 self.fail_exchange(run_id, Failure::TimedOut, &sentence, clients, ground);
             } else {
-                self.refuse_run(run_id, Refusal::Broken, clients, ground);
+                self.refuse_run(run_id, refusal, clients, ground);
             }
         }
         // Queued requests are refused for that, and we leave: then the fronts keep the pause.

@@ -6,6 +6,7 @@ use crate::app::watched::WatchedFiles;
 use crate::daemon::clients::REASON;
 use crate::daemon::house::Daemon;
 use crate::daemon::token::Source;
+use crate::figures::Counted;
 use crate::incidents::Mishap;
 use crate::policy::pool::{Event, Generation, Reason, Refusal};
 use crate::policy::queue::Number;
@@ -45,6 +46,7 @@ impl Daemon {
             false => Mishap::Configuration,
         };
         if kind == Mishap::Host {
+            self.ground.failures.shortage = cannot.shortage().unwrap_or(Counted::NoProcess);
             self.events.push_back(Event::HostRefused(generation));
         }
         let source = Source::Zygote(generation);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::Workers;
 use super::channel::Said;
+use crate::app;
 use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::Outcome;
@@ -55,7 +56,7 @@ impl Workers {
                 let error = io::Error::from_raw_os_error(errno);
                 let sentence = plain(&format!("cannot fork a worker: {error}"));
                 ::log::warn!("{sentence}");
-                ground.fail_to_fork(sentence);
+                ground.fail_to_fork(app::shortage(&error), sentence);
                 self.roster.forget(worker, &ground.poll);
                 ground.tell_pool(Event::ForkFailed(worker));
             }

@@ -20,7 +20,7 @@ use self::roster::Roster;
 use super::clients::{Clients, Taken};
 use super::ground::Ground;
 use super::limits;
-use crate::app::CannotRun;
+use crate::app::{self, CannotRun};
 use crate::config::Target;
 use crate::policy::pool::{Event, Generation, WorkerId};
 use crate::policy::queue::Number;
@@ -57,7 +57,7 @@ impl Workers {
         if let Err(error) = self.roster.spawn(worker, generation, &ground.poll) {
             let sentence = plain(&format!("cannot ask for a worker: {error}"));
             ::log::warn!("{sentence}");
-            ground.fail_to_fork(sentence);
+            ground.fail_to_fork(app::shortage(&error), sentence);
             ground.tell_pool(Event::ForkFailed(worker));
         }
     }

@@ -65,15 +65,15 @@ impl Pool {
 
     /// What seemed to be ready can't serve: no waiting request will be served by it.
     pub(super) fn broken(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.code.current.is_none() {
+        let Some(current) = self.code.current else {
             // Nothing was taken for ready.
             return;
-        }
+        };
         self.code.failures = self.code.failures.max(self.code.doubted) + 1;
         if matches!(self.code.next, Next::Failed { .. } | Next::Unwanted) {
             let not_before = now + backoff::pause(self.code.failures);
             self.code.next = Next::Failed { not_before };
         }
-        self.cannot_start(Reason::Broken, actions);
+        self.cannot_start(self.blamed(current), actions);
     }
 }

@@ -92,7 +92,10 @@ fn every_request_of_a_daemon_is_counted_once() {
             "error: the app raised an exception: ValueError: no such page: GET",
             1,
         ),
-        ("warn: refused with 503: queue-full\n", 1),
+        (
+            "warn: refused with 503: queue-full: what helps: more 'max-procs'",
+            1,
+        ),
         ("error: worker died in a request: ", 3),
         ("cut=false: GET /cgi-bin/app/segv\n", 1),
     ] {

@@ -245,13 +245,22 @@ fn an_overloaded_host() {
     app.has_counted(&[(reason.word, 1)]);
 }
 
-/// The host gives a plain CGI no process: the front can't become it.
+/// The host gives a plain CGI no process, descriptor or memory: the front can't become it.
 #[test]
 fn no_process_for_a_plain_cgi() {
     let mut app = Asked::shown("wsgi = failing:application\nmode = cgi\n");
-    for (errno, said) in [
-        (Errno::EAGAIN, "Resource temporarily unavailable"),
-        (Errno::ENOMEM, "Cannot allocate memory"),
+    for (errno, word, said) in [
+        (
+            Errno::EAGAIN,
+            "no-process",
+            "Resource temporarily unavailable",
+        ),
+        (
+            Errno::ENFILE,
+            "no-descriptor",
+            "Too many open files in system",
+        ),
+        (Errno::ENOMEM, "no-memory", "Cannot allocate memory"),
     ] {
         let calls = [libc::SYS_execve, libc::SYS_execveat];
         let host = Host::new(&calls, move |call| {
@@ -262,16 +271,16 @@ fn no_process_for_a_plain_cgi() {
         let Output { stdout, stderr, .. } = run(host.around(&mut front), b"");
         assert!(stderr.contains(said), "the fault: {stderr}");
         let reason = Reason {
-            word: "no-process",
+            word,
             seconds: [2, 2],
             said,
         };
         reason.is_told_by(&cgi::reply(&stdout));
     }
-    app.has_counted(&[("no-process", 2)]);
+    app.has_counted(&[("no-process", 1), ("no-descriptor", 1), ("no-memory", 1)]);
     // Kept by the front itself, with its request.
     let failures = app.failures();
-    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert_eq!(failures.len(), 3, "{failures:?}");
     for failure in failures {
         assert!(
             failure.starts_with("host 1 /cgi-bin/app/value cannot run "),

@@ -64,6 +64,7 @@ mod load;
 pub(crate) mod machine;
 pub(crate) mod nginx;
 pub(crate) mod patient;
+pub(crate) mod pids_group;
 mod piped;
 pub(crate) mod process;
 pub(crate) mod program;
