@@ -21,7 +21,7 @@ import common
 from figures import Budget, Result, Table, median, number, percentile
 
 TITLE = 'What a refusal costs the daemon'
-MANY, SILENT, SERVED = 1000, 3_000, 500
+MANY, SILENT, SERVED = 1000, 10_000, 500
 BODY = 100_000  # bytes: more than is kept in memory
 LIMIT = 1.0  # ms of the daemon for a refusal, p99
 

@@ -2,9 +2,11 @@
 //! app's server, and what it keeps for slow strangers.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::slice;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -15,8 +17,9 @@ use super::super::util::daemon::workers_that_are;
 use super::super::util::patient::PatientRead;
 use super::super::util::scgi::{ScgiClient, header};
 use super::super::util::served::noise;
+use super::super::util::strangers::{connect_many_tcp, send_all};
 use super::super::util::{Deadline, Listening, Served, cgi, free_address, process, run};
-use super::{Full, at_rest, with_descriptors};
+use super::{Full, Rest, at_rest, with_descriptors};
 
 const MORE_PROCS: &str = "'max-procs'";
 
@@ -39,6 +42,25 @@ fn the_queue() {
     for front in [held, queued] {
         assert!(front.answer().0.starts_with("Status: 200 "));
     }
+    rest.returns(&served);
+}
+
+/// Requests that have waited in the queue for too long.
+#[test]
+fn the_time_in_the_queue() {
+    let config = "max-procs = 1\nqueue-size = 9\nqueue-timeout = SECOND\n";
+    let (served, rest) = at_rest(Served::start(config));
+    let mut gate = served.dir.gate("gate");
+    let held = served.front("/hold?gate=gate");
+    gate.entered();
+    let full = Full {
+        served: &served,
+        word: "queue-slow",
+        helps: MORE_PROCS,
+    };
+    full.refuses();
+    gate.open(1);
+    assert!(held.answer().0.starts_with("Status: 200 "));
     rest.returns(&served);
 }
 
@@ -190,28 +212,59 @@ fn the_backlog_of_the_app_s_server() {
 #[test]
 fn places_of_slow_strangers() {
     const MOST: usize = 256;
+    let (served, rest, address) = open_to_strangers(Some(MOST));
+    let slow = slow_bodies(address, MOST, 10, b"");
+    are_told(&served, "no-descriptor", slow);
+    rest.returns(&served);
+}
+
+/// Strangers whose bodies come slowly, and are kept in memory: more than 64 MiB of them.
+#[test]
+fn memory_of_slow_strangers() {
+    const EACH: usize = 60_000;
+    let (served, rest, address) = open_to_strangers(None);
+    let slow = slow_bodies(address, (80 << 20) / EACH, EACH + 1, &noise(EACH));
+    are_told(&served, "no-memory", slow);
+    rest.returns(&served);
+}
+
+/// An app that listens for strangers, each of whose processes may have so many descriptors.
+#[track_caller]
+fn open_to_strangers(most: Option<usize>) -> (Served, Rest, SocketAddr) {
     let address = free_address();
     let config = format!("max-procs = 1\nlisten = {address}\nrequest-timeout = 10m\n");
-    let (served, rest) = at_rest(with_descriptors(&config, MOST));
-    let message = header("POST", "/digest", &[("Accept", "text/html")], 10);
-    let connect = || {
-        let mut client = ScgiClient::connect_tcp([127, 0, 0, 1].into(), address);
-        client.send(&message);
+    let served = match most {
+        Some(most) => with_descriptors(&config, most),
+        None => Served::start(&config),
+    };
+    let (served, rest) = at_rest(served);
+    (served, rest, address)
+}
+
+/// So many clients that have sent this much of a body of `length` bytes; one by one, for of those that are silent the
+/// oldest have to go.
+fn slow_bodies(address: SocketAddr, count: usize, length: usize, sent: &[u8]) -> Vec<UnixStream> {
+    let mut message = header("POST", "/digest", &[("Accept", "text/html")], length);
+    message.extend_from_slice(sent);
+    let connect = |_| {
+        let client = connect_many_tcp(address, 1).remove(0);
+        send_all(slice::from_ref(&client), &message);
         client
     };
-    let mut slow: Vec<ScgiClient> = (0..MOST).map(|_| connect()).collect();
-    served.dir.until_status("one is refused", |status| {
-        status
-            .iter()
-            .any(|line| line.starts_with("counts.no-descriptor = "))
-    });
-    let refused = slow.iter_mut().find_map(|client| {
-        Deadline::now()
-            .readable(client.stream())
-            .then(|| client.stream().response_head())
-    });
-    let head = refused.expect("a client has its answer");
+    (0..count).map(connect).collect()
+}
+
+/// At least one of them is refused for that reason.
+#[track_caller]
+fn are_told(served: &Served, word: &str, slow: Vec<UnixStream>) {
+    let none = format!("counts.{word} = 0");
+    served
+        .dir
+        .until_status("one is refused", |status| !status.contains(&none));
+    let mut refused = slow
+        .iter()
+        .filter(|client| Deadline::now().readable(client));
+    let mut refused = refused.next().expect("a client has its answer");
+    let head = refused.response_head();
     assert!(head.starts_with("Status: 503 "), "{head}");
-    drop(slow);
-    rest.returns(&served);
 }
