@@ -257,8 +257,8 @@ mod tests {
         };
         assert_eq!(
             reason(auto),
-            "0 of 5 CGIs (a daemon from 2), requests cost 310 ms more as CGIs; a daemon pays from 12/h on, and of the \
-             last 52 40 came so fast, load 0.10 per core (from 1, with 2 requests in the last minute)"
+            "0 of 5 CGIs (a daemon from 2), requests cost 310 ms more as CGIs; a daemon pays from 12/h on, and 40 of \
+             the last 52 came so fast, load 0.10 per core (from 1, with 2 requests in the last minute)"
         );
         let pays = Facts {
             rate_exceeded: true,
@@ -266,7 +266,7 @@ mod tests {
         };
         assert_eq!(
             reason(pays),
-            "requests cost 310 ms more as CGIs; a daemon pays from 12/h on, and of the last 52 40 came so fast \
+            "requests cost 310 ms more as CGIs; a daemon pays from 12/h on, and 40 of the last 52 came so fast \
              (daemon-when-rate auto)"
         );
         let new = RateLimit::Auto {

@@ -196,7 +196,7 @@ fn pace(facts: &Facts) -> String {
                 }
             };
             format!(
-                "{cost}; a daemon pays from {hourly:.0}/h on, and of the last {pauses} {shorter} came so fast"
+                "{cost}; a daemon pays from {hourly:.0}/h on, and {shorter} of the last {pauses} came so fast"
             )
         }
     }

@@ -110,7 +110,7 @@ fn daemon_when_it_pays() {
         let reason = reason(status);
         reason.starts_with("reason = \"requests cost ")
             && reason.contains(" more as CGIs; a daemon pays from ")
-            && reason.contains("/h on, and of the last 6 6 came so fast (daemon-when-rate auto)")
+            && reason.contains("/h on, and 6 of the last 6 came so fast (daemon-when-rate auto)")
     });
     site.dir.until_status_has("rule = \"daemon-when-rate\"");
     site.dir.until_status_has("leaves_by = \"idle-timeout\"");
