@@ -25,8 +25,8 @@
 //!
 //! **The waiting room.** An anonymous request that would get a ticket is better off with it: it comes back after a
 //! second or two and goes before the crowd. So an overloaded queue keeps no more of them than the workers take in two
-//! turns, and refuses the oldest of the others at once. As that makes the queue short, it stays overloaded until they no
-//! longer fill one turn.
+//! turns, and refuses the oldest of the others at once. As that makes the queue short, and at moments empty, it stays
+//! overloaded for half of `target` after the last of these refusals.
 //!
 //! Neither clock runs while requests wait for another reason than their number: `timeout` counts from the first ready
 //! worker on ([`Queue::start_clock`]), the standing delay only while a worker serves ([`Queue::pass`]).
@@ -132,6 +132,8 @@ pub struct Queue {
     /// Since when the standing delay of a long queue is above `target`.
     above_since: Option<Duration>,
     is_overloaded: bool,
+    /// When an anonymous request was last refused as one too many.
+    thinned_at: Option<Duration>,
 }
 
 impl Capacity {
@@ -155,6 +157,7 @@ impl Queue {
             long_since: None,
             above_since: None,
             is_overloaded: false,
+            thinned_at: None,
         }
     }
 
@@ -301,9 +304,10 @@ impl Queue {
         self.above_since = crossed
             .filter(|&at| at <= now)
             .map(|at| self.above_since.unwrap_or(at));
-        let is_crowded = || is_served && self.returning().nth(self.limits.turn).is_some();
-        self.is_overloaded = self.above_since.is_some_and(|at| self.begins(at) <= now)
-            || self.is_overloaded && is_crowded();
+        let ends = |at: Duration| at.saturating_add(self.limits.target / 2);
+        self.thinned_at = self.thinned_at.filter(|&at| is_served && now < ends(at));
+        self.is_overloaded =
+            self.above_since.is_some_and(|at| self.begins(at) <= now) || self.thinned_at.is_some();
     }
 
     /// The places of the anonymous requests whose clients would come back with a ticket, the oldest first.
@@ -335,10 +339,15 @@ impl Queue {
         }
         let at = match self.first_in_crowd(room) {
             Some((at, first)) if is_over(self.expires(first)) => at,
-            _ => self.first_too_many().or_else(|| {
-                self.first_to_shed()
-                    .filter(|&at| is_over(self.sheds(&self.waiting[at])))
-            })?,
+            _ => match self.first_too_many() {
+                Some(at) => {
+                    self.thinned_at = Some(now);
+                    at
+                }
+                None => self
+                    .first_to_shed()
+                    .filter(|&at| is_over(self.sheds(&self.waiting[at])))?,
+            },
         };
         self.take(at).map(Expired::Crowd)
     }

@@ -399,10 +399,12 @@ fn an_overloaded_queue_keeps_two_turns_of_those_that_can_return() {
     assert_eq!(refused(&mut queue, MS(2100)), [12]);
     assert_eq!(pop(&mut queue), Some(17));
     assert_eq!(pop(&mut queue), Some(16));
-    queue.pass(true, MS(2100));
-    // Two are left: calm.
+    // However few are left, a crowd is expected for a while.
     queue.push(browser(18, MS(2100)), 0);
-    assert_eq!(pop_all(&mut queue), [9, 13, 14, 18]);
+    queue.pass(true, MS(2599));
+    assert_eq!(pop(&mut queue), Some(18), "the newest");
+    queue.pass(true, MS(2600));
+    assert_eq!(pop_all(&mut queue), [9, 13, 14], "calm: the oldest");
 }
 
 #[test]
