@@ -248,6 +248,28 @@ fn what_is_not_for_load_has_no_ticket() {
     no_ticket(&cgi::reply(&output.stdout));
 }
 
+/// Without keys clients still get their 503, and the operator learns why, once.
+#[test]
+fn where_no_keys_can_be_made_the_log_says_why() {
+    let dir = Dir::new();
+    let app = dir.app_file("app", &format!("mode = daemon\n{ONE_WORKER}"));
+    let mut gate = dir.gate("gate");
+    let held = cgi::start_front(&app, HOLD);
+    gate.entered();
+    let keys = dir.place().join("keys");
+    fs::create_dir(&keys).expect("there are none yet");
+    fs::write(keys.join("full"), "").expect("it is a folder");
+    for _ in 0..3 {
+        let output = run(&mut cgi::front(&app, "GET", "/hello", &[BROWSER]), b"");
+        no_ticket(&cgi::reply(&output.stdout));
+    }
+    let why = format!("no tickets: cannot make {}: ", keys.display());
+    dir.until_logged(&why);
+    assert_eq!(dir.daemon_log().matches(&why).count(), 1);
+    gate.open(1);
+    held.end().response().ok();
+}
+
 /// nginx keeps what the app answers, and asks anew after each 503.
 #[test]
 fn a_cache_in_front_keeps_no_ticket() {
