@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use crate::config::{self, App, Config, Load, OrAuto};
+use crate::config::{self, App, Config, Load, OrAuto, Percentage};
 use crate::policy::backoff;
 use crate::policy::route::{CgiCount, Facts, Mode, RateLimit, Reach, Rule, StartRecord};
 use crate::slots::{KnownPauses, Slots, StartCause, Verdict};
 use crate::sys::load;
+use crate::sys::pressure::PressureFiles;
 
 /// What the file says of starts, and of a daemon that does not answer.
 pub fn started(slots: &Slots, now: Duration) -> StartRecord {
@@ -63,6 +64,11 @@ pub fn gather(
         },
         load: load::average() / load::usable_cores(),
         has_just_left: slots.is_some_and(|slots| slots.has_just_left(now)),
+        // Files are read only for those who have set the limit.
+        pressure: match config.overload.when_pressure {
+            Some(_) => PressureFiles::find().some().unwrap_or(0.0),
+            None => 0.0,
+        },
         ..limits(config)
     }
 }
@@ -145,5 +151,7 @@ fn limits(config: &Config) -> Facts {
         load_limit: config.when.load.per_core(),
         has_just_left: false,
         overload_limit: config.overload.when_load.map(Load::per_core),
+        pressure: 0.0,
+        pressure_limit: config.overload.when_pressure.map(Percentage::percent),
     }
 }

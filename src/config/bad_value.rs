@@ -27,6 +27,7 @@ pub(super) enum BadValue {
     NotAGroup,
     NotALoad,
     NotAMount,
+    NotAPercentage,
     NotARate,
     NotASize,
     NotASitePath,
@@ -84,6 +85,9 @@ impl fmt::Display for BadValue {
             BadValue::NotACookieName => "is not the name of a cookie",
             BadValue::NotALoad => "is not a load per core: a number such as 1 or 0.75, at most 1000",
             BadValue::NotAMount => "is not a path of the site: it must begin with '/'",
+            BadValue::NotAPercentage => {
+                "is not a percentage: a number such as 10 or 2.5, at most 100"
+            }
             BadValue::NotARate => "is not a rate: a whole number and /s, /m or /h, as in 6/m",
             BadValue::NotASize => "is not a size: a whole number of bytes, or with k, M or G, as in 64k",
             BadValue::NotASitePath => "is not a path below the app's address, as in /polycgi-status",

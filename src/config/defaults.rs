@@ -56,6 +56,7 @@ impl Config {
             overload: Overload {
                 page: value(&s.overload_page),
                 when_load: or(&s.overload_when_load, None),
+                when_pressure: or(&s.overload_when_pressure, None),
             },
             runtime_dir: value(&s.runtime_dir),
             listen: listen(&s),

@@ -28,6 +28,7 @@ pub const EXTREMES: &[(&str, &str, &str)] = &[
     ("body-limit", "1", "18446744073709551615"),
     ("spool-limit", "0", "18446744073709551615"),
     ("overload-when-load", "0", "1000"),
+    ("overload-when-pressure", "0", "100"),
     ("socket-mode", "0", "0777"),
 ];
 
@@ -43,12 +44,20 @@ mod tests {
     #[test]
     fn every_quantity_has_a_row() {
         let is_quantity = |kind: &str| {
-            ["u32", "u64", "usize", "Duration", "Rate", "Load"]
-                .iter()
-                .any(|quantity| {
-                    let or_word = ["Option", "OrAuto"].map(|word| format!("{word}<{quantity}>"));
-                    kind == *quantity || or_word.iter().any(|named| named == kind)
-                })
+            [
+                "u32",
+                "u64",
+                "usize",
+                "Duration",
+                "Rate",
+                "Load",
+                "Percentage",
+            ]
+            .iter()
+            .any(|quantity| {
+                let or_word = ["Option", "OrAuto"].map(|word| format!("{word}<{quantity}>"));
+                kind == *quantity || or_word.iter().any(|named| named == kind)
+            })
         };
         let keys = TYPES.iter().filter(|(_, kind)| is_quantity(kind));
         let keys: Vec<&str> = keys.map(|(key, _)| *key).collect();

@@ -33,7 +33,7 @@ pub use names::{Mount, Python, Target};
 #[cfg(test)]
 pub(crate) use settings::TYPES;
 pub use settings::{Settings, Typed};
-pub use values::{Load, OrAuto, Rate};
+pub use values::{Load, OrAuto, Percentage, Rate};
 pub use words::{as_text, as_word};
 
 /// The largest configuration file or `env-file`, in bytes: a larger file is not read.
@@ -177,6 +177,8 @@ pub struct Overload {
     pub page: Option<PathBuf>,
     /// At a higher load every request gets the page.
     pub when_load: Option<Load>,
+    /// The same at a higher memory pressure.
+    pub when_pressure: Option<Percentage>,
 }
 
 /// `listen`, and which clients may connect there.

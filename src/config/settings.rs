@@ -14,7 +14,7 @@ use super::env_file::{BadName, check_name};
 use super::guess;
 use super::lines::{self, Line, Secrets};
 use super::names::{self, Mount, Python, Target};
-use super::values::{self, Load, OrAuto, Rate};
+use super::values::{self, Load, OrAuto, Percentage, Rate};
 use super::words;
 
 /// The most workers, and the most CGIs, of an app. Each worker has a byte in a page of 4096 to note that it has begun
@@ -163,6 +163,7 @@ settings! {
     "server-timing" server_timing: bool = bare(values::switch);
     "overload-page" overload_page: PathBuf = names::path;
     "overload-when-load" overload_when_load: Option<Load> = or_none(bare(values::load));
+    "overload-when-pressure" overload_when_pressure: Option<Percentage> = or_none(bare(values::percentage));
     "runtime-dir" runtime_dir: PathBuf = names::absolute_path;
     "listen" listen: Vec<Address> = addresses::listen;
     "listen-allow" listen_allow: Allow = addresses::allow;

@@ -68,6 +68,17 @@ impl Load {
     }
 }
 
+/// A share of time in percent: 0 to 100, never NaN.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Percentage(f64);
+
+impl Percentage {
+    /// 0 to 100.
+    pub fn percent(self) -> f64 {
+        self.0
+    }
+}
+
 pub(super) fn time(value: &str) -> Result<Duration, BadValue> {
     let (number, unit) = number_and_unit(value).ok_or(BadValue::NotATime)?;
     let ms = match unit {
@@ -182,16 +193,23 @@ pub(super) fn count(value: &str, least: u32, most: u32) -> Result<u32, BadValue>
 }
 
 pub(super) fn load(value: &str) -> Result<Load, BadValue> {
+    decimal(value, 1000.0).map(Load).ok_or(BadValue::NotALoad)
+}
+
+/// With or without the sign.
+pub(super) fn percentage(value: &str) -> Result<Percentage, BadValue> {
+    decimal(value.strip_suffix('%').unwrap_or(value), 100.0)
+        .map(Percentage)
+        .ok_or(BadValue::NotAPercentage)
+}
+
+/// Digits, and perhaps more of them behind a point; at most `most`.
+fn decimal(value: &str, most: f64) -> Option<f64> {
     let (whole, part) = value.split_once('.').unwrap_or((value, "0"));
-    if digits(whole).is_none() || digits(part).is_none() {
-        return Err(BadValue::NotALoad);
-    }
-    value
-        .parse()
-        .ok()
-        .filter(|load| (0.0..=1000.0).contains(load))
-        .map(Load)
-        .ok_or(BadValue::NotALoad)
+    digits(whole)?;
+    digits(part)?;
+    let number: f64 = value.parse().ok()?;
+    (0.0..=most).contains(&number).then_some(number)
 }
 
 pub(super) fn switch(value: &str) -> Result<bool, BadValue> {
@@ -357,6 +375,12 @@ mod tests {
             "", ".5", "1.", "-1", "+1", "1e3", "NaN", "inf", "1001", "1.2.3",
         ] {
             assert_eq!(load(value), Err(BadValue::NotALoad), "{value}");
+        }
+        for (value, expected) in [("10", 10.0), ("2.5", 2.5), ("100%", 100.0), ("0", 0.0)] {
+            assert_eq!(percentage(value).map(Percentage::percent), Ok(expected));
+        }
+        for value in ["", "%", "-1", "100.1", "10 %", "10%%", "NaN", "1e1"] {
+            assert_eq!(percentage(value), Err(BadValue::NotAPercentage), "{value}");
         }
         assert_eq!(socket_mode("0660"), Ok(0o660));
         assert_eq!(socket_mode("600"), Ok(0o600));

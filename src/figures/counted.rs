@@ -63,11 +63,13 @@ pub enum Counted {
     NoMemory,
     /// 503: the backlog of the app's own server was full.
     ServerFull,
+    /// 503: the host was short of memory (`overload-when-pressure`).
+    HostPressed,
 }
 
 impl Counted {
     /// By their numbers, which stand in the file `slots`: a new one comes last.
-    pub const ALL: [Counted; 29] = [
+    pub const ALL: [Counted; 30] = [
         Counted::Cgi,
         Counted::Daemon,
         Counted::Exception,
@@ -97,6 +99,7 @@ impl Counted {
         Counted::NoDescriptor,
         Counted::NoMemory,
         Counted::ServerFull,
+        Counted::HostPressed,
     ];
 
     /// Its place in [`Counted::ALL`].
@@ -136,6 +139,7 @@ impl Counted {
             Counted::NoDescriptor => "no-descriptor",
             Counted::NoMemory => "no-memory",
             Counted::ServerFull => "server-full",
+            Counted::HostPressed => "memory-pressure",
         }
     }
 
@@ -157,6 +161,7 @@ impl Counted {
             | Counted::BacklogFull
             | Counted::Held
             | Counted::HostOverloaded
+            | Counted::HostPressed
             | Counted::Leaving
             | Counted::NoDescriptor
             | Counted::NoMemory

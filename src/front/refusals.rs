@@ -61,6 +61,9 @@ impl Front {
             Counted::HostOverloaded => {
                 Some("the host's load is above 'overload-when-load'".to_owned())
             }
+            Counted::HostPressed => {
+                Some("the memory pressure is above 'overload-when-pressure'".to_owned())
+            }
             _ => Some(format!("{most} of {most} CGIs run", most = config.cgi_max)),
         };
         // No line in the log: in a crowd it would be one for each request.
@@ -189,6 +192,7 @@ fn kept_as(failure: Failure) -> Option<Mishap> {
 pub(super) fn why_full(rule: Rule) -> Counted {
     match rule {
         Rule::HostOverloaded => Counted::HostOverloaded,
+        Rule::HostPressed => Counted::HostPressed,
         Rule::BacklogFull => Counted::BacklogFull,
         Rule::BackingOff => Counted::BackingOff,
         _ => Counted::NoSlot,

@@ -110,4 +110,8 @@ pub struct Facts {
     pub has_just_left: bool,
     /// `overload-when-load`.
     pub overload_limit: Option<f64>,
+    /// How much of the last 10 s some process waited for memory, in percent; only known if there is a limit.
+    pub pressure: f64,
+    /// `overload-when-pressure`.
+    pub pressure_limit: Option<f64>,
 }

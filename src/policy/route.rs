@@ -38,6 +38,8 @@ pub enum Route {
 pub const SLOT_PAUSE: Duration = Duration::from_secs(2);
 /// Retry-After for one that found the host overloaded: the load is an average over a minute.
 const LOAD_PAUSE: Duration = Duration::from_secs(15);
+/// Retry-After for one that found the host short of memory: the pressure is an average over 10 s.
+const PRESSURE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Decides. Each rule is a line of the table in DESIGN's section on cgi-front, and of the test below.
 pub fn route(facts: &Facts) -> Route {
@@ -52,6 +54,9 @@ pub fn decide(facts: &Facts) -> (Route, Rule) {
         Rule::Answers => Route::Forward,
         Rule::HostOverloaded => Route::Overload {
             retry_after: LOAD_PAUSE,
+        },
+        Rule::HostPressed => Route::Overload {
+            retry_after: PRESSURE_PAUSE,
         },
         Rule::BacklogFull => match or_cgi(SLOT_PAUSE) {
             Route::Overload { retry_after } => Route::AwaitBacklog { retry_after },
@@ -86,6 +91,10 @@ fn rule(facts: &Facts) -> Rule {
     }
     if facts.overload_limit.is_some_and(|limit| facts.load > limit) {
         return Rule::HostOverloaded;
+    }
+    let is_above = |limit| facts.pressure > limit;
+    if facts.pressure_limit.is_some_and(is_above) {
+        return Rule::HostPressed;
     }
     if facts.mode == Mode::Cgi {
         return Rule::ModeCgi;
@@ -159,6 +168,8 @@ mod tests {
         load_limit: 1.0,
         has_just_left: false,
         overload_limit: None,
+        pressure: 0.0,
+        pressure_limit: None,
     };
     const AUTO: RateLimit = RateLimit::Auto {
         load: Some(LoadTime::Cgi(Duration::from_millis(310))),
@@ -212,6 +223,9 @@ mod tests {
             ("daemon-when-busy CGIs run, a daemon has just left", Facts { slots: running(2), has_just_left: true, ..QUIET }, Route::StartAndForward),
             ("mode = daemon, a daemon has just left", Facts { mode: Mode::Daemon, has_just_left: true, ..QUIET }, Route::StartAndForward),
             ("the host is overloaded", Facts { load: 8.1, overload_limit: Some(8.0), ..QUIET }, overload(LOAD_PAUSE)),
+            ("the host is short of memory", Facts { pressure: 10.5, pressure_limit: Some(10.0), ..QUIET }, overload(PRESSURE_PAUSE)),
+            ("memory pressure at the limit is not above it", Facts { pressure: 10.0, pressure_limit: Some(10.0), ..QUIET }, Route::RunCgi),
+            ("memory pressure while a daemon answers", Facts { reach: Reach::Answers, pressure: 99.0, pressure_limit: Some(10.0), ..QUIET }, Route::Forward),
             ("mode = daemon, quiet", Facts { mode: Mode::Daemon, ..QUIET }, Route::StartAndForward),
             ("no CGI to run, quiet", Facts { has_cgi: false, ..QUIET }, Route::StartAndForward),
             ("mode = cgi, busy", Facts { mode: Mode::Cgi, slots: running(4), rate_exceeded: true, ..QUIET }, Route::RunCgi),
@@ -303,5 +317,12 @@ mod tests {
         };
         let sentence = "the daemon's last start failed; the next is tried in 8 s";
         assert_eq!(reason(Facts { start, ..QUIET }), sentence);
+        let pressed = Facts {
+            pressure: 12.345,
+            pressure_limit: Some(10.0),
+            ..QUIET
+        };
+        let sentence = "memory pressure 12.35 % is above overload-when-pressure (10)";
+        assert_eq!(reason(pressed), sentence);
     }
 }

@@ -43,10 +43,12 @@ pub enum Rule {
     Quiet,
     /// An operator has started the daemon.
     ByHand,
+    /// `overload-when-pressure`.
+    HostPressed,
 }
 
 impl Rule {
-    pub(crate) const ALL: [Rule; 17] = [
+    pub(crate) const ALL: [Rule; 18] = [
         Rule::Answers,
         Rule::HostOverloaded,
         Rule::ModeCgi,
@@ -64,6 +66,7 @@ impl Rule {
         Rule::JustLeft,
         Rule::Quiet,
         Rule::ByHand,
+        Rule::HostPressed,
     ];
 
     /// For the file `slots`; never 0, which is none.
@@ -97,6 +100,7 @@ impl Rule {
             Rule::JustLeft => "just-left",
             Rule::Quiet => "quiet",
             Rule::ByHand => "by-hand",
+            Rule::HostPressed => "overload-when-pressure",
         }
     }
 
@@ -153,6 +157,10 @@ impl Rule {
                 facts.load_limit
             ),
             Rule::ByHand => "by hand".to_owned(),
+            Rule::HostPressed => {
+                let (pressure, limit) = (facts.pressure, facts.pressure_limit.unwrap_or_default());
+                format!("memory pressure {pressure:.2} % is above overload-when-pressure ({limit})")
+            }
         }
     }
 }
@@ -232,7 +240,7 @@ mod tests {
         }
         let words: BTreeSet<&str> = Rule::ALL.into_iter().map(Rule::word).collect();
         assert_eq!(words.len(), Rule::ALL.len());
-        for number in [0, 18, u64::MAX] {
+        for number in [0, 19, u64::MAX] {
             assert_eq!(Rule::from_number(number), None);
         }
     }

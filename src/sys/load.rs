@@ -1,6 +1,7 @@
 //! How busy the host is, and how much of it is ours to use.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::libc;
@@ -30,19 +31,22 @@ pub fn usable_cores() -> f64 {
 
 /// `cpu.max` of our cgroup (version 2) and of those above it.
 fn cgroup_quota() -> Option<f64> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mut least: Option<f64> = None;
-    for above in std::path::Path::new(path.trim_start_matches('/')).ancestors() {
-        let file = std::path::Path::new("/sys/fs/cgroup")
-            .join(above)
-            .join("cpu.max");
+    for above in own_cgroup()?.ancestors() {
+        let file = Path::new("/sys/fs/cgroup").join(above).join("cpu.max");
         let quota = fs::read_to_string(file)
             .ok()
             .and_then(|text| parse_quota(&text));
         least = [least, quota].into_iter().flatten().reduce(f64::min);
     }
     least
+}
+
+/// The path of our cgroup (version 2) below the root of all.
+pub(super) fn own_cgroup() -> Option<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(path.trim_start_matches('/').into())
 }
 
 /// `max 100000` or `150000 100000`: microseconds of time in a period.

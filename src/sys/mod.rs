@@ -14,6 +14,7 @@ pub mod mark;
 pub mod memory;
 pub mod named;
 pub mod poll;
+pub mod pressure;
 pub mod process;
 pub mod program;
 pub mod random;

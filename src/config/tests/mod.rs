@@ -116,7 +116,8 @@ fn defaults() {
         c.overload,
         Overload {
             page: None,
-            when_load: None
+            when_load: None,
+            when_pressure: None
         }
     );
     assert_eq!(c.runtime_dir, None);
@@ -298,6 +299,13 @@ fn every_key() {
             .when_load
             .map(Load::per_core),
         Some(4.0)
+    );
+    assert_eq!(
+        with("overload-when-pressure = 12.5%")
+            .overload
+            .when_pressure
+            .map(Percentage::percent),
+        Some(12.5)
     );
     assert_eq!(
         with("runtime-dir = /run/wiki").runtime_dir.as_deref(),

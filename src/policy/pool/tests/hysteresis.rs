@@ -80,6 +80,8 @@ impl Site {
             load_limit: 1.0,
             has_just_left: self.left_at.is_some_and(|left| self.now - left < A_MINUTE),
             overload_limit: None,
+            pressure: 0.0,
+            pressure_limit: None,
         }
     }
 
