@@ -48,6 +48,10 @@ impl Status {
         field("max_cgis", number(ceilings.map(|c| c.cgis)));
         field("max_spooled", number(ceilings.map(|c| c.spool)));
         field("memory", number(self.memory()));
+        let host = self.memory_of_host;
+        let pressure = host.map(|memory| fraction(memory.pressure, 100, 2));
+        field("memory_pressure", number(pressure));
+        field("memory_short", number(host.map(|memory| memory.is_short)));
         figures(&self.figures, &mut field);
         field("failures", array(&self.failures, incident));
         field("last_failure", text(self.last_failure.as_deref()));
@@ -209,7 +213,7 @@ mod tests {
             r#"{"app":"/srv/cgi-bin/wiki.cgi","kind":"wsgi","time":"2023-11-14T22:13:20Z","state":"up","pid":42,"started":"2023-11-14T22:05:00Z","way":"daemon","rule":"daemon-when-busy","reason":"2 of 5 CGIs","leaves_in":840,"leaves_by":"idle-timeout","#,
             r#""workers":[{"pid":43,"state":"busy","requests":7,"generation":2,"memory":47185920,"request":{"age":2.345,"method":"GET","path":"/wiki"}},{"pid":44,"state":"idle","requests":128,"generation":1,"memory":null,"request":null}],"#,
             r#""server":{"pid":45,"state":"up"},"queue":1,"requests":8,"overloads":2,"rate":5,"spooled":65536,"generation":2,"changed":"wiki.page","changed_at":"2023-11-14T22:10:00Z","cgis":3,"#,
-            r#""max_workers":4,"max_queue":100,"max_cgis":5,"max_spooled":1073741824,"memory":47185920,"counted_since":"2023-11-14T22:00:00Z","counts":{"#,
+            r#""max_workers":4,"max_queue":100,"max_cgis":5,"max_spooled":1073741824,"memory":47185920,"memory_pressure":12.34,"memory_short":true,"counted_since":"2023-11-14T22:00:00Z","counts":{"#,
             &counts.join(","),
             r#"},"waited":{"count":0,"sum":0.000000},"served":{"count":1,"sum":2.500000},"pace":12.300,"recent":{"seconds":270,"requests":5,"busiest":2,"waited":null,"served":{"p50":0.012000,"p95":0.080000,"p99":2.100000},"cgi":{"p50":0.250000,"p95":0.400000,"p99":1.500000}},"#,
             r#""minutes":[{"time":"2023-11-14T22:13:00Z","busiest":2,"counts":{"cgi":3},"waited":null,"served":null}],"#,

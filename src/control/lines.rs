@@ -2,10 +2,15 @@
 //! is missing is not known, so that different versions understand each other.
 
 use super::status::{
-    Ceilings, CodeChange, Leave, RequestStatus, Routing, ServerStatus, Status, WorkerStatus,
+    Ceilings, CodeChange, Leave, MemoryStatus, RequestStatus, Routing, ServerStatus, Status,
+    WorkerStatus,
 };
 use super::words::{ACTIVITIES, CONDITIONS, STATES, condition_word, value_of};
 use crate::incidents::{self, Incident};
+
+/// Behind the memory pressure: whether workers may be added.
+const ENOUGH: &str = "enough";
+const SHORT: &str = "short";
 
 impl Status {
     /// The lines.
@@ -89,6 +94,11 @@ impl Status {
             "changed",
             changed.map(|changed| format!("{} {}", changed.at, changed.what)),
         );
+        let memory = self.memory_of_host.map(|memory| {
+            let word = if memory.is_short { SHORT } else { ENOUGH };
+            format!("{} {word}", memory.pressure)
+        });
+        word("memory", memory);
         word("log", self.log.clone());
         words
     }
@@ -109,6 +119,7 @@ impl Status {
                 "leave" => status.leave = leave(value),
                 "limits" => status.ceilings = ceilings(value),
                 "changed" => status.changed = changed(value),
+                "memory" => status.memory_of_host = memory(value),
                 "log" => status.log = Some(value.to_owned()),
                 "worker" => status.workers.extend(worker(value)),
                 "server" => status.server = server(value),
@@ -218,6 +229,14 @@ fn ceilings(value: &str) -> Option<Ceilings> {
         queue: numbers.next()??,
         cgis: numbers.next()??,
         spool: numbers.next()??,
+    })
+}
+
+fn memory(value: &str) -> Option<MemoryStatus> {
+    let (pressure, word) = value.split_once(' ')?;
+    Some(MemoryStatus {
+        pressure: pressure.parse().ok()?,
+        is_short: word == SHORT,
     })
 }
 

@@ -16,7 +16,8 @@ mod words;
 #[cfg(test)]
 pub(crate) use samples::busy as busy_status;
 pub use status::{
-    Ceilings, CodeChange, Leave, RequestStatus, Routing, ServerStatus, Status, WorkerStatus,
+    Ceilings, CodeChange, Leave, MemoryStatus, RequestStatus, Routing, ServerStatus, Status,
+    WorkerStatus,
 };
 #[cfg(test)]
 pub(crate) use words::{ACTIVITIES, CONDITIONS, STATES};

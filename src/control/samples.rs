@@ -1,7 +1,8 @@
 //! A status with something in every field, for the tests of this room.
 
 use super::status::{
-    Ceilings, CodeChange, Leave, RequestStatus, Routing, ServerStatus, Status, WorkerStatus,
+    Ceilings, CodeChange, Leave, MemoryStatus, RequestStatus, Routing, ServerStatus, Status,
+    WorkerStatus,
 };
 use super::words::{Activity, DaemonState};
 use crate::figures::{Counted, Counts, Figures, Histogram, Minute, Quantiles, Recent};
@@ -51,6 +52,10 @@ pub(crate) fn busy() -> Status {
             what: "wiki.page".to_owned(),
         }),
         cgis: 3,
+        memory_of_host: Some(MemoryStatus {
+            pressure: 1234,
+            is_short: true,
+        }),
         last_failure: Some("ImportError: no module \"x\"".to_owned()),
         last_words: Some("  File \"x.py\"\nImportError".to_owned()),
         figures: figures(),

@@ -75,6 +75,15 @@ pub struct Ceilings {
     pub spool: u64,
 }
 
+/// What the host says of its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStatus {
+    /// The share of the last 10 s in which some process waited for memory, in hundredths of a percent.
+    pub pressure: u64,
+    /// The daemon adds no worker for that.
+    pub is_short: bool,
+}
+
 /// What made the code that serves be loaded, if it was not the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CodeChange {
@@ -120,6 +129,8 @@ pub struct Status {
     pub changed: Option<CodeChange>,
     /// CGIs of the app that run at this moment, without the daemon.
     pub cgis: u64,
+    /// `None`: there is no daemon, or its kernel does not say.
+    pub memory_of_host: Option<MemoryStatus>,
     /// Why the app can't be started.
     pub last_failure: Option<String>,
     /// What the app wrote when it could not be started, such as a traceback: the end of it.

@@ -78,6 +78,17 @@ impl Status {
         }
     }
 
+    /// What the host's memory is like, if processes wait for it.
+    pub fn memory_pressure(&self) -> Option<String> {
+        let memory = self.memory_of_host?;
+        let percent = (memory.pressure + 50) / 100;
+        let sentence = format!("memory pressure {percent} % (some, 10 s)");
+        match memory.is_short {
+            true => Some(format!("{sentence}: no worker is added")),
+            false => (percent > 0).then_some(sentence),
+        }
+    }
+
     fn tell_load(&self, page: &mut Rows) {
         let pace = self.figures.pace;
         let mut parts = Vec::new();
@@ -108,6 +119,7 @@ impl Status {
         if let Some(memory) = self.memory() {
             parts.push(format!("memory {}", size(memory)));
         }
+        parts.extend(self.memory_pressure());
         page.row("now", &parts.join(", "));
     }
 
@@ -278,7 +290,8 @@ mod tests {
                 File \"x.py\"
               ImportError
   now         12.3 requests/s, 5 in the last minute, 1 of 4 workers busy, queue
-              1 of 100, CGIs 3 of 5, spool 64 KiB of 1 GiB, memory 45 MiB
+              1 of 100, CGIs 3 of 5, spool 64 KiB of 1 GiB, memory 45 MiB,
+              memory pressure 12 % (some, 10 s): no worker is added
   last 5 min  5 requests, 2 at once at most
     served    half in 12 ms, 95% in 80 ms, 99% in 2.1 s
     as CGIs   half in 250 ms, 95% in 400 ms, 99% in 1.5 s

@@ -8,7 +8,7 @@ use super::door::Door;
 use super::ground::Ground;
 use super::life::leaving::Leaving;
 use super::life::reloads::Reload;
-use super::life::states::{StateFile, Upgrade, Upkeep, Wish};
+use super::life::states::{MemoryWatch, StateFile, Upgrade, Upkeep, Wish};
 use super::log::Log;
 use crate::policy::pool::{Event, Pool};
 use crate::policy::queue::Number;
@@ -37,6 +37,7 @@ pub(super) struct Daemon {
     pub(super) reload: Reload,
     pub(super) upgrade: Upgrade,
     pub(super) upkeep: Upkeep,
+    pub(super) memory: MemoryWatch,
     pub(super) state: StateFile,
     /// Commands that wait for the end of a start or a reload.
     pub(super) waiting_commands: Vec<(Number, Wish)>,

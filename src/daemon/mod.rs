@@ -206,6 +206,7 @@ impl Daemon {
                 Some(worker) => carrier.on_output(number, worker, clients, ground),
                 None => clients.on_output(number, ground),
             },
+            Token::Pressure => self.on_pressure(ready),
             Token::Signals => self.on_signals(),
             Token::Stderr(source) => carrier.on_stderr(source, clients, ground),
         }
@@ -318,6 +319,7 @@ impl Daemon {
             self.ground.slots.note_ready(clock::now());
         }
         self.note_switch();
+        self.say_memory();
         self.ground.board.tell_waiting(self.pool.queued() as u64);
         self.clients.tell_the_queued(&mut self.ground);
         self.answer_commands();
@@ -346,6 +348,10 @@ impl Daemon {
         let (carrier, clients) = (&mut self.carrier, &mut self.clients);
         let ground = &mut self.ground;
         match action {
+            Action::AskPressure => {
+                let pressure = self.ask_pressure();
+                self.events.push_front(pressure);
+            }
             Action::AskProgress(worker) => {
                 let moved = carrier.take_progress(worker, clients, ground);
                 self.events.push_front(Event::Progress { worker, moved });

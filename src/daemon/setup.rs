@@ -15,7 +15,7 @@ use super::house::Daemon;
 use super::ledger::Ledger;
 use super::life::leaving::Leaving;
 use super::life::reloads::Reload;
-use super::life::states::{StateFile, Upgrade, Upkeep};
+use super::life::states::{MemoryWatch, StateFile, Upgrade, Upkeep};
 use super::life::status;
 use super::limits::{limits, stays};
 use super::log::{Destination, Log, Spare};
@@ -113,6 +113,7 @@ impl Daemon {
             reload,
             upgrade: Upgrade::new(&words.app, is_background),
             upkeep: Upkeep::new(),
+            memory: MemoryWatch::default(),
             state: StateFile::default(),
             waiting_commands: Vec::new(),
             _directory: directory,

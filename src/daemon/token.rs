@@ -33,6 +33,8 @@ pub(super) enum Token {
     Listener(u32),
     /// The descriptor that a page, or what was spooled, goes to.
     Output(Number),
+    /// The kernel tells of memory pressure.
+    Pressure,
     Signals,
     Stderr(Source),
 }
@@ -60,6 +62,7 @@ impl From<Token> for u64 {
             Token::Errors(number) => (7, number),
             Token::AppInput(place) => (8, u64::from(place)),
             Token::AppOutput(place) => (9, u64::from(place)),
+            Token::Pressure => (10, 0),
         };
         kind << SHIFT | number
     }
@@ -85,7 +88,8 @@ impl From<u64> for Token {
             6 => Token::Stderr(source),
             7 => Token::Errors(number),
             8 => Token::AppInput(number as WorkerId),
-            _ => Token::AppOutput(number as WorkerId),
+            9 => Token::AppOutput(number as WorkerId),
+            _ => Token::Pressure,
         }
     }
 }
@@ -117,6 +121,7 @@ mod tests {
             Token::Listener(0),
             Token::Listener(u32::MAX),
             Token::Output((1 << SHIFT) - 1),
+            Token::Pressure,
             Token::Signals,
         ];
         for token in others {

@@ -189,6 +189,7 @@ impl Counted {
             Counted::BackingOff => "see why the daemon does not start: 'polycgi status'",
             Counted::BacklogFull => "more 'max-procs', or a longer 'queue-size'",
             Counted::HostOverloaded => "less load, or a higher 'overload-when-load'",
+            Counted::HostPressed => "more memory, or a higher 'overload-when-pressure'",
             Counted::NoProcess => {
                 "a higher limit of processes: RLIMIT_NPROC, or TasksMax of the service"
             }

@@ -19,6 +19,8 @@ pub enum Interest {
     HangUp,
     /// Something to read, or the end.
     Read,
+    /// What is urgent (EPOLLPRI); reported with nothing else set.
+    Urgent,
     /// Room to write.
     Write,
 }
@@ -106,6 +108,7 @@ fn flags(interest: Interest) -> EpollFlags {
         Interest::Gone => EpollFlags::EPOLLRDHUP,
         Interest::HangUp => EpollFlags::empty(),
         Interest::Read => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+        Interest::Urgent => EpollFlags::EPOLLPRI,
         Interest::Write => EpollFlags::EPOLLOUT,
     }
 }
@@ -127,6 +130,7 @@ pub fn wait_any(
                 Interest::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
                 Interest::Gone | Interest::HangUp => PollFlags::empty(),
                 Interest::Read => PollFlags::POLLIN,
+                Interest::Urgent => PollFlags::POLLPRI,
                 Interest::Write => PollFlags::POLLOUT,
             };
             PollFd::new(fd, events)

@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::load::own_cgroup;
 
@@ -37,17 +37,25 @@ impl PressureFiles {
         let texts = self.0.iter().flat_map(fs::read_to_string);
         texts.filter_map(|text| parse(&text)).reduce(f64::max)
     }
+
+    /// A trigger for each of the files that takes one from us, and whether all do.
+    pub fn triggers(&self) -> (Vec<PressureTrigger>, bool) {
+        let set = self.0.iter().flat_map(|path| PressureTrigger::set(path));
+        let set: Vec<PressureTrigger> = set.collect();
+        let is_all = set.len() == self.0.len();
+        (set, is_all)
+    }
 }
 
-/// A descriptor that is urgent (`Interest::Urgent`) once processes of the host have waited for a tenth of 2 s, and again
-/// for each 2 s of which that is so.
+/// A descriptor that is urgent (`Interest::Urgent`) once processes have waited for a tenth of 2 s, and again for each 2 s
+/// of which that is so.
 #[derive(Debug)]
 pub struct PressureTrigger(File);
 
 impl PressureTrigger {
-    /// Before Linux 6.4 this takes a privilege (EPERM, EACCES, EINVAL).
-    pub fn set() -> io::Result<PressureTrigger> {
-        let mut file = OpenOptions::new().read(true).write(true).open(HOST)?;
+    /// Before Linux 6.4 this takes a privilege, and always the right to write to the file of a cgroup.
+    fn set(path: &Path) -> io::Result<PressureTrigger> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         file.write_all(A_TENTH)?;
         Ok(PressureTrigger(file))
     }

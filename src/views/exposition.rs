@@ -27,6 +27,7 @@ pub fn exposition(statuses: &[Status]) -> String {
     text.requests();
     text.times();
     text.limits();
+    text.memory();
     text.daemon();
     text.text
 }
@@ -191,6 +192,22 @@ impl<'a> Exposition<'a> {
             "polycgi_spool_limit_bytes",
             "The most bytes that may wait there (spool-limit).",
             |status| Some(status.ceilings.as_ref()?.spool),
+        );
+    }
+
+    fn memory(&mut self) {
+        self.gauge(
+            "polycgi_memory_pressure_ratio",
+            "The share of the last 10 s in which some process waited for memory, as the daemon's host has it.",
+            |status| {
+                let pressure = status.memory_of_host?.pressure;
+                Some(format!("{}.{:04}", pressure / 10_000, pressure % 10_000))
+            },
+        );
+        self.gauge(
+            "polycgi_memory_short",
+            "1 while memory is short, so that the daemon adds no worker.",
+            |status| Some(u8::from(status.memory_of_host?.is_short)),
         );
     }
 

@@ -131,6 +131,9 @@ impl Page<'_> {
                 leave.key
             ));
         }
+        if let Some(sentence) = status.memory_pressure() {
+            facts.push(format!("M{}.", sentence.trim_start_matches('m')));
+        }
         if let Some(changed) = &status.changed {
             let (generation, what, at) = (status.generation, &changed.what, self.clock(changed.at));
             facts.push(format!(

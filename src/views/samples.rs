@@ -1,8 +1,8 @@
 //! A busy app's status, and a quiet one's, for the tests of this room.
 
 use crate::control::{
-    Activity, Ceilings, CodeChange, DaemonState, Leave, RequestStatus, Routing, Status,
-    WorkerStatus,
+    Activity, Ceilings, CodeChange, DaemonState, Leave, MemoryStatus, RequestStatus, Routing,
+    Status, WorkerStatus,
 };
 use crate::figures::{Counted, Counts, Figures, Histogram, Minute, Quantiles, Recent};
 use crate::incidents::{Incident, Mishap};
@@ -51,6 +51,10 @@ pub(crate) fn rushed() -> Status {
         rate: 402,
         spooled: 3 << 20,
         generation: 3,
+        memory_of_host: Some(MemoryStatus {
+            pressure: 712,
+            is_short: false,
+        }),
         changed: Some(CodeChange {
             at: NOW - 1900,
             what: "wiki.pages".to_owned(),

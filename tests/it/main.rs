@@ -82,6 +82,7 @@ mod overload;
 mod packages;
 mod places;
 mod ported;
+mod pressure;
 mod races;
 mod ranks;
 mod refusals;

@@ -6,6 +6,7 @@
 mod commands;
 mod leave;
 pub(super) mod leaving;
+mod memory;
 mod reload;
 pub(super) mod reloads;
 mod starts;

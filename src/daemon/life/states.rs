@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::policy::pool::Generation;
 use crate::start;
 use crate::sys::files::{self, Identity};
+use crate::sys::pressure::{PressureFiles, PressureTrigger};
 use crate::sys::{clock, load, process};
 
 /// The program that we are, and whether it is still the one at its place.
@@ -83,6 +84,19 @@ impl Upkeep {
     pub(crate) fn next_deadline(&self) -> Duration {
         self.due
     }
+}
+
+/// How the daemon learns whether memory is short.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryWatch {
+    /// What the pool's first question has found; `None`: it has not asked.
+    pub(super) found: Option<PressureFiles>,
+    /// By these the kernel tells of a pressure.
+    pub(super) triggers: Vec<PressureTrigger>,
+    /// It tells of each that we can read.
+    pub(super) is_watched: bool,
+    /// What was logged last.
+    pub(super) is_short: bool,
 }
 
 /// What lies in the file `state`, as far as we have written it.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::memory;
 use crate::app_file::AppFile;
 use crate::control::{
-    Activity, Ceilings, DaemonState, Leave, RequestStatus, Routing, Status, WorkerStatus,
+    Activity, Ceilings, DaemonState, Leave, MemoryStatus, RequestStatus, Routing, Status,
+    WorkerStatus,
 };
 use crate::daemon::house::Daemon;
 use crate::facts;
@@ -50,6 +52,10 @@ impl Daemon {
             workers: self.worker_statuses(now),
             server: self.carrier.server(),
             queue: self.pool.queued() as u64,
+            memory_of_host: memory::pressure().map(|pressure| MemoryStatus {
+                pressure: (pressure * 100.0).round() as u64,
+                is_short: self.pool.is_short_of_memory(),
+            }),
             changed: self.reload.changed.clone(),
             figures: ground.slots.figures(now, wall),
             failures: ground.ledger.all(&ground.place),

@@ -69,8 +69,8 @@
 //!
 //! **The end.** Serving, then parting (`Leave` was asked for), left (new requests can't find us), and exited when the
 //! last request is answered. The files beside this one: `generations` has the first table, `crew` the second, `staff`
-//! the number of workers, `admission` what becomes of a request that comes, `parting` the end, `rest` the pool that
-//! stays, `traffic` what is known of the past.
+//! the number of workers, `memory` what the host's memory has to do with that, `admission` what becomes of a request that
+//! comes, `parting` the end, `rest` the pool that stays, `traffic` what is known of the past.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -81,6 +81,7 @@ use super::queue::{Capacity, Expired, Number, Queue, Rank};
 mod admission;
 mod crew;
 mod generations;
+mod memory;
 mod parting;
 mod rest;
 mod staff;
@@ -95,6 +96,7 @@ pub use words::{
 use admission::Visitors;
 use crew::Crew;
 use generations::Generations;
+use memory::Memory;
 use parting::PoolPhase;
 use traffic::Traffic;
 
@@ -115,6 +117,7 @@ pub struct Pool {
     start_took: Option<Duration>,
     traffic: Traffic,
     visitors: Visitors,
+    memory: Memory,
 }
 
 /// Failed spawns in a row, and the pause after the last.
@@ -154,6 +157,7 @@ impl Pool {
             start_took: None,
             traffic: Traffic::new(now),
             visitors: Visitors::new(),
+            memory: Memory::default(),
         }
     }
 
@@ -180,6 +184,7 @@ impl Pool {
             self.crew.next_deadline(&self.limits),
             self.queue.next_deadline(self.room()),
             spawn,
+            self.pressure_due(),
             self.coldest_spare().map(|(_, due)| due),
             self.exit_due().map(|(due, _)| due),
         ]
@@ -264,10 +269,12 @@ impl Pool {
                 self.crew
                     .progress(worker, moved, &self.limits, now, actions);
             }
+            Event::Pressure { some, is_watched } => self.memory.answered(some, is_watched, now),
             Event::Progress { .. } => {}
             Event::Proven => self.code.doubted = 0,
             Event::Reload => self.reload(),
             Event::Returned(worker) => self.returned(worker, actions),
+            Event::Stalled => self.memory.stalled(now),
             Event::Tick => {}
             Event::WorkerDone { worker, last } => self.done(worker, last, now, actions),
             Event::WorkerGone(worker) => self.gone(worker, now, actions),

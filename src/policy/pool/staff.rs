@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::crew::Worker;
+use super::memory::Keep;
 use super::parting::PoolPhase;
 use super::words::{Action, Refusal, WorkerId, WorkerState};
 use super::{Capacity, Pool};
@@ -13,8 +14,8 @@ use crate::policy::start_time;
 impl Pool {
     /// How many workers have no request, or may still be started.
     pub(super) fn free(&self) -> usize {
-        let most = usize::from(self.limits.max_procs);
-        most.saturating_sub(self.crew.count(Worker::has_request))
+        let busy = self.crew.count(Worker::has_request);
+        self.ceiling().saturating_sub(busy)
     }
 
     pub(super) fn room(&self) -> Capacity {
@@ -53,12 +54,17 @@ impl Pool {
 
     /// Starts the workers that are missing, and lets those go that are not needed any more.
     pub(super) fn staff(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if let Some(current) = self.code.current
-            && self.spawning.not_before <= now
+        let due = self.spawning.not_before;
+        let current = self.code.current.filter(|_| due <= now);
+        if let Some(current) = current
+            && self.missing() > 0
+            && !self.has_one()
         {
-            for _ in 0..self.missing() {
-                self.crew.spawn(current, &self.limits, now, actions);
-            }
+            self.crew.spawn(current, &self.limits, now, actions);
+        }
+        self.ask_for_pressure(now, actions);
+        for current in current.iter().cycle().take(self.missing()) {
+            self.crew.spawn(*current, &self.limits, now, actions);
         }
         while let Some((id, due)) = self.coldest_spare()
             && due <= now
@@ -76,14 +82,18 @@ impl Pool {
         }
     }
 
-    /// How many workers of `current` to spawn now: one for each waiting request, and the spare ones, within
-    /// `max-procs`.
+    /// How many workers of `current` to spawn now.
     pub(super) fn missing(&self) -> usize {
+        self.affordable(self.wanted())
+    }
+
+    /// One for each waiting request, and the spare ones, within `max-procs`.
+    pub(super) fn wanted(&self) -> usize {
         if !self.code.can_fork || self.is_held() {
             return 0;
         }
         let (least, spare) = match self.phase {
-            PoolPhase::Serving => (self.limits.min_procs.into(), self.limits.min_idle.into()),
+            PoolPhase::Serving => (self.limits.min_procs.into(), self.keep().min_idle),
             _ => (0, 0),
         };
         let ours = |worker: &Worker| Some(worker.generation) == self.code.current;
@@ -107,14 +117,15 @@ impl Pool {
 
     /// The idle worker that is needed least, and when its time is over; `None`: all are needed.
     pub(super) fn coldest_spare(&self) -> Option<(WorkerId, Duration)> {
-        let limits = &self.limits;
-        if self.crew.idle() <= usize::from(limits.min_idle)
-            || self.crew.len() <= usize::from(limits.min_procs)
-        {
+        self.coldest_of(self.keep())
+    }
+
+    pub(super) fn coldest_of(&self, keep: Keep) -> Option<(WorkerId, Duration)> {
+        if self.crew.idle() <= keep.min_idle || self.serving() <= keep.min_procs {
             return None;
         }
         let (id, since) = self.crew.coldest()?;
         let is_needed = self.is_last_hope(id);
-        (!is_needed).then(|| (id, since.saturating_add(limits.worker_idle_timeout)))
+        (!is_needed).then(|| (id, since.saturating_add(keep.idle_timeout)))
     }
 }

@@ -17,6 +17,8 @@ pub type Generation = u32;
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct PoolRules {
+    /// Each worker takes memory of this host: see `memory`.
+    pub heeds_memory: bool,
     pub idle_timeout: Duration,
     /// The code is looked at when a request comes this long after the last look.
     pub look_interval: Duration,
@@ -49,7 +51,7 @@ pub struct Quiet {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
     /// A request has come whose message-body is still to be read; `Arrived` or `HungUp` follows.
     Announced(Number),
@@ -71,6 +73,10 @@ pub enum Event {
     Looked { changed: bool },
     /// The request that the worker was given is no longer there to be taken; the worker touched nothing.
     NotTaken(WorkerId),
+    /// What [`Action::AskPressure`] has found: the percentage of the last 10 s in which some process waited for memory, if
+    /// the kernel measures it. `is_watched`: it will say `Stalled` by itself.
+    #[allow(missing_docs)]
+    Pressure { some: Option<f64>, is_watched: bool },
     /// What [`Action::AskProgress`] has found: whether a block was read or written since the last time, or since the
     /// dispatch.
     #[allow(missing_docs)]
@@ -81,6 +87,8 @@ pub enum Event {
     Reload,
     /// The worker could not be given its request: the request waits again, as the first in line.
     Returned(WorkerId),
+    /// Some process has just waited for memory, for a tenth of 2 s.
+    Stalled,
     /// Time has passed.
     Tick,
     /// The worker has answered, and is idle; or it wants to leave (`last`).
@@ -112,6 +120,8 @@ pub struct Arrived {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
+    /// [`Event::Pressure`] is the next event.
+    AskPressure,
     /// [`Event::Progress`] is the next event.
     AskProgress(WorkerId),
     /// Give the request to the worker. If that fails, [`Event::NotTaken`] or [`Event::Returned`] is the next event,

@@ -13,11 +13,14 @@ use nix::libc;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
+use super::super::util::pressure::Pressure;
 use super::super::util::process::{limit_processes, send as signal, stop};
 use super::super::util::refused::{Host, Role};
 use super::super::util::scgi::{ScgiClient, header};
 use super::super::util::served::noise;
-use super::super::util::{Deadline, Output, Reply, SmallDisk, as_user, cgi, daemon, run};
+use super::super::util::{
+    Deadline, Output, Reply, SmallDisk, as_user, cgi, daemon, installed, run,
+};
 use super::Asked;
 
 const BROWSER: [(&str, &str); 1] = [("Accept", "text/html")];
@@ -243,6 +246,41 @@ fn an_overloaded_host() {
     };
     reason.is_told_by(&app.reply("/hello"));
     app.has_counted(&[(reason.word, 1)]);
+}
+
+#[test]
+fn a_host_short_of_memory() {
+    let config = "wsgi = failing:application\nmode = cgi\noverload-when-pressure = 10\n";
+    let mut app = Asked::shown(config);
+    let Some(pressure) = Pressure::of(&app.dir, 10.01) else {
+        return;
+    };
+    let reason = Reason {
+        word: "memory-pressure",
+        seconds: [10, 10],
+        said: "memory-pressure: the memory pressure is above 'overload-when-pressure'",
+    };
+    let mut get = || {
+        app.sent += 1;
+        let mut front = cgi::front(&app.app, "GET", "/hello", &[]);
+        cgi::reply(&run(pressure.over(&mut front), b"").stdout)
+    };
+    reason.is_told_by(&get());
+    pressure.set(10.0);
+    get().ok();
+    app.has_counted(&[("cgi", 1), (reason.word, 1)]);
+    // What a front would do, and why.
+    pressure.set(99.0);
+    let mut status = as_user(installed("polycgi"));
+    let status = pressure.over(status.args(["status", "--json"]).arg(&app.app));
+    let shown = daemon::json(&run(status, b"").success());
+    for line in [
+        "rule = \"overload-when-pressure\"",
+        "way = \"refused\"",
+        "reason = \"memory pressure 99.00 % is above overload-when-pressure (10)\"",
+    ] {
+        assert!(shown.iter().any(|shown| shown == line), "{shown:#?}");
+    }
 }
 
 /// The host gives a plain CGI no process, descriptor or memory: the front can't become it.

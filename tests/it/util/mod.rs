@@ -17,6 +17,7 @@
 //! | [`Conversation`] | one HTTP request, whose response can be read piece by piece; [`slow::Slow`] and [`Chunked`]
 //! send otherwise |
 //! | [`Load`] | threads of clients that ask beside what the test does |
+//! | [`pressure::Pressure`] | programs that read another memory pressure |
 //! | [`refused::Host`] | programs whose system calls the kernel refuses, as a full or a hardened host does |
 //! | [`world::World`] | a `/tmp` and a `/run` of the test's own, for what root does; [`suexec::Suexec`] users of its
 //! own |
@@ -66,6 +67,7 @@ pub(crate) mod nginx;
 pub(crate) mod patient;
 pub(crate) mod pids_group;
 mod piped;
+pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod refused;

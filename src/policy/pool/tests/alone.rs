@@ -69,6 +69,11 @@ impl Alone {
 
     fn carry_out(&mut self, action: Action) {
         match action {
+            Action::AskPressure => {
+                let some = Some(self.dice.fraction() * 20.0);
+                let is_watched = self.dice.one_in(2);
+                self.tell(Event::Pressure { some, is_watched });
+            }
             Action::AskProgress(worker) => {
                 let moved = self.dice.one_in(2);
                 self.tell(Event::Progress { worker, moved });

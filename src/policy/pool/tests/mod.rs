@@ -12,6 +12,7 @@ mod host;
 mod hysteresis;
 mod leaving;
 mod looking;
+mod memory;
 mod resting;
 mod serving;
 mod starting;
@@ -21,9 +22,10 @@ mod world;
 const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// No looks, no quiet exit: a test of these sets its own limits.
+/// No looks, no quiet exit, memory enough: a test of these sets its own limits.
 fn limits() -> PoolRules {
     PoolRules {
+        heeds_memory: false,
         idle_timeout: S(300),
         look_interval: Duration::MAX,
         max_procs: 3,

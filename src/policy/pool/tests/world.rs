@@ -87,6 +87,11 @@ impl World {
             "{action:?} after Exit"
         );
         match action {
+            Action::AskPressure => {
+                let some = (!self.dice.one_in(50)).then(|| self.dice.fraction() * 20.0);
+                let is_watched = self.dice.one_in(2);
+                return Some(Event::Pressure { some, is_watched });
+            }
             Action::AskProgress(worker) => {
                 assert!(matches!(self.workers[&worker].1, Doing::Serving(_)));
                 let moved = self.dice.one_in(2);
@@ -119,7 +124,8 @@ impl World {
             }
             Action::SendAway => {
                 let all_leave = self.workers.values().all(|w| w.1 == Doing::Leaving);
-                assert!(all_leave && !self.waiting.is_empty(), "a worker serves");
+                assert!(all_leave, "a worker serves");
+                // The pool may not have heard yet that the last one was sent away.
                 if self.dice.one_in(2) {
                     let number = self.waiting.pop_first()?;
                     self.answered.push(number);
@@ -166,6 +172,13 @@ impl World {
                     Some(&true),
                     "no zygote to fork from"
                 );
+                let serves = |w: &(Generation, Doing)| {
+                    w.0 == self.pool.generation()
+                        && matches!(w.1, Doing::Starting | Doing::Idle | Doing::Serving(_))
+                };
+                let is_added =
+                    generation == self.pool.generation() && self.workers.values().any(serves);
+                assert!(!is_added || !self.pool.is_short_of_memory(), "added");
                 let started = (generation, Doing::Starting);
                 assert_eq!(self.workers.insert(worker, started), None);
                 let most = usize::from(self.limits.max_procs);
@@ -238,6 +251,7 @@ impl World {
             14 => self.look_ends(),
             15 if self.dice.one_in(12) => self.tell(Event::Broken),
             15 if self.dice.one_in(4) => self.tell(Event::Proven),
+            15 if self.dice.one_in(4) => self.tell(Event::Stalled),
             _ => self.pass_time(),
         }
     }
@@ -436,11 +450,13 @@ proptest! {
         (size, target) in (1usize..6, 0u64..12),
         request_limit in prop::option::of(1u64..60),
         quiet in prop::option::of(0u64..4),
-        (is_long_lived, stays, seed) in (any::<bool>(), any::<bool>(), any::<u64>()),
+        (is_long_lived, stays, heeds_memory) in any::<(bool, bool, bool)>(),
+        seed in any::<u64>(),
         steps in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         let (target, timeout) = (S(target), S(10));
         let mut world = World::new(PoolRules {
+            heeds_memory,
             idle_timeout: if stays { S(15) } else { S(300) },
             look_interval: MS(500),
             max_procs,
