@@ -1,5 +1,5 @@
 """A headless Chromium, driven over two pipes by the DevTools protocol: JSON objects that end in NUL. It knows pages,
-keys and pictures, and nothing of the demo."""
+keys and pictures, and nothing of the demo. The tests of tests/page use it, too."""
 
 import base64
 import fcntl
@@ -43,18 +43,23 @@ class Browser:
         self.to.write(json.dumps(order).encode() + b'\0')
         deadline = time.monotonic() + PATIENCE
         while True:
-            message = self.message(deadline, method)
+            message = self.hear(deadline, f'answer to {method}')
             if message.get('id') == self.count:
                 if 'error' in message:
                     raise RuntimeError(f'{method}: {message["error"]}')
                 return message['result']
-            if message.get('sessionId') in self.pages:
-                self.pages[message['sessionId']].heard(message['method'], message['params'])
 
-    def message(self, deadline, method):
+    def hear(self, deadline, what):
+        """The next message; an event goes to its page, too. what: what is waited for."""
+        message = self.message(deadline, what)
+        if 'method' in message and message.get('sessionId') in self.pages:
+            self.pages[message['sessionId']].heard(message['method'], message['params'])
+        return message
+
+    def message(self, deadline, what):
         while b'\0' not in self.rest:
             if not select.select([self.answers], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f'no answer to {method} within {PATIENCE} s')
+                raise TimeoutError(f'no {what} within {PATIENCE} s')
             part = os.read(self.answers, 1 << 16)
             if not part:
                 raise RuntimeError('the browser has ended')

@@ -103,5 +103,6 @@ mod tickets;
 mod titles;
 mod util;
 mod views;
+mod visits;
 mod waiting;
 mod weight;
