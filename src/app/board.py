@@ -25,6 +25,10 @@ class Board:
         """Before the first byte to a client."""
         self.page[self.at_written] = 1
 
+    def mark_cut(self):
+        """Not all of the response went out."""
+        self.page[self.at_written] = 2
+
     def count_block(self):
         """A block was read or taken."""
         self.moves[self.at_moved] = (self.moves[self.at_moved] + 1) & 0xffffffff

@@ -59,6 +59,7 @@ class Served(Request):
                 self.outgoing.put(data, empty)
         except OSError:
             self.gone = True
+            worker.board.mark_cut()
             raise
 
     def give_up(self, reason):

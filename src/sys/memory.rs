@@ -85,7 +85,7 @@ impl Numbers {
 ///
 /// | from byte | for | type | written by | what |
 /// | --- | --- | --- | --- | --- |
-/// | 0 | each worker | u8 | the worker | 1 before its first write to the client; the daemon sets it to 0 |
+/// | 0 | each worker | u8 | the worker | 1 before its first write to the client, 2 once a write has failed; the daemon sets it to 0 |
 /// | 4096 | each worker | u32 | the worker | blocks that it has read or written since its start; wraps |
 /// | 8192 | each worker | u8 | the daemon | what the worker must know of its request: [`Told`] |
 /// | 12288 | all | u64 | the daemon | bytes in the spool |
@@ -143,6 +143,11 @@ impl Board {
     /// The worker may have written to its client.
     pub fn has_written(&self, worker: u16) -> bool {
         self.byte(Board::WRITTEN, worker).load(Ordering::SeqCst) != 0
+    }
+
+    /// The worker has written to its client, and the client took all of it.
+    pub fn has_written_all(&self, worker: u16) -> bool {
+        self.byte(Board::WRITTEN, worker).load(Ordering::SeqCst) == 1
     }
 
     /// How many blocks the worker has read or written since its start; wraps.
@@ -218,6 +223,9 @@ mod tests {
         let write = |bytes: &[u8], at| nix::sys::uio::pwrite(&board.file, bytes, at).unwrap();
         write(b"\x01", 5);
         assert!(board.has_written(5) && !board.has_written(4));
+        assert!(board.has_written_all(5) && !board.has_written_all(4));
+        write(b"\x02", 5);
+        assert!(board.has_written(5) && !board.has_written_all(5));
         board.tell(5, Told::Gone);
         board.clear(5);
         assert!(!board.has_written(5));

@@ -73,6 +73,8 @@ pub(crate) struct Client {
     pub(super) said: Vec<u8>,
     /// The response has no reader any more.
     pub(super) is_gone: bool,
+    /// A part of the response did not go out. A web server may go as soon as it has as much as Content-Length says.
+    pub(super) is_cut: bool,
     /// Blocks of the response that went from us to the client.
     pub(super) moved: u64,
     pub(super) watches: Watches,
@@ -146,6 +148,7 @@ impl Client {
             to_log: Errors::default(),
             said: Vec::new(),
             is_gone: false,
+            is_cut: false,
             moved: 0,
             watches: Watches::default(),
         }

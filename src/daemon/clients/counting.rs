@@ -68,6 +68,13 @@ impl Clients {
         })
     }
 
+    /// A part of the response did not go out.
+    pub(crate) fn note_cut(&mut self, number: Number) {
+        if let Some(client) = self.by_number.get_mut(&number) {
+            client.is_cut = true;
+        }
+    }
+
     /// Counts a request that ends as what serves it has said.
     pub(super) fn count_served(&mut self, number: Number, ground: &mut Ground) {
         let Some(client) = self.by_number.get(&number) else {
@@ -77,7 +84,7 @@ impl Clients {
             .request
             .as_ref()
             .is_some_and(|r| r.account.has_raised);
-        let what = match (has_raised, client.is_gone) {
+        let what = match (has_raised, client.is_gone && client.is_cut) {
             (true, _) => Counted::Exception,
             (false, true) => Counted::Gone,
             (false, false) => Counted::Daemon,

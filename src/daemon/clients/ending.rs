@@ -114,6 +114,7 @@ impl Clients {
         }
         let outgoing = client.outgoing().and_then(|outgoing| outgoing.as_ref());
         let is_awaited = outgoing.is_some_and(|outgoing| outgoing.is_awaited);
+        client.is_cut |= outgoing.is_some();
         self.drop_outgoing(number, ground);
         is_awaited
     }

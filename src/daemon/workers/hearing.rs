@@ -89,7 +89,11 @@ impl Workers {
             Said::Done { last } => {
                 // What the worker wrote to its pipe until now belongs to this request.
                 self.overhear(Source::Worker(worker), clients, ground);
-                match clients.number_of(worker) {
+                let number = clients.number_of(worker);
+                if let Some(number) = number.filter(|_| !ground.board.has_written_all(worker)) {
+                    clients.note_cut(number);
+                }
+                match number {
                     Some(number) if self.has_run_out(worker, ground) => {
                         self.time_out(number, worker, clients, ground);
                     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::super::util::scgi::{ScgiClient, header, netstring};
-use super::super::util::{Deadline, cgi, pause, run};
+use super::super::util::{Deadline, Hosted, Mode, WebServer, cgi, pause, run};
 use super::{Asked, status_of};
 
 #[test]
@@ -319,4 +319,25 @@ fn what_is_no_fault_of_the_app_is_counted_as_well() {
         ("queue-slow", 1),
     ]);
     assert_eq!(app.failures(), [""; 0]);
+}
+
+/// nginx goes as soon as it has as many bytes as Content-Length says: it has the whole response, and that is what is
+/// counted.
+#[test]
+fn a_web_server_that_goes_early_has_been_served() {
+    let config = "wsgi = testapp:application\nmax-procs = 2\n";
+    let site = Hosted::configured(WebServer::NginxScgi, Mode::Daemon, config, "");
+    let most = 60;
+    for _ in 0..most {
+        site.get("/status/200").ok();
+    }
+    site.dir
+        .until_status_has(&format!("counts.daemon = {most}"));
+    let status = site.dir.status();
+    assert!(
+        !status
+            .iter()
+            .any(|line| line.starts_with("counts.client-gone = ") && !line.ends_with(" 0")),
+        "{status:?}"
+    );
 }
