@@ -27,6 +27,8 @@ use crate::sys::{clock, lock, process};
 
 /// How long an app's file has to be gone, and the least time between two sweeps.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long no request has come for an app whose folder is not there either: its disk may be unmounted for so long.
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The largest `cgi-max` that there can be.
 const MOST_SLOTS: u32 = 1024;
 /// The file in a runtime directory whose time is that of the last sweep.
@@ -98,7 +100,7 @@ fn examine(base: &Path, entry: &Path) -> io::Result<()> {
         return Ok(());
     };
     let note = place.dir.join(GONE);
-    if !place.is_without(&app) || has_come_since(&place, age(&note)) {
+    if !is_over(&place, &app) || has_come_since(&place, age(&note)) {
         return match fs::remove_file(note) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -109,6 +111,20 @@ fn examine(base: &Path, entry: &Path) -> io::Result<()> {
         Some(_) => Ok(()),
         None => files::replace_own(&note, b""),
     }
+}
+
+/// Whether the app's file is gone, or its whole folder is and nobody asks for it.
+fn is_over(place: &Place, app: &str) -> bool {
+    place.is_without(app) || is_forgotten(place, Path::new(app), clock::now())
+}
+
+fn is_forgotten(place: &Place, app: &Path, now: Duration) -> bool {
+    let folder = app.parent().unwrap_or(app);
+    let is_missing =
+        fs::metadata(folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    // Of what was there before the boot, the time of the boot is known.
+    let is_old = |slots: Slots| slots.last_arrival(now).unwrap_or(now) >= MONTH;
+    is_missing && Slots::look(&place.slots(), process::uid()).is_ok_and(is_old)
 }
 
 /// Whether a request came since the note was made; what can't be read counts as one.
@@ -134,7 +150,7 @@ fn remove(base: &Path, place: &Place, app: &str) -> io::Result<()> {
     let is_unused = is_absent(start::connect(place).0)
         && is_absent(start::connect_silent(place).0)
         && Slots::look(&place.slots(), process::uid())?.running(MOST_SLOTS)? == 0;
-    if !is_unused || !place.is_without(app) {
+    if !is_unused || !is_over(place, app) {
         return Ok(());
     }
     let id = place.dir.file_name().unwrap_or_default();
@@ -144,4 +160,26 @@ fn remove(base: &Path, place: &Place, app: &str) -> io::Result<()> {
     let _ = fs::remove_dir_all(&removed);
     fs::rename(&place.dir, &removed)?;
     fs::remove_dir_all(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_whose_folder_is_gone_is_forgotten_after_a_month() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place {
+            dir: dir.path().to_path_buf(),
+        };
+        let now = clock::now();
+        Slots::open(&place.slots()).unwrap().arrive(now);
+        let (here, gone) = (dir.path().join("app"), dir.path().join("folder/app"));
+        let later = now + MONTH;
+        assert!(is_forgotten(&place, &gone, later));
+        assert!(!is_forgotten(&place, &gone, later - Duration::from_secs(1)));
+        assert!(!is_forgotten(&place, &here, later), "its folder is there");
+        fs::remove_file(place.slots()).unwrap();
+        assert!(!is_forgotten(&place, &gone, later), "nothing is known");
+    }
 }
