@@ -26,8 +26,8 @@ class Board:
         self.page[self.at_written] = 1
 
     def mark_cut(self):
-        """Not all of the response went out."""
-        self.page[self.at_written] = 2
+        """Not all that was to be written went out."""
+        self.page[self.at_written] = self.page[self.at_written] and 2
 
     def count_block(self):
         """A block was read or taken."""

@@ -59,7 +59,8 @@ class Served(Request):
                 self.outgoing.put(data, empty)
         except OSError:
             self.gone = True
-            worker.board.mark_cut()
+            if self.out >= 0:
+                worker.board.mark_cut()
             raise
 
     def give_up(self, reason):

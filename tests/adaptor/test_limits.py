@@ -53,7 +53,7 @@ class Limits(peer.Case):
                 self.assertNotIn('SystemExit', stderr)
                 self.assertIn(said, stderr)
                 self.assertEqual((pool.word, pool.status), ('done last', 0))
-                self.assertEqual(pool.mark(7), int(bool(raw)))
+                self.assertEqual(bool(pool.mark(7)), bool(raw))
 
     def test_overdue_and_the_application_has_the_signal(self):
         pool, client, path = self.begin('takes_sigterm')
@@ -151,7 +151,7 @@ class Limits(peer.Case):
         raw = client.talk()
         self.assertEqual(pool.finish(), b'closed\n')
         self.assertTrue(raw.endswith(b'first'))
-        self.assertEqual(pool.word, 'done')
+        self.assertEqual((pool.word, pool.mark(7)), ('done', 2))
 
     def test_max_rss(self):
         pool = self.pool('hangs:application', max_rss=100 << 20).up()

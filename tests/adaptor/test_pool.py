@@ -253,7 +253,7 @@ class Forks(peer.Case):
         self.assertEqual(len(os.listdir('/proc/%d/fd' % pool.process.pid)), before)
 
     def test_page(self):
-        """The byte is set by the first write to the client, and by nothing else."""
+        """The byte is set by the first write to the client, and by nothing else; see test_limits.test_gone."""
         pool = self.pool('pep:application').up()
         for path, byte in (('/os_exit', 0), ('/hello', 1), ('/nothing', 1), ('/raise_before', 0)):
             self.ask(pool, path)
