@@ -127,6 +127,43 @@ mod tests {
         format!("polycgi-ticket={value}")
     }
 
+    /// A small change of some bytes.
+    #[derive(Clone, Debug)]
+    enum Edit {
+        Flip(usize, u32),
+        Set(usize, u8),
+        Swap(usize, usize),
+        Remove(usize),
+        Insert(usize, u8),
+    }
+
+    impl Edit {
+        fn of(&self, bytes: &[u8]) -> Vec<u8> {
+            let mut bytes = bytes.to_vec();
+            let len = bytes.len();
+            match *self {
+                Edit::Flip(at, bit) => bytes[at % len] ^= 1 << bit,
+                Edit::Set(at, byte) => bytes[at % len] = byte,
+                Edit::Swap(one, other) => bytes.swap(one % len, other % len),
+                Edit::Remove(at) => drop(bytes.remove(at % len)),
+                Edit::Insert(at, byte) => bytes.insert(at % (len + 1), byte),
+            }
+            bytes
+        }
+    }
+
+    fn edit() -> impl Strategy<Value = Edit> {
+        let at = || 0..10_000_usize;
+        let any_byte = any::<u8>;
+        prop_oneof![
+            (at(), 0..8_u32).prop_map(|(at, bit)| Edit::Flip(at, bit)),
+            (at(), any_byte()).prop_map(|(at, byte)| Edit::Set(at, byte)),
+            (at(), at()).prop_map(|(one, other)| Edit::Swap(one, other)),
+            at().prop_map(Edit::Remove),
+            (at(), any_byte()).prop_map(|(at, byte)| Edit::Insert(at, byte)),
+        ]
+    }
+
     #[test]
     fn a_visitor_s_standing_follows_from_the_cookies() {
         let keys = SigningKeys::new(key(1)).rotated(key(2));
@@ -219,6 +256,28 @@ mod tests {
             let now = Duration::from_millis(ms);
             prop_assert_eq!(keys.standing(&cookies, now), Standing::Anonymous);
             prop_assert_eq!(SigningKeys::from_bytes(&file), None);
+        }
+
+        #[test]
+        fn what_is_nearly_a_ticket_is_none(id: u64, retry_after in 0u32..5, edit in edit(), age in 5u64..600) {
+            let keys = SigningKeys::new(key(1)).rotated(key(2));
+            let now = NOW + Duration::from_secs(age);
+            let ticket = Ticket::new(id, NOW, retry_after);
+            let value = keys.sign(&ticket);
+            prop_assert_eq!(keys.standing(cookie(&value).as_bytes(), now), Standing::Due(ticket));
+            let edited = edit.of(value.as_bytes());
+            prop_assume!(edited != value.as_bytes());
+            let cookies = [b"polycgi-ticket=", &edited[..]].concat();
+            // What a browser does not send as part of a value ends it, or is taken off.
+            let is_same = cookie::values(&cookies, NAME).any(|read| read == value.as_bytes());
+            prop_assert!(is_same || keys.standing(&cookies, now) == Standing::Anonymous);
+        }
+
+        #[test]
+        fn what_is_nearly_a_file_of_keys_is_none(secret: [u8; SECRET], edit in edit()) {
+            let bytes = SigningKeys::new(Key::new(secret, NOW)).rotated(key(2)).to_bytes();
+            let edited = edit.of(&bytes);
+            prop_assert_eq!(SigningKeys::from_bytes(&edited).is_some(), edited == bytes);
         }
 
         #[test]
