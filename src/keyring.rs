@@ -6,8 +6,9 @@
 //! Keys that have signed a ticket are not lost to a second writer. New ones are written beside the name and linked to
 //! it, which fails where another process was first; then its keys are used. Old ones are replaced under a lock on the
 //! file itself, and only while the locked file is the one at the name; a process that finds it locked goes on with the
-//! old ones. A file of ours that holds anything else is replaced as old ones are. What can't be opened as a file of ours
-//! is removed first: this alone could remove another process's new keys, whose tickets would then count as none.
+//! old ones. A file of ours that holds anything else is replaced as old ones are. What can't be a file of ours
+//! is removed first: this alone could remove another process's new keys, whose tickets would then count as none. Where
+//! a look at the file fails for another reason, as for want of descriptors, it stays, and nothing is signed.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use crate::page::{Cookies, Failure, whole_seconds};
 use crate::place::Place;
-use crate::sys::{files, lock, process, random};
+use crate::sys::{Errno, files, lock, process, random};
 use crate::ticket::{self, KEYS_LENGTH, Key, SECRET, Scope, SigningKeys, Standing, Ticket};
 
 /// The least time between two looks for a key that is not known, and between two attempts to make one.
@@ -71,7 +72,9 @@ impl Keyring {
     }
 
     /// What to tell the client of a request that is refused for load. One that came too early keeps its ticket, and is
-    /// told what is left of its time. `value`: the request's meta-variables, empty where there is none of this name.
+    /// told what is left of its time; it gets a new one if that is more than twice what others are told now, which
+    /// differs a little from one to the next. `value`: the request's meta-variables, empty where there is none of this
+    /// name.
     pub fn invite<'a>(
         &mut self,
         value: impl Fn(&str) -> &'a [u8],
@@ -81,7 +84,10 @@ impl Keyring {
     ) -> Invitation {
         let (retry_after, is_new) = match self.standing(value("HTTP_COOKIE"), place, now) {
             Standing::Anonymous => (retry_after, true),
-            Standing::Early(ticket) => (whole_seconds(ticket.left(now)), false),
+            Standing::Early(ticket) => match whole_seconds(ticket.left(now)) {
+                left if left <= retry_after.saturating_mul(2) => (left, false),
+                _ => (retry_after, true),
+            },
             Standing::Due(_) => (retry_after, false),
         };
         let issued = match is_new {
@@ -158,8 +164,10 @@ fn renew(place: &Place, now: Duration) -> io::Result<SigningKeys> {
         let (file, found) = match read(place) {
             Ok(found) => found,
             Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    remove(place)?;
+                match error.kind() {
+                    io::ErrorKind::NotFound => {}
+                    _ if is_of_no_keys(&error) => remove(place)?,
+                    _ => return Err(error),
                 }
                 let keys = SigningKeys::new(fresh(now)?);
                 if is_linked(place, &keys)? {
@@ -204,6 +212,17 @@ fn is_linked(place: &Place, keys: &SigningKeys) -> io::Result<bool> {
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         linked => linked.map(|()| true),
+    }
+}
+
+/// Whether the file at the name can't be one of ours, by the error of [`read`]: a link, a socket, a file that we may
+/// not read, one of another kind or user, or a larger one.
+fn is_of_no_keys(error: &io::Error) -> bool {
+    let codes = [Errno::ELOOP, Errno::ENXIO, Errno::EACCES];
+    let kinds = [io::ErrorKind::Other, io::ErrorKind::FileTooLarge];
+    match error.raw_os_error() {
+        Some(code) => codes.iter().any(|&one| one as i32 == code),
+        None => kinds.contains(&error.kind()),
     }
 }
 
@@ -306,9 +325,12 @@ mod tests {
         let cookie = set.split(';').next().unwrap();
         let none = String::new;
         let at = |seconds| NOW + Duration::from_millis(seconds);
-        assert_eq!(invite(cookie, 2, at(0)), (9, none()));
-        assert_eq!(invite(cookie, 2, at(3001)), (6, none()));
+        assert_eq!(invite(cookie, 9, at(0)), (9, none()));
+        assert_eq!(invite(cookie, 9, at(3001)), (6, none()));
         assert_eq!(invite(cookie, 2, at(8999)), (1, none()));
+        let (seconds, set) = invite(cookie, 2, at(3001));
+        assert_eq!(seconds, 2, "as one without a ticket is told");
+        assert!(set.contains("Max-Age=602;"), "{set}");
         assert_eq!(invite(cookie, 2, at(9000)), (2, none()), "due");
         let (seconds, set) = invite(cookie, 2, at(609_000));
         assert!(seconds == 2 && set.contains("Max-Age=602;"), "{set}");
