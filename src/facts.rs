@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::{self, App, Config, Load, OrAuto, Percentage};
 use crate::policy::backoff;
 use crate::policy::route::{CgiCount, Facts, Mode, RateLimit, Reach, Rule, StartRecord};
-use crate::slots::{KnownPauses, Slots, StartCause, Verdict};
+use crate::slots::{HeldBytes, KnownPauses, Slots, StartCause, Verdict};
 use crate::sys::load;
 use crate::sys::pressure::PressureFiles;
 
@@ -27,15 +27,15 @@ pub fn started(slots: &Slots, now: Duration) -> StartRecord {
     }
 }
 
-/// All facts. Without the file nothing is known of other requests, and there is no daemon to be reached.
+/// All facts. `held`: what other processes have of the slots; `None`: it is not known. Without the file nothing is known of other requests, and there is no daemon to be reached.
 pub fn gather(
     config: &Config,
     slots: Option<&Slots>,
+    held: Option<HeldBytes>,
     start: StartRecord,
     reach: Reach,
     now: Duration,
 ) -> Facts {
-    let running = slots.and_then(|slots| slots.running(config.cgi_max).ok());
     let faster = |count, unit| slots.is_some_and(|slots| slots.is_faster_than(count, unit, now));
     let known = slots.map(Slots::pauses).unwrap_or_default();
     Facts {
@@ -45,8 +45,8 @@ pub fn gather(
             reach
         },
         start,
-        slots: running.map_or(CgiCount::Uncounted, |running| CgiCount::Taken {
-            running,
+        slots: held.map_or(CgiCount::Uncounted, |held| CgiCount::Taken {
+            running: held.slots,
             most: config.cgi_max,
         }),
         rate_exceeded: match config.when.rate {
@@ -81,9 +81,10 @@ pub fn for_operator(
     reach: Reach,
     now: Duration,
 ) -> Facts {
+    let held = slots.held(config.cgi_max).ok();
     Facts {
         last_minute: u32::try_from(slots.last_minute(now)).unwrap_or(u32::MAX),
-        ..gather(config, Some(slots), start, reach, now)
+        ..gather(config, Some(slots), held, start, reach, now)
     }
 }
 

@@ -118,7 +118,7 @@ fn routing(config: &Config, slots: Option<&Slots>, status: &Status) -> Routing {
                 running: 0,
                 most: config.cgi_max,
             },
-            ..facts::gather(config, None, StartRecord::Clear, Reach::Absent, now)
+            ..facts::gather(config, None, None, StartRecord::Clear, Reach::Absent, now)
         },
     };
     let (route, rule) = route::decide(&facts);

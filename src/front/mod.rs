@@ -94,6 +94,7 @@ fn serve_otherwise(request: Request<'static>, asked: AskedDaemons) -> Exit {
         request,
         asked,
         has_arrived: false,
+        is_due_waiting: false,
         is_noted: false,
     };
     front.serve()
@@ -131,6 +132,8 @@ struct Front {
     asked: AskedDaemons,
     /// This request counts in the rate. The daemon counts those that it takes.
     has_arrived: bool,
+    /// Others wait for a slot who go before anonymous clients, as the last facts say.
+    is_due_waiting: bool,
     /// The pause before it is noted.
     is_noted: bool,
 }
@@ -236,7 +239,9 @@ impl Front {
             if let Some(here) = here {
                 self.arrive(here);
             }
-            let facts = facts::gather(config, slots, start, reach, now);
+            let held = slots.and_then(|slots| slots.held(config.cgi_max).ok());
+            self.is_due_waiting = held.is_some_and(|held| held.is_due_waiting);
+            let facts = facts::gather(config, slots, held, start, reach, now);
             let (route, rule) = route::decide(&facts);
             match (route, here) {
                 (Route::Broken, here) => return self.broken(config, here),

@@ -1,5 +1,6 @@
 //! What a front waits for before it turns a request away: a slot, or room in the daemon's backlog. And for how long: a
-//! visitor who was told to come back, and has, waits longer than others, and before them.
+//! visitor who was told to come back, and has, waits longer than others. For a slot such a visitor goes before them, too,
+//! also before those that come just when it is free. Of those that wait for room in the backlog the kernel lets in any.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,13 +22,19 @@ const PATIENCE_WITH_TICKET: Duration = Duration::from_secs(2);
 const MOST_AT_BACKLOG: u32 = 16;
 
 impl Front {
-    /// Takes a slot, and waits for one if there is none.
+    /// Takes a slot, and waits for one if there is none, or if there were others who go first when the facts were found.
     pub(super) fn await_slot(&self, config: &Config, here: &Here) -> io::Result<Awaited> {
-        if here.slots.take(config.cgi_max)? {
+        let (slots, most) = (&here.slots, config.cgi_max);
+        if !self.is_due_waiting && slots.take(most)? {
             return Ok(Awaited::Taken);
         }
         let (line, patience) = self.line(config, here);
-        here.slots.await_slot(config.cgi_max, line, patience)
+        match (slots.await_slot(most, line, patience)?, line) {
+            (Awaited::TooMany, WaitingLine::Due) => {
+                slots.await_slot(most, WaitingLine::Anonymous, PATIENCE)
+            }
+            (awaited, _) => Ok(awaited),
+        }
     }
 
     /// Connects to the daemon, and waits for room in its backlog. `EAGAIN`: there was none, or too many wait.
@@ -36,21 +43,30 @@ impl Front {
         config: &Config,
         here: &Here,
     ) -> io::Result<Option<OwnedFd>> {
-        let (line, patience) = self.line(config, here);
-        match here.slots.waiting_place(line, MOST_AT_BACKLOG)? {
+        let (mut line, mut patience) = self.line(config, here);
+        let mut place = here.slots.waiting_place(line, MOST_AT_BACKLOG)?;
+        if place.is_none() && line == WaitingLine::Due {
+            (line, patience) = (WaitingLine::Anonymous, PATIENCE);
+            place = here.slots.waiting_place(line, MOST_AT_BACKLOG)?;
+        }
+        match place {
             Some(_place) => start::try_connect_within(&here.place, patience),
             None => Err(Errno::EAGAIN.into()),
         }
     }
 
-    /// Among whom this request waits, and for how long.
+    /// Among whom this request waits, and for how long. Further requests of a ticket that several have are anonymous.
     fn line(&self, config: &Config, here: &Here) -> (WaitingLine, Duration) {
         let cookies = self.request.value("HTTP_COOKIE").unwrap_or_default();
-        let standing = || Keyring::default().standing(cookies, &here.place, clock::wall());
-        if config.queue.waiting_room && matches!(standing(), Standing::Due(_)) {
-            (WaitingLine::Due, PATIENCE_WITH_TICKET)
-        } else {
-            (WaitingLine::Anonymous, PATIENCE)
+        let standing = match config.queue.waiting_room {
+            true => Keyring::default().standing(cookies, &here.place, clock::wall()),
+            false => Standing::Anonymous,
+        };
+        match standing {
+            Standing::Due(ticket) if here.slots.enter_ticket(ticket.id()).unwrap_or(false) => {
+                (WaitingLine::Due, PATIENCE_WITH_TICKET)
+            }
+            _ => (WaitingLine::Anonymous, PATIENCE),
         }
     }
 }

@@ -9,7 +9,7 @@ mod starts;
 mod times;
 
 pub use pauses::KnownPauses;
-pub use queueing::{Awaited, WaitingLine, WaitingPlace};
+pub use queueing::{Awaited, HeldBytes, WaitingLine, WaitingPlace};
 pub use starts::{Attempt, StartCause, Verdict};
 
 use std::fs::File;

@@ -51,8 +51,8 @@ pub fn unlock(file: &File, byte: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The processes other than this one that hold a byte of `from..from + len`, one for each lock, by pid.
-pub fn holders(file: &File, from: u64, len: u64) -> io::Result<Vec<i32>> {
+/// The bytes of `from..from + len` that processes other than this one hold, each with its holder's pid.
+pub fn holders(file: &File, from: u64, len: u64) -> io::Result<Vec<(u64, i32)>> {
     let mut found = Vec::new();
     let mut ranges = vec![(from, from + len)];
     while let Some((at, end)) = ranges.pop() {
@@ -72,7 +72,7 @@ pub fn holders(file: &File, from: u64, len: u64) -> io::Result<Vec<i32>> {
             (lock.l_start + lock.l_len) as u64
         }
         .min(end);
-        found.extend((start..stop).map(|_| lock.l_pid));
+        found.extend((start..stop).map(|byte| (byte, lock.l_pid)));
         // The kernel returns the oldest lock, not the one with the lowest byte.
         ranges.extend([(at, start), (stop, end)]);
     }
@@ -136,7 +136,8 @@ sys.stdin.read()";
             .read_line(&mut line)
             .unwrap();
         let file = file.as_file();
-        assert_eq!(holders(file, 0, 16).unwrap(), [holder.id() as i32; 2]);
+        let pid = holder.id() as i32;
+        assert_eq!(holders(file, 0, 16).unwrap(), [(3, pid), (4, pid)]);
         assert!(!try_lock(file, 4).unwrap());
         assert!(try_lock(file, 5).unwrap());
         drop(holder.stdin.take());
