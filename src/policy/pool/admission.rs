@@ -15,7 +15,7 @@ const AT_ONCE: usize = 4;
 const MOST_USES: u32 = 16;
 /// ... and from then on for one in this time. More of them are anonymous.
 const ONE_MORE_IN: Duration = Duration::from_secs(2);
-/// Those who used less go first. One use counts for this long.
+/// A ticket's uses put it behind others that are younger. One use counts for this long.
 const REMEMBERED: Duration = Duration::from_secs(30);
 /// Visitors who were not let in lengthen Retry-After to no more than this: they may be fewer than they seem, since one
 /// that does not heed it is counted again.
@@ -28,8 +28,8 @@ pub(super) struct Visitors {
     limited: Uses,
     /// By which the order is made.
     remembered: Uses,
-    /// Requests with tickets not used of late that were refused, less the requests answered since: so many visitors are
-    /// expected back, and their tickets are older than one that is given now.
+    /// Requests with tickets not used of late that were refused since the queue was last empty, less the requests answered
+    /// since: so many visitors are expected back, and their tickets are older than one that is given now.
     owed: usize,
 }
 
@@ -50,9 +50,9 @@ impl Visitors {
         }
     }
 
-    /// A worker has answered.
-    pub(super) fn note_answer(&mut self) {
-        self.owed = self.owed.saturating_sub(1);
+    /// A worker has answered. `is_empty`: no request waits, so whoever comes back is served at once.
+    pub(super) fn note_answer(&mut self, is_empty: bool) {
+        self.owed = if is_empty { 0 } else { self.owed.saturating_sub(1) };
     }
 }
 

@@ -347,7 +347,7 @@ impl Pool {
         match worker.state {
             WorkerState::Busy { since, .. } => {
                 self.traffic.answered(since, now);
-                self.visitors.note_answer();
+                self.visitors.note_answer(self.queue.is_empty());
                 worker.requests += 1;
                 if last {
                     worker.state = WorkerState::Retiring;

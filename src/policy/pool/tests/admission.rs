@@ -295,6 +295,23 @@ fn who_can_come_back_with_a_ticket_waits_only_for_tickets() {
 }
 
 #[test]
+fn an_empty_queue_owes_no_visitor_a_place() {
+    let mut pool = crowded();
+    for id in 1..=400 {
+        told(&mut pool, with_ticket(50 + id, id, S(1)), S(2));
+    }
+    assert!(retry(&told(&mut pool, browsing(500), S(2))) > S(9));
+    for second in 3..=8 {
+        told(&mut pool, done(0), S(second));
+    }
+    assert!(pool.queue.is_empty());
+    for number in 501..=505 {
+        told(&mut pool, browsing(number), S(9));
+    }
+    assert!(retry(&told(&mut pool, browsing(506), S(9))) < MS(1250));
+}
+
+#[test]
 fn a_ticket_has_no_place_to_wait_where_there_is_no_queue() {
     let mut pool = ready(PoolRules {
         max_procs: 1,
