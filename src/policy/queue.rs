@@ -17,11 +17,11 @@
 //! that was shed would have been next. No request is shed before it has waited for twice `target`, unless it would get a
 //! ticket.
 //!
-//! **[`Rank`]s.** Tickets go before anonymous requests always: first the one that was used least of late, of those the
-//! oldest. Known requests go before both as long as the pool says so, if there are tickets or the queue is overloaded.
-//! For the delay requests are shed in the order of their ranks: a ticket only when no anonymous one waits, a known one
-//! only when no other does. When the queue is full, a request takes the place of one of a lower rank, or of a ticket that
-//! goes after its own; of anonymous ones it is the one that would go last.
+//! **[`Rank`]s.** Tickets go before anonymous requests always: the oldest first, where each use of late counts as if the
+//! ticket were some seconds younger. Known requests go before both as long as the pool says so, if there are tickets or
+//! the queue is overloaded. For the delay requests are shed in the order of their ranks: a ticket only when no anonymous
+//! one waits, a known one only when no other does. When the queue is full, a request takes the place of one of a lower
+//! rank, or of a ticket that goes after its own; of anonymous ones it is the one that would go last.
 //!
 //! **The waiting room.** An anonymous request that would get a ticket is better off with it: it comes back after a
 //! second or two and goes before the crowd. So an overloaded queue keeps no more of them than the workers take in two
@@ -41,6 +41,14 @@ use std::time::Duration;
 
 /// A request, by the number that the daemon gave it.
 pub type Number = u64;
+
+/// Among tickets, each recent use counts as if the ticket were so much younger: about what a page is looked at. One that
+/// is thrown away for a new one after each use gains nothing on one that is kept.
+const USED: Duration = Duration::from_secs(3);
+/// More uses than these, which a person makes of a few pages, count for more.
+const FEW: u32 = 2;
+/// What each of them counts for besides.
+const OVERUSED: Duration = Duration::from_secs(10);
 
 /// `queue-size`, `queue-target` and `queue-timeout`.
 #[derive(Clone, Copy, Debug)]
@@ -479,13 +487,14 @@ impl Waiting {
         self.rank == Rank::Anonymous
     }
 
-    /// Among tickets, the least goes first.
-    fn turn(&self) -> (u32, Duration, Duration) {
+    /// Among tickets, the least goes first: the time of its issue, and for each use of late some time after it.
+    fn turn(&self) -> (Duration, Duration) {
         let issued = match self.rank {
             Rank::Ticket { issued, .. } => issued,
             Rank::Anonymous | Rank::Known => Duration::MAX,
         };
-        (self.uses, issued, self.since)
+        let times = USED * self.uses + OVERUSED * self.uses.saturating_sub(FEW);
+        (issued.saturating_add(times), self.since)
     }
 }
 

@@ -95,15 +95,16 @@ fn served_in_order(way: &Way) {
     ] {
         is_refused(way.ask(&format!("/mark?name={what}"), &cookie));
     }
+    let (old, younger) = (sign(1, 60, 5), sign(1 << 40, 59, 5));
     // Each takes the place of the newest that has none.
     for number in 1..=4 {
-        let due = way.ask(&format!("/mark?name=due{number}"), &sign(1, 60, 5));
+        let due = way.ask(&format!("/mark?name=due{number}"), &old);
         is_refused(all.pop().expect("one more"));
         all.insert(0, due);
     }
-    is_refused(way.ask("/mark?name=fifth", &sign(1, 60, 5)));
+    is_refused(way.ask("/mark?name=fifth", &old));
     // A younger one that was not used goes before the second of the other.
-    let other = way.ask("/mark?name=other", &sign(1 << 40, 30, 5));
+    let other = way.ask("/mark?name=other", &younger);
     is_refused(all.pop().expect("one more"));
     all.push(other);
     gate.open(1);

@@ -52,7 +52,11 @@ impl Visitors {
 
     /// A worker has answered. `is_empty`: no request waits, so whoever comes back is served at once.
     pub(super) fn note_answer(&mut self, is_empty: bool) {
-        self.owed = if is_empty { 0 } else { self.owed.saturating_sub(1) };
+        self.owed = if is_empty {
+            0
+        } else {
+            self.owed.saturating_sub(1)
+        };
     }
 }
 

@@ -310,20 +310,22 @@ fn a_start_is_waited_for_longer_than_others_are() {
 }
 
 #[test]
-fn tickets_go_before_others_the_least_used_first_and_then_the_oldest() {
+fn tickets_go_before_others_the_oldest_first_and_one_used_of_late_as_if_younger() {
     let mut queue = queue(9);
     queue.push(other(1, S(0)), 0);
     for request in [
         ticket(2, S(7), 1),
         ticket(3, S(5), 2),
         ticket(4, S(9), 0),
-        ticket(5, S(6), 1),
+        ticket(5, MS(6500), 1),
+        ticket(7, S(2), 2),
     ] {
         queue.push(request, 0);
     }
     queue.push(known(6, S(0)), 0);
-    assert_eq!(queue.preferred(), 5);
+    assert_eq!(queue.preferred(), 6);
     assert_eq!((queue.count_ticket(4), queue.count_ticket(1)), (1, 0));
+    assert_eq!(queue.pop(false).map(|request| request.number), Some(7));
     assert_eq!(queue.pop(false).map(|request| request.number), Some(4));
     let five = queue.pop(false).expect("a ticket");
     assert_eq!(five.number, 5);

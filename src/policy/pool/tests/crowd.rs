@@ -24,6 +24,8 @@ enum Asker {
     Scraper,
     /// The same, of those that keep their cookies.
     Keeper(usize),
+    /// Comes back after Retry-After, as a person does, and asks on at once without the ticket, for another one.
+    Discarder(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +74,8 @@ struct Mix {
     keepers_ask: f64,
     /// They share the cookies of one.
     is_shared: bool,
+    /// Those that throw each ticket away once it was good for a page.
+    discarders: usize,
     has_room: bool,
 }
 
@@ -83,6 +87,7 @@ const MIX: Mix = Mix {
     keepers: 0,
     keepers_ask: 0.0,
     is_shared: false,
+    discarders: 0,
     has_room: true,
 };
 
@@ -96,6 +101,7 @@ struct Crowd {
     here: BTreeMap<Number, Asker>,
     people: Vec<Jar>,
     keepers: Vec<Jar>,
+    discarders: Vec<Jar>,
     next_number: Number,
     served: Vec<Duration>,
 }
@@ -114,6 +120,10 @@ struct Upshot {
     goodput: f64,
     /// Pages that one keeper got, at most.
     most_kept: usize,
+    /// As `within_one`, of the pages that people asked for after their first.
+    later: f64,
+    /// Pages that all discarders got.
+    discarded: usize,
 }
 
 impl Upshot {
@@ -154,6 +164,7 @@ impl Crowd {
             here: BTreeMap::new(),
             people: Vec::new(),
             keepers: vec![Jar::default(); keepers],
+            discarders: vec![Jar::default(); mix.discarders],
             next_number: 1,
             served: Vec::new(),
         }
@@ -206,6 +217,10 @@ impl Crowd {
     }
 
     fn plan_swarm(&mut self) {
+        for nth in 0..self.discarders.len() {
+            let later = self.wait(1.0);
+            self.at(BEGINS + later, Due::Asks(Asker::Discarder(nth)));
+        }
         let mut at = BEGINS;
         let all = self.mix.scrapers + self.mix.keepers_ask;
         if all == 0.0 {
@@ -230,6 +245,7 @@ impl Crowd {
         match who {
             Asker::Keeper(nth) => self.keepers.get_mut(nth),
             Asker::Person(nth) => self.people.get_mut(nth),
+            Asker::Discarder(nth) => self.discarders.get_mut(nth),
             Asker::Scraper => None,
         }
     }
@@ -283,13 +299,23 @@ impl Crowd {
             return;
         };
         jar.served += 1;
-        if let Asker::Person(_) = who {
+        if let Asker::Discarder(_) = who {
+            jar.ticket = None;
+            self.ask_on(end, who);
+        } else if let Asker::Person(_) = who {
             let page = jar.pages.last_mut().expect("a page");
             page.took = Some(end - page.asked);
             if jar.pages.len() < 3 {
                 let reads = self.wait(0.2);
                 self.at(end + reads, Due::Asks(who));
             }
+        }
+    }
+
+    /// A discarder does, while the swarm is there.
+    fn ask_on(&mut self, at: Duration, who: Asker) {
+        if at < BEGINS + LASTS {
+            self.at(at, Due::Asks(who));
         }
     }
 
@@ -313,26 +339,35 @@ impl Crowd {
             // The way there and back.
             self.at(now + retry_after + MS(30), Due::Asks(who));
         }
+        if let Asker::Discarder(_) = who {
+            self.ask_on(now + retry_after, who);
+        }
     }
 
     fn upshot(&self) -> Upshot {
         let end = BEGINS + LASTS;
-        let pages = || self.people.iter().flat_map(|person| &person.pages);
-        let during = || pages().filter(|page| (BEGINS..end).contains(&page.asked));
-        let within_one = during().filter(|page| page.retries <= 1).count();
+        let pages = |first| {
+            self.people
+                .iter()
+                .flat_map(move |p| p.pages.iter().skip(first))
+        };
+        let is_during = |page: &&Reading| (BEGINS..end).contains(&page.asked);
+        let during = |first| pages(first).filter(is_during);
         let within = |at: &&Duration| (BEGINS..end).contains(*at);
         let served = self.served.iter().filter(within).count() as u32;
         let busy = (served * self.mix.work).div_duration_f64(LASTS);
         Upshot {
-            within_one: within_one as f64 / during().count() as f64,
-            p95: p95(during()),
-            after: p95(pages().filter(|page| page.asked > end + S(1))),
-            longest: during()
+            within_one: within_one(during(0)),
+            p95: p95(during(0)),
+            after: p95(pages(0).filter(|page| page.asked > end + S(1))),
+            longest: during(0)
                 .filter_map(|page| page.took)
                 .max()
                 .unwrap_or_default(),
-            most_retries: during().map(|page| page.retries).max().unwrap_or_default(),
+            most_retries: during(0).map(|page| page.retries).max().unwrap_or_default(),
             goodput: busy / f64::from(self.mix.workers),
+            later: within_one(during(1)),
+            discarded: self.discarders.iter().map(|jar| jar.served).sum(),
             most_kept: self
                 .keepers
                 .iter()
@@ -341,6 +376,12 @@ impl Crowd {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// Which part of them was served with one retry at most.
+fn within_one<'a>(pages: impl Iterator<Item = &'a Reading> + Clone) -> f64 {
+    let good = pages.clone().filter(|page| page.retries <= 1);
+    good.count() as f64 / pages.count() as f64
 }
 
 fn p95<'a>(pages: impl Iterator<Item = &'a Reading>) -> Duration {
@@ -446,4 +487,24 @@ fn more_people_than_can_be_served_wait_their_turn() {
         "{room:?}, {off:?}"
     );
     assert!(room.most_retries < off.most_retries, "{room:?}, {off:?}");
+}
+
+/// Each of them is served once for a ticket, and then asks for another: together for more than people leave.
+#[test]
+fn who_discards_a_ticket_after_one_use_goes_after_who_keeps_it() {
+    let mix = Mix {
+        discarders: 100,
+        scrapers: 5.0 * CAPACITY,
+        ..MIX
+    };
+    let upshot = Crowd::run(mix);
+    upshot.assert_good(0.0);
+    assert!(upshot.discarded > 40 * 60, "they ask: {upshot:?}");
+    // So many more that those who have come first can't be told from people.
+    let upshot = Crowd::run(Mix {
+        discarders: 150,
+        ..mix
+    });
+    assert!(upshot.later >= 0.99, "{upshot:?}");
+    assert!(upshot.within_one >= 0.96, "{upshot:?}");
 }
