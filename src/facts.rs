@@ -27,17 +27,18 @@ pub fn started(slots: &Slots, now: Duration) -> StartRecord {
     }
 }
 
-/// All facts. `held`: what other processes have of the slots; `None`: it is not known. Without the file nothing is known of other requests, and there is no daemon to be reached.
+/// All facts. `held`: what other processes have of the slots; `None`: it is not known. `known`: with the pause before the
+/// request that they are for. Without the file nothing is known of other requests, and there is no daemon to be reached.
 pub fn gather(
     config: &Config,
     slots: Option<&Slots>,
     held: Option<HeldBytes>,
+    known: KnownPauses,
     start: StartRecord,
     reach: Reach,
     now: Duration,
 ) -> Facts {
     let faster = |count, unit| slots.is_some_and(|slots| slots.is_faster_than(count, unit, now));
-    let known = slots.map(Slots::pauses).unwrap_or_default();
     Facts {
         reach: if slots.is_none() {
             Reach::Forbidden
@@ -84,7 +85,7 @@ pub fn for_operator(
     let held = slots.held(config.cgi_max).ok();
     Facts {
         last_minute: u32::try_from(slots.last_minute(now)).unwrap_or(u32::MAX),
-        ..gather(config, Some(slots), held, start, reach, now)
+        ..gather(config, Some(slots), held, slots.pauses(), start, reach, now)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::place::Place;
 use crate::policy::route::{self, CgiCount, Facts, Reach, Route, Rule, StartRecord};
 use crate::printable::timestamp;
 use crate::report::plain;
-use crate::slots::Slots;
+use crate::slots::{KnownPauses, Slots};
 use crate::sys::{clock, process};
 
 /// The largest `cgi-max` that there can be.
@@ -118,7 +118,15 @@ fn routing(config: &Config, slots: Option<&Slots>, status: &Status) -> Routing {
                 running: 0,
                 most: config.cgi_max,
             },
-            ..facts::gather(config, None, None, StartRecord::Clear, Reach::Absent, now)
+            ..facts::gather(
+                config,
+                None,
+                None,
+                KnownPauses::default(),
+                StartRecord::Clear,
+                Reach::Absent,
+                now,
+            )
         },
     };
     let (route, rule) = route::decide(&facts);

@@ -31,7 +31,7 @@ use crate::page::Failure;
 use crate::place::Place;
 use crate::policy::route::{self, Reach, Route, StartRecord};
 use crate::report::{Exit, plain, say};
-use crate::slots::{Awaited, StartCause, Verdict};
+use crate::slots::{Awaited, KnownPauses, Slots, StartCause, Verdict};
 use crate::start::{self, Here, NameLock, StartError};
 use crate::sys::{Errno, clock, environ, is, process, signal, socket};
 use crate::views;
@@ -183,15 +183,25 @@ impl Front {
         }
     }
 
-    /// Notes this request, once, when no daemon has taken it so far.
+    /// Counts this request in the rate, once, when no daemon has taken it so far.
     fn arrive(&mut self, here: &Here) {
-        let now = clock::now();
-        if !self.has_arrived {
-            here.slots.arrive(now);
-            self.has_arrived = true;
+        if !std::mem::replace(&mut self.has_arrived, true) {
+            here.slots.arrive(clock::now());
         }
+    }
+
+    /// What is known with the pause before this request, which is noted only when its way is decided.
+    fn pauses(&self, slots: &Slots, now: Duration) -> KnownPauses {
+        match self.is_noted {
+            true => slots.pauses(),
+            false => slots.pauses_if_cold(now),
+        }
+    }
+
+    /// Notes, once, that this request waits for a load of the app: one that is refused waits for none.
+    fn note_cold(&mut self, here: &Here) {
         if !std::mem::replace(&mut self.is_noted, true) {
-            here.slots.note_cold(now);
+            here.slots.note_cold(clock::now());
         }
     }
 
@@ -219,6 +229,11 @@ impl Front {
         if let Some(here) = here {
             self.set_silent_aside(config, here);
         }
+        self.go(config, here, path.as_ref())
+    }
+
+    /// Goes the way that the facts tell, and looks again if it does not lead on.
+    fn go(&mut self, config: &Config, here: Option<&Here>, path: Option<&ScriptPath>) -> Exit {
         let now = clock::now();
         let mut waits = false;
         loop {
@@ -241,7 +256,8 @@ impl Front {
             }
             let held = slots.and_then(|slots| slots.held(config.cgi_max).ok());
             self.is_due_waiting = held.is_some_and(|held| held.is_due_waiting);
-            let facts = facts::gather(config, slots, held, start, reach, now);
+            let known = slots.map_or_else(KnownPauses::default, |slots| self.pauses(slots, now));
+            let facts = facts::gather(config, slots, held, known, start, reach, now);
             let (route, rule) = route::decide(&facts);
             match (route, here) {
                 (Route::Broken, here) => return self.broken(config, here),
@@ -260,9 +276,10 @@ impl Front {
                 }
                 (Route::AwaitSlot { retry_after }, here) => {
                     let refusal = (refusals::why_full(rule), retry_after);
-                    return self.run_cgi(config, here, path.as_ref(), refusal);
+                    return self.run_cgi(config, here, path, refusal);
                 }
                 (Route::StartAndForward, Some(here)) if self.asked.forwards < MOST_FORWARDS => {
+                    self.note_cold(here);
                     let cause = facts::cause(rule, &facts, &here.slots, now);
                     match self.start_and_forward(config, here, &cause) {
                         AfterStart::Served => return Exit::Ok,
@@ -274,7 +291,7 @@ impl Front {
                 _ => {}
             }
             let refusal = (Counted::NoSlot, route::SLOT_PAUSE);
-            return self.run_cgi(config, here, path.as_ref(), refusal);
+            return self.run_cgi(config, here, path, refusal);
         }
     }
 
@@ -383,7 +400,7 @@ impl Front {
     /// Waits for a message-body without a length, then for a slot, and becomes the app, or relays to an SCGI server that
     /// is not ours. `refusal`: for want of what there is no slot, and when a client is to try again.
     fn run_cgi(
-        &self,
+        &mut self,
         config: &Config,
         here: Option<&Here>,
         path: Option<&ScriptPath>,
@@ -423,6 +440,7 @@ impl Front {
                 }
                 Err(error) => say(NAME, format_args!("cannot take a slot for a CGI: {error}")),
             }
+            self.note_cold(here);
         }
         let settled = body.request(&self.request);
         match path {

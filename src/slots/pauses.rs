@@ -35,10 +35,7 @@ pub struct KnownPauses {
 impl Slots {
     /// Notes a request that finds no daemon which could serve it at once.
     pub fn note_cold(&self, now: Duration) {
-        let last = self.numbers.at(LEFT_AT).load(Relaxed);
-        self.note_pause(now, |before| Served::Cold {
-            kept: Duration::from_millis(last.saturating_sub(before)),
-        });
+        self.note_pause(now, |before| self.cold(before));
     }
 
     /// Notes a request that a daemon serves.
@@ -53,6 +50,31 @@ impl Slots {
         }
     }
 
+    /// What would be known if a request that finds no daemon were noted now.
+    pub fn pauses_if_cold(&self, now: Duration) -> KnownPauses {
+        match self.counts().then(|| self.numbers.at(LAST).load(Relaxed)) {
+            None | Some(0) => self.pauses(),
+            Some(before) => self.pauses_and(before, now, self.cold(before)),
+        }
+    }
+
+    /// A request that came then was followed by one that finds no daemon.
+    fn cold(&self, before: u64) -> Served {
+        let left = self.numbers.at(LEFT_AT).load(Relaxed);
+        Served::Cold {
+            kept: Duration::from_millis(left.saturating_sub(before)),
+        }
+    }
+
+    /// What is known with a pause from then until now.
+    fn pauses_and(&self, before: u64, now: Duration, served: Served) -> KnownPauses {
+        let mut known = self.pauses();
+        let pause = Duration::from_millis(millis(now).saturating_sub(before));
+        let break_even = known.prices.break_even();
+        known.rental.note(pause, served, break_even);
+        known
+    }
+
     /// `served` is told when the request before this one came. Of two processes that note at the same moment, one may
     /// take back what the other noted: a pause is lost then, and nothing follows from a single one.
     fn note_pause(&self, now: Duration, served: impl Fn(u64) -> Served) {
@@ -63,10 +85,7 @@ impl Slots {
         if before == 0 {
             return;
         }
-        let mut known = self.pauses();
-        let pause = Duration::from_millis(millis(now).saturating_sub(before));
-        let break_even = known.prices.break_even();
-        known.rental.note(pause, served(before), break_even);
+        let known = self.pauses_and(before, now, served(before));
         for (nth, number) in known.rental.numbers().into_iter().enumerate() {
             self.numbers.at(RENTAL + nth).store(number, Relaxed);
         }
@@ -151,7 +170,10 @@ mod tests {
         slots.note_starter(S(41));
         slots.note_warm(S(51));
         slots.note_left(S(171));
+        let foreseen = slots.pauses_if_cold(S(1000));
+        assert_ne!(slots.pauses(), foreseen);
         slots.note_cold(S(1000));
+        assert_eq!(slots.pauses(), foreseen);
         let even = Prices::default().break_even();
         let mut expected = Rental::default();
         let kept = S(120);

@@ -89,6 +89,27 @@ fn daemon_when_rate() {
     );
 }
 
+/// They need no daemon: with six such pauses one would be known to pay.
+#[test]
+fn requests_that_are_refused_wait_for_no_load() {
+    let site = site("mode = cgi\ncgi-max = 0\n");
+    for _ in 0..8 {
+        assert_eq!(site.get("/hello").status(), 503);
+    }
+    let config = format!("{APP}daemon-when-load = 999\n");
+    site.dir.app_file("app", &config);
+    let status = site.dir.status();
+    let expected = "too few requests are known to say whether a daemon pays";
+    assert!(
+        status.iter().any(|line| line.contains(expected)),
+        "{status:?}"
+    );
+    assert!(
+        status.contains(&"rate = 8".to_owned()),
+        "of the same app: {status:?}"
+    );
+}
+
 /// By default: what is known of the first six requests says that a daemon pays. `status` says why, before and after.
 #[test]
 fn daemon_when_it_pays() {
