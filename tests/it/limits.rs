@@ -255,6 +255,34 @@ fn a_body_beyond_the_graceful_timeout() {
     });
 }
 
+/// A request that gets the place of another in a full queue: its body is read first, and by no worker.
+#[test]
+fn a_known_client_s_body_is_read_before_it_has_a_place() {
+    const SIZE: usize = 400_000;
+    let served =
+        Served::start("max-procs = 1\nqueue-size = 1\nqueue-timeout = 1h\nqueue-target = 1h\n");
+    let mut gate = served.dir.gate("gate");
+    let held = served.front("/hold?gate=gate");
+    gate.entered();
+    let other = served.front("/hello");
+    served.dir.until_status_has("queue = 1");
+    let mut known = cgi::front(&served.app, "POST", "/digest", &[]);
+    known.env("CONTENT_LENGTH", SIZE.to_string());
+    let mut known = Piped::start(known.env("REMOTE_USER", "ann"));
+    known.stdin().give(&[b'x'; SIZE / 2]);
+    served.until_spooled("half of it", |files| files.len() == 1);
+    assert!(is_alive(other.pid()), "its place was taken too soon");
+    known.stdin().give(&[b'x'; SIZE / 2]);
+    known.stdin = None;
+    let (response, _) = other.answer();
+    assert!(response.starts_with("Status: 503 "), "{response}");
+    gate.open(1);
+    for front in [held, known] {
+        let (response, _) = front.answer();
+        assert!(response.starts_with("Status: 200 "), "{response}");
+    }
+}
+
 /// Without the daemon no process would end a stuck worker: it ends by its own alarm.
 #[test]
 fn dead_man_s_switch() {

@@ -136,8 +136,8 @@ impl Clients {
         } else if limit.is_some_and(|limit| length > limit) {
             let reason = NoRoom::Body.to_string();
             self.answer(number, Failure::BodyTooLarge, &reason, ground);
-        } else if is_whole || ground.pool.is_full && !self.has_ticket(number, ground) {
-            // No body is read for a request that will be refused.
+        } else if is_whole || ground.pool.is_full && self.is_anonymous(number, ground) {
+            // No body is read for a request that will be refused; others may get the place of one that waits.
             self.arrive(number, ground);
         } else {
             self.announce(number, ground);
@@ -157,10 +157,9 @@ impl Clients {
         }));
     }
 
-    fn has_ticket(&self, number: Number, ground: &mut Ground) -> bool {
+    fn is_anonymous(&self, number: Number, ground: &mut Ground) -> bool {
         let request = self.by_number.get(&number).and_then(|c| c.request.as_ref());
-        let rank = request.map(|request| tickets::rank(request, ground));
-        matches!(rank, Some(Rank::Ticket { .. }))
+        request.is_none_or(|request| tickets::rank(request, ground) == Rank::Anonymous)
     }
 
     fn refuse_header(&mut self, number: Number, refused: BadMessage, ground: &mut Ground) {

@@ -403,7 +403,9 @@ impl Foreign {
     ) {
         if let Some(run_id) = clients.worker_of(number) {
             clients.abort_running(number, ground);
-            clients.note_cut(number);
+            if !self.runs.was_all_taken(run_id) {
+                clients.note_cut(number);
+            }
             self.abort_run(run_id, clients, ground);
         }
     }

@@ -64,6 +64,8 @@ pub(super) struct Exchange {
     moved: u64,
     /// Bytes that the client has taken.
     taken: u64,
+    /// Bytes of the whole response, if the head says how long its message-body is.
+    whole: Option<u64>,
 }
 
 /// The client takes nothing now.
@@ -140,7 +142,13 @@ impl Exchange {
             has_heard: false,
             moved: 0,
             taken: 0,
+            whole: None,
         }
+    }
+
+    /// The client has taken as much as the head says. Of what was spooled this is not known.
+    pub(super) fn was_all_taken(&self) -> bool {
+        self.whole.is_some_and(|whole| self.taken >= whole)
     }
 
     /// Where the response comes from.
@@ -263,9 +271,13 @@ impl Exchange {
                     self.scan = Some(scan);
                     match parsed {
                         Ok(Parsed::Head(head)) => {
+                            let head_size = head.size() as u64;
+                            let length = head.field("Content-Length");
+                            let length = length.and_then(|value| number(&value));
                             if self.needs_status && head.is_bare_redirect() {
                                 self.kept.splice(..0, *b"Status: 302 Found\r\n");
                             }
+                            self.whole = length.map(|length| head_size.saturating_add(length));
                             self.scan = None;
                             return None;
                         }
@@ -452,6 +464,10 @@ fn new_spool(way: &Way<'_>) -> Option<Outgoing> {
     let has_room = way.room.left >= BLOCK as u64;
     let file = has_room.then(|| files::unnamed(way.room.directory).ok())??;
     Some(Outgoing::empty(file))
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -244,6 +244,12 @@ impl Runs {
         self.by_id.iter().map(|(&run_id, run)| (run_id, run))
     }
 
+    /// The client of this run has had its whole response.
+    pub(super) fn was_all_taken(&self, id: RunId) -> bool {
+        let exchange = self.get(id).and_then(|run| run.exchange.as_ref());
+        exchange.is_some_and(Exchange::was_all_taken)
+    }
+
     /// Removes a run if it is over. `false`: it is not.
     pub(super) fn remove_if_over(&mut self, run_id: RunId) -> bool {
         let is_over =
