@@ -113,7 +113,7 @@ fn examine(base: &Path, entry: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether the app's file is gone, or its whole folder is and nobody asks for it.
+/// Whether the app's file is gone, or its whole folder is and no request comes for it.
 fn is_over(place: &Place, app: &str) -> bool {
     place.is_without(app) || is_forgotten(place, Path::new(app), clock::now())
 }

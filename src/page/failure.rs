@@ -96,7 +96,7 @@ impl Failure {
     }
 
     /// In seconds, if the failure is one of load: it passes, and first for those who have waited. Not that the app's
-    /// server is away, for which nobody is let in first.
+    /// server is away, for which no request is let in first.
     pub fn wait(self) -> Option<u32> {
         match self {
             Failure::Overloaded { retry_after } | Failure::Starting { retry_after } => {

@@ -36,19 +36,15 @@
 //! as the start may still succeed. But a browser that has waited for `start_page` while no worker served is told that the
 //! app is starting: it comes back by itself, and its user sees more than a blank page.
 
+mod waiting;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use waiting::{Rank, Waiting};
+
 /// A request, by the number that the daemon gave it.
 pub type Number = u64;
-
-/// Among tickets, each recent use counts as if the ticket were so much younger: about what a page is looked at. One that
-/// is thrown away for a new one after each use gains nothing on one that is kept.
-const USED: Duration = Duration::from_secs(3);
-/// More uses than these, which a person makes of a few pages, count for more.
-const FEW: u32 = 2;
-/// What each of them counts for besides.
-const OVERUSED: Duration = Duration::from_secs(10);
 
 /// `queue-size`, `queue-target` and `queue-timeout`.
 #[derive(Clone, Copy, Debug)]
@@ -87,37 +83,6 @@ pub enum Expired {
     Start(Number),
     /// For a start that goes on, as a browser.
     StartPage(Number),
-}
-
-/// What is known of a request's client, the least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rank {
-    /// Nothing.
-    Anonymous,
-    /// It has a ticket, whose Retry-After is over.
-    Ticket {
-        /// A random number, which no client can choose.
-        id: u64,
-        /// By the wall clock.
-        issued: Duration,
-    },
-    /// The site knows its user.
-    Known,
-}
-
-/// A waiting request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// Which request.
-    pub number: Number,
-    /// When it is served, and when refused.
-    pub rank: Rank,
-    /// It is a browser's, which shows a page and comes back by itself.
-    pub is_browser: bool,
-    /// How often its ticket was used of late, and waits here already.
-    pub uses: u32,
-    /// When it came.
-    pub since: Duration,
 }
 
 /// The requests that wait, oldest first.
@@ -466,35 +431,6 @@ impl Queue {
         let first = returning.next()?;
         let kept = self.limits.turn.saturating_mul(2).max(1);
         returning.nth(kept - 1).map(|_| first)
-    }
-}
-
-impl Waiting {
-    /// It has the ticket of this number.
-    pub fn is_by(&self, id: u64) -> bool {
-        matches!(self.rank, Rank::Ticket { id: own, .. } if own == id)
-    }
-
-    fn has_ticket(&self) -> bool {
-        matches!(self.rank, Rank::Ticket { .. })
-    }
-
-    fn is_known(&self) -> bool {
-        self.rank == Rank::Known
-    }
-
-    fn is_anonymous(&self) -> bool {
-        self.rank == Rank::Anonymous
-    }
-
-    /// Among tickets, the least goes first: the time of its issue, and for each use of late some time after it.
-    fn turn(&self) -> (Duration, Duration) {
-        let issued = match self.rank {
-            Rank::Ticket { issued, .. } => issued,
-            Rank::Anonymous | Rank::Known => Duration::MAX,
-        };
-        let times = USED * self.uses + OVERUSED * self.uses.saturating_sub(FEW);
-        (issued.saturating_add(times), self.since)
     }
 }
 

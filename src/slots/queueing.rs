@@ -33,7 +33,7 @@ const MOST_OF_ONE_TICKET: u64 = 4;
 pub struct HeldBytes {
     /// CGIs that run.
     pub slots: u32,
-    /// Somebody waits who was told to come back, and has.
+    /// A front waits whose client was told to come back, and has.
     pub is_due_waiting: bool,
 }
 
@@ -104,7 +104,7 @@ impl Holders {
 }
 
 impl Slots {
-    /// What others have now, of `most` slots. Where nobody has anything, it is one system call.
+    /// What others have now, of `most` slots. Where no process has any, it is one system call.
     pub fn held(&self, most: u32) -> io::Result<HeldBytes> {
         let due = WaitingLine::Due.first_place();
         let end = due + u64::from(MOST_WAITING);
@@ -247,7 +247,7 @@ if sys.stdin.readline():
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        panic!("nobody watches it");
+        panic!("no reader watches it");
     }
 
     #[test]

@@ -320,7 +320,7 @@ pub fn fork_with(
 }
 
 /// Forks a child that may be left behind, as one that waits for a file system that does not answer: it has this
-/// standard output, and holds nothing else of ours that somebody reads to its end.
+/// standard output, and holds nothing else of ours that another process reads to its end.
 pub fn fork_aside(stdout: BorrowedFd<'_>, run: impl FnOnce()) -> io::Result<i32> {
     let null = files::null()?;
     fork_with(null.as_fd(), stdout, || {

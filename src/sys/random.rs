@@ -1,4 +1,4 @@
-//! Random numbers that nobody can guess, from the kernel.
+//! Random numbers that can't be guessed, from the kernel.
 
 use std::fs::File;
 use std::io::{self, Read};

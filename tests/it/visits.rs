@@ -1,12 +1,10 @@
 //! Pages of ours in a browser. What they have to be is known to tests/page, whose tests are Python's; this file serves
 //! them, and runs those.
 
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
-use super::util::{Deadline, Mpm, PATH, Running, Site, installed};
+use super::util::{Mpm, Site, installed, python_tests};
 
-const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
 const APP: &str = "wsgi = testapp:application\n";
 /// As many as wait in the browser: when the gate opens, there is room for all at once.
 const WORKERS: usize = 3;
@@ -29,26 +27,16 @@ fn a_browser_is_told_and_comes_back() {
     };
     let held: Vec<_> = (0..WORKERS).map(|_| hold()).collect();
 
-    let mut tests = Command::new("/usr/bin/python3");
-    tests.args(["-B", "-m", "unittest", "discover", "-s", "tests/page"]);
     let url = |name: &str| format!("http://{}/cgi-bin/{name}/hello", site.server.address());
-    tests
-        .current_dir(SOURCES)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("LANG", "C.UTF-8")
-        .envs([("BUSY", "app"), ("OWN", "own"), ("PAUSE", "pause")].map(|(k, v)| (k, url(v))))
-        .env("GATE", site.dir.join("apps/gate.go"))
-        .env("OWN_FILE", own);
-    let deadline = Deadline::within(Duration::from_secs(180));
-    let output = Running::start(&mut tests, b"").until(deadline).end();
-    // unittest reports on stderr.
-    assert!(output.status.success(), "{}", output.stderr);
-    assert!(
-        output.stderr.contains("Ran 6 tests"),
-        "tests are missing: {}",
-        output.stderr
-    );
+    let path = |path: &Path| path.display().to_string();
+    let variables = [
+        ("BUSY", url("app")),
+        ("OWN", url("own")),
+        ("PAUSE", url("pause")),
+        ("GATE", path(&site.dir.join("apps/gate.go"))),
+        ("OWN_FILE", path(&own)),
+    ];
+    python_tests("page", 6, &variables);
     for held in held {
         held.reply().ok();
     }

@@ -19,13 +19,10 @@ use crate::app::{self, CannotRun};
 use crate::config::App;
 use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
-use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::token::{RunId, ServerId, Source};
 use crate::incidents::Mishap;
-use crate::page::Failure;
-use crate::policy::pool::{self, Refusal};
-use crate::policy::server::{ServerAction, ServerEvent, StartFailure, TERM_TIME};
-use crate::report::{plain, visible};
+use crate::policy::pool::{self};
+use crate::policy::server::{ServerAction, ServerEvent, TERM_TIME};
 use crate::sys::clock;
 use crate::sys::process::End;
 use crate::sys::signal::Signal;
@@ -42,9 +39,9 @@ pub(super) struct Supervision {
     pub(super) waiting: Vec<RunId>,
     /// How the last process ended, or why there was none.
     end: Option<End>,
-    cannot: Option<CannotRun>,
+    pub(super) cannot: Option<CannotRun>,
     /// A server is being made: the caller says it if it can't be started.
-    is_adding: bool,
+    pub(super) is_adding: bool,
     /// The app has answered since we were started.
     is_proven: bool,
     /// Why the app could not be reached last, if it has not answered since.
@@ -80,7 +77,7 @@ impl Foreign {
         cannot.map_or(Ok(()), Err)
     }
 
-    fn retire_server(
+    pub(super) fn retire_server(
         &mut self,
         id: ServerId,
         patience: Duration,
@@ -247,7 +244,7 @@ impl Foreign {
         }
     }
 
-    fn try_waiting(&mut self, clients: &mut Clients, ground: &mut Ground) {
+    pub(super) fn try_waiting(&mut self, clients: &mut Clients, ground: &mut Ground) {
         for run_id in std::mem::take(&mut self.supervision.waiting) {
             self.try_server(run_id, clients, ground);
         }
@@ -353,78 +350,6 @@ impl Foreign {
         }
         self.try_waiting(clients, ground);
         Some(end)
-    }
-
-    /// It could not be started. Requests that it has not accepted go elsewhere, if that can be.
-    fn server_failed(
-        &mut self,
-        id: ServerId,
-        why: StartFailure,
-        end: Option<End>,
-        clients: &mut Clients,
-        ground: &mut Ground,
-    ) {
-        if self.supervision.is_adding && why == StartFailure::CannotStart {
-            return;
-        }
-        let cannot = self.supervision.cannot.take();
-        let reason = servers::reason(why, end, cannot.as_ref());
-        let is_next = self.servers.coming == Some(id) && self.servers.serving.is_some();
-        let sentence = plain(&reason);
-        let shortage = cannot.as_ref().and_then(CannotRun::shortage);
-        let kind = match shortage {
-            Some(_) => Mishap::Host,
-            None => Mishap::Server,
-        };
-        let is_news = self.keep_failure(kind, &sentence, ground);
-        let shown = visible(reason.as_bytes());
-        if is_next {
-            if is_news {
-                ::log::error!("reload failed, the old server goes on: {shown}");
-                let told = format!("the new server can't be started, the old one goes on: {shown}");
-                let words = ground.failures.take_words();
-                ground.failures.keep_edit(told, &words);
-                clients.tell_edit(None, ground);
-            }
-            self.servers.coming = None;
-            self.put_back(id, clients, ground);
-            self.retire_server(id, TERM_TIME, clients, ground);
-            self.try_waiting(clients, ground);
-            return;
-        }
-        if has_cgi(ground) {
-            if is_news {
-                ::log::error!("cannot start the server, the app runs as CGIs: {shown}");
-            }
-            self.put_back(id, clients, ground);
-            self.try_waiting(clients, ground);
-            return;
-        }
-        ::log::error!("cannot start the app: {shown}");
-        ground.failures.is_untold = true;
-        let refusal = match shortage {
-            Some(what) => {
-                ground.failures.shortage = what;
-                ground.tell_pool(pool::Event::HostRefused(ground.pool.generation));
-                Refusal::HostRefused {
-                    retry_after: RETRY_AFTER,
-                }
-            }
-            None => Refusal::Broken,
-        };
-        let waiting = std::mem::take(&mut self.supervision.waiting);
-        for run_id in self.runs_of(id).into_iter().chain(waiting) {
-            if clients.number_of(run_id).is_none() {
-                continue;
-            }
-            if why == StartFailure::TimedOut {
-                self.fail_exchange(run_id, Failure::TimedOut, &sentence, clients, ground);
-            } else {
-                self.refuse_run(run_id, refusal, clients, ground);
-            }
-        }
-        // Queued requests are refused for that, and we leave: then the fronts keep the pause.
-        ground.tell_pool(pool::Event::Broken);
     }
 
     /// Time has passed for the servers.

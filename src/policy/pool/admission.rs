@@ -50,7 +50,7 @@ impl Visitors {
         }
     }
 
-    /// A worker has answered. `is_empty`: no request waits, so whoever comes back is served at once.
+    /// A worker has answered. `is_empty`: no request waits, so a client that comes back is served at once.
     pub(super) fn note_answer(&mut self, is_empty: bool) {
         self.owed = if is_empty {
             0

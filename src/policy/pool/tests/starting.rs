@@ -38,7 +38,7 @@ fn a_browser_comes_back_to_the_same_start() {
     assert_eq!(pool.next_deadline(), Some(S(10)));
     let retry_after = told_to_come_back(&told(&mut pool, Event::Tick, S(10)), 1);
     assert!((S(2)..S(5)).contains(&retry_after), "{retry_after:?}");
-    // With nobody there the start goes on, and nothing leaves before the client can be back.
+    // Without a client the start goes on, and nothing leaves before the client can be back.
     assert_eq!(pool.exit_due(), None);
     let ready_at = S(10) + Duration::from_millis(1);
     told(&mut pool, Event::ZygoteReady(1), ready_at);
