@@ -15,7 +15,7 @@ fn a_browser_is_told_and_comes_back() {
     let site = Site::configured(Mpm::Event, 16, &busy);
     let pause = format!("#!{} -\n{APP}", installed("overload-page").display());
     site.dir.file("cgi-bin/pause", &pause, 0o755);
-    let own = "<!DOCTYPE html><title>x</title><p>{name} is busy: {retry_after}";
+    let own = "<!DOCTYPE html><link rel=icon href='data:,'><title>x</title><p>{name} is busy: {retry_after}";
     site.dir.file("apps/own.html", own, 0o644);
     let lines = format!("{APP}mode = cgi\ncgi-max = 0\noverload-page = own.html\n");
     let own = site.dir.app_file("own", &lines);
