@@ -34,7 +34,8 @@
 //! If there is a worker for a request once it has started, the request waits for that start and not for other requests:
 //! see [`Capacity`]. The queue takes such requests in however small it is, and does not refuse them for `timeout` as long
 //! as the start may still succeed. But a browser that has waited for `start_page` while no worker served is told that the
-//! app is starting: it comes back by itself, and its user sees more than a blank page.
+//! app is starting: it comes back by itself, and its user sees more than a blank page. Not while starts fail: it is told
+//! why they do, when its time is over.
 
 mod waiting;
 
@@ -70,7 +71,7 @@ pub struct Capacity {
     pub free: usize,
     /// No request is being served: the waiting ones wait for a start.
     pub is_idle: bool,
-    /// How long a request waits for a start; less than `timeout` counts as `timeout`.
+    /// How long a request waits for a start; less than `timeout` counts as `timeout`. Zero: the last start has failed.
     pub start_patience: Duration,
 }
 
@@ -298,7 +299,7 @@ impl Queue {
     /// Takes out one request that has waited too long: for `timeout`, for an overloaded queue, or for a start.
     pub fn pop_expired(&mut self, room: Capacity, now: Duration) -> Option<Expired> {
         let is_over = |due: Option<Duration>| due.is_some_and(|due| due <= now);
-        if let Some((at, first)) = self.first_browser()
+        if let Some((at, first)) = self.first_browser(room)
             && is_over(self.told_at(first))
         {
             let browser = self.take(at)?;
@@ -337,7 +338,7 @@ impl Queue {
         };
         let starting = self.starting(room);
         [
-            self.first_browser()
+            self.first_browser(room)
                 .and_then(|(_, first)| self.told_at(first)),
             starting.and_then(|oldest| self.gives_up(oldest, room)),
             self.first_in_crowd(room)
@@ -354,11 +355,11 @@ impl Queue {
         self.waiting.front().filter(|_| room.waits_for_start() > 0)
     }
 
-    /// The oldest request of a browser, and its place; while a worker serves this does not matter.
-    fn first_browser(&self) -> Option<(usize, &Waiting)> {
+    /// The oldest request of a browser, and its place; while a worker serves, or starts fail, this does not matter.
+    fn first_browser(&self, room: Capacity) -> Option<(usize, &Waiting)> {
         let _ = self.unserved_since.and(self.limits.start_page)?;
         let mut waiting = self.waiting.iter().enumerate();
-        waiting.find(|(_, request)| request.is_browser)
+        waiting.find(|(_, request)| request.is_browser && !room.start_patience.is_zero())
     }
 
     /// When this browser has waited for a start for so long that it is told so.

@@ -366,6 +366,8 @@ fn an_upgrade_that_cannot_be() {
         assert!(hello().starts_with("hello from "));
         assert!(!deadline.left().is_zero(), "{}", dir.daemon_log());
     }
+    // The new one has not started the app before.
+    assert!(hello().starts_with("hello from "));
     daemon::with_its_children(serving, || {
         dir.polycgi(&["stop"]).success();
     });

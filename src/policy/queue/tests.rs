@@ -430,6 +430,24 @@ fn a_browser_is_told_of_a_start_and_other_clients_wait() {
 }
 
 #[test]
+fn a_browser_is_not_told_of_a_start_that_has_failed() {
+    let mut queue = Queue::new(QueueRules {
+        start_page: Some(S(3)),
+        ..limits(9)
+    });
+    let failed = Capacity {
+        start_patience: Duration::ZERO,
+        ..IDLE
+    };
+    queue.start_clock(S(0));
+    queue.pass(false, S(0));
+    queue.push(browser(1, S(1)), 0);
+    let due = S(1) + limits(9).timeout;
+    assert_eq!(queue.next_deadline(failed), Some(due));
+    assert_eq!(queue.pop_expired(failed, due), Some(Expired::Start(1)));
+}
+
+#[test]
 fn what_counts_for_the_start_page_is_the_time_in_which_no_worker_serves() {
     let mut queue = queue(9);
     queue.obey(QueueRules {

@@ -78,12 +78,19 @@ fn an_app_that_writes_what_it_watches() {
         assert!(!deadline.left().is_zero(), "{}", edited.dir.daemon_log());
         assert_eq!(edited.ask().version, 0);
     }
-    let (begin, before) = (Instant::now(), edited.generation());
-    let deadline = Deadline::after(8 * LOOK_INTERVAL);
-    while !deadline.left().is_zero() {
-        assert_eq!(edited.ask().version, 0);
+    // On a slow host it takes more than these: a look that comes late does not count.
+    let deadline = Deadline::within(Duration::from_secs(60));
+    loop {
+        let (begin, before) = (Instant::now(), edited.generation());
+        let window = Deadline::after(8 * LOOK_INTERVAL);
+        while !window.left().is_zero() {
+            assert_eq!(edited.ask().version, 0);
+        }
+        let looks = begin.elapsed().as_millis() / LOOK_INTERVAL.as_millis();
+        let anew = edited.generation() - before;
+        if anew as u128 <= looks / 2 {
+            break;
+        }
+        assert!(!deadline.left().is_zero(), "{anew} times in {looks} looks");
     }
-    let looks = begin.elapsed().as_millis() / LOOK_INTERVAL.as_millis();
-    let anew = edited.generation() - before;
-    assert!(anew as u128 <= looks / 2, "{anew} times in {looks} looks");
 }
