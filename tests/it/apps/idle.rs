@@ -67,7 +67,13 @@ fn none_is_lost_between_two_of_them(mpm: Mpm) {
     assert_eq!(pids.len(), 24);
     pids.sort_unstable();
     pids.dedup();
-    assert!(pids.len() > 1, "it has never ended");
+    // On a slow host one of the clients may have waited at every moment.
+    let deadline = Deadline::soon();
+    while pids.len() == 1 {
+        assert!(!deadline.left().is_zero(), "it has never ended");
+        let pid = ask(&site, "/afterwards").1;
+        pids.extend((!pids.contains(&pid)).then_some(pid));
+    }
     served_by(&site, Way::Daemon);
     assert_eq!(site.dir.starts(), 1, "{}", site.dir.daemon_log());
 }
