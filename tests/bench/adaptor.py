@@ -69,7 +69,7 @@ def shipped_adaptor(site, place):
     keeper = site.script(f'{place}/keeper', f'''#!/bin/sh
 cat /proc/self/fd/"$7" >{place}/adaptor
 printf '%s\\n' "$2" >{place}/boot
-shift 11
+shift 12
 printf '%s %s' "$1" "$2" >{place}/words
 ''')
     app_file = site.app(place, 'kept', applet='app-cgi', python=keeper)
