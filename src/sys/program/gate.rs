@@ -104,10 +104,12 @@ mod tests {
     use std::ffi::CStr;
     use std::os::fd::AsFd;
     use std::path::Path;
+    use std::time::Duration;
 
     use nix::sys::signal::{Signal, kill};
 
     use super::super::super::files;
+    use super::super::super::poll::{self, Interest};
     use super::super::super::process::{End, c_string, wait};
     use super::super::Program;
     use super::*;
@@ -156,7 +158,10 @@ mod tests {
         let (prepared, out) = prepared();
         let child = prepared.child;
         kill(child, Signal::SIGKILL).unwrap();
-        // Its end of the pipe for its output is the last but ours.
+        // What another test forks may have the gate's other end for a moment, too.
+        let gate = prepared.gate.as_ref().unwrap().as_fd();
+        let limit = Duration::from_secs(10);
+        assert!(poll::wait_one(gate, Interest::HangUp, limit).unwrap());
         assert_eq!(text(out), "");
         let not = prepared.go().unwrap_err();
         assert_eq!(not.error.raw_os_error(), Some(Errno::ENOMEM as i32));
