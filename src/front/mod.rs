@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::answer;
-use crate::app::{self};
+use crate::app;
 use crate::app_file::AppFile;
 use crate::cgi::Extent;
 use crate::cgi::request::Request;

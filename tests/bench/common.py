@@ -34,6 +34,7 @@ import contextlib
 import json
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -255,3 +256,15 @@ def free_address():
     """A loopback address with a port that is free now."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         return listener.getsockname()
+
+
+def raise_limit(count):
+    """The limit of descriptors of this process and of what it starts, after it was raised as far as it can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(hard, count), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return min(limit, count)
+        except (OSError, ValueError):
+            pass
+    return min(soft, count)

@@ -8,7 +8,6 @@ import ctypes
 import fcntl
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -39,7 +38,7 @@ def application(environ, start_response):
 
 def measure(site):
     many = site.rounds(MANY, 100)
-    raise_limit(8 * many)
+    common.raise_limit(8 * many)
     costs = {name: cost_of(name, site, many) for name in PLACES}
     rows = [(f'{many} at once', 'µs of the daemon each', 'p99', 'most', 'all answered within, s')]
     rows += [(name, *cost.row()) for name, cost in costs.items()]
@@ -447,7 +446,7 @@ def time_of(path):
 def beside_silent(site, many, most):
     """The daemon's time for requests that are served, and that are refused, beside connections that say nothing."""
     # The daemon counts four descriptors for each client that is there; so many wait, and so many come.
-    most = raise_limit(5 * (most + 2 * many)) // 5 - 2 * many
+    most = common.raise_limit(5 * (most + 2 * many)) // 5 - 2 * many
     rows = [('connections that say nothing', 'a request that is served', 'one that is refused')]
     for count in (0, most):
         app = site.app(site.folder(), 'app', mode='daemon')
@@ -491,15 +490,3 @@ class Silent:
     def __exit__(self, *_):
         for one in self.sockets:
             one.close()
-
-
-def raise_limit(count):
-    """The limit of descriptors of this process and of what it starts, after it was raised as far as it can be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for limit in (max(hard, count), hard):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-            return min(limit, count)
-        except (OSError, ValueError):
-            pass
-    return min(soft, count)

@@ -165,7 +165,7 @@ impl Clients {
             self.remove_client(number, ground);
             return;
         }
-        let head_only = client.request.as_ref().is_some_and(|r| r.visitor.head_only);
+        let head_only = client.request.as_ref().is_some_and(|r| r.is_head());
         let page = views::response(status, head_only);
         self.give(number, page, before, ground);
     }

@@ -164,6 +164,11 @@ impl Taken {
         self.visitor.is_browser()
     }
 
+    /// Its response has no message-body.
+    pub(crate) fn is_head(&self) -> bool {
+        self.visitor.head_only
+    }
+
     pub(super) fn goes_to_end(&self) -> bool {
         self.length == Length::ToEnd
     }

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use super::feed::{Fed, Feed};
 use crate::cgi::Reader;
-use crate::cgi::response::{BadHead, HEAD_LIMIT, Parsed, Scan};
+use crate::cgi::response::{BadHead, HEAD_LIMIT, Head, Parsed, Scan};
 use crate::daemon::clients::Outgoing;
 use crate::daemon::turn::{Progress, TURN};
 use crate::spool::Room;
@@ -38,6 +38,8 @@ use crate::sys::{Errno, is, socket};
 
 /// The most that is copied at once, in bytes.
 const BLOCK: usize = 65_536;
+/// Begins the head of a client redirect that says no Status, where the web server needs one.
+const STATUS: &[u8; 19] = b"Status: 302 Found\r\n";
 /// A client is slow if it has taken less than this ...
 const ENOUGH_TAKEN: u64 = 65_536;
 /// ... after this time.
@@ -64,8 +66,9 @@ pub(super) struct Exchange {
     moved: u64,
     /// Bytes that the client has taken.
     taken: u64,
-    /// Bytes of the whole response, if the head says how long its message-body is.
-    whole: Option<u64>,
+    /// Bytes of the head as the client gets it, and of the message-body, as far as the head says that.
+    head: u64,
+    body: Option<u64>,
 }
 
 /// The client takes nothing now.
@@ -142,13 +145,17 @@ impl Exchange {
             has_heard: false,
             moved: 0,
             taken: 0,
-            whole: None,
+            head: 0,
+            body: None,
         }
     }
 
-    /// The client has taken as much as the head says. Of what was spooled this is not known.
-    pub(super) fn was_all_taken(&self) -> bool {
-        self.whole.is_some_and(|whole| self.taken >= whole)
+    /// The client has taken as much as the head says; `is_head`: of the response to HEAD. Of what was spooled this is not
+    /// known.
+    pub(super) fn was_all_taken(&self, is_head: bool) -> bool {
+        let body = if is_head { Some(0) } else { self.body };
+        let whole = body.map(|body| self.head.saturating_add(body));
+        self.head > 0 && whole.is_some_and(|whole| self.taken >= whole)
     }
 
     /// Where the response comes from.
@@ -271,13 +278,13 @@ impl Exchange {
                     self.scan = Some(scan);
                     match parsed {
                         Ok(Parsed::Head(head)) => {
-                            let head_size = head.size() as u64;
-                            let length = head.field("Content-Length");
-                            let length = length.and_then(|value| number(&value));
-                            if self.needs_status && head.is_bare_redirect() {
-                                self.kept.splice(..0, *b"Status: 302 Found\r\n");
+                            let is_bare_redirect = head.is_bare_redirect();
+                            self.head = head.size() as u64;
+                            self.body = length_of_body(&head);
+                            if self.needs_status && is_bare_redirect {
+                                self.kept.splice(..0, *STATUS);
+                                self.head += STATUS.len() as u64;
                             }
-                            self.whole = length.map(|length| head_size.saturating_add(length));
                             self.scan = None;
                             return None;
                         }
@@ -466,8 +473,17 @@ fn new_spool(way: &Way<'_>) -> Option<Outgoing> {
     Some(Outgoing::empty(file))
 }
 
-fn number(value: &[u8]) -> Option<u64> {
-    str::from_utf8(value).ok()?.trim().parse().ok()
+/// How long the message-body is, as the head says.
+fn length_of_body(head: &Head<'_>) -> Option<u64> {
+    let status = head.field("Status").unwrap_or_default();
+    if [&b"204"[..], b"304"]
+        .iter()
+        .any(|code| status.starts_with(code))
+    {
+        return Some(0);
+    }
+    let length = head.field("Content-Length")?;
+    str::from_utf8(&length).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

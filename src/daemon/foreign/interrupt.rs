@@ -59,7 +59,11 @@ impl Foreign {
     ) {
         if let Some(run_id) = clients.worker_of(number) {
             clients.abort_running(number, ground);
-            if !self.runs.was_all_taken(run_id) {
+            let request = clients
+                .get(number)
+                .and_then(|client| client.request.as_ref());
+            let is_head = request.is_some_and(|request| request.is_head());
+            if !self.runs.was_all_taken(run_id, is_head) {
                 clients.note_cut(number);
             }
             self.abort_run(run_id, clients, ground);

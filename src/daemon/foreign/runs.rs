@@ -244,10 +244,10 @@ impl Runs {
         self.by_id.iter().map(|(&run_id, run)| (run_id, run))
     }
 
-    /// The client of this run has had its whole response.
-    pub(super) fn was_all_taken(&self, id: RunId) -> bool {
+    /// The client of this run has had its whole response; `is_head`: to HEAD.
+    pub(super) fn was_all_taken(&self, id: RunId, is_head: bool) -> bool {
         let exchange = self.get(id).and_then(|run| run.exchange.as_ref());
-        exchange.is_some_and(Exchange::was_all_taken)
+        exchange.is_some_and(|exchange| exchange.was_all_taken(is_head))
     }
 
     /// Removes a run if it is over. `false`: it is not.

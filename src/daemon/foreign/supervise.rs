@@ -21,7 +21,7 @@ use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
 use crate::daemon::token::{RunId, ServerId, Source};
 use crate::incidents::Mishap;
-use crate::policy::pool::{self};
+use crate::policy::pool;
 use crate::policy::server::{ServerAction, ServerEvent, TERM_TIME};
 use crate::sys::clock;
 use crate::sys::process::End;

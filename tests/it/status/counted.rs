@@ -326,18 +326,25 @@ fn what_is_no_fault_of_the_app_is_counted_as_well() {
 #[test]
 fn a_web_server_that_goes_early_has_been_served() {
     const PROGRAM: &str = "#!/bin/sh\n\
-        printf 'Content-Type: text/plain\\r\\nContent-Length: 4\\r\\n\\r\\nall\\n'\n\
+        case $REQUEST_METHOD$PATH_INFO in\n\
+        HEAD*) printf 'Content-Type: text/plain\\r\\nContent-Length: 4\\r\\n\\r\\n';;\n\
+        */none) printf 'Status: 204 No Content\\r\\n\\r\\n';;\n\
+        *) printf 'Content-Type: text/plain\\r\\nContent-Length: 4\\r\\n\\r\\nall\\n';;\n\
+        esac\n\
         exec /usr/bin/python3 -S -c pass\n";
-    for (app, target) in [
-        ("wsgi = testapp:application", "/status/200"),
-        ("cgi = /bin/sh all.sh", "/"),
+    for (app, method, target) in [
+        ("wsgi = testapp:application", "GET", "/status/200"),
+        ("wsgi = testapp:application", "HEAD", "/status/200"),
+        ("cgi = /bin/sh all.sh", "GET", "/"),
+        ("cgi = /bin/sh all.sh", "HEAD", "/"),
+        ("cgi = /bin/sh all.sh", "GET", "/none"),
     ] {
         let config = format!("{app}\nmax-procs = 2\n");
         let site = Hosted::configured(WebServer::NginxScgi, Mode::Daemon, &config, "");
         site.dir.file("apps/all.sh", PROGRAM, 0o755);
         let most = 60;
         for _ in 0..most {
-            site.get(target).ok();
+            site.send(method, target, &[], None);
         }
         site.dir
             .until_status_has(&format!("counts.daemon = {most}"));
@@ -347,7 +354,7 @@ fn a_web_server_that_goes_early_has_been_served() {
             .find(|line| line.starts_with("counts.client-gone = "));
         assert!(
             gone.is_none_or(|gone| gone.ends_with(" 0")),
-            "{app}: {status:?}"
+            "{app}: {method} {target}: {status:?}"
         );
     }
 }
