@@ -80,16 +80,22 @@ fn umask_of(pid: i32) -> Option<String> {
     line.map(|umask| umask.trim().to_owned())
 }
 
-/// The web server's umask holds for the daemon and for all that it runs; what is being replaced may end meanwhile.
+/// The web server's umask holds for the daemon and for all that it runs. The daemon has another for a moment, whenever it
+/// makes a file; what is being replaced may end meanwhile.
 #[track_caller]
 fn keep_the_umask(daemon: i32, umask: &str) {
-    let kept = |pid: i32| {
-        let found = umask_of(pid)?;
-        assert_eq!(found, umask, "{pid}");
-        Some(pid)
-    };
-    assert_eq!(kept(daemon), Some(daemon));
-    assert!(children(daemon).into_iter().filter_map(kept).count() > 0);
+    let deadline = Deadline::soon();
+    while umask_of(daemon).as_deref() != Some(umask) {
+        assert!(
+            !deadline.left().is_zero(),
+            "{daemon}: {:?}",
+            umask_of(daemon)
+        );
+        std::thread::yield_now();
+    }
+    let kept: Vec<String> = children(daemon).into_iter().filter_map(umask_of).collect();
+    assert!(!kept.is_empty(), "{daemon} runs nothing");
+    assert!(kept.iter().all(|found| found == umask), "{kept:?}");
 }
 
 /// A daemon that has served, has logged more than one file holds, and has written its state.
