@@ -16,7 +16,7 @@ LIMIT = 3.0  # ms
 
 def measure(site):
     place = site.folder()
-    app_file = site.app(place, 'app', applet='app-cgi')
+    app_file = site.app(place, 'app', program=f'{site.bin}/app-cgi')
     boot, source, digest = shipped_adaptor(site, place)
     header = os.memfd_create('header', 0)
     os.write(header, source)
@@ -72,7 +72,7 @@ printf '%s\\n' "$2" >{place}/boot
 shift 12
 printf '%s %s' "$1" "$2" >{place}/words
 ''')
-    app_file = site.app(place, 'kept', applet='app-cgi', python=keeper)
+    app_file = site.app(place, 'kept', program=f'{site.bin}/app-cgi', python=keeper)
     subprocess.run([app_file], env=CLEAN | META, check=True)
     with open(f'{place}/boot', encoding='utf-8') as file:
         boot = file.read()

@@ -18,6 +18,7 @@ c/NAME.c        compiled to site.c('NAME'), see c/Makefile: empty-nolibc, empty-
     site.as_user            keywords for subprocess that make a process theirs: Popen(argv, **site.as_user)
     site.folder()           a new folder of that user's; site.place itself is the bench's, and all users may enter it
     site.bin                polycgi and its applets as `make install` puts them
+    site.against            another polycgi to measure this one against; None if none was named
     site.cgi2scgi(port)     the SCGI front in C that the `scgi` package has, compiled for a daemon at that port
     site.write(path, text)  and site.script(path, text): the same, to be executed
     site.app(folder, name, text, **keys)   a Python module and an app file for it; returns the app file's path
@@ -83,8 +84,8 @@ def fail(sentence):
 class Site:
     """Where everything of a run lives; gone, with every process, when the `with` ends."""
 
-    def __init__(self, quick=False):
-        self.quick = quick
+    def __init__(self, quick=False, against=None):
+        self.quick, self.against = quick, against
         root = os.getuid() == 0
         account = pwd.getpwnam('www-data') if root else pwd.getpwuid(os.getuid())
         self.user, self.uid, self.gid = account.pw_name, account.pw_uid, account.pw_gid
@@ -126,6 +127,10 @@ class Site:
         self.bin = f'{prefix}/bin'
         run(['make', '-s', '-C', ROOT, 'install', f'PREFIX={prefix}', 'DESTDIR='], 'cannot install polycgi')
         run(['make', '-s', '-C', f'{HERE}/c', f'INTO={self.place}/c'], 'cannot compile')
+        if self.against:
+            folder = self.make(f'{self.place}/against')
+            self.against = shutil.copy(self.against, f'{folder}/polycgi')
+            os.chmod(self.against, 0o755)
 
     def rounds(self, many, few):
         return few if self.quick else many
@@ -160,9 +165,9 @@ class Site:
     def script(self, path, text):
         return self.write(path, text, 0o755)
 
-    def app(self, folder, name, text=HELLO, applet='polycgi', **keys):
-        """Writes the WSGI application `text` as a module and an app file `folder/name` for it. Keys are polycgi's, with
-        `_` for `-`; where they name another kind of app (cgi, scgi, connect), there is no module. What its daemon keeps
+    def app(self, folder, name, text=HELLO, program=None, **keys):
+        """Writes the WSGI application `text` as a module and an app file `folder/name` for it. `program`: the polycgi
+        that serves it, if it is not the one that is measured. Keys are polycgi's, with `_` for `-`; where they name another kind of app (cgi, scgi, connect), there is no module. What its daemon keeps
         is below the folder."""
         lines = {'runtime-dir': self.make(f'{folder}/run', 0o700), 'spool-dir': self.make(f'{folder}/spool')}
         if not {'cgi', 'scgi', 'connect'} & keys.keys():
@@ -171,7 +176,7 @@ class Site:
             lines |= {'wsgi': f'{module}:application', 'python': PYTHON}
         lines |= {name.replace('_', '-'): value for name, value in keys.items()}
         text = ''.join(f'{key} = {value}\n' for key, value in lines.items())
-        path = self.script(f'{folder}/{name}', f'#!{self.bin}/{applet} -\n{text}')
+        path = self.script(f'{folder}/{name}', f'#!{program or f"{self.bin}/polycgi"} -\n{text}')
         self.apps.append(path)
         return path
 
