@@ -11,6 +11,7 @@ class Served(Request):
     """A request that a worker serves."""
 
     running = False
+    is_direct = False  # the daemon has given it
     outgoing = None  # made when the client does not take everything at once
 
     def __init__(self, worker, meta, fds, letters):

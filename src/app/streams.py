@@ -1,6 +1,6 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: PATH, above from wsgi.py.
-# Gives: FileWrapper, IN_MEMORY, OURS, POLLIN, POLLOUT, fits, give_body, poll, ready, report_length, unlinked,
+# Gives: FileWrapper, IN_MEMORY, OURS, POLLIN, POLLOUT, fits, give_body, poll, ready, report_length, select, unlinked,
 # write_reading_body.
 #
 # What a request with a message-body needs, and a response that does not go out in one write: text until then (later()).

@@ -1,7 +1,8 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
 # Takes: above, at_fork, name_process from wsgi.py; POLLIN, poll, ready from streams.py; Journal, NOTED, files,
 # note_templates, now_settled from loaded.py; AT_IMPORT, LAST_WORDS from begun.py; LARGEST, receive, say from channel.py; Board,
-# OVERDUE, mmap from board.py; forget_children, import_or_exit, note_failure from zygote.py; Served from served.py.
+# OVERDUE, mmap from board.py; forget_children, import_or_exit, note_failure from zygote.py; Served from served.py; Doorway
+# from doorway.py.
 # Gives: Worker.
 #
 # A worker: takes requests from its channel and serves them one after the other. It knows the channel, signals and its
@@ -30,6 +31,7 @@ from _signal import ITIMER_REAL, SIGALRM, set_wakeup_fd
 from _socket import SHUT_RD, socket
 from resource import RLIM_INFINITY, RLIMIT_CPU, getrlimit
 
+DIGITS = ord('9')  # a request begins with a number; in other words of the daemon's the first byte is larger
 QUIET = 1  # seconds without a request after which a worker turns off its alarm
 ENOUGH = 0.8  # of the CPU time that RLIMIT_CPU leaves us
 # The CPU time as RLIMIT_CPU counts it, by ticks: a sixth more than process_time() on a busy host. It is
@@ -52,6 +54,7 @@ class Worker:
     def __init__(self, zygote, index, channel, stderr):
         os.setpgid(0, 0)
         zygote.daemon.close()
+        zygote.forget_listeners()
         self.take_stderr(stderr)
         self.board = Board(zygote.board, index)
         os.close(zygote.board)
@@ -76,6 +79,7 @@ class Worker:
         for fd in channel, self.wake:
             self.events.register(fd, POLLIN)
         self.handler = self.terminate
+        self.doorway = Doorway(self)
         at_fork(self.disown)
         prefer_for_oom()
         name_process(b'worker')
@@ -142,6 +146,7 @@ class Worker:
         if self.request:
             self.request.disown()
         self.daemon.close()
+        self.doorway.disown()
         if self.journal:
             os.close(self.journal.fd)
             self.journal = None
@@ -205,14 +210,16 @@ class Worker:
             # No `|=`: it would write back what it read before a signal came.
             if self.request.serve(self.load):
                 self.leaving = True
-            self.request = None
+            is_direct, self.request = self.request.is_direct, None
             self.note()
             if getsignal(SIGTERM) is not self.handler:
                 self.listen()
             if self.is_spent():
                 self.leaving = True
             last = self.leaving  # read once, since it may change: what the daemon is told must be what we do
-            say(self.daemon, b'done last' if last else b'done')
+            if is_direct and not last:
+                continue
+            self.doorway.end(b'back' if is_direct else b'done', last)
         self.daemon.close()  # Python 3.9 would end with SIGSEGV if a socket were left open
         signal(SIGTERM, self.handler)
         # What the application does at exit may hang, and the daemon, which would kill us, may be dead.
@@ -225,28 +232,45 @@ class Worker:
     def next(self):
         """Waits for a request; False when it is time to leave."""
         while True:
-            if self.leaving:
-                self.daemon.shutdown(SHUT_RD)
-                break
+            if self.doorway.events and not self.leaving:
+                self.request = self.doorway.next()
+                if self.request:
+                    self.begin()
+                    return True
+            self.wait()
+            size, fds = receive(self.daemon, self.buffer)
+            if not size:
+                return False
+            if self.buffer[0] > DIGITS:
+                self.doorway.hear(self.buffer[:size].decode('latin-1'), fds)
+            elif fds:  # else it is a late `empty`, for a response that the application has given up
+                self.request = self.given(size, fds)
+                self.begin()
+                return True
+
+    def wait(self):
+        """Waits until the daemon says something, or it is time to leave."""
+        while not self.leaving:
             left = None
             if self.armed:  # for QUIET, but only as long as the alarm does not ring
                 left = min(self.armed + self.switch * 3 / 4 - time.monotonic(), QUIET)
             try:
                 events = self.events.poll(left and 1000 * max(left, 0))
             except OSError:
-                break  # the host refuses it: receive() waits instead, and a SIGTERM has to wait as well
+                return  # the host refuses it: receive() waits instead, and a SIGTERM has to wait as well
             if not events:
                 self.disarm()
             elif self.wake not in dict(events):
-                break
+                return
             # The handler may not have run yet, or be the application's: the byte alone tells of the signal.
             elif SIGTERM in os.read(self.wake, 4096):
                 self.leaving = True
-        size, fds = receive(self.daemon, self.buffer)
-        if not size:
-            return False
-        if not fds:  # a late `empty`, for a response that the application has given up
-            return self.next()
+        if self.doorway.events:
+            self.doorway.end(b'back', True)
+        self.daemon.shutdown(SHUT_RD)
+
+    def given(self, size, fds):
+        """The request that the daemon has given."""
         if min(fds) < 3:
             fds = [fd if fd > 2 else above(fd) for fd in fds]
         source = ahead = None
@@ -258,10 +282,12 @@ class Worker:
         # A netstring, and behind it letters (see Served), none of which is a comma.
         words = self.buffer[:size].decode('latin-1')
         end = words.rindex(',')
+        request = Served(self, words[words.index(':') + 1:end], (source, out, ahead), words[end:])
+        if ahead and not request.body:
+            os.close(ahead)
+        return request
+
+    def begin(self):
         if not self.armed or time.monotonic() - self.armed > self.switch / 4:
             self.arm()
         self.began = time.time_ns()
-        self.request = Served(self, words[words.index(':') + 1:end], (source, out, ahead), words[end:])
-        if ahead and not self.request.body:
-            os.close(ahead)
-        return True

@@ -125,9 +125,8 @@ class Request:
         """meta: what is in the netstring, as str. source: None if there is no message-body, or the fd.
         ahead, moved: as Body has them."""
         self.meta = meta
-        words = iter(meta.split('\0'))
         environ = self.environ = {'SCRIPT_NAME': '', 'PATH_INFO': '', 'QUERY_STRING': ''}
-        environ.update(zip(words, words))
+        environ.update(self.pairs(meta))
         # lighttpd, nginx and busybox send the last two as well as those without HTTP_.
         for name in 'SCGI', 'POLYCGI', 'HTTP_CONTENT_LENGTH', 'HTTP_CONTENT_TYPE':
             environ.pop(name, None)
@@ -147,6 +146,10 @@ class Request:
         environ['wsgi.url_scheme'] = 'https' if secure else 'http'
         environ['wsgi.input'] = io.BufferedReader(self.body, 65536) if self.body else io.BytesIO()
         environ['wsgi.errors'] = getattr(sys, 'stderr', None)
+
+    def pairs(self, meta):
+        words = iter(meta.split('\0'))
+        return zip(words, words)
 
     def disown(self):
         """In a child that the application has forked: gives up the client's descriptors."""

@@ -31,7 +31,7 @@ const LATER: [(&str, &str); 2] = [
 /// The part that only a CGI needs, behind that.
 const ONCE: &str = include_str!("once.py");
 /// The parts that only a pool needs, in its place and in this order.
-const POOL: [&str; 8] = [
+const POOL: [&str; 9] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
     include_str!("begun.py"),
@@ -39,6 +39,7 @@ const POOL: [&str; 8] = [
     include_str!("board.py"),
     include_str!("zygote.py"),
     include_str!("served.py"),
+    include_str!("doorway.py"),
     include_str!("worker.py"),
 ];
 /// The last part of a pool.
@@ -419,11 +420,23 @@ mod tests {
     #[test]
     fn the_adaptor_knows_the_board_s_layout() {
         let size = format!("\nBOARD = {}  #", Board::LEN);
-        let parts = [Board::WRITTEN, Board::MOVED, Board::TOLD, Board::SPOOL];
+        let parts = [
+            Board::WRITTEN,
+            Board::MOVED,
+            Board::TOLD,
+            Board::SPOOL,
+            Board::DESKS,
+        ];
         let parts = parts.map(|at| at.to_string()).join(", ");
-        let parts = format!("\nWRITTEN, MOVED, TOLD, SPOOL = {parts}  #");
+        let parts = format!("\nWRITTEN, MOVED, TOLD, SPOOL, DESKS = {parts}  #");
+        let desk = format!("\nDESK = {}  #", Board::DESK);
+        let headers = [Board::HEADERS, Board::HEADER_NUMBERS, Board::HEADER];
+        let headers = headers.map(|at| at.to_string()).join(", ");
+        let headers = format!("\nHEADERS, HEADER_NUMBERS, HEADER = {headers}  #");
+        let bins = format!("\nBINS = {}  #", Board::DESK_BINS);
+        let protocol = format!("\nPROTOCOL = '{}'  #", crate::handoff::PROTOCOL);
         let overdue = format!("\nOVERDUE = {}\n", Told::Overdue as u8);
-        for line in [size, parts, overdue] {
+        for line in [size, parts, desk, headers, bins, protocol, overdue] {
             assert!(for_pool().contains(&line), "{line}");
         }
     }

@@ -24,7 +24,7 @@
 # On `look` the zygote looks whether a file that was imported has changed.
 
 import gc
-from _socket import AF_UNIX, SO_TYPE, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
+from _socket import AF_UNIX, SHUT_RD, SO_TYPE, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, socket
 
 gc = copy(gc)
 ATTEMPTS = 5  # imports, until no file changes during one
@@ -65,6 +65,7 @@ class Zygote:
         self.fds = int(channel), self.board, int(loaded)
         for fd in self.fds:
             os.set_inheritable(fd, False)
+        self.listeners = []  # while workers accept
         self.daemon = socket(fileno=int(channel))
         self.daemon.settimeout(None)
         Request.way = b'daemon' if timing == '1' else None
@@ -133,20 +134,45 @@ class Zygote:
             size, fds = receive(self.daemon, buffer)
             if not size or buffer[:size] == b'leave':
                 return self.leave(is_told=size)
-            if buffer[:size] == b'look':
+            verb = bytes(buffer[:size]).partition(b' ')[0]
+            if verb == b'look':
                 for words in self.watch.changes():
                     say(self.daemon, words)
                 say(self.daemon, 'looked')
+            elif verb == b'listeners':
+                self.forget_listeners()
+            elif verb == b'listener':
+                self.listeners += fds
+            if verb != b'spawn':
                 continue
             index = int(buffer[:size].split()[1])
             self.start_anew_if_unsafe(index, fds)
             if self.fork(index, fds):
                 return (index, *fds)
 
+    def forget_listeners(self):
+        while self.listeners:
+            os.close(self.listeners.pop())
+
+    def end_listeners(self):
+        """Ends the listeners of a daemon that is dead. A worker that is in a request may have them open, and cannot see to
+        them; whoever connected would wait for it."""
+        for fd in self.listeners:
+            listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd)
+            try:
+                listener.shutdown(SHUT_RD)
+                while True:
+                    os.close(listener._accept()[0])
+            except OSError:
+                pass  # its backlog is empty
+            listener.detach()
+        self.forget_listeners()
+
     def leave(self, is_told):
         """Leaves time for the application's exit handlers, and then for the end of what it has started."""
         signal(SIGTERM, lambda *_: None)
         if not is_told:
+            self.end_listeners()
             self.begun.look_after_orphans(self.switch)
         self.begun.limit_exit(LAST_WORDS)
 

@@ -11,8 +11,8 @@ pub(super) fn lack() -> Option<&'static str> {
 pub(super) const CAN_BE_HAD: bool = cfg!(all(target_arch = "x86_64", target_env = "gnu"));
 
 const LACK: &str = if CAN_BE_HAD {
-    "without the fast path, which only `make build` links: a front whose daemon takes the request costs five times \
-     as much processor time"
+    "without the fast path, which only `make build` links: a front whose daemon takes the request costs three to five \
+     times as much processor time"
 } else {
     "without the fast path, which is for x86-64 and glibc only"
 };

@@ -42,6 +42,16 @@ choice! {
 }
 
 choice! {
+    /// `accept`: what accepts connections for a WSGI application.
+    Accept {
+        /// The daemon's loop, which gives them to workers.
+        Loop = "loop",
+        /// Workers themselves, while requests are many and none has to wait.
+        Workers = "workers",
+    }
+}
+
+choice! {
     /// `handoff`: what a front does once the daemon has its descriptors.
     Handoff {
         /// It exits if that is known to be safe; if not, it stays.

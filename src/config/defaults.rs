@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::addresses::{Allow, ShowErrors, StatusPage};
 use super::bad_config::{BadConfig, Position};
-use super::choices::{Handoff, LogLevel, Mode, Reload};
+use super::choices::{Accept, Handoff, LogLevel, Mode, Reload};
 use super::names::Python;
 use super::settings::{Settings, Typed};
 use super::values::{Load, OrAuto};
@@ -60,6 +60,7 @@ impl Config {
             },
             runtime_dir: value(&s.runtime_dir),
             listen: listen(&s),
+            accept: or(&s.accept, Accept::Workers),
             handoff: or(&s.handoff, Handoff::Auto),
             log: Logging {
                 file: value(&s.log_file),
@@ -114,7 +115,7 @@ fn pool_limits(s: &Settings, host: Host) -> Result<PoolLimits, BadConfig> {
         min_procs,
         max_procs,
         min_idle,
-        max_requests: or(&s.max_requests, Some(1000)),
+        max_requests: or(&s.max_requests, Some(10_000)),
         max_rss: or(&s.max_rss, None),
         worker_idle_timeout: or(&s.worker_idle_timeout, minutes(1)),
         preload: or(&s.preload, true),

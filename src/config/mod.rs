@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use addresses::{Address, Allow, Network, ShowErrors, StatusPage, User};
 pub use bad_config::{BadConfig, Position};
-pub use choices::{Handoff, LogLevel, Mode, Reload};
+pub use choices::{Accept, Handoff, LogLevel, Mode, Reload};
 pub use doubts::{ConfigDoubt, DoubtKind, doubts, env_file_doubts};
 pub use env_file::env_file;
 pub use extremes::EXTREMES;
@@ -261,6 +261,8 @@ pub struct Config {
     pub runtime_dir: Option<PathBuf>,
     /// More addresses for the daemon.
     pub listen: Listen,
+    /// What accepts connections for a WSGI application.
+    pub accept: Accept,
     /// What a front does once the daemon has its descriptors.
     pub handoff: Handoff,
     /// The daemon's log.

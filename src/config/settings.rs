@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::addresses::{self, Address, Allow, Network, ShowErrors};
 use super::bad_config::{BadConfig, Position, quoted};
 use super::bad_value::{BadValue, Misread};
-use super::choices::{Handoff, LogLevel, Mode, Reload};
+use super::choices::{Accept, Handoff, LogLevel, Mode, Reload};
 use super::env_file::{BadName, check_name};
 use super::guess;
 use super::lines::{self, Line, Secrets};
@@ -169,6 +169,7 @@ settings! {
     "listen-allow" listen_allow: Allow = addresses::allow;
     "socket-mode" socket_mode: u32 = bare(values::socket_mode);
     "socket-group" socket_group: String = bare(names::group);
+    "accept" accept: Accept = bare(Accept::from_word);
     "handoff" handoff: Handoff = bare(Handoff::from_word);
     "log-file" log_file: PathBuf = names::log_file;
     "log-level" log_level: LogLevel = bare(LogLevel::from_word);

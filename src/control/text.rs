@@ -167,7 +167,7 @@ impl Status {
         let mut resting = 0;
         let mut title = "workers";
         for worker in workers {
-            if is_crowd && worker.state == Activity::Idle {
+            if is_crowd && matches!(worker.state, Activity::Accepting | Activity::Idle) {
                 resting += 1;
                 continue;
             }

@@ -37,6 +37,8 @@ impl DaemonState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Activity {
+    /// It has no request, and takes the next one from the listeners itself.
+    Accepting,
     Busy,
     Idle,
     Retiring,
@@ -45,7 +47,8 @@ pub enum Activity {
     Stuck,
 }
 
-pub(crate) const ACTIVITIES: [(Activity, &str); 5] = [
+pub(crate) const ACTIVITIES: [(Activity, &str); 6] = [
+    (Activity::Accepting, "accepting"),
     (Activity::Busy, "busy"),
     (Activity::Idle, "idle"),
     (Activity::Retiring, "retiring"),

@@ -1,13 +1,14 @@
 //! Which kind of app this is: one that workers serve, or a foreign one. Each verb is matched here, once; a daemon leaves
 //! when the kind changes.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::clients::Clients;
 use super::foreign::Foreign;
 use super::ground::Ground;
+use super::guest::Offer;
 use super::token::{RunId, Source};
 use super::workers::Workers;
 use crate::app::{self, CannotRun};
@@ -129,6 +130,33 @@ impl Carrier {
         match self {
             Carrier::Foreign(foreign) => foreign.interrupt_run(worker, clients, ground),
             Carrier::Workers(workers) => workers.interrupt(worker, clients, ground),
+        }
+    }
+
+    /// Tells an idle worker to take requests from the listeners itself.
+    pub(super) fn accept(
+        &mut self,
+        worker: WorkerId,
+        requests: u32,
+        listeners: &[(Offer, BorrowedFd<'_>)],
+        ground: &mut Ground,
+    ) {
+        if let Carrier::Workers(workers) = self {
+            workers.accept(worker, requests, listeners, ground);
+        }
+    }
+
+    /// Tells a worker to do so no longer.
+    pub(super) fn recall(&self, worker: WorkerId) {
+        if let Carrier::Workers(workers) = self {
+            workers.recall(worker);
+        }
+    }
+
+    /// Has the pool hear what such workers have done.
+    pub(super) fn see(&mut self, clients: &mut Clients, ground: &mut Ground) {
+        if let Carrier::Workers(workers) = self {
+            workers.see(clients, ground);
         }
     }
 

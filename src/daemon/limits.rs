@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{App, Config, Mode, OrAuto, Rate};
+use crate::config::{Accept, App, Config, Mode, OrAuto, Rate};
 use crate::policy::pool::{PoolRules, Quiet, WorkerId};
 use crate::policy::queue::QueueRules;
 use crate::slots::Slots;
@@ -24,6 +24,7 @@ pub(super) fn limits(config: &Config, slots: &Slots, stays: bool) -> PoolRules {
     // `max-procs` is at most 1024, and the others are at most `max-procs`.
     let small = |count: u32| WorkerId::try_from(count).unwrap_or(WorkerId::MAX);
     PoolRules {
+        accepts: config.accept == Accept::Workers && matches!(config.app, App::Wsgi(_)),
         // A server that takes all requests is there once, however many it has.
         heeds_memory: match &config.app {
             App::Wsgi(_) => true,

@@ -53,7 +53,7 @@ use crate::sweep;
 use crate::sys::poll::Ready;
 use crate::sys::signal::Signal;
 use crate::sys::{clock, mark, process};
-use clients::Start;
+use clients::{HeaderReader, Start};
 use house::Daemon;
 use outcome::{Outcome, PoolFacts};
 use token::Token;
@@ -151,6 +151,10 @@ impl Daemon {
                 mark::kill_left(None);
                 return Exit::OsError;
             }
+            if self.pool.accept_until().is_some() {
+                // What came of requests that workers have taken is known before anything else.
+                self.settle();
+            }
             for &event in &ready {
                 self.on(event);
                 self.heed();
@@ -201,7 +205,7 @@ impl Daemon {
                 Some(worker) => carrier.on_input(worker, clients, ground),
                 None => clients.on_input(number, ground),
             },
-            Token::Listener(number) => self.door.accept(number, clients, ground),
+            Token::Listener(number) => self.door.on_listener(number, clients, ground),
             Token::Output(number) => match clients.worker_of(number) {
                 Some(worker) => carrier.on_output(number, worker, clients, ground),
                 None => clients.on_output(number, ground),
@@ -246,6 +250,8 @@ impl Daemon {
         while let Some(outcome) = self.ground.outcomes.pop_front() {
             let (clients, ground) = (&mut self.clients, &mut self.ground);
             match outcome {
+                Outcome::Accepting => self.door.go_behind(&self.ground),
+                Outcome::AcceptsNoMore => self.door.look_again(&self.ground),
                 Outcome::Changed(change) => self.note_change(change),
                 Outcome::Command { number, command } => self.obey(number, command),
                 Outcome::Ended {
@@ -258,6 +264,12 @@ impl Daemon {
                     // Before its descriptors are closed: its web server may see that.
                     self.note_late();
                     self.clients.abort_unserved(number, &mut self.ground);
+                }
+                Outcome::Handed(found) => {
+                    let is_own = found.caller.is_at_place;
+                    let reader = HeaderReader::holding(found.header, found.passed, found.was_cut);
+                    self.door
+                        .come_in(found.connection, is_own, reader, clients, ground);
                 }
                 Outcome::Looked(generation) => self.looked(generation),
                 Outcome::Misconfigured {
@@ -301,6 +313,7 @@ impl Daemon {
 
     /// Tells the pool what happened and does what it says, until nothing is left to do.
     fn settle(&mut self) {
+        self.carrier.see(&mut self.clients, &mut self.ground);
         self.heed();
         let mut actions = Vec::new();
         while let Some(event) = self.events.pop_front() {
@@ -321,6 +334,9 @@ impl Daemon {
         self.note_switch();
         self.say_memory();
         self.ground.board.tell_waiting(self.pool.queued() as u64);
+        if let Some(until) = self.pool.accept_until() {
+            self.ground.board.tell_until(until);
+        }
         self.clients.tell_the_queued(&mut self.ground);
         self.answer_commands();
         self.heed();
@@ -334,6 +350,10 @@ impl Daemon {
             is_full: self.pool.is_full(),
             at_once: self.pool.at_once(),
             queued: self.pool.queued(),
+            accepting: self.pool.accepting(),
+            served_direct: self.pool.served_direct(),
+            can_grow: self.pool.can_grow(),
+            drains_until: self.pool.better_off_direct_until(clock::now()),
         };
     }
 
@@ -341,6 +361,8 @@ impl Daemon {
     fn watch_limit(&mut self) {
         let workers = self.pool.workers().count();
         self.door.watch_limit(workers, &self.clients, &self.ground);
+        self.door.look_behind(&mut self.clients, &mut self.ground);
+        self.heed();
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -348,6 +370,11 @@ impl Daemon {
         let (carrier, clients) = (&mut self.carrier, &mut self.clients);
         let ground = &mut self.ground;
         match action {
+            Action::Accept { worker, requests } => {
+                let listeners = self.door.offers(ground);
+                carrier.accept(worker, requests, &listeners, ground);
+                self.door.go_behind(&self.ground);
+            }
             Action::AskPressure => {
                 let pressure = self.ask_pressure();
                 self.events.push_front(pressure);
@@ -369,6 +396,7 @@ impl Daemon {
                     self.look(generation);
                 }
             }
+            Action::Recall(worker) => carrier.recall(worker),
             Action::Refuse { number, refusal } => self.refuse(number, refusal),
             Action::Rest(reason) => self.rest_because(reason),
             Action::Retire(worker) => carrier.retire(worker, now, ground),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::guest::Accepted;
 use super::token::Source;
 use crate::control::Command;
 use crate::page::Failure;
@@ -12,6 +13,10 @@ use crate::sys::process::End;
 /// In the order in which it happened: see [`Ground::tell`](super::ground::Ground::tell).
 #[derive(Debug)]
 pub(super) enum Outcome {
+    /// A worker takes requests from the listeners itself: we are to be the last who wait there.
+    Accepting,
+    /// A worker does so no longer.
+    AcceptsNoMore,
     /// A zygote found a file or a module changed since it was imported.
     Changed(Change),
     /// A person's command has come.
@@ -26,6 +31,8 @@ pub(super) enum Outcome {
     },
     /// The front had no word from us in time, and has taken its request back: the name may have been set aside.
     FrontGone(Number),
+    /// A worker has handed a connection to us that it has accepted.
+    Handed(Accepted),
     /// A request is to be refused because of the configuration, which may have been corrected since.
     Misconfigured {
         number: Number,
@@ -75,6 +82,14 @@ pub(super) struct PoolFacts {
     pub(super) at_once: usize,
     /// Requests that wait for a worker.
     pub(super) queued: usize,
+    /// Workers that take requests themselves: with one, and without.
+    pub(super) accepting: (usize, usize),
+    /// How many requests these have served.
+    pub(super) served_direct: u64,
+    /// Another worker may be started.
+    pub(super) can_grow: bool,
+    /// New connections are to stay in the backlog until then, or until no request waits here: then workers take them.
+    pub(super) drains_until: Option<Duration>,
 }
 
 /// `Retry-After` where the host, or a server of the app, can't serve a request now.

@@ -150,6 +150,11 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// Since when the first of them waits.
+    pub fn oldest_since(&self) -> Option<Duration> {
+        self.waiting.front().map(|oldest| oldest.since)
+    }
+
     /// Another request would be refused. `free`: how many workers have no request, or may still be started.
     pub fn is_full(&self, free: usize) -> bool {
         self.waiting.len() >= self.limits.size.max(free)

@@ -91,6 +91,35 @@ impl Slots {
         }
     }
 
+    /// Counts requests that did not wait for a worker: how many were served how long, in bins, and how long in all.
+    pub fn count_served(&self, what: Counted, bins: &[u64; BINS], took: Duration, now: Duration) {
+        let count = bins.iter().sum();
+        if !self.counts() || (count == 0 && took.is_zero()) {
+            return;
+        }
+        let since = self.numbers.at(SINCE);
+        if since.load(Relaxed) == 0 {
+            since.store(millis(now), Relaxed);
+        }
+        self.add(TOTALS + what.number(), count);
+        self.add(WAITED.bins, count);
+        self.add(
+            SERVED.sum,
+            u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        );
+        let minute = self.minute(now);
+        if let Some(minute) = minute {
+            self.add_half(minute + KINDS, what.number(), count);
+            self.add_half(minute + MINUTE_WAITED, 0, count);
+        }
+        for (bin, &count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.add(SERVED.bins + bin, count);
+            if let Some(minute) = minute {
+                self.add_half(minute + MINUTE_SERVED, bin, count);
+            }
+        }
+    }
+
     /// It became something else. `now`: when it was counted.
     pub fn uncount(&self, what: Counted, now: Duration) {
         if !self.counts() {

@@ -143,6 +143,14 @@ impl Slots {
         self.stamp(nth).store(millis(now), SeqCst);
     }
 
+    /// Notes so many requests.
+    pub fn arrive_often(&self, count: u64, now: Duration) {
+        let last = self.numbers.at(ARRIVALS).fetch_add(count, SeqCst) + count;
+        for nth in last - count.min(RING_LEN as u64)..last {
+            self.stamp(nth + 1).store(millis(now), SeqCst);
+        }
+    }
+
     /// Takes one back: the last, which stands for any other of the same moment.
     pub fn withdraw(&self) {
         let arrivals = self.numbers.at(ARRIVALS);

@@ -52,6 +52,12 @@ pub fn name(fd: BorrowedFd<'_>) -> Option<Name> {
     }
 }
 
+/// Whether it is a Unix socket.
+pub fn is_unix(fd: BorrowedFd<'_>) -> bool {
+    let address = getsockname::<SockaddrStorage>(fd.as_raw_fd());
+    address.is_ok_and(|address| address.family() == Some(AddressFamily::Unix))
+}
+
 /// The other end of a TCP connection. `None`: it is gone, or it is no TCP.
 pub fn peer_address(fd: BorrowedFd<'_>) -> Option<IpAddr> {
     let address: SockaddrStorage = getpeername(fd.as_raw_fd()).ok()?;

@@ -2,6 +2,8 @@
 //! Knows descriptors, processes and errnos; knows nothing of requests, apps or policy.
 
 pub mod accounts;
+pub mod backlog;
+pub mod claim;
 pub mod clock;
 pub mod environ;
 pub mod fdpass;

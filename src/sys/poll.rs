@@ -19,6 +19,9 @@ pub enum Interest {
     HangUp,
     /// Something to read, or the end.
     Read,
+    /// Something to read, told once, and only if no process that began to wait before has been woken for it (EPOLLET,
+    /// EPOLLEXCLUSIVE).
+    ReadLast,
     /// What is urgent (EPOLLPRI); reported with nothing else set.
     Urgent,
     /// Room to write.
@@ -108,6 +111,9 @@ fn flags(interest: Interest) -> EpollFlags {
         Interest::Gone => EpollFlags::EPOLLRDHUP,
         Interest::HangUp => EpollFlags::empty(),
         Interest::Read => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+        Interest::ReadLast => {
+            EpollFlags::EPOLLIN | EpollFlags::EPOLLET | EpollFlags::EPOLLEXCLUSIVE
+        }
         Interest::Urgent => EpollFlags::EPOLLPRI,
         Interest::Write => EpollFlags::EPOLLOUT,
     }
@@ -129,7 +135,7 @@ pub fn wait_any(
             let events = match interest {
                 Interest::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
                 Interest::Gone | Interest::HangUp => PollFlags::empty(),
-                Interest::Read => PollFlags::POLLIN,
+                Interest::Read | Interest::ReadLast => PollFlags::POLLIN,
                 Interest::Urgent => PollFlags::POLLPRI,
                 Interest::Write => PollFlags::POLLOUT,
             };

@@ -150,8 +150,10 @@ impl<'a> Exposition<'a> {
                 let count = workers.filter(|worker| worker.state == state).count();
                 (format!("state=\"{state}\""), count)
             };
-            use Activity::{Busy, Idle, Retiring, Starting, Stuck};
-            [Busy, Idle, Retiring, Starting, Stuck].map(sample).to_vec()
+            use Activity::{Accepting, Busy, Idle, Retiring, Starting, Stuck};
+            [Accepting, Busy, Idle, Retiring, Starting, Stuck]
+                .map(sample)
+                .to_vec()
         });
         self.gauge(
             "polycgi_workers_limit",

@@ -16,7 +16,7 @@ import threading
 from adaptor import APPS, ENVIRON, PYTHON, SOURCE
 from client import netstring
 
-BOARD = 16384  # bytes; src/sys/memory.rs describes it
+BOARD = 4751360  # bytes; src/sys/memory.rs describes it
 MOVED, TOLD, SPOOL = 4096, 8192, 12288  # where its parts begin, in bytes
 GONE, OVERDUE = 1, 2
 PAGE = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\nContent-Length: 7\r\n\r\n', b'failed\n')
@@ -191,13 +191,16 @@ class Pool:
 
     def __init__(self, target, preload=True, env=ENVIRON, before=None, python=PYTHON, modules=True,
                  max_rss=0, switch=0, spool=tempfile.gettempdir(), limit=1 << 30, watched=(), folder=APPS,
-                 loaded=None, patience=None, timing=False):
-        """patience: seconds that the adaptor has for a client in place of its own."""
+                 loaded=None, patience=None, timing=False, replaced=None):
+        """patience: seconds that the adaptor has for a client in place of its own. replaced: words of it, and others."""
         adaptor = SOURCE
         if patience is not None:
             ours = 'PATIENCE, LITTLE_PATIENCE = 0.02,'
             assert adaptor.count(ours) == 1
             adaptor = adaptor.replace(ours, 'PATIENCE, LITTLE_PATIENCE = %r,' % patience)
+        if replaced:
+            assert adaptor.count(replaced[0]) == 1
+            adaptor = adaptor.replace(*replaced)
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.board = os.memfd_create('page')
         os.truncate(self.board, BOARD)
@@ -275,6 +278,10 @@ class Pool:
 
     def tell_waiting(self, waiting):
         os.pwrite(self.board, struct.pack('=Q', waiting), SPOOL + 16)
+
+    def tell_until(self, nanoseconds):
+        """Until when workers may accept, by CLOCK_BOOTTIME."""
+        os.pwrite(self.board, struct.pack('=Q', nanoseconds), SPOOL + 24)
 
     def moved(self, index):
         return int.from_bytes(os.pread(self.board, 4, MOVED + 4 * index), sys.byteorder)

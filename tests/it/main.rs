@@ -27,6 +27,7 @@
 // Cargo reads what a test prints.
 #![allow(clippy::disallowed_macros)]
 
+mod accepting;
 mod apache;
 mod apps;
 mod begun;

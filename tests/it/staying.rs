@@ -322,6 +322,51 @@ fn sockets_that_a_service_manager_gives() {
     fs::remove_file(&path).expect("the launcher's own socket");
 }
 
+/// Workers accept there as well, whom the daemon would let in; and neither they nor what a dead daemon leaves behind end
+/// a socket that is not ours.
+#[test]
+fn sockets_that_a_service_manager_gives_to_workers() {
+    let (dir, address) = (Dir::new(), free_address());
+    // No network of this host.
+    let config = format!("mode = daemon\nlog-level = debug\nlisten-allow = 192.0.2.0/24\n{SHORT}");
+    dir.app_file("app", &config);
+    let mut launcher = Launcher::start(&dir, address);
+    let path = dir.join("given");
+    let by_path = || {
+        let mut client = ScgiClient::connect(&path);
+        client.send(&header("GET", "/hello", &[], 0)).reply().ok()
+    };
+    let first = launcher.launch(0);
+    until_started(&dir);
+    let deadline = Deadline::soon();
+    let accepting = || {
+        daemon::workers(&dir.status())
+            .iter()
+            .any(|(_, state)| state == "accepting")
+    };
+    while !accepting() {
+        assert!(!deadline.left().is_zero(), "{:?}", dir.status());
+        (0..20).for_each(|_| _ = by_path());
+    }
+    for _ in 0..20 {
+        let mut stranger = ScgiClient::connect_tcp(HOST.into(), address);
+        let answer = stranger.send(&header("GET", "/hello", &[], 0)).rest();
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+        by_path();
+    }
+    let zygotes = process::children(first);
+    process::kill_at_once(first);
+    assert_eq!(launcher.line(), "gone");
+    for pid in zygotes {
+        assert!(deadline.ended(pid), "{pid}");
+    }
+    let second = launcher.launch(0);
+    by_path();
+    send(second, Signal::SIGTERM);
+    assert_eq!(launcher.line(), "gone");
+    fs::remove_file(&path).expect("the launcher's own socket");
+}
+
 /// LISTEN_PID of another process: the descriptors are not used.
 #[test]
 fn sockets_that_were_meant_for_another_process() {

@@ -1,4 +1,4 @@
-//! What a request costs the daemon's loop in system calls: exactly these, and the reason for each. One thread serves
+//! What a request costs the daemon's loop in system calls, if workers don't take it themselves: exactly these, and the reason for each. One thread serves
 //! all requests of a site, so no call may be added unnoticed.
 
 use std::fs::{self, File};
@@ -32,7 +32,7 @@ impl Traced {
         // Without looks at the code, and with a fixed number of workers.
         let config = format!(
             "wsgi = testapp:application\nmode = daemon\nreload = off\nmin-procs = 1\nmax-procs = 1\n\
-             listen = {at}/sock\nhandoff = {handoff}\n"
+             accept = loop\nlisten = {at}/sock\nhandoff = {handoff}\n"
         );
         dir.app_file("app", &config);
         let said = File::create(dir.join("said")).expect("a file can be made");

@@ -70,7 +70,7 @@ fn defaults() {
         min_procs: 0,
         max_procs: 5,
         min_idle: 1,
-        max_requests: Some(1000),
+        max_requests: Some(10_000),
         max_rss: None,
         worker_idle_timeout: secs(60),
         preload: true,

@@ -29,16 +29,7 @@ impl Clients {
         let Some(client) = self.by_number.get_mut(&number) else {
             return;
         };
-        let config = &ground.config;
-        let rules = Rules {
-            header_limit: config.limits.header,
-            mount: config.mount.as_ref(),
-            peer: client.caller.peer,
-            is_at_place: client.caller.is_at_place,
-            priority_cookie: config.queue.priority_cookie.as_deref(),
-            handoff: config.handoff,
-            status: &config.status,
-        };
+        let rules = Rules::of(&ground.config, &client.caller);
         let (Phase::Header { reader, .. }, Some(connection)) =
             (&mut client.phase, &client.connection)
         else {

@@ -237,6 +237,12 @@ impl Client {
         self.watch(poll, number, Stream::Connection, interest);
     }
 
+    /// Nobody is there to take a response.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.output()
+            .is_some_and(|output| poll::is_ready(output, Interest::HangUp))
+    }
+
     /// Its connection is watched for something.
     pub(crate) fn is_watched(&self) -> bool {
         self.watches.knows(Stream::Connection)

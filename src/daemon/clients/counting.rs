@@ -84,7 +84,9 @@ impl Clients {
             .request
             .as_ref()
             .is_some_and(|r| r.account.has_raised);
-        let what = match (has_raised, client.is_gone && client.is_cut) {
+        // The worker may have met the end of the connection before we do.
+        let is_gone = client.is_cut && (client.is_gone || client.has_hung_up());
+        let what = match (has_raised, is_gone) {
             (true, _) => Counted::Exception,
             (false, true) => Counted::Gone,
             (false, false) => Counted::Daemon,

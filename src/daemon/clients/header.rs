@@ -19,8 +19,9 @@ use crate::cgi::edge;
 use crate::cgi::meta::{self, Peer};
 use crate::cgi::request::{BadRequest, Request};
 use crate::cgi::{cookie, repeated, unique};
-use crate::config::{Handoff, Mount, StatusPage};
+use crate::config::{Config, Handoff, Mount, StatusPage};
 use crate::control::{self, Command};
+use crate::daemon::guest::Caller;
 use crate::handoff;
 use crate::report::visible;
 use crate::scgi::{self, BadHeader, Decoded, Header};
@@ -49,7 +50,7 @@ type SettledPairs<'a> = Vec<(&'a [u8], Cow<'a, [u8]>)>;
 
 /// Collects a header and the descriptors that come with it.
 #[derive(Debug, Default)]
-pub(super) struct HeaderReader {
+pub(crate) struct HeaderReader {
     bytes: Vec<u8>,
     fds: SmallVec<[OwnedFd; 4]>,
     cut: bool,
@@ -92,7 +93,28 @@ pub(super) struct Rules<'a> {
     pub(super) status: &'a StatusPage,
 }
 
+impl<'a> Rules<'a> {
+    pub(super) fn of(config: &'a Config, caller: &Caller) -> Rules<'a> {
+        Rules {
+            header_limit: config.limits.header,
+            mount: config.mount.as_ref(),
+            peer: caller.peer,
+            is_at_place: caller.is_at_place,
+            priority_cookie: config.queue.priority_cookie.as_deref(),
+            handoff: config.handoff,
+            status: &config.status,
+        }
+    }
+}
+
 impl HeaderReader {
+    /// What a worker has read and received.
+    pub(crate) fn holding(bytes: Vec<u8>, fds: SmallVec<[OwnedFd; 4]>, cut: bool) -> HeaderReader {
+        let cut = cut || !fds.is_empty() && fds.len() != PASSED;
+        let fds = if cut { SmallVec::new() } else { fds };
+        HeaderReader { bytes, fds, cut }
+    }
+
     /// Bytes of a header that is not whole.
     pub(super) fn kept(&self) -> usize {
         self.bytes.len()
@@ -135,8 +157,10 @@ impl HeaderReader {
     ) -> io::Result<Option<Result<Message, BadMessage>>> {
         loop {
             let missing = match scgi::decode(bytes, rules.header_limit) {
-                Ok(Decoded::Header { header, .. }) => {
-                    return Ok(Some(self.asked(&header, b"", connection, rules)));
+                Ok(Decoded::Header { header, consumed }) => {
+                    // Behind the header there is something only if a worker has read it.
+                    let behind = &bytes[consumed..];
+                    return Ok(Some(self.asked(&header, behind, connection, rules)));
                 }
                 Ok(Decoded::Partial { missing }) => missing,
                 Err(bad) => return Ok(Some(Err(BadMessage::Header(bad)))),

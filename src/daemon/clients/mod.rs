@@ -12,6 +12,7 @@ mod counting;
 mod doubt;
 mod ending;
 mod errors;
+mod found;
 mod front;
 mod header;
 mod outgoing;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub(super) use self::client::Client;
 use self::client::Phase;
 use self::errors::Lines;
+pub(super) use self::header::HeaderReader;
 use self::header::MOST_READ;
 pub(super) use self::outgoing::Outgoing;
 pub(super) use self::sending::Sent;
@@ -185,6 +187,11 @@ impl Clients {
         self.by_number.get_mut(&number)
     }
 
+    /// Requests that workers have.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
     /// The request that this worker has.
     pub(super) fn number_of(&self, worker: WorkerId) -> Option<Number> {
         self.running.get(&worker).copied()
@@ -219,7 +226,23 @@ impl Clients {
     }
 
     /// Takes a connection in and reads its header, which is there already most of the time.
-    pub(super) fn take_in(&mut self, connection: OwnedFd, caller: Caller, ground: &mut Ground) {
+    /// `reader`: with what was read of it already.
+    pub(super) fn take_in(
+        &mut self,
+        connection: OwnedFd,
+        caller: Caller,
+        reader: HeaderReader,
+        ground: &mut Ground,
+    ) {
+        let number = self.enter(&caller, ground);
+        let mut client = Client::new(connection, caller);
+        client.phase = Phase::Header { reader };
+        self.by_number.insert(number, client);
+        self.read_header(number, ground);
+    }
+
+    /// The number of a new client.
+    fn enter(&mut self, caller: &Caller, ground: &mut Ground) -> Number {
         let number = self.next_number;
         self.next_number += 1;
         if caller.is_turned_away {
@@ -230,9 +253,7 @@ impl Clients {
                 self.close_for_room(other, Counted::NoDescriptor, ground);
             }
         }
-        self.by_number
-            .insert(number, Client::new(connection, caller));
-        self.read_header(number, ground);
+        number
     }
 
     /// A connection is ready. That of a running request is its carrier's.

@@ -59,6 +59,12 @@ impl Guests {
         }
     }
 
+    /// The users that may connect by a path; `None`: all whom its mode lets in.
+    pub(super) fn uids(&self) -> Option<Vec<u32>> {
+        let users = self.users.as_ref()?;
+        Some(users.iter().copied().chain([self.own_uid]).collect())
+    }
+
     /// A client may not connect. `true`: for the first time, so that it is worth a line.
     pub(super) fn turn_away(&mut self, guest: Guest) -> bool {
         self.turned_away.len() < MOST && guest != Guest::Unknown && self.turned_away.insert(guest)

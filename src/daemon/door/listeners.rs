@@ -7,14 +7,14 @@
 //! | --- | --- | --- |
 //! | own | we leave: no front would find us | shut down, its file removed, its backlog accepted |
 //! | of `listen`, a path | it is tried again from time to time | the same |
-//! | of `listen`, TCP | the same | its backlog accepted, closed; the kernel resets connections that come in between |
+//! | of `listen`, TCP | the same | its backlog accepted, shut down; the kernel resets connections that come in between |
 //! | given | that is not our affair | left alone: what gave it keeps it, and its backlog |
 //!
 //! A daemon that becomes another version passes all of them on.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::config::Address;
@@ -22,8 +22,9 @@ use crate::daemon::token::Token;
 use crate::listen;
 use crate::report::plain;
 use crate::sys::files::{self, Identity};
+use crate::sys::listen::Name;
 use crate::sys::poll::{Interest, Poll};
-use crate::sys::{environ, process, socket};
+use crate::sys::{self, environ, process, socket};
 
 /// systemd's SD_LISTEN_FDS_START.
 const FIRST_GIVEN: RawFd = 3;
@@ -48,6 +49,8 @@ pub(crate) enum Origin {
 pub(crate) struct Listener {
     pub(crate) socket: OwnedFd,
     pub(crate) origin: Origin,
+    /// Workers that accept have it as well.
+    is_shared: bool,
 }
 
 /// Which of them accept.
@@ -74,6 +77,10 @@ pub(crate) struct Listeners {
     by_number: BTreeMap<u32, Listener>,
     last: u32,
     pub(crate) open: Accepting,
+    /// At those that are shared, workers are woken before us.
+    is_behind: bool,
+    /// We do not wait at these for a while.
+    is_away: bool,
     /// Until then it is not logged again that there is no room.
     pub(crate) silent_until: Duration,
     /// Users named in the configuration that /etc/passwd does not have.
@@ -133,14 +140,13 @@ pub(crate) fn end_of_given() -> RawFd {
 
 impl Listeners {
     pub(super) fn new(own: OwnedFd, wrong_names: Vec<String>) -> Listeners {
-        let own = Listener {
-            socket: own,
-            origin: Origin::Own,
-        };
+        let own = Listener::new(own, Origin::Own);
         Listeners {
             by_number: BTreeMap::from([(0, own)]),
             last: 0,
             open: Accepting::default(),
+            is_behind: false,
+            is_away: false,
             silent_until: Duration::ZERO,
             wrong_names,
             wrong_addresses: Vec::new(),
@@ -162,14 +168,64 @@ impl Listeners {
         for (&number, listener) in &self.by_number {
             let is_own = listener.origin == Origin::Own;
             match (before.accepts(is_own), open.accepts(is_own)) {
-                (false, true) => {
-                    watched = watched.and(add(poll, number, listener.socket.as_fd()));
+                (false, true) if !(self.is_away && listener.is_shared) => {
+                    watched = watched.and(self.wait_at(number, listener, poll));
                 }
                 (true, false) => poll.remove(&listener.socket),
                 _ => {}
             }
         }
         watched
+    }
+
+    /// From now on workers have these as well, and no others; whether that is a change.
+    pub(super) fn share(&mut self, is_shared: impl Fn(&Listener) -> bool) -> bool {
+        let mut changes = false;
+        for listener in self.by_number.values_mut() {
+            let now = is_shared(listener);
+            changes |= std::mem::replace(&mut listener.is_shared, now) != now;
+        }
+        changes
+    }
+
+    /// Waits for connections at the listeners that are shared: as the last in line, or alone.
+    pub(super) fn line_up(&mut self, poll: &Poll, is_behind: bool) {
+        self.is_behind = is_behind;
+        self.is_away = false;
+        for (&number, listener) in &self.by_number {
+            poll.remove(&listener.socket);
+            if self.open.accepts(listener.origin == Origin::Own) {
+                // The failure was logged; the next change of `open` tries again.
+                let _ = self.wait_at(number, listener, poll);
+            }
+        }
+    }
+
+    /// Waits for none at the listeners that are shared, for a while.
+    pub(super) fn leave(&mut self, poll: &Poll) {
+        self.is_away = true;
+        for (_, listener) in self.shared() {
+            poll.remove(&listener.socket);
+        }
+    }
+
+    fn wait_at(&self, number: u32, listener: &Listener, poll: &Poll) -> io::Result<()> {
+        let interest = match self.is_behind && listener.is_shared {
+            true => Interest::ReadLast,
+            false => Interest::Read,
+        };
+        let added = poll.add(&listener.socket, Token::Listener(number).into(), interest);
+        added.inspect_err(|error| {
+            let fd = listener.socket.as_raw_fd();
+            ::log::error!("cannot listen on descriptor {fd}: epoll_ctl: {error}");
+        })
+    }
+
+    /// Those that workers have as well.
+    pub(super) fn shared(&self) -> impl Iterator<Item = (u32, &Listener)> {
+        let all = self.by_number.iter();
+        let shared = all.filter(|(_, listener)| listener.is_shared);
+        shared.map(|(&number, listener)| (number, listener))
     }
 
     /// What `status` is to say, if anything is wrong.
@@ -180,11 +236,11 @@ impl Listeners {
 
     pub(super) fn add(&mut self, poll: &Poll, socket: OwnedFd, origin: Origin) {
         self.last += 1;
-        if self.open.accepts(origin == Origin::Own) {
+        let listener = Listener::new(socket, origin);
+        if self.open.accepts(listener.origin == Origin::Own) {
             // The failure was logged; the next change of `open` tries again.
-            let _ = add(poll, self.last, socket.as_fd());
+            let _ = self.wait_at(self.last, &listener, poll);
         }
-        let listener = Listener { socket, origin };
         self.by_number.insert(self.last, listener);
     }
 
@@ -206,15 +262,19 @@ impl Listeners {
     }
 }
 
-fn add(poll: &Poll, number: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
-    let added = poll.add(socket, Token::Listener(number).into(), Interest::Read);
-    added.inspect_err(|error| {
-        let fd = socket.as_raw_fd();
-        ::log::error!("cannot listen on descriptor {fd}: epoll_ctl: {error}");
-    })
-}
-
 impl Listener {
+    fn new(socket: OwnedFd, origin: Origin) -> Listener {
+        Listener {
+            socket,
+            origin,
+            is_shared: false,
+        }
+    }
+
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(sys::listen::name(self.socket.as_fd()), Some(Name::Tcp(_)))
+    }
+
     /// Shuts the listener, removes its name, and returns the connections that were in its backlog.
     pub(crate) fn end(self) -> Vec<OwnedFd> {
         let mut connected = Vec::new();
@@ -233,6 +293,14 @@ impl Listener {
         }
         while let Ok(connection) = socket::accept(self.socket.as_fd()) {
             connected.push(connection);
+        }
+        if let Origin::Listen {
+            address: Address::Tcp { .. },
+            ..
+        } = &self.origin
+        {
+            // Workers may have it open for a moment. The kernel resets what is in its backlog.
+            shut(&self.socket);
         }
         connected
     }

@@ -4,6 +4,7 @@
 //! Our own user's connections, and root's commands, are limited by the descriptors that there are. All others are
 //! guests: they share a part of the descriptors, and what they do with it is bounded ([`crate::policy::shares`]).
 
+mod behind;
 mod fullness;
 mod guests;
 mod listeners;
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use log::Level;
 
+use self::behind::Behind;
 use self::fullness::Fullness;
 use self::guests::Guests;
 use self::listeners::{Accepting, Listener, Listeners, of_listen};
 pub(super) use self::listeners::{Handed, Origin, end_of_given};
-use super::clients::Clients;
+use super::clients::{Clients, HeaderReader};
 use super::ground::Ground;
 use super::guest::{Caller, Guest};
 use crate::app;
@@ -43,8 +45,13 @@ const SPARE: usize = 16;
 pub(super) struct Door {
     listeners: Listeners,
     guests: Guests,
+    behind: Behind,
     /// When to accept again, after a time when the host had no room.
     accept_at: Option<Duration>,
+    /// There is a place for a client of each kind.
+    has_places: bool,
+    /// Until when guests wait in the backlog, where workers may take them: as was first hoped for.
+    leaves_until: Option<Duration>,
     /// Whether there are places: for connections to our own socket, and to the others.
     fullness: [Fullness; 2],
     /// Those that are let in now are refused: likewise; and from when on the next ones are.
@@ -58,7 +65,7 @@ pub(super) struct Door {
 pub(super) fn shares_of(config: &Config, most_fds: u64) -> ShareLimits {
     let workers = config.pool.max_procs as usize;
     let listeners = config.listen.addresses.len() + 1;
-    let others = OURS + SPARE + 4 * workers + listeners;
+    let others = OURS + SPARE + 5 * workers + listeners;
     let fds = usize::try_from(most_fds).unwrap_or(usize::MAX);
     ShareLimits::new(fds.saturating_sub(others), config.queue.size as usize)
 }
@@ -71,7 +78,10 @@ impl Door {
         Door {
             listeners: Listeners::new(own, wrong_names),
             guests,
+            behind: Behind::default(),
             accept_at: None,
+            has_places: true,
+            leaves_until: None,
             fullness: Default::default(),
             refuses: [false; 2],
             refuse_at: None,
@@ -88,7 +98,7 @@ impl Door {
         self.listeners.watch(&ground.poll, open)
     }
 
-    pub(super) fn accept(&mut self, number: u32, clients: &mut Clients, ground: &mut Ground) {
+    fn accept(&mut self, number: u32, clients: &mut Clients, ground: &mut Ground) {
         let Some(listener) = self.listeners.get(number) else {
             return;
         };
@@ -97,7 +107,10 @@ impl Door {
             return;
         }
         match socket::accept(listener.socket.as_fd()) {
-            Ok(connection) => self.come_in(connection, is_own, clients, ground),
+            Ok(connection) => {
+                let reader = HeaderReader::default();
+                self.come_in(connection, is_own, reader, clients, ground);
+            }
             // One connection for each event: if more wait, epoll reports the listener again.
             Err(error)
                 if [Errno::EAGAIN, Errno::ECONNABORTED, Errno::EINTR]
@@ -119,6 +132,7 @@ impl Door {
         &mut self,
         connection: OwnedFd,
         is_own: bool,
+        reader: HeaderReader,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
@@ -132,7 +146,7 @@ impl Door {
                     is_at_place: is_own,
                     is_turned_away,
                 };
-                return clients.take_in(connection, caller, ground);
+                return clients.take_in(connection, caller, reader, ground);
             }
             Some(peer) => Guest::User(peer.uid),
             None => {
@@ -153,7 +167,7 @@ impl Door {
                     is_at_place: is_own,
                     is_turned_away,
                 };
-                clients.take_in(connection, caller, ground);
+                clients.take_in(connection, caller, reader, ground);
             }
             None if self.guests.turn_away(guest) => {
                 ::log::warn!("closed: {guest} may not connect: see 'listen-allow'");
@@ -178,10 +192,14 @@ impl Door {
         let own_place = own == 0 || has_descriptors;
         let guest_place = guests == 0 || has_descriptors && !clients.has_all_guests();
         self.note_places([own_place, guest_place]);
+        self.has_places = has_time && own_place && guest_place;
+        let hoped_for = ground.pool.drains_until;
+        self.leaves_until = hoped_for.and(self.leaves_until.or(hoped_for));
+        let leaves = self.leaves_until.is_some_and(|until| clock::now() < until);
         let is_refused_now = |kind: usize| self.refuses[kind] && turned[kind] < TURNED_AWAY[kind];
         let open = Accepting {
             own: has_time && (own_place || is_refused_now(0)),
-            guests: has_time && (guest_place || is_refused_now(1)),
+            guests: has_time && !leaves && (guest_place || is_refused_now(1)),
         };
         if open == self.listeners.open {
             return;
@@ -231,7 +249,10 @@ impl Door {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        [self.accept_at, self.refuse_at].into_iter().flatten().min()
+        let is_to_come = |until: &Duration| clock::now() < *until;
+        let leaves_until = self.leaves_until.filter(is_to_come);
+        let times = [self.accept_at, self.refuse_at, leaves_until, self.nap_due()];
+        times.into_iter().flatten().min()
     }
 
     /// What `status` is to say, if anything is wrong.
@@ -393,7 +414,7 @@ impl Door {
     fn end(&mut self, listener: Listener, clients: &mut Clients, ground: &mut Ground) {
         let is_own = listener.origin == Origin::Own;
         for connection in listener.end() {
-            self.come_in(connection, is_own, clients, ground);
+            self.come_in(connection, is_own, HeaderReader::default(), clients, ground);
         }
     }
 
@@ -411,8 +432,8 @@ impl Door {
 }
 
 /// The most descriptors that these numbers of clients and workers need: a connection and three that were
-/// passed; a channel, a pipe, one more while it is made, and a file that it may begin to spool to; the files that are
-/// spooled; and our own.
+/// passed; a channel, a pipe, an escrow, a claim, and a file that it may begin to spool to; the files
+/// that are spooled; and our own.
 fn fds_of(clients: usize, workers: usize, files: usize) -> u64 {
-    (OURS + 4 * clients + 4 * workers + files) as u64
+    (OURS + 4 * clients + 5 * workers + files) as u64
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::leaving::LAST_ANSWERS;
+use crate::daemon::clients::HeaderReader;
 use crate::daemon::house::Daemon;
 use crate::policy::pool::{Event, Reason};
 use crate::policy::queue::Number;
@@ -103,11 +104,15 @@ impl Daemon {
         }
         drop(lock);
         self.leaving.has_left = true;
+        // Nobody accepts from a listener that somebody else keeps, either.
+        let until = Duration::MAX;
+        self.events.push_back(Event::CallIn { until });
         let (clients, ground) = (&mut self.clients, &mut self.ground);
         // First the queued requests go; those that are let in now go as soon as they are read.
         clients.send_away(self.leaving.reason, ground);
         for (connection, is_own) in connected {
-            self.door.come_in(connection, is_own, clients, ground);
+            self.door
+                .come_in(connection, is_own, HeaderReader::default(), clients, ground);
         }
         // The pool hears of the last connections before it hears that they were the last.
         self.heed();

@@ -176,6 +176,9 @@ impl Daemon {
     fn tell_edit(&mut self, sentence: String, words: &[u8]) {
         self.ground.failures.keep_edit(sentence, words);
         self.clients.tell_edit(None, &mut self.ground);
+        // The next front is to come to us: see `Door::offers`.
+        let until = clock::now();
+        self.events.push_back(Event::CallIn { until });
     }
 
     /// A generation that was to take another's place has failed. What it wrote goes to the log, and to no client: no

@@ -149,6 +149,8 @@ impl Daemon {
                 pid,
                 state: match worker.state {
                     WorkerState::Busy { .. } => Activity::Busy,
+                    WorkerState::Accepting { busy_since: None } => Activity::Accepting,
+                    WorkerState::Accepting { .. } => Activity::Busy,
                     WorkerState::Idle { .. } => Activity::Idle,
                     WorkerState::Retiring => Activity::Retiring,
                     WorkerState::Starting => Activity::Starting,

@@ -11,7 +11,7 @@ use crate::daemon::door::Origin;
 use crate::daemon::house::Daemon;
 use crate::daemon::words::NAME;
 use crate::logbook;
-use crate::policy::pool::WorkerState;
+use crate::policy::pool::{Event, WorkerState};
 use crate::start;
 use crate::sys::program::Program;
 use crate::sys::{clock, files, load, process, signal};
@@ -36,6 +36,7 @@ impl Daemon {
                 is_pausing: false,
                 until,
             });
+            self.events.push_back(Event::CallIn { until });
         }
     }
 
@@ -63,6 +64,7 @@ impl Daemon {
                 until,
                 ..wanted
             });
+            self.events.push_back(Event::CallIn { until });
             if is_pausing {
                 self.door.pause(until);
                 self.watch_limit();
@@ -83,7 +85,9 @@ impl Daemon {
 
     /// No request is served, and none waits.
     fn is_quiet(&self) -> bool {
-        let is_busy = |state| matches!(state, WorkerState::Busy { .. } | WorkerState::Stuck);
+        let is_busy = |state: WorkerState| {
+            state.accepts() || matches!(state, WorkerState::Busy { .. } | WorkerState::Stuck)
+        };
         let is_empty = self.clients.is_empty() && self.events.is_empty();
         is_empty
             && !self.pool.workers().any(|(_, worker)| is_busy(worker.state))

@@ -36,6 +36,16 @@ pub(super) enum Said {
     /// A file that the import depends on is not what it was: one of those that are always watched, by its number,
     /// or some module, by its name.
     Changed(Change),
+    /// The worker takes requests itself from now on.
+    Accepting,
+    /// Its own request is to be one as any other; it waits until that is so.
+    Adopt,
+    /// The worker takes none itself any more, and is idle.
+    Back {
+        last: bool,
+        /// Why the host does not let it accept.
+        refused: Option<String>,
+    },
     Done {
         last: bool,
     },
@@ -51,6 +61,8 @@ pub(super) enum Said {
     Looked,
     /// The spool has no room for more: the worker waits until what is in its file was sent.
     Full,
+    /// A connection has come that the worker has accepted and does not serve: the packet.
+    Handed(Vec<u8>),
     /// There is more of the response in its file; now up to here.
     More {
         tail: Option<u64>,
@@ -69,12 +81,15 @@ pub(super) enum Said {
     Unsafe(String),
 }
 
+/// The descriptors of a packet.
+pub(super) type Passed = SmallVec<[OwnedFd; 4]>;
+
 /// What was heard over a channel: everything, or up to the end of a request. Most often nothing follows that; epoll
 /// reports what does.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Each with the descriptor that came with it.
-    pub(super) said: SmallVec<[(Said, Option<OwnedFd>); 2]>,
+    /// Each with the descriptors that came with it.
+    pub(super) said: SmallVec<[(Said, Passed); 2]>,
     /// The channel has ended.
     pub(super) ended: bool,
 }
@@ -135,8 +150,12 @@ impl Process {
         loop {
             match fdpass::receive(channel.as_fd(), packet) {
                 Ok(received) if received.len > 0 => {
-                    let words = String::from_utf8_lossy(&packet[..received.len]);
-                    let said = Said::parse(&words);
+                    let packet = &packet[..received.len];
+                    let words = String::from_utf8_lossy(packet);
+                    let said = match packet.starts_with(b"handed ") {
+                        true => Some(Said::Handed(packet.to_vec())),
+                        false => Said::parse(&words),
+                    };
                     if let (Some(Said::Born | Said::Ready), Some((_, pid))) =
                         (&said, words.split_once(' '))
                     {
@@ -150,8 +169,7 @@ impl Process {
                         _ => {}
                     }
                     let is_done = matches!(said, Some(Said::Done { .. }));
-                    let file = received.fds.into_iter().next();
-                    heard.said.extend(said.map(|said| (said, file)));
+                    heard.said.extend(said.map(|said| (said, received.fds)));
                     if is_done {
                         return heard;
                     }
@@ -182,10 +200,30 @@ impl Process {
 }
 
 impl Said {
+    /// A worker says it of the request that it has.
+    pub(super) fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Said::Adopt
+                | Said::Done { .. }
+                | Said::Full
+                | Said::More { .. }
+                | Said::Raised(_)
+                | Said::Spooled { .. }
+                | Said::Unread(_)
+        )
+    }
+
     /// `None`: words that we don't know, from an application that found the channel.
     fn parse(words: &str) -> Option<Said> {
         let (verb, rest) = words.split_once(' ').unwrap_or((words, ""));
         match verb {
+            "adopt" => Some(Said::Adopt),
+            "accepting" => Some(Said::Accepting),
+            "back" => Some(Said::Back {
+                last: rest == "last",
+                refused: rest.strip_prefix("- ").map(str::to_owned),
+            }),
             "born" => Some(Said::Born),
             "changed" => match rest.strip_prefix("- ") {
                 Some(module) => Some(Said::Changed(Change::Module(module.to_owned()))),
@@ -295,5 +333,17 @@ mod tests {
         assert_eq!(Said::parse("more 8"), Some(Said::More { tail: Some(8) }));
         assert_eq!(Said::parse("unread 5"), Some(Said::Unread(5)));
         assert_eq!(Said::parse("unread -5"), None);
+        assert_eq!(Said::parse("accepting"), Some(Said::Accepting));
+        assert_eq!(Said::parse("adopt"), Some(Said::Adopt));
+        let back = |last, refused: Option<&str>| {
+            let refused = refused.map(str::to_owned);
+            Some(Said::Back { last, refused })
+        };
+        assert_eq!(Said::parse("back"), back(false, None));
+        assert_eq!(Said::parse("back last"), back(true, None));
+        assert_eq!(
+            Said::parse("back - [Errno 24] x"),
+            back(false, Some("[Errno 24] x"))
+        );
     }
 }

@@ -85,8 +85,13 @@ impl Workers {
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
-        if let Some(number) = clients.number_of(worker) {
+        if let Some(number) = self.request_of(worker, clients, ground) {
             self.died_in_request(number, worker, death, clients, ground);
+        } else if let Some(header) = self.lost(worker, ground) {
+            let (pid, end) = (death.pid, death.end);
+            let has_written = ground.board.has_written(worker);
+            let line = clients.count_lost(header, end, has_written, ground);
+            ::log::error!("worker died in a request: pid={pid} end={end} cut={has_written}{line}");
         } else {
             let (pid, end) = (death.pid, death.end);
             ::log::debug!("worker gone: worker={worker} pid={pid} end={end}");
@@ -97,6 +102,8 @@ impl Workers {
                 is_importing: death.is_importing,
             });
         }
+        self.end_direct(worker, clients, ground);
+        self.forget_direct(worker);
         self.roster.release(worker);
         ground.tell_pool(Event::WorkerGone(worker));
     }

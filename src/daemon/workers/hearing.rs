@@ -1,10 +1,9 @@
 //! What zygotes and workers say over their channels, and what they write to their pipes.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use super::Workers;
-use super::channel::Said;
+use super::channel::{Passed, Said};
 use crate::app;
 use crate::daemon::clients::Clients;
 use crate::daemon::ground::Ground;
@@ -18,9 +17,9 @@ use crate::report::{plain, visible};
 impl Workers {
     pub(crate) fn hear(&mut self, source: Source, clients: &mut Clients, ground: &mut Ground) {
         let heard = self.roster.hear(source, &ground.poll);
-        for (said, file) in heard.said {
+        for (said, fds) in heard.said {
             match source {
-                Source::Worker(worker) => self.on_worker(worker, said, file, clients, ground),
+                Source::Worker(worker) => self.on_worker(worker, said, fds, clients, ground),
                 Source::Zygote(generation) => self.on_zygote(generation, said, clients, ground),
                 Source::Server(_) => {}
             }
@@ -62,11 +61,15 @@ impl Workers {
             }
             Said::Imported | Said::Importing => {}
             Said::Looked => ground.tell(Outcome::Looked(generation)),
-            Said::Ready => ground.tell(Outcome::ZygoteReady(generation)),
+            Said::Ready => {
+                self.forget_listeners_of(generation);
+                ground.tell(Outcome::ZygoteReady(generation));
+            }
             Said::Refused(reason) => {
                 self.start_failed(Source::Zygote(generation), reason, true, clients, ground);
             }
             Said::Unsafe(reason) => {
+                self.forget_listeners_of(generation);
                 ::log::warn!(
                     "preload is off: the app cannot be forked after its import: {}",
                     visible(reason.as_bytes())
@@ -80,11 +83,24 @@ impl Workers {
         &mut self,
         worker: WorkerId,
         said: Said,
-        file: Option<OwnedFd>,
+        fds: Passed,
         clients: &mut Clients,
         ground: &mut Ground,
     ) {
+        // What it says of a request that it has taken itself makes that ours.
+        if said.is_of_request() {
+            self.request_of(worker, clients, ground);
+        }
         match said {
+            Said::Accepting => ground.tell(Outcome::Accepting),
+            Said::Adopt => self.roster.tell(worker, b"taken"),
+            Said::Back { last, refused } => {
+                if let Some(reason) = refused {
+                    self.note_cannot_accept(&visible(reason.as_bytes()), ground);
+                }
+                self.end_direct(worker, clients, ground);
+                ground.tell_pool(Event::Back { worker, last });
+            }
             Said::Born | Said::Imported | Said::Importing => {}
             Said::Done { last } => {
                 // What the worker wrote to its pipe until now belongs to this request.
@@ -112,8 +128,9 @@ impl Workers {
                         self.tell_if_cut(number, worker, clients, ground);
                         clients.take_over(worker, ground);
                     }
-                    None => {}
+                    None => self.end_direct(worker, clients, ground),
                 }
+                ground.board.clear_desk(worker);
                 self.roster.release(worker);
                 ground.tell_pool(Event::WorkerDone { worker, last });
             }
@@ -121,6 +138,11 @@ impl Workers {
                 self.start_failed(Source::Worker(worker), reason, false, clients, ground);
             }
             Said::Full => self.on_full(worker, clients, ground),
+            Said::Handed(packet) => {
+                if let Some(found) = self.handed(&packet, fds) {
+                    ground.tell(Outcome::Handed(found));
+                }
+            }
             Said::More { tail } => {
                 if let Some(number) = clients.number_of(worker) {
                     clients.grow_outgoing(number, tail, ground);
@@ -132,7 +154,10 @@ impl Workers {
             Said::Refused(reason) => {
                 self.start_failed(Source::Worker(worker), reason, true, clients, ground);
             }
-            Said::Spooled { tail } => self.on_spooled(worker, file, tail, clients, ground),
+            Said::Spooled { tail } => {
+                let file = fds.into_iter().next();
+                self.on_spooled(worker, file, tail, clients, ground);
+            }
             Said::Unread(bytes) => clients.leave_unread(worker, bytes),
             said => ::log::warn!("unexpected words of worker {worker}: {said:?}"),
         }
@@ -196,7 +221,7 @@ impl Workers {
             }
         }
         let number = match source {
-            Source::Worker(worker) => clients.number_of(worker),
+            Source::Worker(worker) => self.request_of(worker, clients, ground),
             Source::Server(_) | Source::Zygote(_) => None,
         };
         clients.pass_on_errors(source, number, &bytes, ground);

@@ -4,6 +4,7 @@
 
 mod channel;
 mod deaths;
+mod direct;
 mod hearing;
 mod responses;
 mod roster;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use self::direct::Escrows;
 use self::roster::Roster;
 use super::clients::{Clients, Taken};
 use super::ground::Ground;
@@ -30,6 +32,7 @@ use crate::sys::clock;
 /// The processes of a wsgi app.
 pub(super) struct Workers {
     roster: Roster,
+    escrows: Escrows,
 }
 
 /// What the pool wants.
@@ -37,6 +40,7 @@ impl Workers {
     pub(super) fn new() -> io::Result<Workers> {
         Ok(Workers {
             roster: Roster::new()?,
+            escrows: Escrows::default(),
         })
     }
 
@@ -54,6 +58,7 @@ impl Workers {
 
     /// Asks a zygote for a worker.
     pub(super) fn spawn(&mut self, worker: WorkerId, generation: Generation, ground: &mut Ground) {
+        self.forget_direct(worker);
         if let Err(error) = self.roster.spawn(worker, generation, &ground.poll) {
             let sentence = plain(&format!("cannot ask for a worker: {error}"));
             ::log::warn!("{sentence}");

@@ -204,6 +204,35 @@ impl Roster {
         self.given.remove(&id);
     }
 
+    /// A worker has had a request since then, which it has taken itself.
+    pub(super) fn note_given(&mut self, id: WorkerId, since: Duration, board: &Board) {
+        let given = Given {
+            since,
+            moved: (board.moved(id), 0),
+            is_overdue: false,
+        };
+        self.given.insert(id, given);
+    }
+
+    /// Says something to a worker, with descriptors.
+    pub(super) fn say(&self, id: WorkerId, words: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let worker = self.workers.get(&id);
+        let channel = worker.and_then(|worker| worker.channel.as_ref());
+        let channel = channel.ok_or(io::ErrorKind::NotConnected)?;
+        fdpass::send(channel.as_fd(), words, fds).map(drop)
+    }
+
+    /// Says something to a zygote, with descriptors.
+    pub(super) fn say_zygote(
+        &self,
+        generation: Generation,
+        words: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        let zygote = self.zygote_channel(generation)?;
+        fdpass::send(zygote.as_fd(), words, fds).map(drop)
+    }
+
     /// Says something to a worker.
     pub(super) fn tell(&self, id: WorkerId, words: &[u8]) {
         let worker = self.workers.get(&id);

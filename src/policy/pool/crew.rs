@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::words::{Action, Generation, PoolRules, WorkerId, WorkerState};
+use super::words::{Action, Generation, OwnWork, PoolRules, WorkerId, WorkerState};
 use crate::policy::queue::Waiting;
 
 /// How often a busy worker is asked for progress within `request-timeout`. So a request without progress is found at
@@ -31,6 +31,10 @@ pub struct Worker {
     due: Duration,
     /// When its request was last known to have moved.
     moved_at: Duration,
+    /// When it became idle, or served its last request by itself.
+    last_served: Duration,
+    /// It accepts, and was told then to do so no longer.
+    recalled_at: Option<Duration>,
 }
 
 impl Worker {
@@ -38,6 +42,7 @@ impl Worker {
     pub(super) fn has_request(&self) -> bool {
         match self.state {
             WorkerState::Busy { .. } => true,
+            WorkerState::Accepting { busy_since } => busy_since.is_some(),
             // One that was killed because it did not start never had one.
             WorkerState::Stuck => self.was_ready,
             WorkerState::Idle { .. } | WorkerState::Retiring | WorkerState::Starting => false,
@@ -51,8 +56,35 @@ impl Worker {
                 let limit = limits.request_limit.unwrap_or(Duration::MAX);
                 Some(self.due.min(since.saturating_add(limit)))
             }
-            WorkerState::Idle { .. } | WorkerState::Retiring => None,
+            WorkerState::Accepting { .. } | WorkerState::Idle { .. } | WorkerState::Retiring => {
+                None
+            }
             WorkerState::Starting | WorkerState::Stuck => Some(self.due),
+        }
+    }
+
+    pub(super) fn is_recalled(&self) -> bool {
+        self.recalled_at.is_some()
+    }
+
+    /// It accepts and has no request; or it has one that is not known yet, if it was recalled before `since`.
+    pub(super) fn is_free_to_accept(&self, since: Duration) -> bool {
+        let accepts = self.state == (WorkerState::Accepting { busy_since: None });
+        accepts && self.recalled_at.is_none_or(|at| at >= since)
+    }
+
+    /// When it served its last request, or began to accept.
+    pub(super) fn last_served(&self) -> Duration {
+        self.last_served
+    }
+
+    /// What it has done while it accepts.
+    pub(super) fn see(&mut self, seen: &OwnWork) {
+        if self.state.accepts() {
+            self.state = WorkerState::Accepting {
+                busy_since: seen.busy_since,
+            };
+            self.last_served = self.last_served.max(seen.ended);
         }
     }
 }
@@ -90,6 +122,68 @@ impl Crew {
         self.by_id.values().filter(|worker| is(worker)).count()
     }
 
+    /// The workers that take requests themselves.
+    pub(super) fn accepting(&self) -> impl Iterator<Item = (WorkerId, Worker)> + Clone {
+        let all = self.by_id.iter().map(|(&id, &worker)| (id, worker));
+        all.filter(|(_, worker)| worker.state.accepts())
+    }
+
+    /// An idle worker takes requests itself from now on: as many as are left of its share. `None`: it is not idle.
+    pub(super) fn accept(&mut self, id: WorkerId, now: Duration) -> Option<u32> {
+        let idle = self.idle.iter().position(|&idle| idle == id)?;
+        self.idle.remove(idle);
+        let worker = self.by_id.get_mut(&id)?;
+        worker.state = WorkerState::Accepting { busy_since: None };
+        worker.last_served = now;
+        worker.recalled_at = None;
+        Some(worker.share.saturating_sub(worker.requests).max(1))
+    }
+
+    pub(super) fn recall(&mut self, id: WorkerId, now: Duration, actions: &mut Vec<Action>) {
+        if let Some(worker) = self.by_id.get_mut(&id)
+            && worker.state.accepts()
+            && worker.recalled_at.is_none()
+        {
+            worker.recalled_at = Some(now);
+            actions.push(Action::Recall(id));
+        }
+    }
+
+    /// A request that a worker has taken itself is one as any other from now on.
+    pub(super) fn adopt(
+        &mut self,
+        id: WorkerId,
+        request: Waiting,
+        since: Duration,
+        limits: &PoolRules,
+        now: Duration,
+    ) {
+        if let Some(worker) = self.by_id.get_mut(&id).filter(|w| w.state.accepts()) {
+            let number = request.number;
+            worker.state = WorkerState::Busy { number, since };
+            worker.request = Some(request);
+            worker.moved_at = since;
+            worker.due = next_look(limits, since).max(now);
+        }
+    }
+
+    /// An idle worker has been idle since then.
+    pub(super) fn age(&mut self, id: WorkerId, since: Duration) {
+        let Some(at) = self.idle.iter().position(|&idle| idle == id) else {
+            return;
+        };
+        self.idle.remove(at);
+        let is_later = |other: &&WorkerId| match self.by_id.get(other).map(|other| other.state) {
+            Some(WorkerState::Idle { since: other }) => other > since,
+            _ => false,
+        };
+        let later = self.idle.iter().filter(is_later).count();
+        self.idle.insert(self.idle.len() - later, id);
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.state = WorkerState::Idle { since };
+        }
+    }
+
     /// Whether any has a request.
     pub(super) fn any_runs(&self) -> bool {
         self.by_id.values().any(Worker::has_request)
@@ -115,6 +209,8 @@ impl Crew {
             request: None,
             due: now.saturating_add(limits.start_timeout),
             moved_at: now,
+            last_served: now,
+            recalled_at: None,
         };
         self.by_id.insert(id, worker);
         actions.push(Action::Spawn {
@@ -256,9 +352,10 @@ impl Crew {
                     unready += 1;
                     self.kill(id, now, actions);
                 }
-                WorkerState::Idle { .. } | WorkerState::Retiring | WorkerState::Stuck => {
-                    self.kill(id, now, actions)
-                }
+                WorkerState::Accepting { .. }
+                | WorkerState::Idle { .. }
+                | WorkerState::Retiring
+                | WorkerState::Stuck => self.kill(id, now, actions),
             }
         }
         unready

@@ -84,10 +84,12 @@ pub(super) struct Generations {
     pub(super) host_refused: Option<Generation>,
     /// `Look` was sent, and `Looked` has not come yet.
     pub(super) is_looking: bool,
+    /// ... before it was time, and no request waits for it.
+    pub(super) is_ahead: bool,
     /// When it must have come: a zygote that takes longer hangs.
     look_due: Duration,
     /// The time of the last look or switch.
-    last_look: Duration,
+    pub(super) last_look: Duration,
     /// Looks in a row that came soon after the one before and found a change.
     restless: u32,
     /// Until when requests are held back from idle workers for what a look may find, or has found.
@@ -110,6 +112,7 @@ impl Default for Generations {
             doubted: 0,
             host_refused: None,
             is_looking: false,
+            is_ahead: false,
             look_due: Duration::ZERO,
             last_look: Duration::ZERO,
             restless: 0,
@@ -165,6 +168,9 @@ impl Pool {
     pub(super) fn look(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let is_time = self.code.last_look.saturating_add(self.look_pause()) <= now;
         let is_settled = matches!(self.code.next, Next::Failed { .. } | Next::Unwanted);
+        if is_time && self.code.is_looking && std::mem::take(&mut self.code.is_ahead) {
+            self.code.hold = Some(now + LOOK_PATIENCE);
+        }
         if let Some(current) = self.code.current
             && self.code.can_fork
             && is_settled
@@ -172,15 +178,19 @@ impl Pool {
             && !self.code.is_looking
             && self.phase == PoolPhase::Serving
         {
-            self.code.is_looking = true;
-            self.code.look_due = now.saturating_add(self.limits.start_timeout);
             self.code.hold = Some(now + LOOK_PATIENCE);
-            actions.push(Action::Look(current));
+            self.ask(current, now, actions);
         }
     }
 
+    pub(super) fn ask(&mut self, current: Generation, now: Duration, actions: &mut Vec<Action>) {
+        self.code.is_looking = true;
+        self.code.look_due = now.saturating_add(self.limits.start_timeout);
+        actions.push(Action::Look(current));
+    }
+
     /// The time between a look or a switch and the next look.
-    fn look_pause(&self) -> Duration {
+    pub(super) fn look_pause(&self) -> Duration {
         let doublings = self.code.restless.saturating_sub(RESTLESS).min(16);
         let pause = self.limits.look_interval.saturating_mul(1 << doublings);
         pause.min(LONGEST_PAUSE.max(self.limits.look_interval))
@@ -196,7 +206,8 @@ impl Pool {
                 (true, false) => self.code.restless.saturating_sub(1),
                 (false, _) => 0,
             };
-            self.code.last_look = now;
+            self.code.last_look = self.looked_at(now);
+            self.code.is_ahead = false;
             self.code.hold = None;
         }
         let is_asleep = self.code.next == Next::Asleep;

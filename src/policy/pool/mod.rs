@@ -44,6 +44,10 @@
 //! | starting | - | `ForkFailed`, `WorkerGone`: no other spawn before a pause |
 //! | idle | busy | `Dispatch`: to the worker that became idle last, since its caches are hot |
 //! | idle | retiring | `Retire`: idle for too long, one too many, outdated, or we leave |
+//! | idle | accepting | `WorkerDone`, while requests are many and none waits: `Accept` |
+//! | accepting | idle | `Back`, as a rule after `Recall` |
+//! | accepting | busy | `Adopted`: the request that it has taken itself is one as any other |
+//! | accepting | retiring | `Back` of one that wants to go |
 //! | busy | idle | `WorkerDone`, `NotTaken`, of `current` |
 //! | busy | retiring | `WorkerDone` of one that served its share, is outdated, or wants to go; `Returned` |
 //! | busy | stuck | `Progress` not moved for `request-timeout`, or `request-limit` is over: `Interrupt` |
@@ -70,7 +74,7 @@
 //! **The end.** Serving, then parting (`Leave` was asked for), left (new requests can't find us), and exited when the
 //! last request is answered. The files beside this one: `generations` has the first table, `crew` the second, `staff`
 //! the number of workers, `memory` what the host's memory has to do with that, `admission` what becomes of a request that
-//! comes, `parting` the end, `rest` the pool that stays, `traffic` what is known of the past.
+//! comes, `direct` which workers take requests themselves, `parting` the end, `rest` the pool that stays, `traffic` what is known of the past.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,6 +84,7 @@ use super::queue::{Capacity, Expired, Number, Queue, Rank};
 
 mod admission;
 mod crew;
+mod direct;
 mod generations;
 mod memory;
 mod parting;
@@ -90,11 +95,13 @@ mod words;
 
 pub use crew::Worker;
 pub use words::{
-    Action, Arrived, Event, Generation, PoolRules, Quiet, Reason, Refusal, WorkerId, WorkerState,
+    Action, Arrived, Event, Generation, OwnWork, PoolRules, Quiet, Reason, Refusal, WorkerId,
+    WorkerState,
 };
 
 use admission::Visitors;
 use crew::Crew;
+use direct::Direct;
 use generations::Generations;
 use memory::Memory;
 use parting::PoolPhase;
@@ -118,6 +125,7 @@ pub struct Pool {
     traffic: Traffic,
     visitors: Visitors,
     memory: Memory,
+    direct: Direct,
 }
 
 /// Failed spawns in a row, and the pause after the last.
@@ -158,22 +166,26 @@ impl Pool {
             traffic: Traffic::new(now),
             visitors: Visitors::new(),
             memory: Memory::default(),
+            direct: Direct::default(),
         }
     }
 
     /// Takes an event in, and puts what is to be done at the end of `actions`, in order.
     pub fn handle(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         self.code.relent(now);
+        self.direct.looked = now;
         self.take_in(event, now, actions);
         self.renew(now, actions);
         for _ in 0..self.crew.keep_time(&self.limits, now, actions) {
             self.spawning.lengthen(Refusal::StartTimedOut, now);
         }
         self.dispatch(now, actions);
+        self.let_accept(now, actions);
         self.shed(now, actions);
         self.staff(now, actions);
         self.send_away(now, actions);
         self.part(now, actions);
+        self.keep_accepting(now, actions);
     }
 
     /// When [`Event::Tick`] is due, if no other event comes before.
@@ -185,6 +197,7 @@ impl Pool {
             self.queue.next_deadline(self.room()),
             spawn,
             self.pressure_due(),
+            self.renewal_due(),
             self.coldest_spare().map(|(_, due)| due),
             self.exit_due().map(|(due, _)| due),
         ]
@@ -249,12 +262,19 @@ impl Pool {
 
     fn take_in(&mut self, event: Event, now: Duration, actions: &mut Vec<Action>) {
         match event {
+            Event::Adopted {
+                worker,
+                number,
+                since,
+            } => self.adopted(worker, number, since, now),
             Event::Announced(number) => {
                 self.announced.insert(number);
                 self.traffic.arrived(self.limits.quiet, now);
             }
             Event::Arrived(request) => self.arrived(request, now, actions),
+            Event::Back { worker, last } => self.back(worker, last, now, actions),
             Event::Broken => self.broken(now, actions),
+            Event::CallIn { until } => self.call_in(until, now, actions),
             Event::ForkFailed(worker) => self.fork_failed(worker, now),
             Event::HostRefused(generation) => self.code.host_refused = Some(generation),
             Event::HungUp(number) => {
@@ -274,6 +294,7 @@ impl Pool {
             Event::Proven => self.code.doubted = 0,
             Event::Reload => self.reload(),
             Event::Returned(worker) => self.returned(worker, actions),
+            Event::Seen(all) => all.into_iter().for_each(|seen| self.seen(seen, now)),
             Event::Stalled => self.memory.stalled(now),
             Event::Tick => {}
             Event::WorkerDone { worker, last } => self.done(worker, last, now, actions),
@@ -354,6 +375,7 @@ impl Pool {
                     worker.request = None;
                 } else {
                     self.release(id, now, actions);
+                    self.note_idle_after_request(id);
                 }
             }
             WorkerState::Stuck => {
@@ -362,6 +384,8 @@ impl Pool {
                 self.crew.retire(id, actions);
             }
             // The application can write to the channel too, so any word may come at any time.
+            // The daemon has not found the request that it speaks of.
+            WorkerState::Accepting { .. } => self.back(id, last, now, actions),
             WorkerState::Idle { .. } | WorkerState::Retiring | WorkerState::Starting => {}
         }
     }

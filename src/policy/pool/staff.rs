@@ -98,7 +98,7 @@ impl Pool {
         };
         let ours = |worker: &Worker| Some(worker.generation) == self.code.current;
         let starting = |worker: &Worker| ours(worker) && worker.state == WorkerState::Starting;
-        let coming = self.crew.count(starting) + self.crew.idle();
+        let coming = self.crew.count(starting) + self.crew.idle() + self.free_to_accept();
         let for_need = (self.queue.len() + spare).saturating_sub(coming);
         let for_least = usize::saturating_sub(least, self.crew.count(ours));
         let room = usize::from(self.limits.max_procs).saturating_sub(self.crew.len());

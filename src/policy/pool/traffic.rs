@@ -80,6 +80,31 @@ impl Traffic {
         });
     }
 
+    /// Workers have answered so many requests that they took themselves.
+    pub(super) fn served(&mut self, count: u32, took: Duration) {
+        if count > 0 {
+            let each = took / count;
+            self.service = Some(match self.service.filter(|_| count < 8) {
+                Some(average) => (average * 7 + each) / 8,
+                None => each,
+            });
+        }
+    }
+
+    /// Whether the last so many requests came within this time.
+    pub(super) fn came_within(&self, count: usize, time: Duration, now: Duration) -> bool {
+        let first = self.arrivals.len().checked_sub(count);
+        let first = first.and_then(|first| self.arrivals.get(first));
+        first.is_some_and(|&at| now.saturating_sub(at) < time)
+    }
+
+    /// How long so many requests will wait for so many workers, as far as that is known.
+    pub(super) fn wait(&self, waiting: usize, workers: u16) -> Duration {
+        let each = self.service.unwrap_or(A_GUESS);
+        let requests = u32::try_from(waiting).unwrap_or(u32::MAX);
+        each.saturating_mul(requests) / u32::from(workers.max(1))
+    }
+
     /// How long so many workers need for these requests and one more: 1 s to 2 min.
     pub(super) fn drain_time(&self, waiting: usize, workers: u16) -> Duration {
         let each = self.service.unwrap_or(A_GUESS);

@@ -17,6 +17,8 @@ pub type Generation = u32;
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct PoolRules {
+    /// Workers may take requests from the listeners themselves.
+    pub accepts: bool,
     /// Each worker takes memory of this host: see `memory`.
     pub heeds_memory: bool,
     pub idle_timeout: Duration,
@@ -51,15 +53,29 @@ pub struct Quiet {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// The worker has taken this request itself, and the daemon has found out about it: it is as if it had been
+    /// dispatched then.
+    #[allow(missing_docs)]
+    Adopted {
+        worker: WorkerId,
+        number: Number,
+        since: Duration,
+    },
     /// A request has come whose message-body is still to be read; `Arrived` or `HungUp` follows.
     Announced(Number),
     /// A request is complete enough to be served.
     Arrived(Arrived),
+    /// The worker takes no more requests itself, and is idle; or it wants to leave (`last`).
+    #[allow(missing_docs)]
+    Back { worker: WorkerId, last: bool },
     /// What serves was taken for ready, and turns out to be unable to start: it has answered no request. The requests
     /// that its workers have are answered by the daemon; each of these workers still ends with its own event.
     Broken,
+    /// Until then workers are to take no requests themselves.
+    #[allow(missing_docs)]
+    CallIn { until: Duration },
     /// The zygote could not fork this worker, or died before it did.
     ForkFailed(WorkerId),
     /// The host, and not the app, keeps this generation from starting; its end is the next event.
@@ -87,6 +103,8 @@ pub enum Event {
     Reload,
     /// The worker could not be given its request: the request waits again, as the first in line.
     Returned(WorkerId),
+    /// What workers that accept have done.
+    Seen(Vec<OwnWork>),
     /// Some process has just waited for memory, for a tenth of 2 s.
     Stalled,
     /// Time has passed.
@@ -120,6 +138,9 @@ pub struct Arrived {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
+    /// The worker is to take so many requests from the listeners itself; [`Event::Back`] follows, or
+    /// [`Event::Adopted`].
+    Accept { worker: WorkerId, requests: u32 },
     /// [`Event::Pressure`] is the next event.
     AskPressure,
     /// [`Event::Progress`] is the next event.
@@ -137,6 +158,8 @@ pub enum Action {
     Leave(Reason),
     /// Ask the zygote whether the code that it imported has changed; [`Event::Looked`] follows.
     Look(Generation),
+    /// The worker is to take no more requests itself; [`Event::Back`] follows.
+    Recall(WorkerId),
     /// Answer for the app.
     Refuse { number: Number, refusal: Refusal },
     /// For the log only: a pool that stays has let all its processes go, for this reason. It starts again at the next
@@ -198,6 +221,10 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum WorkerState {
+    /// It takes requests from the listeners itself; since when it has one.
+    Accepting {
+        busy_since: Option<Duration>,
+    },
     Busy {
         number: Number,
         since: Duration,
@@ -209,6 +236,28 @@ pub enum WorkerState {
     Starting,
     /// Its request has taken too long; it was told to end.
     Stuck,
+}
+
+/// What a worker that accepts has done since this was said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnWork {
+    /// Which worker.
+    pub worker: WorkerId,
+    /// So many requests were served ...
+    pub served: u32,
+    /// ... in this time ...
+    pub took: Duration,
+    /// ... the last one until then.
+    pub ended: Duration,
+    /// Since when it has a request.
+    pub busy_since: Option<Duration>,
+}
+
+impl WorkerState {
+    /// It takes requests from the listeners itself.
+    pub fn accepts(self) -> bool {
+        matches!(self, WorkerState::Accepting { .. })
+    }
 }
 
 impl Reason {

@@ -22,6 +22,14 @@ def twice(environ, start_response):
         yield b'small %d' % turn
 
 
+def held(environ, start_response):
+    """Waits at a FIFO for the test before it begins."""
+    with open(environ['QUERY_STRING'], 'rb') as gate:
+        gate.read()
+    start_response('200 OK', TEXT)
+    return [b'held']
+
+
 def forks(environ, start_response):
     """The descriptors of a child that are a client's, the daemon's or of an unlinked file."""
     start_response('200 OK', TEXT)

@@ -24,7 +24,7 @@ fn no_process(served: &Served) -> Full<'_> {
 }
 
 /// Only requests that wait for a worker need one: `min-idle = 0`.
-const ON_DEMAND: &str = "max-procs = 1\nmin-idle = 0\nworker-idle-timeout = 1s\n";
+const ON_DEMAND: &str = "accept = loop\nmax-procs = 1\nmin-idle = 0\nworker-idle-timeout = 1s\n";
 
 #[test]
 fn processes_of_the_user_for_a_program() {

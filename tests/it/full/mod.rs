@@ -12,6 +12,7 @@ use super::util::{Dir, Reply, Served, daemon};
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 /// What an app that rests has, and has again.
+/// By a configuration with `accept = loop`: a worker that accepts has descriptors of the daemon's.
 struct Rest {
     descriptors: usize,
     files: Vec<u64>,

@@ -25,7 +25,7 @@ const MORE_PROCS: &str = "'max-procs'";
 
 #[test]
 fn the_queue() {
-    let config = "max-procs = 1\nqueue-size = 1\nqueue-timeout = 10m\n";
+    let config = "accept = loop\nmax-procs = 1\nqueue-size = 1\nqueue-timeout = 10m\n";
     let (served, rest) = at_rest(Served::start(config));
     let mut gate = served.dir.gate("gate");
     let held = served.front("/hold?gate=gate");
@@ -48,7 +48,7 @@ fn the_queue() {
 /// Requests that have waited in the queue for too long.
 #[test]
 fn the_time_in_the_queue() {
-    let config = "max-procs = 1\nqueue-size = 9\nqueue-timeout = SECOND\n";
+    let config = "accept = loop\nmax-procs = 1\nqueue-size = 9\nqueue-timeout = SECOND\n";
     let (served, rest) = at_rest(Served::start(config));
     let mut gate = served.dir.gate("gate");
     let held = served.front("/hold?gate=gate");
@@ -89,7 +89,8 @@ fn the_places_of_programs() {
 #[test]
 fn descriptors() {
     const MOST: usize = 64;
-    let config = "max-procs = 2\nqueue-size = 200\nqueue-timeout = 10m\nqueue-target = 10m\n";
+    let config =
+        "accept = loop\nmax-procs = 2\nqueue-size = 200\nqueue-timeout = 10m\nqueue-target = 10m\n";
     let (served, rest) = at_rest(with_descriptors(config, MOST));
     let mut gate = served.dir.gate("gate");
     let full = Full {
@@ -143,7 +144,7 @@ fn taken(status: &[String]) -> usize {
 #[test]
 fn the_spool() {
     const LIMIT: usize = 200_000;
-    let config = format!("max-procs = 1\nspool-limit = {LIMIT}\n");
+    let config = format!("accept = loop\nmax-procs = 1\nspool-limit = {LIMIT}\n");
     let (served, rest) = at_rest(Served::start(&config));
     // One body comes slowly, and is kept.
     let mut slow = served.plain_posting("/digest", LIMIT);
@@ -232,7 +233,8 @@ fn memory_of_slow_strangers() {
 #[track_caller]
 fn open_to_strangers(most: Option<usize>) -> (Served, Rest, SocketAddr) {
     let address = free_address();
-    let config = format!("max-procs = 1\nlisten = {address}\nrequest-timeout = 10m\n");
+    let config =
+        format!("accept = loop\nmax-procs = 1\nlisten = {address}\nrequest-timeout = 10m\n");
     let served = match most {
         Some(most) => with_descriptors(&config, most),
         None => Served::start(&config),

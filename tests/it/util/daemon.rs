@@ -179,10 +179,11 @@ pub(crate) fn workers(status: &[String]) -> Vec<(i32, String)> {
         .collect()
 }
 
-/// How many workers are in that state.
+/// How many workers are in that state. Those that accept are idle, too.
 pub(crate) fn workers_that_are(status: &[String], state: &str) -> usize {
     let workers = workers(status).into_iter();
-    workers.filter(|(_, shown)| shown == state).count()
+    let is_so = |shown: &str| shown == state || state == "idle" && shown == "accepting";
+    workers.filter(|(_, shown)| is_so(shown)).count()
 }
 
 fn is_daemon(process: &Process) -> bool {

@@ -105,7 +105,7 @@ impl Dir {
     /// be `SECOND`, or `2 SECOND` and so on.
     pub(crate) fn app_file(&self, name: &str, config: &str) -> PathBuf {
         let at = self.path.display();
-        let config = self.with_seconds(config) + &self.time_limits(config);
+        let config = self.with_seconds(config) + &self.time_limits(config) + &accept(config);
         let text = format!(
             "#!{} -\ndirectory = {at}/apps\nruntime-dir = {at}/run\nenv.TMPDIR = {at}/tmp\n{config}\n",
             installed("polycgi").display()
@@ -290,4 +290,14 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
         .unwrap_or_default()
+}
+
+/// POLYCGI_ACCEPT in the environment is `accept` of each WSGI application whose configuration does not say it.
+fn accept(config: &str) -> String {
+    match std::env::var("POLYCGI_ACCEPT") {
+        Ok(way) if config.contains("wsgi =") && !config.contains("accept =") => {
+            format!("accept = {way}\n")
+        }
+        _ => String::new(),
+    }
 }

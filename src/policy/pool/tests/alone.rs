@@ -69,6 +69,7 @@ impl Alone {
 
     fn carry_out(&mut self, action: Action) {
         match action {
+            Action::Accept { .. } | Action::Recall(_) => panic!("a request that comes alone"),
             Action::AskPressure => {
                 let some = Some(self.dice.fraction() * 20.0);
                 let is_watched = self.dice.one_in(2);

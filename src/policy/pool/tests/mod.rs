@@ -7,6 +7,7 @@ mod admission;
 mod alone;
 mod broken;
 mod crowd;
+mod direct;
 mod generations;
 mod host;
 mod hysteresis;
@@ -25,6 +26,7 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 /// No looks, no quiet exit, memory enough: a test of these sets its own limits.
 fn limits() -> PoolRules {
     PoolRules {
+        accepts: false,
         heeds_memory: false,
         idle_timeout: S(300),
         look_interval: Duration::MAX,

@@ -11,6 +11,11 @@ use super::*;
 enum Doing {
     Starting,
     Idle,
+    /// It takes requests itself.
+    Accepting {
+        is_busy: bool,
+        is_recalled: bool,
+    },
     Serving(Number),
     /// It was interrupted, and only a kill ends it.
     Stuck(Number),
@@ -62,7 +67,7 @@ impl World {
         while let Some(event) = events.pop_front() {
             let generation = self.pool.generation();
             let mut actions = Vec::new();
-            self.pool.handle(event, self.now, &mut actions);
+            self.pool.handle(event.clone(), self.now, &mut actions);
             assert!(self.pool.generation() >= generation, "back to the old code");
             let due = self.pool.next_deadline();
             assert!(
@@ -87,6 +92,24 @@ impl World {
             "{action:?} after Exit"
         );
         match action {
+            Action::Accept { worker, requests } => {
+                let (generation, doing) = self.workers.get_mut(&worker).expect("a worker");
+                assert_eq!(*doing, Doing::Idle, "accepts while not idle");
+                assert_eq!(*generation, self.pool.generation(), "an old generation");
+                assert!(self.limits.accepts && requests > 0);
+                assert!(self.waiting.is_empty(), "a request waits");
+                *doing = Doing::Accepting {
+                    is_busy: false,
+                    is_recalled: false,
+                };
+            }
+            Action::Recall(worker) => {
+                let (_, doing) = self.workers.get_mut(&worker).expect("a worker");
+                let Doing::Accepting { is_recalled, .. } = doing else {
+                    panic!("recalled while {doing:?}");
+                };
+                assert!(!std::mem::replace(is_recalled, true), "recalled twice");
+            }
             Action::AskPressure => {
                 let some = (!self.dice.one_in(50)).then(|| self.dice.fraction() * 20.0);
                 let is_watched = self.dice.one_in(2);
@@ -174,7 +197,7 @@ impl World {
                 );
                 let serves = |w: &(Generation, Doing)| {
                     w.0 == self.pool.generation()
-                        && matches!(w.1, Doing::Starting | Doing::Idle | Doing::Serving(_))
+                        && !matches!(w.1, Doing::Leaving | Doing::Stuck(_))
                 };
                 let is_added =
                     generation == self.pool.generation() && self.workers.values().any(serves);
@@ -236,7 +259,8 @@ impl World {
                 let victim = self.any(|_| true);
                 self.worker_dies(victim);
             }
-            10 => self.leave_one(),
+            10 if self.dice.one_in(2) => self.leave_one(),
+            10 => self.accepting_goes_on(),
             11 => {
                 let any = self.waiting.union(&self.announced).next().copied();
                 if let Some(number) = any {
@@ -349,6 +373,54 @@ impl World {
         }
     }
 
+    /// A worker that takes requests itself does what it may do next.
+    fn accepting_goes_on(&mut self) {
+        let accepts = |doing| matches!(doing, Doing::Accepting { .. });
+        let Some(worker) = self.any(accepts) else {
+            return;
+        };
+        let Doing::Accepting {
+            is_busy,
+            is_recalled,
+        } = self.workers[&worker].1
+        else {
+            return;
+        };
+        let is_over = self
+            .pool
+            .accept_until()
+            .is_none_or(|until| until <= self.now);
+        if is_busy && self.dice.one_in(3) {
+            let (number, since) = (self.next_number, self.now);
+            self.next_number += 1;
+            self.doing(worker, Doing::Serving(number));
+            self.tell(Event::Adopted {
+                worker,
+                number,
+                since,
+            });
+        } else if !is_busy && (is_recalled || is_over) {
+            let last = self.dice.one_in(8);
+            self.doing(worker, if last { Doing::Leaving } else { Doing::Idle });
+            self.tell(Event::Back { worker, last });
+        } else {
+            self.doing(
+                worker,
+                Doing::Accepting {
+                    is_busy: !is_busy,
+                    is_recalled,
+                },
+            );
+            self.tell(Event::Seen(vec![OwnWork {
+                worker,
+                served: u32::from(is_busy),
+                took: MS(5),
+                ended: self.now,
+                busy_since: (!is_busy).then_some(self.now),
+            }]));
+        }
+    }
+
     fn worker_dies(&mut self, worker: Option<WorkerId>) {
         let Some(worker) = worker else {
             return;
@@ -394,6 +466,7 @@ impl World {
     /// progress. Imports succeed, or no request is served at all.
     fn behave(&mut self) {
         self.leave_one();
+        self.accepting_goes_on();
         self.zygote_is_ready();
         self.worker_is_ready();
         self.read_body();
@@ -416,7 +489,7 @@ impl World {
             let busy = self
                 .workers
                 .values()
-                .any(|w| matches!(w.1, Doing::Serving(_) | Doing::Stuck(_)));
+                .any(|w| !matches!(w.1, Doing::Starting | Doing::Idle | Doing::Leaving));
             if self.waiting.is_empty() && self.announced.is_empty() && !busy {
                 break;
             }
@@ -450,15 +523,17 @@ proptest! {
         (size, target) in (1usize..6, 0u64..12),
         request_limit in prop::option::of(1u64..60),
         quiet in prop::option::of(0u64..4),
-        (is_long_lived, stays, heeds_memory) in any::<(bool, bool, bool)>(),
+        (is_long_lived, stays, heeds_memory, accepts) in any::<(bool, bool, bool, bool)>(),
+        looks_often in any::<bool>(),
         seed in any::<u64>(),
         steps in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         let (target, timeout) = (S(target), S(10));
         let mut world = World::new(PoolRules {
+            accepts,
             heeds_memory,
             idle_timeout: if stays { S(15) } else { S(300) },
-            look_interval: MS(500),
+            look_interval: if looks_often { MS(500) } else { S(60) },
             max_procs,
             max_requests,
             min_idle,
