@@ -108,11 +108,14 @@ pub(super) fn line(user: Option<&str>, status: &Status, is_gone: bool) -> String
     for (number, what) in [
         (status.queue, "waiting"),
         (status.cgis, "running as plain CGIs"),
-        (status.rate, "requests in the last minute"),
     ] {
         if number > 0 {
             add(format_args!(", {number} {what}"));
         }
+    }
+    if status.rate > 0 {
+        let requests = status.last_minute();
+        add(format_args!(", {requests} requests in the last minute"));
     }
     if let Some(failure) = &status.last_failure {
         add(format_args!("; last failure: {failure}"));

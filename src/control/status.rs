@@ -1,7 +1,7 @@
 //! What is known of an app and its daemon.
 
 use super::words::{Activity, DaemonState};
-use crate::figures::Figures;
+use crate::figures::{Figures, MOST_REMEMBERED};
 use crate::incidents::Incident;
 use crate::policy::server::Condition;
 
@@ -120,7 +120,7 @@ pub struct Status {
     pub requests: u64,
     /// Requests answered with 503 since then.
     pub overloads: u64,
-    /// Requests in the last minute; 1024 means that many or more.
+    /// Requests in the last minute; [`MOST_REMEMBERED`] means that many or more.
     pub rate: u64,
     /// Bytes of bodies and responses that wait in files.
     pub spooled: u64,
@@ -149,6 +149,15 @@ impl Status {
         let is_busy =
             |worker: &&WorkerStatus| matches!(worker.state, Activity::Busy | Activity::Stuck);
         self.workers.iter().filter(is_busy).count()
+    }
+
+    /// How many requests came in the last minute, in words.
+    pub fn last_minute(&self) -> String {
+        const MOST: u64 = MOST_REMEMBERED as u64;
+        match self.rate {
+            MOST.. => format!("{MOST} or more"),
+            rate => rate.to_string(),
+        }
     }
 
     /// Bytes of memory of all workers; what they share counts for each. `None`: of none is it known.

@@ -95,9 +95,8 @@ impl Status {
         if pace > 0 {
             parts.push(format!("{}.{} requests/s", pace / 1000, pace % 1000 / 100));
         }
-        let rate = self.rate;
-        if rate > 0 {
-            parts.push(format!("{rate} in the last minute"));
+        if self.rate > 0 {
+            parts.push(format!("{} in the last minute", self.last_minute()));
         }
         let of = |limit: Option<u64>| limit.map_or(String::new(), |limit| format!(" of {limit}"));
         let limits = self.ceilings.as_ref();
@@ -339,5 +338,23 @@ mod tests {
         };
         let text = "nobody: ?]0;x???2J?\n: down\n  trouble     a?[31m\"\\\n  now         CGIs 0\n";
         assert_eq!(status.to_text(printable::WIDTH), text);
+    }
+
+    #[test]
+    fn a_busy_minute_has_more_requests_than_are_remembered() {
+        let text = |rate| {
+            let status = Status { rate, ..busy() };
+            status.to_text(printable::WIDTH)
+        };
+        assert!(
+            text(1023).contains(" 1023 in the last minute"),
+            "{}",
+            text(1023)
+        );
+        assert!(
+            text(1024).contains(" 1024 or more in the last minute"),
+            "{}",
+            text(1024)
+        );
     }
 }

@@ -11,6 +11,8 @@ pub use histogram::{BINS, Histogram, Quantiles, bin};
 
 use std::time::Duration;
 
+/// How many requests are remembered, each with the time when it came.
+pub const MOST_REMEMBERED: usize = 1024;
 /// How many minutes are remembered, the present one included.
 pub const MINUTES: usize = 60;
 /// How many of them [`Figures::recent`] sums up.

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use crate::figures::MOST_REMEMBERED;
 use crate::sys::memory::Numbers;
 use crate::sys::{files, load, lock, process};
 
@@ -37,7 +38,7 @@ const START_TOOK: usize = 11;
 const SILENT_AT: usize = 14;
 const STOPPED: usize = 15;
 const RING: usize = 16;
-const RING_LEN: usize = 1024;
+const RING_LEN: usize = MOST_REMEMBERED;
 /// At `BOOT`: written by a process that could not read which boot it is.
 const UNKNOWN_BOOT: u64 = 1;
 /// A version that did not count has no more than this.

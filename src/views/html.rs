@@ -160,7 +160,7 @@ impl Page<'_> {
         let mut tiles = tile(
             "Requests",
             &pace,
-            &format!("{} in the last minute", status.rate),
+            &format!("{} in the last minute", status.last_minute()),
         );
         let recent = &figures.recent;
         if let Some(Quantiles { p50, p95, p99 }) = recent.served {

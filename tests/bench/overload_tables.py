@@ -102,6 +102,7 @@ def swarm_budgets(name, scene):
         budget('... all pages of people, within one retry', SERVED, 100 * outcomes.within(run.wanted()), True, ' %'),
         budget('... p95 from the first request to the page', SOON, outcomes.p95(run.first_pages()), unit=' s'),
         budget('... good answers/s / at the peak', GOODPUT, run.goodput() / scene.peak, True),
+        budget('... answers/s that are neither a page nor a 503', 0, sum(run.rate(who, visitors.FAILED) for who in run.groups)),
         budget("... recovery from the swarm's end", RECOVERY, outcomes.recovery(run), unit=' s'),
     ]
 

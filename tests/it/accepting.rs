@@ -1,6 +1,7 @@
 //! `accept`: workers that take requests from the listeners themselves, and what becomes of such a request when anything
 //! but the usual happens.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,16 @@ impl Listening {
             }
             assert!(!deadline.left().is_zero(), "no worker accepts");
         }
+    }
+
+    /// The lines of the answer, in an order that says nothing.
+    fn shows(&self, message: &[u8]) -> Vec<String> {
+        let rest = self.connect().send(message).rest();
+        let own = self.dir.path().display().to_string();
+        let text = String::from_utf8_lossy(&rest).replace(&own, "DIR");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
     }
 
     #[track_caller]
@@ -255,27 +266,25 @@ fn a_header_means_the_same_to_both() {
     for config in ["", "mount = /site\n"] {
         let direct = Listening::with(&format!("max-procs = 1\n{config}"));
         let given = Listening::with(&format!("max-procs = 1\naccept = loop\n{config}"));
-        let mut differing = Vec::new();
-        let mut taken = 0;
-        for (nth, message) in headers().iter().enumerate() {
-            direct.warm_by(&warm);
-            let read = direct.read_by_the_daemon();
-            let shown = [&direct, &given].map(|app| {
-                let rest = app.connect().send(message).rest();
-                let text = String::from_utf8_lossy(&rest).into_owned();
-                let own = app.dir.path().display().to_string();
-                let mut lines: Vec<String> =
-                    text.lines().map(|line| line.replace(&own, "DIR")).collect();
-                lines.sort();
-                lines
-            });
-            if shown[0] != shown[1] {
-                differing.push(format!("{nth}: {message:?}: {shown:#?}"));
+        // On a slow host a worker may be called back just before, so that the daemon has it twice.
+        let mut taken = BTreeSet::new();
+        let deadline = Deadline::soon();
+        while taken.len() < 4 {
+            assert!(!deadline.left().is_zero(), "workers took {taken:?}");
+            let mut differing = Vec::new();
+            for (nth, message) in headers().iter().enumerate() {
+                direct.warm_by(&warm);
+                let read = direct.read_by_the_daemon();
+                let shown = [&direct, &given].map(|app| app.shows(message));
+                if shown[0] != shown[1] {
+                    differing.push(format!("{nth}: {message:?}: {shown:#?}"));
+                }
+                if shown[0].len() > 10 && direct.read_by_the_daemon() == read {
+                    taken.insert(nth);
+                }
             }
-            taken += usize::from(shown[0].len() > 10 && direct.read_by_the_daemon() == read);
+            assert!(differing.is_empty(), "{}", differing.join("\n"));
         }
-        assert!(taken >= 4, "workers took {taken} of these");
-        assert!(differing.is_empty(), "{}", differing.join("\n"));
     }
 }
 

@@ -37,6 +37,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 const TURNED_AWAY: [usize; 2] = [2, 4];
 /// Pause after a failed accept; well below what a front waits for the daemon's first word.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Between two times when guests are left in the backlog.
+const LEAVE_PAUSE: Duration = Duration::from_millis(200);
 /// Descriptors that are not clients': our own, and some to spare.
 const OURS: usize = 32;
 const SPARE: usize = 16;
@@ -50,8 +52,9 @@ pub(super) struct Door {
     accept_at: Option<Duration>,
     /// There is a place for a client of each kind.
     has_places: bool,
-    /// Until when guests wait in the backlog, where workers may take them: as was first hoped for.
+    /// Until when guests are left in the backlog, where workers may take them soon; and from when on that may be again.
     leaves_until: Option<Duration>,
+    leaves_from: Duration,
     /// Whether there are places: for connections to our own socket, and to the others.
     fullness: [Fullness; 2],
     /// Those that are let in now are refused: likewise; and from when on the next ones are.
@@ -82,6 +85,7 @@ impl Door {
             accept_at: None,
             has_places: true,
             leaves_until: None,
+            leaves_from: Duration::ZERO,
             fullness: Default::default(),
             refuses: [false; 2],
             refuse_at: None,
@@ -193,13 +197,11 @@ impl Door {
         let guest_place = guests == 0 || has_descriptors && !clients.has_all_guests();
         self.note_places([own_place, guest_place]);
         self.has_places = has_time && own_place && guest_place;
-        let hoped_for = ground.pool.drains_until;
-        self.leaves_until = hoped_for.and(self.leaves_until.or(hoped_for));
-        let leaves = self.leaves_until.is_some_and(|until| clock::now() < until);
+        self.leave_to_workers(ground);
         let is_refused_now = |kind: usize| self.refuses[kind] && turned[kind] < TURNED_AWAY[kind];
         let open = Accepting {
             own: has_time && (own_place || is_refused_now(0)),
-            guests: has_time && !leaves && (guest_place || is_refused_now(1)),
+            guests: has_time && self.leaves_until.is_none() && (guest_place || is_refused_now(1)),
         };
         if open == self.listeners.open {
             return;
@@ -220,6 +222,24 @@ impl Door {
             // Tried again, as after an accept that failed.
             let _ = self.listeners.watch(&ground.poll, Accepting::default());
             self.accept_at = Some(now + ACCEPT_PAUSE);
+        }
+    }
+
+    /// While a few requests wait here that are served soon, the workers could take new ones themselves, if none came here
+    /// meanwhile. That is tried for a moment, and not again for a while: it may not come to that, and the backlog is small.
+    fn leave_to_workers(&mut self, ground: &Ground) {
+        let pool = &ground.pool;
+        if pool.drains_until.is_none() && self.leaves_until.is_none() {
+            return;
+        }
+        let now = clock::now();
+        match self.leaves_until {
+            None if self.leaves_from <= now => self.leaves_until = pool.drains_until,
+            Some(until) if until <= now || pool.accepting != (0, 0) || pool.at_once > 0 => {
+                self.leaves_until = None;
+                self.leaves_from = now + LEAVE_PAUSE;
+            }
+            _ => {}
         }
     }
 
@@ -249,9 +269,12 @@ impl Door {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        let is_to_come = |until: &Duration| clock::now() < *until;
-        let leaves_until = self.leaves_until.filter(is_to_come);
-        let times = [self.accept_at, self.refuse_at, leaves_until, self.nap_due()];
+        let times = [
+            self.accept_at,
+            self.refuse_at,
+            self.leaves_until,
+            self.nap_due(),
+        ];
         times.into_iter().flatten().min()
     }
 

@@ -60,9 +60,14 @@ impl Workers {
     pub(super) fn spawn(&mut self, worker: WorkerId, generation: Generation, ground: &mut Ground) {
         self.forget_direct(worker);
         if let Err(error) = self.roster.spawn(worker, generation, &ground.poll) {
-            let sentence = plain(&format!("cannot ask for a worker: {error}"));
-            ::log::warn!("{sentence}");
-            ground.fail_to_fork(app::shortage(&error), sentence);
+            if is_gone(&error) {
+                // It is buried in this turn or the next one, which tells why.
+                ground.tell_pool(Event::ZygoteGone(generation));
+            } else {
+                let sentence = plain(&format!("cannot ask for a worker: {error}"));
+                ::log::warn!("{sentence}");
+                ground.fail_to_fork(app::shortage(&error), sentence);
+            }
             ground.tell_pool(Event::ForkFailed(worker));
         }
     }
@@ -233,9 +238,11 @@ fn descriptors<'a>(
 
 /// The error means that the worker is gone, or takes no more packets.
 fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, WouldBlock};
-    matches!(
-        error.kind(),
-        BrokenPipe | ConnectionReset | NotConnected | WouldBlock
-    )
+    is_gone(error) || error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// The error means that the process at the other end is gone.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }

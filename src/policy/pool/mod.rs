@@ -405,8 +405,11 @@ impl Pool {
     }
 
     fn fork_failed(&mut self, id: WorkerId, now: Duration) {
-        if self.crew.remove(id).is_some() {
-            self.spawning.lengthen(NO_PROCESS, now);
+        if let Some(worker) = self.crew.remove(id) {
+            // That of a zygote that is dead is no fault of the host's.
+            if self.code.can_fork || Some(worker.generation) != self.code.current {
+                self.spawning.lengthen(NO_PROCESS, now);
+            }
             self.first_worker_unborn(id, now);
         }
     }

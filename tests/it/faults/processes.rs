@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use nix::sys::signal::Signal;
+
 use super::{assert_held, hold, until_logged};
 use crate::util::patient::{PatientRead, PatientWrite};
-use crate::util::process::{is_alive, kill_at_once, limit_processes, stop};
+use crate::util::process::{is_alive, kill_at_once, limit_processes, send, stop};
 use crate::util::served::{noise, pid_in};
 use crate::util::{Deadline, Dir, LONG_QUEUE, Served, Watch, daemon};
 
@@ -132,6 +134,22 @@ fn a_killed_zygote_without_workers() {
     let zygote = served.dir.zygote();
     kill_at_once(zygote);
     served.is_well();
+    assert_ne!(served.dir.zygote(), zygote);
+}
+
+/// The daemon hears of the request and of the death in one turn: nothing is wrong that would be worth a line.
+#[test]
+fn a_zygote_killed_while_a_request_comes() {
+    let served = Served::start("min-idle = 0\nworker-idle-timeout = 1s\n");
+    served.dir.until_status_has("workers = []");
+    let zygote = served.dir.zygote();
+    stop(served.daemon);
+    let mut client = served.plain("/hello");
+    kill_at_once(zygote);
+    send(served.daemon, Signal::SIGCONT);
+    assert!(client.reply().ok().starts_with("hello from "));
+    let log = served.dir.daemon_log();
+    assert!(!log.contains("cannot ask for a worker"), "{log}");
     assert_ne!(served.dir.zygote(), zygote);
 }
 

@@ -299,3 +299,26 @@ fn a_worker_that_has_served_its_share_stays_while_no_other_can_be_had() {
     told(&mut pool, Event::WorkerReady(1), S(3));
     assert!(told(&mut pool, done(0), S(3)).contains(&Action::Retire(0)));
 }
+
+#[test]
+fn a_worker_that_a_dead_zygote_was_asked_for_is_no_fault_of_the_host_s() {
+    let mut pool = ready(PoolRules {
+        min_idle: 0,
+        ..limits()
+    });
+    told(&mut pool, Event::WorkerGone(0), S(1));
+    let asked = told(&mut pool, arrived(1), S(5));
+    assert!(asked.contains(&spawn(0, 1)), "{asked:?}");
+    // The request was heard of before the death.
+    let actions = told(&mut pool, Event::ZygoteGone(1), S(5));
+    assert!(actions.contains(&Action::StartZygote(2)), "{actions:?}");
+    let actions = told(&mut pool, Event::ForkFailed(0), S(5));
+    assert!(!actions.contains(&Action::SendAway), "{actions:?}");
+    let actions = told(&mut pool, Event::ZygoteReady(2), S(5) + MS(10));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Spawn { generation: 2, .. })),
+        "{actions:?}"
+    );
+}
