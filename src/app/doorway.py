@@ -1,10 +1,10 @@
 # A part of the adaptor; all parts are pasted into one source (wsgi.py).
-# Takes: above, answer_500 from wsgi.py; POLLIN, poll, ready, select from streams.py; receive, say from channel.py; HEADER, boot_time
-# from board.py; Served from served.py.
+# Takes: above, answer_500 from wsgi.py; POLLIN, poll, ready, select from streams.py; receive, say from channel.py;
+# HEADER, boot_time from board.py; Served from served.py; FRONT, Glance from glance.py.
 # Gives: Doorway.
 #
-# How a worker takes requests from the listeners itself, without the daemon in between. It knows connections, and which
-# headers are plain; it refuses to know when it may do so: the daemon says `accept` and `recall`.
+# How a worker takes requests from the listeners itself, without the daemon in between. It knows connections; it refuses
+# to know which headers are plain, and when it may do so: the daemon says `accept` and `recall`.
 #
 # Theory of operation. On `accept` the worker waits for its channel and for the listeners together, with EPOLLEXCLUSIVE:
 # the kernel wakes the worker that began to wait first, so a few hot workers get what they can serve. The daemon waits
@@ -14,16 +14,16 @@
 # other connection it hands to the daemon, with the bytes that it has read; the daemon goes on as if it had accepted it.
 # The rules for headers are the daemon's (src/cgi, src/scgi). A test sends the same headers both ways.
 #
-# Before the application runs, the request is put where worker and daemon can both take it, and whoever takes it ends the
-# request. Of a front that is the escrow: a pair of sockets whose reading end both hold, with the connection, what the
-# front has passed and the header in one packet. Of any other client it is the claim, an eventfd; the worker's number of
-# the connection and the header stand on the board, and the daemon copies the descriptor (pidfd_getfd). Where it may not,
-# there is no claim, and the escrow is for all.
+# Before the application runs, the request is put where worker and daemon can both take it, and the one that takes it
+# ends the request. Of a front that is the escrow: a pair of sockets whose reading end both hold, with the connection,
+# what the front has passed and the header in one packet. Of any other client it is the claim, an eventfd; the worker's
+# number of the connection and the header stand on the board, and the daemon copies the descriptor (pidfd_getfd). Where
+# it may not, there is no claim, and the escrow is for all.
 #
-# As a rule the worker takes it, and the daemon learns of the request only by the board's counts. But the daemon takes it,
-# and so adopts the request, when the worker has said something of it (`spooled`, `raised`), when it takes long, when the
-# application writes to stderr, and when the worker dies. From then on it is like a request that the daemon has given to
-# the worker.
+# As a rule the worker takes it, and the daemon learns of the request only by the board's counts. But the daemon takes
+# it, and so adopts the request, when the worker has said something of it (`spooled`, `raised`), when it takes long,
+# when the application writes to stderr, and when the worker dies. From then on it is like a request that the daemon has
+# given to the worker.
 #
 # The daemon has looked at the code shortly before: until when a worker may accept stands on the board. A worker that
 # finds this time over, or has served its share, says `back` and waits for the daemon alone.
@@ -35,27 +35,14 @@ from sys import byteorder
 
 EPOLLIN, epoll = select.EPOLLIN, select.epoll
 EPOLLEXCLUSIVE = 1 << 28  # which Python has only where its C library had it
-FRONT, PLAIN, TCP = 'front', 'plain', 'tcp'  # kinds of listeners
+PLAIN, TCP = 'plain', 'tcp'  # kinds of listeners, beside FRONT
 PASSED = CMSG_SPACE(16)  # bytes: beside it come four descriptors, where a front passes three
 A_MOMENT = 2  # ms: a web server writes the header right after its connect
 LAID_DOWN = (1).to_bytes(8, byteorder)
 FRONT_TIME = 0.02  # seconds that a front may take to end; then the daemon waits for it
 RWF_NOWAIT = 8  # which Python has only where its C library had it
-MOST_NAMES = 1000
-NOT_MOUNTED = '-'  # in place of a mount, which is empty or begins with a slash
 
-PROTOCOL = '1'  # of src/handoff.rs
 PACKED = [Struct('=%di' % count).pack for count in range(1, 5)]  # descriptors, for SCM_RIGHTS
-
-# What every client may send, of src/cgi/meta.rs.
-KNOWN_NAMES = frozenset((
-    'CONTENT_LENGTH', 'CONTENT_TYPE', 'DOCUMENT_ROOT', 'DOCUMENT_URI', 'GATEWAY_INTERFACE', 'HTTPS', 'PATH_INFO',
-    'PATH_TRANSLATED', 'QUERY_STRING', 'REMOTE_ADDR', 'REMOTE_HOST', 'REMOTE_IDENT', 'REMOTE_PORT', 'REQUEST_METHOD',
-    'REQUEST_SCHEME', 'REQUEST_URI', 'SCGI', 'SCRIPT_FILENAME', 'SCRIPT_NAME', 'SERVER_ADDR', 'SERVER_NAME',
-    'SERVER_PORT', 'SERVER_PROTOCOL', 'SERVER_SOFTWARE', 'UNIQUE_ID'))
-# Fields that say something of the length or of this process.
-ODD_FIELDS = frozenset(('HTTP_', 'HTTP_CONTENT_LENGTH', 'HTTP_PROXY', 'HTTP_TRANSFER_ENCODING'))
-
 
 class Doorway:
     """The listeners of a worker, and the escrow."""
@@ -63,8 +50,7 @@ class Doorway:
     def __init__(self, worker):
         self.worker = worker
         self.listeners = {}  # by descriptor
-        self.limit, self.mount, self.status_path = HEADER, None, None
-        self.names = set(KNOWN_NAMES)  # with the fields that were seen
+        self.glance = None  # there is one with the listeners
         self.block = bytearray(HEADER)
         self.escrow = None  # its writing and its reading end, which do not wait
         self.claim = None  # an eventfd, as src/sys/claim.rs has it; None: the daemon can't copy a worker's descriptors
@@ -72,16 +58,14 @@ class Doorway:
         self.left = 0  # so many requests may still be taken
         self.patience = A_MOMENT  # in ms, for the next client; those who connect and say nothing use it up
         self.uid = os.getuid()
-        self.said = None  # whether the application has written to stderr and nobody has read it
+        self.said = None  # a poll object: the application has written something to stderr that the daemon has not read
 
     def hear(self, words, fds):
         """Does what the daemon says: words that are no request."""
         verb, _, rest = words.partition(' ')
         if verb == 'listeners':
             self.forget()
-            limit, mount, path = rest.split('\n')
-            self.limit, self.status_path = min(int(limit), HEADER), path or None
-            self.mount = None if mount == NOT_MOUNTED else mount
+            self.glance = Glance(*rest.split('\n'))
         elif verb == 'listener':
             self.listeners[fds[0]] = Listener(fds[0], *rest.split())
             fds = ()
@@ -187,7 +171,7 @@ class Doorway:
                 self.hand(call)
             elif not call.read(self.block, self.patience / 1000):
                 call.close()  # the client is gone
-            elif not self.is_plain(call):
+            elif not self.glance.is_plain(call):
                 self.hand(call)
             elif not call.begin():
                 call.close()  # its front has taken it back
@@ -254,79 +238,6 @@ class Doorway:
                 os.close(fd)
             if not size or self.worker.buffer[:size] == b'taken':
                 return not self.withdraw(call)
-
-    def is_plain(self, call):
-        """Whether the header is one that needs no more than a glance. Sets what the application is to see."""
-        data = call.data
-        colon = data.find(b':', 0, 6)
-        size = data[:colon]
-        if colon < 1 or not size.isdigit() or size[:1] == b'0' or int(size) > self.limit:
-            return False
-        if len(data) != colon + int(size) + 2 or data[-2:] != b'\0,':
-            return False
-        meta = data[colon + 1:-2].decode('latin-1')
-        words = meta.split('\0')
-        names = words[::2]
-        environ = dict(zip(names, words[1::2]))
-        if len(words) % 2 or len(environ) < len(names) or names[0] != 'CONTENT_LENGTH':
-            return False
-        if environ['CONTENT_LENGTH'] not in ('', '0') or environ.get('SCGI') != '1':
-            return False
-        if call.listener.kind == FRONT and names[2:3] == ['POLYCGI']:
-            is_plain = call.is_front = len(call.passed) == 3 and self.is_plain_front(names, environ)
-        else:
-            is_plain = not call.passed and self.is_plain_client(names, environ)
-            if is_plain and 'GATEWAY_INTERFACE' not in environ:
-                environ['GATEWAY_INTERFACE'] = 'CGI/1.1'
-        if is_plain and self.mount is not None:
-            is_plain = divide_by_mount(environ, self.mount)
-        if self.status_path is not None and environ.get('PATH_INFO') == self.status_path:
-            return False
-        call.meta, call.environ = meta, environ
-        call.is_apache = environ.get('SERVER_SOFTWARE', '')[:7] in ('Apache', 'Apache/')
-        return is_plain
-
-    def is_plain_front(self, names, environ):
-        if environ['POLYCGI'] != PROTOCOL:
-            return False
-        if environ.get('REDIRECT_STATUS', '200') != '200' or '' in environ or '=' in ''.join(names):
-            return False
-        return not ('HTTP_TRANSFER_ENCODING' in environ or 'HTTP_PROXY' in environ or 'POLYCGI_CONTROL' in environ)
-
-    def is_plain_client(self, names, environ):
-        if not self.names.issuperset(names):
-            for name in names:
-                if name not in self.names:
-                    if name[:5] != 'HTTP_' or name in ODD_FIELDS or '=' in name:
-                        return False
-                    if len(self.names) < MOST_NAMES:
-                        self.names.add(name)
-        return self.mount is not None or divide(environ)
-
-
-def divide(environ):
-    """Divides the path where a web server's SCGI module has not: the most usual rows of src/cgi/edge.rs. False: it is
-    another row."""
-    if 'PATH_INFO' in environ:
-        return environ.get('SCRIPT_FILENAME', '')[:6] != 'proxy:'
-    if environ.get('SCRIPT_NAME') or not environ.get('DOCUMENT_URI') or 'PATH_TRANSLATED' in environ:
-        return False
-    environ['PATH_INFO'] = environ['DOCUMENT_URI']
-    return True
-
-
-def divide_by_mount(environ, mount):
-    """Divides the path behind the mount, as src/cgi/script.rs does. False: the path has to be decoded or resolved for
-    that, or is not below the mount."""
-    path = environ.get('REQUEST_URI', '').partition('?')[0]
-    found = environ.get('DOCUMENT_URI') or environ.get('SCRIPT_NAME', '') + environ.get('PATH_INFO', '')
-    if path != found or '%' in path or '#' in path or '//' in path or '/.' in path or 'PATH_TRANSLATED' in environ:
-        return False
-    rest = path[len(mount):]
-    if path[:1] != '/' or path[:len(mount)] != mount or rest[:1] not in ('', '/'):
-        return False
-    environ['SCRIPT_NAME'], environ['PATH_INFO'] = mount, rest
-    return True
 
 
 class Listener:
@@ -433,8 +344,8 @@ class Call:
         return True
 
     def has_ended(self):
-        """Tells a front to leave, and waits for that a little: a web server that sees the end of the response is to find
-        its CGI gone. False: it is there still, and the daemon finds out."""
+        """Tells a front to leave, and waits for that a little: a web server that sees the end of the response is to
+        find its CGI gone. False: it is there still, and the daemon finds out."""
         if not self.is_front:
             return True
         if self.front is None:

@@ -31,7 +31,7 @@ const LATER: [(&str, &str); 2] = [
 /// The part that only a CGI needs, behind that.
 const ONCE: &str = include_str!("once.py");
 /// The parts that only a pool needs, in its place and in this order.
-const POOL: [&str; 9] = [
+const POOL: [&str; 10] = [
     include_str!("loaded.py"),
     include_str!("outgoing.py"),
     include_str!("begun.py"),
@@ -39,6 +39,7 @@ const POOL: [&str; 9] = [
     include_str!("board.py"),
     include_str!("zygote.py"),
     include_str!("served.py"),
+    include_str!("glance.py"),
     include_str!("doorway.py"),
     include_str!("worker.py"),
 ];

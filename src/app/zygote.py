@@ -156,7 +156,7 @@ class Zygote:
 
     def end_listeners(self):
         """Ends the listeners of a daemon that is dead. A worker that is in a request may have them open, and cannot see to
-        them; whoever connected would wait for it."""
+        them; clients that have connected would wait for it."""
         for fd in self.listeners:
             listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd)
             try:

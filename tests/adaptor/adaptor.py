@@ -10,7 +10,8 @@ from client import netstring, outline
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 APPS = os.path.join(HERE, 'apps')
-POOL = ('loaded', 'outgoing', 'begun', 'channel', 'board', 'zygote', 'served', 'doorway', 'worker', 'pool')  # as in wsgi.rs
+# As in wsgi.rs.
+POOL = 'loaded', 'outgoing', 'begun', 'channel', 'board', 'zygote', 'served', 'glance', 'doorway', 'worker', 'pool'
 PARTS = ('wsgi', 'streams', 'late', 'once', *POOL, 'trial')
 PYTHON = os.environ.get('ADAPTOR_PYTHON', sys.executable)
 ENVIRON = {'PATH': os.environ['PATH'], 'LANG': 'C.UTF-8', 'SECRET': 'from env.SECRET'}

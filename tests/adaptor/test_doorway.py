@@ -18,7 +18,7 @@ HELLO = peer.netstring({'PATH_INFO': '/hello'})
 
 class Doorway(peer.Case):
     def accepting(self, most=100, limit=65536, mount='-', page='', kind='plain', target='pep:application',
-                  replaced=None):
+                  replaced=None, says='accepting'):
         """A worker that accepts, with the one listener `self.listener`."""
         self.pool_ = self.pool(target, replaced=replaced).up()
         self.worker = self.pool_.spawn(3).ready()
@@ -37,7 +37,7 @@ class Doorway(peer.Case):
         self.say('listener 0 ' + kind, self.listener)
         self.pool_.tell_until(time.clock_gettime_ns(time.CLOCK_BOOTTIME) + MINUTE)
         self.say('accept %d' % most)
-        self.assertEqual(self.worker.hear(), 'accepting')
+        self.assertEqual(self.worker.hear(), says)
 
     def say(self, words, *files):
         socket.send_fds(self.worker.channel, [words.encode()], [file.fileno() for file in files])
@@ -45,6 +45,14 @@ class Doorway(peer.Case):
     def recall(self):
         self.say('recall')
         self.assertEqual(self.worker.hear(), 'back')
+
+    def serves_who_waits(self):
+        """A client that has connected and spoken before the worker accepts."""
+        client = self.connect()
+        client.sendall(HELLO)
+        self.say('accept 1')
+        self.assertEqual(self.worker.hear(), 'accepting')
+        self.assertIn(b'200 OK', self.rest(client))
 
     def connect(self):
         client = socket.socket(socket.AF_UNIX)
@@ -91,11 +99,7 @@ class Doorway(peer.Case):
     def test_a_worker_that_was_recalled_accepts_none(self):
         self.accepting()
         self.recall()
-        client = self.connect()
-        client.sendall(HELLO)
-        self.say('accept 1')
-        self.assertEqual(self.worker.hear(), 'accepting')
-        self.assertIn(b'200 OK', self.rest(client))
+        self.serves_who_waits()
         self.assertEqual(self.worker.hear(), 'back')  # one was its share
 
     def test_it_ends_with_its_time(self):
@@ -134,11 +138,7 @@ class Doorway(peer.Case):
             self.assertEqual((words, read), ('handed 0 0', b''))
         # Who has spoken by the time that it comes in is served.
         self.recall()
-        client = self.connect()
-        client.sendall(HELLO)
-        self.say('accept 1')
-        self.assertEqual(self.worker.hear(), 'accepting')
-        self.assertIn(b'200 OK', self.rest(client))
+        self.serves_who_waits()
 
     def test_other_users_are_the_daemon_s(self):
         self.accepting(kind='plain %d' % (os.getuid() + 1))
@@ -216,3 +216,7 @@ class Doorway(peer.Case):
             self.assertEqual((packet[:11], len(fds)), (b'handed 0 %d\n' % (count > 3), 1 + min(count, 3)))
             for fd in fds:
                 os.close(fd)
+
+    def test_what_the_host_refuses_is_said(self):
+        refusing = 'self.events = epoll()', "raise OSError(24, 'Too many open files')"
+        self.accepting(replaced=refusing, says='back - [Errno 24] Too many open files')

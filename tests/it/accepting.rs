@@ -101,26 +101,34 @@ impl Listening {
 #[test]
 fn many_requests_do_not_pass_through_the_daemon() {
     let app = Listening::with("max-procs = 2\n");
-    app.warm();
-    let before = app.read_by_the_daemon();
-    for _ in 0..400 {
-        assert!(app.ask("/hello").ok().starts_with("hello from "));
+    let deadline = Deadline::soon();
+    let mut asked = 0;
+    // On a slow host a worker may not wait again when the next client is there.
+    loop {
+        let before = app.read_by_the_daemon();
+        for _ in 0..400 {
+            assert!(app.ask("/hello").ok().starts_with("hello from "));
+        }
+        asked += 400;
+        let read = app.read_by_the_daemon() - before;
+        if read < 100 {
+            break;
+        }
+        assert!(!deadline.left().is_zero(), "{read} of 400");
     }
-    let read = app.read_by_the_daemon() - before;
-    assert!(read < 100, "{read} of 400");
     // The last one is counted a moment after its response.
     let number = |line: &String| line.rsplit(' ').next()?.parse::<usize>().ok();
     app.dir.until_status("three counts of the same", |status| {
         let of_workers =
             |line: &&String| line.starts_with("workers.") && line.contains(".requests = ");
-        let by_workers = status.iter().filter(of_workers).filter_map(number).sum();
+        let by_workers: usize = status.iter().filter(of_workers).filter_map(number).sum();
         let counted = ["counts.daemon", "served.count", "requests"].map(|name| {
             let line = status
                 .iter()
                 .find(|line| line.starts_with(&format!("{name} = ")));
             line.and_then(number)
         });
-        counted == [Some(by_workers); 3] && by_workers >= WARM + 400
+        counted == [Some(asked); 3] && by_workers == asked
     });
 }
 
@@ -448,7 +456,8 @@ fn a_worker_leaves_no_descriptors() {
         app.warm();
     }
     let deadline = Deadline::soon();
-    while descriptors(daemon) != before {
+    // Beside them it may have opened the one by which it asks for the length of a backlog.
+    while descriptors(daemon) > before + 1 {
         assert!(
             !deadline.left().is_zero(),
             "{before}, {}",
@@ -456,4 +465,17 @@ fn a_worker_leaves_no_descriptors() {
         );
         std::thread::yield_now();
     }
+}
+
+/// Nothing is there that a worker could accept from.
+#[test]
+fn without_a_listener_for_them_workers_accept_nothing() {
+    let dir = Dir::new();
+    let config = "wsgi = faultapp:application\nmode = daemon\nhandoff = relay\nmax-procs = 1\n";
+    let app = dir.app_file("app", config);
+    for _ in 0..WARM {
+        cgi::start_front(&app, "/hello").end().response().ok();
+    }
+    dir.until_status_has(&format!("counts.daemon = {WARM}"));
+    assert!(!dir.daemon_log().contains("accept"), "{}", dir.daemon_log());
 }

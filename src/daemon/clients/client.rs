@@ -237,7 +237,7 @@ impl Client {
         self.watch(poll, number, Stream::Connection, interest);
     }
 
-    /// Nobody is there to take a response.
+    /// The client is gone, as its output says now.
     pub(super) fn has_hung_up(&self) -> bool {
         self.output()
             .is_some_and(|output| poll::is_ready(output, Interest::HangUp))

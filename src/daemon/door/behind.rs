@@ -207,7 +207,7 @@ impl Door {
             false => words(listener, config, uids.as_deref()),
         };
         if self.listeners.share(|listener| words(listener).is_some()) {
-            // It may be one at which nobody waits now.
+            // It may be one at which we do not wait during a nap.
             self.behind.nap = None;
         }
         let offers = self.listeners.shared().filter_map(|(number, listener)| {

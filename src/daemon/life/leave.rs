@@ -104,7 +104,7 @@ impl Daemon {
         }
         drop(lock);
         self.leaving.has_left = true;
-        // Nobody accepts from a listener that somebody else keeps, either.
+        // Workers accept no more from a listener that outlives us, either.
         let until = Duration::MAX;
         self.events.push_back(Event::CallIn { until });
         let (clients, ground) = (&mut self.clients, &mut self.ground);

@@ -2,6 +2,7 @@
 //! request becomes one as any other. The worker's side is src/app/doorway.py.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(super) struct Escrows {
 struct Escrow {
     /// The reading end.
     escrow: OwnedFd,
-    /// Whoever takes it ends the request. None where a worker's descriptors can't be copied.
+    /// The one that takes it ends the request. None where a worker's descriptors can't be copied.
     claim: Option<Claim>,
     /// Which listeners it has.
     version: u32,
@@ -65,22 +66,18 @@ impl Workers {
         listeners: &[(Offer, BorrowedFd<'_>)],
         ground: &mut Ground,
     ) {
-        let begun = match listeners.is_empty() {
-            true => Err(std::io::ErrorKind::NotFound.into()),
-            false => self.begin_direct(worker, requests, listeners, ground),
-        };
-        if let Err(error) = begun {
-            match listeners.is_empty() {
-                true => ground.tell_pool_next(Event::CallIn {
-                    until: clock::now() + PAUSE,
-                }),
-                false => self.note_cannot_accept(&error.to_string(), ground),
-            }
-            ground.tell_pool_next(Event::Back {
-                worker,
-                last: false,
-            });
+        if listeners.is_empty() {
+            let until = clock::now() + PAUSE;
+            ground.tell_pool_next(Event::CallIn { until });
+        } else if let Err(error) = self.begin_direct(worker, requests, listeners, ground) {
+            self.note_cannot_accept(&error.to_string(), ground);
+        } else {
+            return;
         }
+        ground.tell_pool_next(Event::Back {
+            worker,
+            last: false,
+        });
     }
 
     /// The host does not let a worker accept: tried again after a while, and logged once.
@@ -124,8 +121,8 @@ impl Workers {
         let roster = &self.roster;
         let say = |words: &str, fds: &[BorrowedFd<'_>]| roster.say(worker, words.as_bytes(), fds);
         let direct = match self.escrows.by_worker.entry(worker) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
                 let (reading, writing) = socket::packet_pair()?;
                 let claim = claim_for(roster.pid(worker));
                 let mut fds = vec![writing.as_fd(), reading.as_fd()];
@@ -330,7 +327,7 @@ impl Workers {
         })
     }
 
-    /// The header of the request that a dead worker had, and of which nobody has the connection any more.
+    /// The header of the request that a dead worker had, whose connection has ended with it.
     pub(super) fn lost(&self, worker: WorkerId, ground: &Ground) -> Option<Vec<u8>> {
         let claim = self.escrows.by_worker.get(&worker)?.claim.as_ref()?;
         claim.take().then(|| ground.board.header(worker).2)
