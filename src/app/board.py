@@ -8,10 +8,10 @@
 import mmap
 
 mmap = copy(mmap)
-BOARD = 4751360  # bytes
+BOARD = 17334272  # bytes
 WRITTEN, MOVED, TOLD, SPOOL, DESKS = 0, 4096, 8192, 12288, 16384  # bytes: where its parts begin
 DESK = 512  # bytes for each worker
-HEADERS, HEADER_NUMBERS, HEADER = 540672, 16, 4096  # bytes: where headers begin, and for each worker: numbers, header
+HEADERS, HEADER_NUMBERS, HEADER = 540672, 16, 16384  # bytes: where headers begin, and for each worker: numbers, header
 BEGAN, ENDED, SERVED, TOOK = range(4)  # its numbers of 8 bytes
 BINS = 32  # bytes: where its numbers of 4 bytes begin
 OVERDUE = 2

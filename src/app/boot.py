@@ -1,6 +1,7 @@
 # What `python -c` gets for a CGI, in place of the adaptor, which it runs as if that stood here.
 #
-# It knows how the adaptor's code is kept between runs; it refuses to know what the adaptor does.
+# It knows how the adaptor's code is got from where it is kept; it refuses to know what the adaptor does. It is compiled
+# at each start, so keep.py, which keeps the code, is here as a text, for the one run that needs it.
 #
 # Most of the adaptor's start would be compiling it. So its code is kept in the app's place, in one file for each version
 # of Python's bytecode (MAGIC_NUMBER): a hash of all that follows, the digest of the source, and the code as marshal has
@@ -17,6 +18,8 @@ import sys
 from _frozen_importlib_external import MAGIC_NUMBER
 from _imp import source_hash
 
+KEEP = r'''KEEP.PY'''
+
 
 def kept(path, digest):
     """The code in that file; an error if it can't be used."""
@@ -29,30 +32,9 @@ def kept(path, digest):
         data = memoryview(posix.read(fd, found.st_size))
     finally:
         posix.close(fd)
-    if data[:8] != source_hash(0, data[8:]) or data[8:24] != digest.encode():
+    if data[:8] != source_hash(0, data[8:]) or data[8:24] != digest:
         raise OSError
     return marshal.loads(data[24:])
-
-
-def keep(code, path, digest):
-    data = digest.encode() + marshal.dumps(code)
-    data = source_hash(0, data) + data
-    new = path + '.new'
-    try:
-        posix.unlink(new)
-    except OSError:
-        pass  # there is none: nothing was killed while it wrote
-    fd = posix.open(new, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
-    try:
-        posix.fchmod(fd, 0o600)
-        is_whole = posix.write(fd, data) == len(data)
-    except OSError:
-        is_whole = False
-    posix.close(fd)
-    if is_whole:
-        posix.rename(new, path)
-    else:
-        posix.unlink(new)
 
 
 def code(place, size, digest):
@@ -65,13 +47,8 @@ def code(place, size, digest):
             return kept(path, digest)
     except Exception:
         pass
-    code = compile(posix.pread(int(sys.argv[5]), size, 0), '<string>', 'exec')
-    try:
-        if path and not sys.dont_write_bytecode:
-            keep(code, path, digest)
-    except Exception:
-        pass
-    return code
+    exec(KEEP, globals())
+    return compiled(posix.pread(int(sys.argv[5]), size, 0), path, digest)
 
 
-exec(code(sys.argv.pop(), int(sys.argv.pop()), sys.argv.pop()))
+exec(code(sys.argv.pop(), int(sys.argv.pop()), sys.argv.pop().encode()))

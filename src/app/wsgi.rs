@@ -20,6 +20,8 @@ use crate::sys::{clock, files, process, signal};
 
 /// What a CGI's interpreter is given, which gets the adaptor from the place or from its own source.
 const BOOT: &str = include_str!("boot.py");
+/// The part of it that is needed once.
+const KEEP: [(&str, &str); 1] = [("KEEP.PY", include_str!("keep.py"))];
 /// The part that a CGI and a pool have in common.
 const ADAPTOR: &str = include_str!("wsgi.py");
 /// Parts that a plain GET as a CGI does not need, and the words in `wsgi.py` in whose place they stand, as texts: to
@@ -62,9 +64,7 @@ fn for_cgi() -> String {
 
 /// What gets it from where it is kept.
 fn boot() -> String {
-    let mut source = String::with_capacity(BOOT.len());
-    add_without_comments(BOOT, &mut source);
-    source
+    with_texts(BOOT, &KEEP)
 }
 
 /// The adaptor for a pool.
@@ -81,10 +81,15 @@ fn pool_with(last: &str) -> String {
 }
 
 fn common_part() -> String {
+    with_texts(ADAPTOR, &LATER)
+}
+
+/// A part in which others stand as texts, in the place of these words.
+fn with_texts(whole: &str, texts: &[(&str, &str)]) -> String {
     let mut source = String::with_capacity(1 << 16);
-    let mut rest = ADAPTOR;
-    for (place, part) in LATER {
-        let (before, after) = rest.split_once(place).unwrap_or((rest, ""));
+    let mut rest = whole;
+    for (place, part) in texts {
+        let (before, after) = rest.split_once(*place).unwrap_or((rest, ""));
         add_without_comments(before, &mut source);
         add_without_comments(part, &mut source);
         rest = after;

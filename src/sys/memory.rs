@@ -94,7 +94,7 @@ impl Numbers {
 /// | 12304 | all | u64 | the daemon | requests that wait for a worker |
 /// | 12312 | all | u64 | the daemon | until when workers may take requests from the listeners themselves (CLOCK_BOOTTIME, ns) |
 /// | 16384 | each worker | [`Desk`] | the worker | the requests that it has taken itself |
-/// | 540672 | each worker | 4112 bytes | the worker | the one that it has: three u32, its connection's number there, its listener's, the header's length; from byte 16 on the header |
+/// | 540672 | each worker | 16400 bytes | the worker | the one that it has: three u32, its connection's number there, its listener's, the header's length; from byte 16 on the header |
 ///
 /// A desk has 512 bytes: four u64, from byte 32 on [`Board::BINS`] u32, which wrap.
 ///
@@ -164,7 +164,7 @@ impl Board {
     /// Bytes of the numbers before a header.
     pub const HEADER_NUMBERS: usize = 16;
     /// The largest header.
-    pub const HEADER: usize = 4096;
+    pub const HEADER: usize = 16_384;
     /// How many bins a desk has.
     pub const BINS: usize = 96;
 

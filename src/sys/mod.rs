@@ -15,6 +15,7 @@ pub mod lock;
 pub mod mark;
 pub mod memory;
 pub mod named;
+pub mod passage;
 pub mod poll;
 pub mod pressure;
 pub mod process;

@@ -16,7 +16,7 @@ import threading
 from adaptor import APPS, ENVIRON, PYTHON, SOURCE
 from client import netstring
 
-BOARD = 4751360  # bytes; src/sys/memory.rs describes it
+BOARD = 17334272  # bytes; src/sys/memory.rs describes it
 MOVED, TOLD, SPOOL = 4096, 8192, 12288  # where its parts begin, in bytes
 GONE, OVERDUE = 1, 2
 PAGE = (b'Status: 500 Internal Server Error\r\nCache-Control: no-store\r\nContent-Length: 7\r\n\r\n', b'failed\n')

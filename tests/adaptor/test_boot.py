@@ -12,7 +12,7 @@ import unittest
 
 import peer
 
-BOOT = peer.source('boot')
+BOOT = peer.source('boot').replace('KEEP.PY', peer.source('keep'))
 ASK = ('import importlib.util as it, sys; '
        'print("%s-%d" % (sys.implementation.cache_tag, int.from_bytes(it.MAGIC_NUMBER[:2], "little")))')
 NAME = 'adaptor-' + subprocess.check_output([peer.PYTHON, '-c', ASK]).decode().strip()

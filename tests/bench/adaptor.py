@@ -11,7 +11,7 @@ from common import CGI_ENVIRON, CLEAN, META, PYTHON
 from figures import Budget, Result, Table, difference, interleave, median, number
 
 TITLE = 'What the adaptor adds to the start of the interpreter'
-LIMIT = 3.0  # ms
+LIMIT = 1.5  # ms
 
 
 def measure(site):

@@ -31,7 +31,8 @@ use crate::cgi::response::{BadHead, HEAD_LIMIT, Head, Parsed, Scan};
 use crate::daemon::clients::Outgoing;
 use crate::daemon::turn::{Progress, TURN};
 use crate::spool::Room;
-use crate::sys::files::{self, Kind};
+use crate::sys::files;
+use crate::sys::passage::Passage;
 use crate::sys::poll::{self, Interest};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{Errno, is, socket};
@@ -52,6 +53,8 @@ pub(super) struct Exchange {
     /// Where the response comes from: ours, and it does not wait. Kept open to the end, since epoll knows it.
     from: OwnedFd,
     has_ended: bool,
+    /// How bytes get from there to the client, once that is known; the inner `None`: they are copied.
+    passage: Option<Option<Passage>>,
     /// What was read and has not been passed on: at first the head.
     kept: Vec<u8>,
     /// What is known of the head until it is whole.
@@ -135,6 +138,7 @@ impl Exchange {
             feed,
             from,
             has_ended: false,
+            passage: None,
             kept: Vec::new(),
             scan: Some(Scan::new(reader.is_like_apache())),
             needs_status: reader.needs_status(),
@@ -349,12 +353,14 @@ impl Exchange {
         }
         let from = self.from.as_fd();
         let most = self.most();
-        let is_direct = way.spool.is_none() && files::kind(way.output) == Kind::Fifo;
-        let is_pipe = files::kind(from) == Kind::Fifo;
+        let find = || Passage::between(from, way.output);
+        let passage = self.passage.get_or_insert_with(find);
         let read = if most == 0 {
             Ok(0)
-        } else if is_direct && is_pipe {
-            match splice::pass(from, way.output, most) {
+        } else if let Some(passage) = passage
+            && way.spool.is_none()
+        {
+            match passage.pass(from, way.output, most) {
                 Err(error) if is(&error, Errno::EPIPE) => return ResponseStep::Lost,
                 Err(error) if is(&error, Errno::EAGAIN) => {
                     if poll::is_ready(from, Interest::Read)

@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::daemon::turn::TURN;
 use crate::sys::files::{self, Kind};
+use crate::sys::passage::Passage;
 use crate::sys::poll::{self, Interest};
 use crate::sys::splice::{self, Scratch};
 use crate::sys::{Errno, is, socket};
@@ -26,6 +27,8 @@ const BLOCK: usize = 65_536;
 pub(super) struct Feed {
     /// Ours, and it does not wait; none where there is nothing to send, or a pipe is closed.
     to: Option<OwnedFd>,
+    /// How bytes get there from the client's input, once that is known; the inner `None`: they are copied.
+    passage: Option<Option<Passage>>,
     /// The app takes no more.
     is_over: bool,
     /// What is next, from `at` on.
@@ -82,6 +85,7 @@ impl Feed {
     pub(super) fn new(to: OwnedFd, bytes: Vec<u8>, file: Option<(File, u64)>, left: u64) -> Feed {
         Feed {
             to: Some(to),
+            passage: None,
             is_over: false,
             bytes,
             at: 0,
@@ -96,6 +100,7 @@ impl Feed {
         header.extend_from_slice(&rest.bytes);
         Feed {
             to: Some(to),
+            passage: None,
             is_over: false,
             bytes: header,
             at: 0,
@@ -121,6 +126,7 @@ impl Feed {
     pub(super) fn nothing() -> Feed {
         Feed {
             to: None,
+            passage: None,
             is_over: true,
             bytes: Vec::new(),
             at: 0,
@@ -234,7 +240,8 @@ impl Feed {
         Ok(FeedStep::Moved)
     }
 
-    /// What the client has sent goes to the app: from pipe to pipe, or by way of memory.
+    /// What the client has sent goes to the app: straight into its pipe, or by way of memory, since what goes to a server
+    /// is counted.
     fn read_input(
         &mut self,
         input: Option<BorrowedFd<'_>>,
@@ -246,8 +253,9 @@ impl Feed {
         };
         let to = to.as_fd();
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let count = if files::kind(input) == Kind::Fifo && files::kind(to) == Kind::Fifo {
-            splice::pass(input, to, most.min(1 << 20))
+        let find = || Passage::between(input, to).filter(|passage| !passage.is_to_socket());
+        let count = if let Some(passage) = self.passage.get_or_insert_with(find) {
+            passage.pass(input, to, most.min(1 << 20))
         } else {
             self.bytes.resize(most.min(BLOCK), 0);
             self.at = 0;
