@@ -27,7 +27,11 @@ impl Listening {
         let dir = Dir::new();
         let socket = dir.join("apps/listener");
         let all = "wsgi = faultapp:application\nmode = daemon\nlog-level = debug\n";
-        let config = format!("{all}listen = {}\n{config}", socket.display());
+        let accept = match config.contains("accept =") {
+            true => "",
+            false => "accept = workers\n",
+        };
+        let config = format!("{all}{accept}listen = {}\n{config}", socket.display());
         let app = dir.app_file("app", &config);
         dir.polycgi(&["start"]).success();
         Self { dir, app, socket }

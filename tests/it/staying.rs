@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -207,6 +208,7 @@ fn an_upgrade_while_it_is_asleep() {
 struct Launcher {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
+    said_to: PathBuf,
 }
 
 const LAUNCHER: &str = "
@@ -241,14 +243,19 @@ impl Launcher {
         command
             .arg(installed("scgi-daemon"))
             .arg(dir.join("cgi-bin/app"));
-        let said = fs::File::create(dir.join("said")).expect("a file can be made");
+        let said_to = dir.join("said");
+        let said = fs::File::create(&said_to).expect("a file can be made");
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(said);
         let mut child = child.spawn().expect("a launcher can be run");
         let said = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        Self { child, said }
+        Self {
+            child,
+            said,
+            said_to,
+        }
     }
 
     fn line(&mut self) -> String {
@@ -262,7 +269,10 @@ impl Launcher {
     fn launch(&mut self, off: i32) -> i32 {
         let stdin = self.child.stdin.as_mut().expect("stdin is piped");
         writeln!(stdin, "{off}").expect("it reads");
-        self.line().parse().expect("it says a pid")
+        let line = self.line();
+        let said = || fs::read_to_string(&self.said_to).unwrap_or_default();
+        let pid = line.parse();
+        pid.unwrap_or_else(|_| panic!("it says no pid but {line:?}: {}", said()))
     }
 }
 
@@ -328,8 +338,11 @@ fn sockets_that_a_service_manager_gives() {
 fn sockets_that_a_service_manager_gives_to_workers() {
     let (dir, address) = (Dir::new(), free_address());
     // No network of this host.
-    let config = format!("mode = daemon\nlog-level = debug\nlisten-allow = 192.0.2.0/24\n{SHORT}");
-    dir.app_file("app", &config);
+    let allow = "accept = workers\nlisten-allow = 192.0.2.0/24";
+    dir.app_file(
+        "app",
+        &format!("mode = daemon\nlog-level = debug\n{allow}\n{SHORT}"),
+    );
     let mut launcher = Launcher::start(&dir, address);
     let path = dir.join("given");
     let by_path = || {
