@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::util::process::{children, descriptors, kill_at_once};
 use super::util::scgi::{ScgiClient, header, netstring};
 use super::util::served::{assert_same, blocks};
-use super::util::{Deadline, Dir, Load, Reply, cgi, pause};
+use super::util::{Deadline, Dir, Load, Reply, cgi, pause, strain};
 
 /// More than the daemon gives a worker before that may accept (8 in half a second).
 const WARM: usize = 12;
@@ -106,7 +106,8 @@ fn many_requests_do_not_pass_through_the_daemon() {
     let app = Listening::with("max-procs = 2\n");
     let deadline = Deadline::soon();
     let mut asked = 0;
-    // On a slow host a worker may not wait again when the next client is there.
+    // How many do is a matter of luck on a busy host, where a worker does not wait again yet when the next client is
+    // there; on one that does nothing else it is almost all.
     loop {
         let before = app.read_by_the_daemon();
         for _ in 0..400 {
@@ -114,7 +115,7 @@ fn many_requests_do_not_pass_through_the_daemon() {
         }
         asked += 400;
         let read = app.read_by_the_daemon() - before;
-        if read < 100 {
+        if read < if strain() == 1 { 100 } else { 300 } {
             break;
         }
         assert!(!deadline.left().is_zero(), "{read} of 400");
