@@ -57,6 +57,7 @@ pub mod cgi;
 pub mod compare;
 pub mod config;
 pub mod control;
+pub mod fastcgi;
 pub mod figures;
 pub mod handoff;
 pub mod incidents;

@@ -20,6 +20,7 @@ need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
 # One of the web servers is a program in Go.
 need golang-go test -x /usr/bin/go
 need h2o test -x /usr/bin/h2o -a -e /usr/share/h2o/fastcgi-cgi
+need haproxy test -x /usr/sbin/haproxy
 need lighttpd test -x /usr/sbin/lighttpd -a -e /usr/lib/lighttpd/mod_cgi.so
 need nginx test -x /usr/sbin/nginx
 # Applications, and what makes or runs them.

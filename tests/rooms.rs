@@ -49,6 +49,7 @@ const HOUSE: &[(&str, Floor)] = &[
     ("bounded", Words),
     ("printable", Words),
     ("cgi", Words),
+    ("fastcgi", Words),
     ("scgi", Words),
     ("ticket", Words),
     ("spelling", Words),

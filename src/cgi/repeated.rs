@@ -18,6 +18,8 @@ enum WebServer {
     Nginx,
     /// One that runs CGIs, or is not known.
     Other,
+    /// A FastCGI client that sends a pair for each line of a header.
+    Records,
     /// Another SCGI client.
     Scgi,
 }
@@ -38,8 +40,27 @@ const CONTENT_LENGTH: &[u8] = b"CONTENT_LENGTH";
 pub fn settled<'a>(
     pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 ) -> impl Iterator<Item = JoinedVariable<'a>> {
+    settled_from(web_server(pairs.clone()), pairs)
+}
+
+/// The same for what came by FastCGI.
+pub fn settled_of_records<'a>(
+    pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+) -> impl Iterator<Item = JoinedVariable<'a>> {
+    let server = match web_server(pairs.clone()) {
+        WebServer::Lighttpd => WebServer::Lighttpd,
+        WebServer::Nginx => WebServer::Records,
+        _ if sends_each_line(pairs.clone()) => WebServer::Records,
+        _ => WebServer::Scgi,
+    };
+    settled_from(server, pairs)
+}
+
+fn settled_from<'a>(
+    server: WebServer,
+    pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+) -> impl Iterator<Item = JoinedVariable<'a>> {
     // In nearly every request there is nothing to settle, and nothing is allocated.
-    let server = web_server(pairs.clone());
     let is_settled = server == WebServer::Other || !any_twice(pairs.clone().map(|(name, _)| name));
     let (plain, settled) = if is_settled {
         (Some(pairs), Vec::new())
@@ -83,7 +104,7 @@ fn joined(mut pairs: Vec<JoinedVariable<'_>>, server: WebServer) -> Vec<JoinedVa
         let is_field = name.starts_with(b"HTTP_");
         let settled = match server {
             // A field that the client repeated. Other web servers join it, and so does nginx since 1.23.
-            WebServer::Nginx if is_field && !SINGLE.contains(&name) => {
+            WebServer::Nginx | WebServer::Records if is_field && !SINGLE.contains(&name) => {
                 // RFC 9110 5.3; RFC 6265 5.4
                 let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
                 let values: Vec<&[u8]> = same.iter().map(|&i| pairs[i].1.as_ref()).collect();
@@ -99,7 +120,7 @@ fn joined(mut pairs: Vec<JoinedVariable<'_>>, server: WebServer) -> Vec<JoinedVa
             }
             // What the operator sets (a scgi_param after an included file, setenv) comes after what it replaces. Not so
             // fields, which are the client's: `X-A` and `X_A` have the same name here.
-            WebServer::Nginx if !is_field => pairs[last].1.clone(),
+            WebServer::Nginx | WebServer::Records if !is_field => pairs[last].1.clone(),
             WebServer::Lighttpd | WebServer::Scgi
                 if !is_field && !name.starts_with(b"CONTENT_") =>
             {
@@ -122,6 +143,12 @@ fn joined(mut pairs: Vec<JoinedVariable<'_>>, server: WebServer) -> Vec<JoinedVa
         keep
     });
     pairs
+}
+
+/// HAProxy or h2o.
+fn sends_each_line<'a>(mut pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+    let software = pairs.find(|(name, _)| *name == b"SERVER_SOFTWARE");
+    software.is_some_and(|(_, value)| value.starts_with(b"HAProxy") || value.starts_with(b"h2o"))
 }
 
 /// By what each sends. nginx sends DOCUMENT_URI, and SERVER_SOFTWARE only where it is configured to.
@@ -161,6 +188,42 @@ mod tests {
             let (name, value) = line.split_once('=')?;
             Some((name.as_bytes(), value.as_bytes()))
         })
+    }
+
+    #[test]
+    fn names_that_came_twice_by_fastcgi() {
+        for software in ["h2o/2.2.5", "HAProxy 2.6.12", "nginx/1.22.1", ""] {
+            let text = format!(
+                "SERVER_SOFTWARE={software}\nDOCUMENT_URI=/\nCONTENT_LENGTH=5\nHTTP_COOKIE=a=b\nHTTP_VIA=one\nHTTP_HOST=h\n\
+                 CONTENT_LENGTH=\nHTTP_COOKIE=c=d\nHTTP_VIA=two\nHTTP_HOST=i\nOWN=1\nOWN=2"
+            );
+            let found: Vec<_> = settled_of_records(pairs(&text))
+                .map(|(name, value)| (name.to_vec(), value.into_owned()))
+                .collect();
+            let expected = format!(
+                "SERVER_SOFTWARE={software}\nDOCUMENT_URI=/\nCONTENT_LENGTH=\nHTTP_COOKIE=a=b; c=d\nHTTP_VIA=one, two\nHTTP_HOST=h\n\
+                 HTTP_HOST=i\nOWN=2"
+            );
+            let expected: Vec<_> = pairs(&expected)
+                .map(|(name, value)| (name.to_vec(), value.to_vec()))
+                .collect();
+            assert_eq!(found, expected, "{software}");
+        }
+        // What the client repeated is joined by the web server, or it is another name's.
+        for software in ["lighttpd/1.4.69", "Apache/2.4.71", "Caddy"] {
+            let text = format!("SERVER_SOFTWARE={software}\nHTTP_X_A=1\nOWN=1\nHTTP_X_A=2\nOWN=2");
+            let found = settled_of_records(pairs(&text)).map(|(_, value)| value.into_owned());
+            let expected = [software, "1", "2", "2"].map(|value| value.as_bytes().to_vec());
+            let sorted = |mut values: Vec<Vec<u8>>| {
+                values[1..].sort();
+                values
+            };
+            assert_eq!(
+                sorted(found.collect()),
+                sorted(expected.to_vec()),
+                "{software}"
+            );
+        }
     }
 
     #[test]

@@ -86,12 +86,66 @@ impl<'a> Request<'a> {
     ) -> Result<Request<'a>, BadRequest> {
         let mut request = Request::checked(pairs, peer)?;
         request.count_what_is_still_to_come();
-        request.drop_what_contradicts_the_length();
-        request.meta.retain(|(name, _)| *name != b"PATH");
-        if request.value("GATEWAY_INTERFACE").is_none() {
-            request.meta.push((b"GATEWAY_INTERFACE", b"CGI/1.1"));
-        }
+        request.become_of_cgi();
         Ok(request)
+    }
+
+    /// The same by FastCGI. Where the message-body ends its last record says.
+    ///
+    /// # Errors
+    /// As [`Request::from_meta`].
+    pub fn from_fastcgi_client(
+        pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        peer: Peer,
+    ) -> Result<Request<'a>, BadRequest> {
+        // Caddy's word for a body in chunks.
+        let is_unknown = |pair: &(&[u8], &[u8])| *pair == (b"CONTENT_LENGTH", b"-1");
+        let pairs = pairs.into_iter().filter(|pair| !is_unknown(pair));
+        let mut request = Request::checked(pairs, peer)?;
+        request.forget_a_length_that_was_made_up();
+        request.leave_path_undivided();
+        request.become_of_cgi();
+        Ok(request)
+    }
+
+    /// HAProxy counts what it has of a body in chunks at that moment, and sends the rest all the same.
+    fn forget_a_length_that_was_made_up(&mut self) {
+        let encoding = self.value("HTTP_TRANSFER_ENCODING").unwrap_or_default();
+        if is_chunked(encoding) || self.is_from_haproxy() {
+            self.content_length = None;
+            self.meta.retain(|(name, _)| *name != b"CONTENT_LENGTH");
+        }
+    }
+
+    /// Without PATH_INFO, SCRIPT_NAME is all of the path: by nginx's own fastcgi_params, and by HAProxy without
+    /// `path-info`. It is left to [`super::edge`], as if it had not been sent.
+    fn leave_path_undivided(&mut self) {
+        if self.value("PATH_INFO").is_some() {
+            return;
+        }
+        let script_name = self.value("SCRIPT_NAME");
+        if self.is_from_haproxy() {
+            for (name, _) in &mut self.meta {
+                if *name == b"SCRIPT_NAME" {
+                    *name = b"PATH_INFO";
+                }
+            }
+        } else if script_name.is_some() && script_name == self.value("DOCUMENT_URI") {
+            self.meta.retain(|(name, _)| *name != b"SCRIPT_NAME");
+        }
+    }
+
+    fn is_from_haproxy(&self) -> bool {
+        let software = self.value("SERVER_SOFTWARE").unwrap_or_default();
+        software.starts_with(b"HAProxy")
+    }
+
+    fn become_of_cgi(&mut self) {
+        self.drop_what_contradicts_the_length();
+        self.meta.retain(|(name, _)| *name != b"PATH");
+        if self.value("GATEWAY_INTERFACE").is_none() {
+            self.meta.push((b"GATEWAY_INTERFACE", b"CGI/1.1"));
+        }
     }
 
     /// With `scgi_request_buffering off` nginx's CONTENT_LENGTH is what it has received so far, and it sends the rest

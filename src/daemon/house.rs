@@ -10,6 +10,7 @@ use super::life::leaving::Leaving;
 use super::life::reloads::Reload;
 use super::life::states::{MemoryWatch, StateFile, Upgrade, Upkeep, Wish};
 use super::log::Log;
+use super::wires::Wires;
 use crate::policy::pool::{Event, Pool};
 use crate::policy::queue::Number;
 use crate::sys::files::Identity;
@@ -20,6 +21,7 @@ pub(super) struct Daemon {
     pub(super) ground: Ground,
     pub(super) door: Door,
     pub(super) clients: Clients,
+    pub(super) wires: Wires,
     pub(super) carrier: Carrier,
     pub(super) pool: Pool,
     /// Events that the pool has not heard yet.

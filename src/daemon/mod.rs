@@ -9,6 +9,7 @@
 //! - `ground` and the files beside it: what every room stands on. An [`Outcome`](outcome::Outcome) is what a room has to
 //!   tell a room that it may not call; the loop carries it there.
 //! - `clients`: connections and their requests, from the header to the end of the front.
+//! - `wires`: FastCGI connections, beside the requests that came over them.
 //! - `door`: listeners, and which connections are let in. `workers`: zygotes and workers of a wsgi app. `foreign`: apps
 //!   of any other kind. They call `clients`, and never one another.
 //! - `carrier`: which of the two serves here. `life`: the daemon itself, its generations, configuration, name and end.
@@ -22,6 +23,7 @@ mod clients;
 mod door;
 mod failures;
 mod foreign;
+mod framed;
 mod ground;
 mod guest;
 mod house;
@@ -36,6 +38,7 @@ mod setup;
 mod token;
 mod turn;
 mod watch;
+mod wires;
 mod words;
 mod workers;
 
@@ -102,6 +105,7 @@ pub(crate) fn command_info() -> argh::CommandInfoWithArgs {
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Clients,
+    Wires,
     Carrier,
     Leaving,
     Door,
@@ -111,8 +115,9 @@ enum Timer {
 }
 
 impl Timer {
-    const ALL: [Timer; 7] = [
+    const ALL: [Timer; 8] = [
         Timer::Clients,
+        Timer::Wires,
         Timer::Carrier,
         Timer::Leaving,
         Timer::Door,
@@ -135,7 +140,8 @@ impl Daemon {
             self.upgrade_further(clock::now());
             // After everything that can free a descriptor, and before the wait.
             self.watch_limit();
-            let are_gone = self.clients.is_empty() && self.carrier.are_gone();
+            let are_gone =
+                self.clients.is_empty() && self.wires.is_empty() && self.carrier.are_gone();
             if self.leaving.is_over(are_gone, clock::now()) {
                 break;
             }
@@ -213,6 +219,7 @@ impl Daemon {
             Token::Pressure => self.on_pressure(ready),
             Token::Signals => self.on_signals(),
             Token::Stderr(source) => carrier.on_stderr(source, clients, ground),
+            Token::Wire(number, _) => self.wires.advance(number, clients, ground),
         }
     }
 
@@ -260,6 +267,11 @@ impl Daemon {
                     end,
                     is_importing,
                 } => self.import_ended(source, generation, end, is_importing),
+                Outcome::Framed(framed) => self.wires.take(*framed, clients, ground),
+                Outcome::FramedGone(number) => match clients.worker_of(number) {
+                    Some(_) => self.carrier.abort_client(number, clients, ground),
+                    None => clients.lose(number, ground),
+                },
                 Outcome::FrontGone(number) => {
                     // Before its descriptors are closed: its web server may see that.
                     self.note_late();
@@ -315,6 +327,7 @@ impl Daemon {
     fn settle(&mut self) {
         self.carrier.see(&mut self.clients, &mut self.ground);
         self.heed();
+        self.see_wires();
         let mut actions = Vec::new();
         while let Some(event) = self.events.pop_front() {
             ::log::trace!("pool: {event:?}");
@@ -340,6 +353,15 @@ impl Daemon {
         self.clients.tell_the_queued(&mut self.ground);
         self.answer_commands();
         self.heed();
+        self.see_wires();
+    }
+
+    /// FastCGI connections hear which requests are over; what follows from that is heeded, until nothing does.
+    fn see_wires(&mut self) {
+        while self.clients.has_over_requests() {
+            self.wires.see(&mut self.clients, &mut self.ground);
+            self.heed();
+        }
     }
 
     /// Copies what the rooms may know of the pool.
@@ -360,9 +382,12 @@ impl Daemon {
     /// The door opens and closes with the number of clients and workers.
     fn watch_limit(&mut self) {
         let workers = self.pool.workers().count();
-        self.door.watch_limit(workers, &self.clients, &self.ground);
+        let wires = self.wires.len();
+        self.door
+            .watch_limit(workers, wires, &self.clients, &self.ground);
         self.door.look_behind(&mut self.clients, &mut self.ground);
         self.heed();
+        self.see_wires();
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -446,6 +471,7 @@ impl Daemon {
                 let ledger = self.ground.ledger.next_deadline();
                 self.clients.next_deadline().into_iter().chain(ledger).min()
             }
+            Timer::Wires => self.wires.next_deadline(),
             Timer::Carrier => self.carrier.next_deadline(),
             Timer::Leaving => self.leaving.next_deadline(),
             Timer::Door => self.door.next_deadline(),
@@ -459,6 +485,7 @@ impl Daemon {
         let (clients, ground) = (&mut self.clients, &mut self.ground);
         match timer {
             Timer::Clients => clients.pass_time(now, ground),
+            Timer::Wires => self.wires.pass_time(now, clients, ground),
             Timer::Carrier => self.carrier.pass_time(now, clients, ground),
             Timer::Leaving => self.leave_further(now),
             Timer::Door => self.door.pass_time(now),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::framed::Framed;
 use super::guest::Accepted;
 use super::token::Source;
 use crate::control::Command;
@@ -29,6 +30,10 @@ pub(super) enum Outcome {
         /// The app's own code was running.
         is_importing: bool,
     },
+    /// A FastCGI request whose header has come: its connection.
+    Framed(Box<Framed>),
+    /// The web server of a FastCGI request wants no answer any more.
+    FramedGone(Number),
     /// The front had no word from us in time, and has taken its request back: the name may have been set aside.
     FrontGone(Number),
     /// A worker has handed a connection to us that it has accepted.

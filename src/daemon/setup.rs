@@ -21,6 +21,7 @@ use super::limits::{limits, stays};
 use super::log::{Destination, Log, Spare};
 use super::outcome::PoolFacts;
 use super::token::Token;
+use super::wires::Wires;
 use super::words::{NAME, Words};
 use crate::app;
 use crate::app_file::AppFile;
@@ -103,6 +104,7 @@ impl Daemon {
             events: VecDeque::from([Event::Tick]),
             door,
             clients: Clients::new(door::shares_of(&ground.config, ground.most_fds())),
+            wires: Wires::new(),
             carrier: means.carrier,
             signals: means.signals,
             log,

@@ -18,6 +18,24 @@ pub(super) enum Source {
     Zygote(Generation),
 }
 
+/// One of the descriptors of a FastCGI connection whose request is being served: the connection, or our end of a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WireEnd {
+    Connection,
+    Input,
+    Output,
+    Errors,
+}
+
+impl WireEnd {
+    pub(super) const ALL: [WireEnd; 4] = [
+        WireEnd::Connection,
+        WireEnd::Input,
+        WireEnd::Output,
+        WireEnd::Errors,
+    ];
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {
     /// The end at which a foreign app takes its request.
@@ -37,6 +55,7 @@ pub(super) enum Token {
     Pressure,
     Signals,
     Stderr(Source),
+    Wire(Number, WireEnd),
 }
 
 const SHIFT: u32 = 56;
@@ -63,6 +82,7 @@ impl From<Token> for u64 {
             Token::AppInput(place) => (8, u64::from(place)),
             Token::AppOutput(place) => (9, u64::from(place)),
             Token::Pressure => (10, 0),
+            Token::Wire(number, end) => (11 + end as u64, number),
         };
         kind << SHIFT | number
     }
@@ -89,7 +109,11 @@ impl From<u64> for Token {
             7 => Token::Errors(number),
             8 => Token::AppInput(number as WorkerId),
             9 => Token::AppOutput(number as WorkerId),
-            _ => Token::Pressure,
+            10 => Token::Pressure,
+            end => {
+                let at = usize::try_from(end - 11).unwrap_or_default() % WireEnd::ALL.len();
+                Token::Wire(number, WireEnd::ALL[at])
+            }
         }
     }
 }
@@ -123,6 +147,8 @@ mod tests {
             Token::Output((1 << SHIFT) - 1),
             Token::Pressure,
             Token::Signals,
+            Token::Wire(1, WireEnd::Connection),
+            Token::Wire((1 << SHIFT) - 1, WireEnd::Errors),
         ];
         for token in others {
             assert_eq!(Token::from(u64::from(token)), token);

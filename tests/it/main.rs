@@ -53,6 +53,7 @@ mod examples;
 #[cfg(target_arch = "x86_64")]
 mod express;
 mod extremes;
+mod fastcgi;
 mod faults;
 mod files;
 mod forms;

@@ -22,6 +22,7 @@ enum Storey {
 
 const GROUND: &[&str] = &[
     "failures.rs",
+    "framed.rs",
     "ground.rs",
     "guest.rs",
     "ledger.rs",
@@ -40,7 +41,7 @@ const GROUND: &[&str] = &[
 fn storey_of(file: &str) -> Option<(Storey, &str)> {
     let storey = match file.split_once('/').unwrap_or(("", file)) {
         ("clients", _) => Storey::Clients,
-        ("door" | "foreign" | "workers", _) => Storey::Beside,
+        ("door" | "foreign" | "wires" | "workers", _) => Storey::Beside,
         ("life", "leaving.rs" | "reloads.rs" | "states.rs") => Storey::Carrier,
         ("life", _) => Storey::Life,
         ("", "carrier.rs") => Storey::Carrier,

@@ -11,9 +11,11 @@ use super::taken::Taken;
 use super::tickets;
 use super::{Clients, SHORT, has_whole_body};
 use crate::config::Handoff;
+use crate::daemon::framed::Framed;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::{Outcome, RETRY_AFTER};
 use crate::daemon::watch::Stream;
+use crate::fastcgi::BadRecord;
 use crate::figures::Counted;
 use crate::page::Failure;
 use crate::policy::pool::{Arrived, Event};
@@ -37,16 +39,27 @@ impl Clients {
         };
         match reader.read(connection.as_fd(), rules, &mut self.block) {
             Ok(None) => {
-                let kept = reader.kept();
+                let (kept, is_idle) = (reader.kept(), reader.is_idle());
+                let is_unwanted = !self.keeps_open || client.is_outdated;
                 client.watch(&ground.poll, number, Stream::Connection, Interest::Read);
-                let due = clock::now() + client.caller.patience(HEADER_TIME);
-                self.limited.limit(number, due);
+                if is_idle && is_unwanted {
+                    self.remove_client(number, ground);
+                    return;
+                }
+                if is_idle {
+                    // What came was the rest of the request before.
+                    self.limited.remove(number);
+                } else {
+                    let due = clock::now() + client.caller.patience(HEADER_TIME);
+                    self.limited.limit(number, due);
+                }
                 self.keep(number, kept, ground);
             }
             Ok(Some(Ok(Message::Control(command)))) => {
                 ground.tell(Outcome::Command { number, command });
             }
             Ok(Some(Ok(Message::Request(request)))) => {
+                self.frame(number, ground);
                 self.queue(number, request, ground);
                 if ground.failures.has_edit() {
                     self.tell_edit(Some(number), ground);
@@ -56,6 +69,33 @@ impl Clients {
             Err(error) => {
                 ::log::debug!("connection lost in the header: number={number} error={error}");
                 ground.tell(Outcome::FrontGone(number));
+            }
+        }
+    }
+
+    /// The connection of a FastCGI request goes to the room that moves its records.
+    fn frame(&mut self, number: Number, ground: &mut Ground) {
+        let Some(client) = self.by_number.get_mut(&number) else {
+            return;
+        };
+        let Phase::Header { reader } = &mut client.phase else {
+            return;
+        };
+        if let Some(mut begun) = reader.begun.take() {
+            begun.keeps &= !client.is_outdated;
+            client.watch(&ground.poll, number, Stream::Connection, None);
+            if let Some(connection) = client.connection.take() {
+                // It is no front's.
+                client.caller.pid = 0;
+                client.is_framed = true;
+                self.wired.insert(number);
+                let caller = client.caller;
+                ground.tell(Outcome::Framed(Box::new(Framed {
+                    number,
+                    connection,
+                    caller,
+                    begun: *begun,
+                })));
             }
         }
     }
@@ -168,12 +208,31 @@ impl Clients {
                     format!("cannot take the request: {bad}"),
                 )
             }
-            BadMessage::Lost | BadMessage::Protocol => {
-                let why = match refused {
-                    BadMessage::Lost => "is gone",
-                    _ => "is of another version",
+            BadMessage::Records(bad @ BadRecord::Pair) => (
+                Failure::BadRequest,
+                format!("cannot take the request: {bad}"),
+            ),
+            BadMessage::Lost
+            | BadMessage::NoPipes(_)
+            | BadMessage::Protocol
+            | BadMessage::Records(_) => {
+                let of_records = match refused {
+                    BadMessage::NoPipes(error) => {
+                        Some(format!("no descriptors for its pipes: {error}"))
+                    }
+                    BadMessage::Records(bad) => Some(bad.to_string()),
+                    BadMessage::Lost => {
+                        ::log::warn!("closed: the front is gone: number={number}");
+                        None
+                    }
+                    _ => {
+                        ::log::warn!("closed: the front is of another version: number={number}");
+                        None
+                    }
                 };
-                ::log::warn!("closed: the front {why}: number={number}");
+                if let Some(sentence) = of_records {
+                    self.note_refused(number, Level::Warn, &sentence, "");
+                }
                 self.remove_client(number, ground);
                 return;
             }
@@ -188,11 +247,18 @@ impl Clients {
             return;
         };
         if let Some(request) = client.give_up_header() {
+            self.frame(number, ground);
+            let Some(client) = self.by_number.get_mut(&number) else {
+                return;
+            };
             client.request = Some(request);
             client.phase = Phase::Waiting;
             client.watch(&ground.poll, number, Stream::Connection, Interest::HangUp);
             self.tell_web_server(number, &sentence, ground);
             self.answer(number, failure, &sentence, ground);
+        } else {
+            // There are no descriptors for a page.
+            self.remove_client(number, ground);
         }
     }
 

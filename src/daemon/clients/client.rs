@@ -75,6 +75,10 @@ pub(crate) struct Client {
     pub(super) is_gone: bool,
     /// A part of the response did not go out. A web server may go as soon as it has as much as Content-Length says.
     pub(super) is_cut: bool,
+    /// It came by FastCGI: another room has the connection, and the other ends of its pipes.
+    pub(super) is_framed: bool,
+    /// Who may connect has changed since it came.
+    pub(super) is_outdated: bool,
     /// Blocks of the response that went from us to the client.
     pub(super) moved: u64,
     pub(super) watches: Watches,
@@ -149,6 +153,8 @@ impl Client {
             said: Vec::new(),
             is_gone: false,
             is_cut: false,
+            is_framed: false,
+            is_outdated: false,
             moved: 0,
             watches: Watches::default(),
         }
@@ -285,8 +291,9 @@ impl Client {
 impl Client {
     /// What a page needs of a header that can't be served.
     pub(super) fn give_up_header(&mut self) -> Option<Box<Taken>> {
+        let connection = self.connection.as_ref()?;
         match &mut self.phase {
-            Phase::Header { reader, .. } => Some(Box::new(reader.unserved())),
+            Phase::Header { reader, .. } => reader.unserved(connection.as_fd()).map(Box::new),
             _ => None,
         }
     }
@@ -320,6 +327,12 @@ impl Client {
         self.phase = Phase::Draining {
             left: left.min(DRAIN_BYTES),
         };
+    }
+
+    /// A page of ours is the whole response.
+    pub(super) fn begin_page(&mut self, page: Vec<u8>) {
+        self.is_cut = false;
+        self.phase = Phase::Answering { page, written: 0 };
     }
 
     pub(super) fn write_page(&mut self, scratch: &mut Scratch) -> Progress {

@@ -16,8 +16,11 @@ use crate::sys::clock;
 impl Clients {
     /// Counts what became of the request, unless that was counted before.
     pub(crate) fn count(&mut self, number: Number, what: Counted, ground: &mut Ground) {
-        let client = self.by_number.get_mut(&number);
-        let Some(request) = client.and_then(|client| client.request.as_mut()) else {
+        let Some(client) = self.by_number.get_mut(&number) else {
+            return;
+        };
+        client.is_cut |= what == Counted::Cut;
+        let Some(request) = client.request.as_mut() else {
             return;
         };
         let account = &mut request.account;

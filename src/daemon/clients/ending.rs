@@ -1,20 +1,23 @@
 //! Drives the end of a request: its client is gone, or it is answered; its front is released, and the last of it is
 //! closed.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use log::Level;
 
 use super::Clients;
 use super::client::{Client, Phase};
+use crate::daemon::framed::RequestEnd;
 use crate::daemon::ground::Ground;
 use crate::daemon::outcome::RETRY_AFTER;
 use crate::daemon::watch::Stream;
 use crate::figures::Counted;
 use crate::policy::pool::{Event, Reason};
 use crate::policy::queue::Number;
-use crate::sys::clock;
-use crate::sys::poll::Interest;
+use crate::policy::shares::Stage;
+use crate::sys::poll::{self, Interest};
+use crate::sys::{clock, socket};
 
 /// What a front may take to go once it is told to.
 const PARTING_TIME: Duration = Duration::from_secs(1);
@@ -76,6 +79,15 @@ impl Clients {
         }
     }
 
+    /// The web server of a FastCGI request that no worker has wants no answer any more.
+    pub(crate) fn lose(&mut self, number: Number, ground: &mut Ground) {
+        match self.by_number.get(&number).map(|client| &client.phase) {
+            Some(Phase::Receiving { .. } | Phase::Waiting) => self.hang_up(number, ground),
+            Some(_) => self.end_request(number, ground),
+            None => {}
+        }
+    }
+
     /// The client of a queued request is gone.
     pub(super) fn hang_up(&mut self, number: Number, ground: &mut Ground) {
         self.count_hung_up(number, ground);
@@ -122,6 +134,9 @@ impl Clients {
     /// A guest is closed for want of room: of descriptors or memory, as `why` says. If its request is known, it is
     /// refused first; what it still sends is not read.
     pub(super) fn close_for_room(&mut self, number: Number, why: Counted, ground: &mut Ground) {
+        if self.wired.contains(&number) {
+            self.over.push((number, RequestEnd::Last));
+        }
         let client = self.by_number.get(&number);
         if let Some(guest) = client.and_then(|client| client.caller.guest) {
             let reason = "closed: an idle or slow connection, for want of room";
@@ -135,12 +150,38 @@ impl Clients {
         self.remove_client(number, ground);
         // A guest that is just coming in is no client yet, and was not found.
         self.shares.leave(number);
+        if self.wired.contains(&number) {
+            self.over.push((number, RequestEnd::Cut));
+        }
+    }
+
+    /// The client's answer is whole, and it may still send: where it ends is told by an end.
+    pub(super) fn end_answer(&mut self, number: Number) {
+        let Some(client) = self.by_number.get(&number) else {
+            return;
+        };
+        if client.is_framed {
+            // What is for its log is still to come.
+            if client.to_log.is_empty() && !client.is_cut {
+                self.over.push((number, RequestEnd::Whole));
+            }
+        } else if let (true, Some(connection)) = (client.is_plain(), &client.connection) {
+            // So it reads the end, and not a reset because of what it still sends.
+            let _ = socket::shut_writing(connection.as_fd());
+        }
     }
 
     /// Removes a client. Dropping it closes its connection without a word: to the client this daemon never existed.
     pub(crate) fn remove_client(&mut self, number: Number, ground: &Ground) -> Option<Client> {
         let mut client = self.by_number.remove(&number)?;
-        self.shares.leave(number);
+        match self.wired.contains(&number) {
+            // Its response goes out at the web server's own pace.
+            true => {
+                self.wired_alone += 1;
+                self.shares.go_to(number, Stage::Slow);
+            }
+            false => self.shares.leave(number),
+        }
         self.limited.remove(number);
         if client.caller.is_turned_away {
             self.turned_away[usize::from(!client.caller.is_at_place)] -= 1;
@@ -149,6 +190,13 @@ impl Clients {
             self.running.remove(&worker);
         }
         client.unwatch(&ground.poll);
+        if client.is_framed {
+            let end = match client.is_cut || !client.has_whole_answer() {
+                true => RequestEnd::Cut,
+                false => RequestEnd::Whole,
+            };
+            self.over.push((number, end));
+        }
         self.account(number, client.spooled(), ground);
         // The loop need not wake for clients that are gone.
         while let Some((_, oldest)) = self.unwatched.front()
@@ -160,6 +208,33 @@ impl Clients {
     }
 }
 
+/// What has come to an end.
+impl Client {
+    /// It is a FastCGI connection that waits for another request.
+    pub(super) fn is_kept_open(&self) -> bool {
+        matches!(&self.phase, Phase::Header { reader } if reader.is_idle())
+    }
+
+    /// Something has come over its connection that was not read.
+    pub(super) fn has_something_to_read(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|fd| poll::is_ready(fd.as_fd(), Interest::Read))
+    }
+
+    /// All of an answer has gone out; what remains is the rest of the message-body, or what is for a log.
+    pub(super) fn has_whole_answer(&self) -> bool {
+        match &self.phase {
+            Phase::Answering { page, written } => *written >= page.len(),
+            Phase::Finishing { outgoing, .. } => outgoing.is_none(),
+            Phase::Draining { .. } | Phase::Logging { .. } | Phase::Parting => true,
+            Phase::Header { .. }
+            | Phase::Receiving { .. }
+            | Phase::Running { .. }
+            | Phase::Waiting => false,
+        }
+    }
+}
+
 /// When the daemon leaves.
 impl Clients {
     /// Connections whose header is not whole.
@@ -167,6 +242,32 @@ impl Clients {
         let clients = self.by_number.iter();
         let unheard = clients.filter(|(_, client)| matches!(client.phase, Phase::Header { .. }));
         unheard.map(|(&number, _)| number)
+    }
+
+    /// FastCGI connections that wait for another request are closed, unless one has come.
+    fn close_kept_open(&mut self, ground: &Ground) {
+        let waits = |client: &Client| client.is_kept_open() && !client.has_something_to_read();
+        let clients = self.by_number.iter();
+        let waiting = clients.filter(|(_, client)| waits(client));
+        for number in waiting.map(|(&number, _)| number).collect::<Vec<_>>() {
+            self.remove_client(number, ground);
+        }
+    }
+
+    /// Who may connect is another from now on: no FastCGI connection of before is kept for another request.
+    pub(crate) fn outdate(&mut self, ground: &Ground) {
+        for client in self.by_number.values_mut() {
+            client.is_outdated = true;
+        }
+        self.close_kept_open(ground);
+    }
+
+    /// Whether FastCGI connections are kept for another request from now on.
+    pub(crate) fn keep_open(&mut self, keeps_open: bool, ground: &Ground) {
+        self.keeps_open = keeps_open;
+        if !keeps_open {
+            self.close_kept_open(ground);
+        }
     }
 
     /// From now on a request that nothing was done for goes back to its front: queued ones now, others when they come.

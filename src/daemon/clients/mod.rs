@@ -6,6 +6,7 @@
 
 mod account;
 mod arriving;
+mod asked;
 mod body;
 mod client;
 mod counting;
@@ -17,12 +18,13 @@ mod front;
 mod header;
 mod outgoing;
 mod receiving;
+mod records;
 mod sending;
 mod taken;
 mod telling;
 mod tickets;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -36,6 +38,7 @@ pub(super) use self::outgoing::Outgoing;
 pub(super) use self::sending::Sent;
 pub(super) use self::taken::Taken;
 pub(super) use self::telling::REASON;
+use super::framed::RequestEnd;
 use super::ground::Ground;
 use super::guest::{Caller, Guest};
 use super::limited::Limited;
@@ -86,6 +89,13 @@ pub(super) struct Clients {
     turned_away: [usize; 2],
     requests: u64,
     overloads: u64,
+    /// FastCGI connections are kept for another request.
+    keeps_open: bool,
+    /// What FastCGI connections have to know of their requests.
+    over: Vec<(Number, RequestEnd)>,
+    /// Those whose connection is not done with them, and how many of these are clients no longer.
+    wired: BTreeSet<Number>,
+    wired_alone: usize,
 }
 
 /// What the start of serving a request met.
@@ -118,6 +128,10 @@ impl Clients {
             turned_away: [0; 2],
             requests: 0,
             overloads: 0,
+            keeps_open: true,
+            over: Vec::new(),
+            wired: BTreeSet::new(),
+            wired_alone: 0,
         }
     }
 
@@ -132,7 +146,7 @@ impl Clients {
 
     /// Connections of guests.
     pub(super) fn guests(&self) -> usize {
-        self.shares.count()
+        self.shares.count().saturating_sub(self.wired_alone)
     }
 
     /// Connections that were let in only to be refused, for want of descriptors: to our own socket, and to others.
@@ -157,6 +171,29 @@ impl Clients {
 
     pub(super) fn notices(&mut self) -> &mut Notices {
         &mut self.notices
+    }
+
+    /// A FastCGI request is over, and its connection has not heard of it.
+    pub(super) fn has_over_requests(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// A FastCGI request's connection is done with it: until then it has held a guest's place.
+    pub(super) fn unwire(&mut self, number: Number) {
+        if self.wired.remove(&number) && !self.by_number.contains_key(&number) {
+            self.wired_alone -= 1;
+            self.shares.leave(number);
+        }
+    }
+
+    /// A FastCGI connection is for another request, once its last one is over.
+    pub(super) fn keeps_open(&self) -> bool {
+        self.keeps_open
+    }
+
+    /// What FastCGI connections have to know since the last call.
+    pub(super) fn take_over_requests(&mut self) -> Vec<(Number, RequestEnd)> {
+        std::mem::take(&mut self.over)
     }
 
     /// Requests so far.

@@ -32,6 +32,7 @@ impl Clients {
             return;
         };
         self.shares.go_to(number, Stage::Slow);
+        let is_web_server_s = client.is_plain() || client.is_framed;
         let Some(request) = client.request.as_deref_mut() else {
             return;
         };
@@ -40,7 +41,7 @@ impl Clients {
         let store = std::mem::take(&mut request.ahead);
         let body = if request.goes_to_end() {
             Body::to_end(SpoolLimits::of(&ground.config), store)
-        } else if request.passed.is_none() && request.reader == Reader::Nginx {
+        } else if is_web_server_s && request.reader == Reader::Nginx {
             Body::all(request.length(), store)
         } else {
             Body::new(request.length(), store)
@@ -141,7 +142,9 @@ impl Clients {
         };
         let received = std::mem::replace(&mut client.phase, Phase::Waiting);
         if let (Phase::Receiving { body }, Some(request)) = (received, &mut client.request) {
-            if request.goes_to_end() {
+            if request.may_lack_body && body.len() == 0 {
+                request.set_length(0);
+            } else if request.goes_to_end() {
                 request.measure(body.len());
             }
             request.ahead = body.into_ahead();

@@ -1,7 +1,7 @@
 //! Drives what goes to a client: our own page, a spooled response, and the end of a message-body that is read and thrown
 //! away beside it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::Clients;
@@ -21,8 +21,8 @@ use crate::page::{self, Answer, Failure};
 use crate::policy::pool::{Event, Refusal, WorkerId};
 use crate::policy::queue::Number;
 use crate::policy::shares::Stage;
+use crate::sys::clock;
 use crate::sys::poll::Interest;
-use crate::sys::{clock, socket};
 use crate::views;
 
 /// What came of sending a response that a worker has spooled.
@@ -177,7 +177,7 @@ impl Clients {
         };
         self.shares.go_to(number, Stage::Answered);
         self.shares.keep(number, 0);
-        client.phase = Phase::Answering { page, written: 0 };
+        client.begin_page(page);
         client.watch(&ground.poll, number, Stream::Input, None);
         let due = clock::now() + client.caller.patience(ground.config.timeouts.request);
         self.account(number, before, ground);
@@ -208,12 +208,9 @@ impl Clients {
         };
         client.watch(&ground.poll, number, Stream::Output, None);
         client.begin_draining();
-        if let (true, Some(connection)) = (client.is_plain(), &client.connection) {
-            // So the client reads the page's end, and not a reset because of what it still sends.
-            let _ = socket::shut_writing(connection.as_fd());
-        }
-        self.shares.keep(number, 0);
         let due = clock::now() + client.caller.patience(DRAIN_TIME);
+        self.end_answer(number);
+        self.shares.keep(number, 0);
         self.limited.insert(number, due);
         self.drain(number, ground);
     }
@@ -418,11 +415,8 @@ impl Clients {
                 return;
             }
         }
-        if let (Progress::Finished, true, Some(connection)) =
-            (sent, client.is_plain(), &client.connection)
-        {
-            // As behind a page of ours: the client reads the response's end here, and then sends no more.
-            let _ = socket::shut_writing(connection.as_fd());
+        if sent == Progress::Finished {
+            self.end_answer(number);
         }
         let has_moved = [sent, read]
             .iter()

@@ -24,6 +24,8 @@ pub(crate) struct Taken {
     pub(super) length: Length,
     /// Why the message-body may never come.
     pub(super) doubt: Option<Doubt>,
+    /// Its header says nothing of a message-body: if none comes, it has none.
+    pub(super) may_lack_body: bool,
     /// More may come than its length says.
     pub(super) may_exceed: bool,
     /// The beginning of the message-body.
@@ -115,6 +117,7 @@ impl Taken {
             header: Vec::new(),
             length,
             doubt: None,
+            may_lack_body: false,
             may_exceed: false,
             ahead: Ahead::Nothing,
             visitor: Visitor::unknown(),

@@ -35,6 +35,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// How many connections to our own socket, and to the others, may be there at once only to be refused: they take of the
 /// descriptors to spare, a front four.
 const TURNED_AWAY: [usize; 2] = [2, 4];
+/// Descriptors of a FastCGI request beside its client's connection: three pipes, of which we have both ends.
+const WIRE: usize = 6;
 /// Pause after a failed accept; well below what a front waits for the daemon's first word.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Between two times when guests are left in the backlog.
@@ -186,11 +188,19 @@ impl Door {
     /// Stops accepting 16 descriptors below the limit, or when the host has no room; and begins again. Guests wait
     /// already when all their places are taken. After a second of that, connections are accepted to be refused, few at a
     /// time.
-    pub(super) fn watch_limit(&mut self, workers: usize, clients: &Clients, ground: &Ground) {
+    /// `wires`: FastCGI connections beside their requests.
+    pub(super) fn watch_limit(
+        &mut self,
+        workers: usize,
+        wires: usize,
+        clients: &Clients,
+        ground: &Ground,
+    ) {
         let (guests, turned) = (clients.guests(), clients.turned_away());
         let own = clients.len().saturating_sub(guests + turned[0] + turned[1]);
         let files = guests + clients.spool_files() + self.listeners.iter().count();
-        let has_descriptors = fds_of(own, workers, files) + (SPARE as u64) < ground.most_fds();
+        let has_descriptors =
+            fds_of(own, workers, files) + ((WIRE * wires + SPARE) as u64) < ground.most_fds();
         let has_time = self.accept_at.is_none();
         // One client of each kind is always served, however low the limit.
         let own_place = own == 0 || has_descriptors;

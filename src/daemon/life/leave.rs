@@ -35,7 +35,8 @@ impl Daemon {
 
     pub(crate) fn leave_further(&mut self, now: Duration) {
         let is_due = self.leaving.close_at.is_some_and(|at| at <= now);
-        if is_due && self.leaving.has_time() && !self.clients.is_empty() {
+        let has_clients = !self.clients.is_empty() || !self.wires.is_empty();
+        if is_due && self.leaving.has_time() && has_clients {
             // A response may take long to send; each that does not move has a time limit of its own.
             self.leaving.close_at = Some(now + LAST_ANSWERS);
         }
@@ -110,6 +111,7 @@ impl Daemon {
         let (clients, ground) = (&mut self.clients, &mut self.ground);
         // First the queued requests go; those that are let in now go as soon as they are read.
         clients.send_away(self.leaving.reason, ground);
+        clients.keep_open(false, ground);
         for (connection, is_own) in connected {
             self.door
                 .come_in(connection, is_own, HeaderReader::default(), clients, ground);

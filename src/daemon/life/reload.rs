@@ -142,11 +142,17 @@ impl Daemon {
             self.leave(None);
             return Ok(());
         }
+        let is_other_listen = self.ground.config.listen != config.listen;
         self.ground.config = config;
         self.warn_of_permissions();
         if !self.leaving.has_begun() {
             // After a leave the addresses may be another daemon's.
             self.door.obey(&mut self.clients, &mut self.ground);
+            if is_other_listen {
+                // Those who may connect, and be believed, are others.
+                self.clients.outdate(&self.ground);
+                self.wires.keep_none();
+            }
             self.stays = limits::stays(&self.ground.config, self.door.is_given_any());
         }
         let limits = limits::limits(&self.ground.config, &self.ground.slots, self.stays);

@@ -65,6 +65,8 @@ impl Daemon {
                 ..wanted
             });
             self.events.push_back(Event::CallIn { until });
+            // Requests over kept connections pass no door.
+            self.clients.keep_open(!is_pausing, &self.ground);
             if is_pausing {
                 self.door.pause(until);
                 self.watch_limit();
@@ -88,7 +90,9 @@ impl Daemon {
         let is_busy = |state: WorkerState| {
             state.accepts() || matches!(state, WorkerState::Busy { .. } | WorkerState::Stuck)
         };
-        let is_empty = self.clients.is_empty() && self.events.is_empty();
+        let is_unheard = self.clients.has_over_requests();
+        let is_empty = self.clients.is_empty() && self.wires.is_empty() && !is_unheard;
+        let is_empty = is_empty && self.events.is_empty();
         is_empty
             && !self.pool.workers().any(|(_, worker)| is_busy(worker.state))
             && self.can_start()
@@ -117,6 +121,7 @@ impl Daemon {
         self.upgrade.known = files::identity(&self.upgrade.binary).ok();
         if let Err(wrong) = self.ground.app.load() {
             ::log::error!("cannot upgrade: {}", wrong.sentence());
+            self.clients.keep_open(true, &self.ground);
             return;
         }
         let path = self.upgrade.binary.display();
@@ -129,6 +134,7 @@ impl Daemon {
         let error = self.exec();
         let path = self.upgrade.binary.display();
         ::log::error!("cannot upgrade: cannot run {path}: {error}");
+        self.clients.keep_open(true, &self.ground);
         load::raise_limits();
         let mut listeners = self.door.listeners();
         let closes = listeners.try_for_each(|l| process::close_at_exec(l.socket.as_fd()));

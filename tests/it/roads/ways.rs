@@ -56,6 +56,7 @@ impl Road {
     pub(super) fn origin(&self) -> &'static str {
         match self.server {
             WebServer::ApacheCgi | WebServer::ApacheCgid => "apache-cgi",
+            WebServer::ApacheFcgi => "apache-fcgi",
             WebServer::ApacheScgi => "apache-scgi",
             WebServer::BusyboxCgi => "busybox-cgi",
             WebServer::LighttpdCgi | WebServer::LighttpdStreamCgi => "lighttpd-cgi",
@@ -63,8 +64,13 @@ impl Road {
             WebServer::NginxCgi => "nginx-cgi",
             WebServer::NginxScgi => "nginx-scgi",
             WebServer::CaddyCgi => "caddy-cgi",
+            WebServer::CaddyFcgi => "caddy-fcgi",
             WebServer::GoCgi => "go-cgi",
             WebServer::H2oCgi => "h2o-cgi",
+            WebServer::H2oFcgi => "h2o-fcgi",
+            WebServer::HaproxyFcgi => "haproxy-fcgi",
+            WebServer::LighttpdFcgi => "lighttpd-fcgi",
+            WebServer::NginxFcgi => "nginx-fcgi",
             WebServer::PythonCgi => "python-cgi",
         }
     }
@@ -72,8 +78,8 @@ impl Road {
     /// The road that it is compared with.
     pub(super) fn base(&self) -> &'static str {
         match self.origin() {
-            "lighttpd-scgi" => "lighttpd-cgi",
-            "nginx-scgi" => "nginx-cgi",
+            "lighttpd-fcgi" | "lighttpd-scgi" => "lighttpd-cgi",
+            "nginx-fcgi" | "nginx-scgi" => "nginx-cgi",
             _ => "apache-cgi",
         }
     }
@@ -124,8 +130,11 @@ impl Roads {
         roads.fronts(WebServer::LighttpdCgi, &["cgi", "stay", "relay"]);
         roads.fronts(WebServer::NginxCgi, &["cgi", "stay", "relay", "exit"]);
         for kind in [
+            WebServer::ApacheFcgi,
             WebServer::ApacheScgi,
+            WebServer::LighttpdFcgi,
             WebServer::LighttpdScgi,
+            WebServer::NginxFcgi,
             WebServer::NginxScgi,
         ] {
             roads.daemon(kind, "mount", "mount = /cgi-bin/app", "");
@@ -159,12 +168,18 @@ impl Roads {
         self._dirs.push(dir);
     }
 
-    /// A web server that sends SCGI to the daemon.
+    /// A web server that sends SCGI or FastCGI to the daemon.
     #[track_caller]
     fn daemon(&mut self, kind: WebServer, way: &'static str, config: &str, more: &str) {
         let dir = Dir::new();
         dir.folder("records", 0o700);
-        let app = app_file(&dir, "app", &format!("mode = daemon\n{config}"));
+        // FastCGI is understood at the addresses of `listen`.
+        let listens = kind.speaks_fastcgi().then(|| dir.join("tmp/listens"));
+        let listen = match &listens {
+            Some(path) => format!("listen = {}\n", path.display()),
+            None => String::new(),
+        };
+        let app = app_file(&dir, "app", &format!("mode = daemon\n{listen}{config}"));
         run(
             as_user(installed("polycgi"))
                 .env_remove("LANG")
@@ -173,8 +188,8 @@ impl Roads {
             b"",
         )
         .success();
-        let socket = dir.socket().display().to_string();
-        let server = kind.start(&dir, &socket, more);
+        let socket = listens.unwrap_or_else(|| dir.socket());
+        let server = kind.start(&dir, &socket.display().to_string(), more);
         self.all
             .push(Road::new(&dir, kind, server.address(), way, "app"));
         self._servers.push(server);
@@ -186,9 +201,17 @@ impl Roads {
 fn paths(server: WebServer) -> &'static str {
     match server {
         // SetEnv would come too late for it.
+        WebServer::ApacheFcgi => {
+            "LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n\
+             SetEnvIf Request_URI . proxy-fcgi-pathinfo=unescape\n"
+        }
         WebServer::ApacheScgi => {
             "LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so\n\
              SetEnvIf Request_URI . proxy-scgi-pathinfo\n"
+        }
+        WebServer::NginxFcgi => {
+            "fastcgi_split_path_info ^(/cgi-bin/app)(/.*)$;\n\
+             fastcgi_param SCRIPT_NAME $fastcgi_script_name;\nfastcgi_param PATH_INFO $fastcgi_path_info;\n"
         }
         WebServer::NginxScgi => {
             "fastcgi_split_path_info ^(/cgi-bin/app)(/.*)$;\n\

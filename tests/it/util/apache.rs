@@ -119,6 +119,19 @@ pub(super) fn proxy(target: &str, scgi: &str) -> String {
     )
 }
 
+/// The same by mod_proxy_fcgi, which keeps its connections.
+pub(super) fn proxy_fcgi(target: &str, to: &str) -> String {
+    let to = if to.starts_with('/') {
+        format!("unix:{to}|fcgi://localhost")
+    } else {
+        format!("fcgi://{to}")
+    };
+    format!(
+        "{}ProxyPass {target} {to} enablereuse=on retry=0\n",
+        load(&["proxy", "proxy_fcgi"])
+    )
+}
+
 /// The lines that load modules of these names.
 pub(super) fn load(modules: &[&str]) -> String {
     let line = |name| format!("LoadModule {name}_module {MODULES}/mod_{name}.so\n");

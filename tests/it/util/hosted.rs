@@ -51,11 +51,17 @@ impl Hosted {
             // Such a server does not send where the app begins.
             config += "mount = /cgi-bin/app\n";
         }
-        dir.app_file(kind.script(), &config);
         let mut socket = String::new();
+        if kind.speaks_fastcgi() {
+            socket = dir.join("tmp/listens").display().to_string();
+            config += &format!("listen = {socket}\n");
+        }
+        dir.app_file(kind.script(), &config);
         if !kind.runs_cgis() {
             dir.polycgi(&["start"]).success();
-            socket = dir.socket().display().to_string();
+            if socket.is_empty() {
+                socket = dir.socket().display().to_string();
+            }
         }
         let mut hosted = Self::before(dir, kind, &socket, more);
         hosted.mode = Some(mode);

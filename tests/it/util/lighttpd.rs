@@ -63,16 +63,25 @@ pub(super) fn cgi() -> String {
 
 /// Lines by which requests for that path go to an SCGI server.
 pub(super) fn scgi(target: &str, scgi: &str) -> String {
-    let to = match scgi.rsplit_once(':') {
-        Some((host, port)) if !scgi.starts_with('/') => {
+    gateway("scgi", target, scgi)
+}
+
+/// The same to a FastCGI server.
+pub(super) fn fastcgi(target: &str, server: &str) -> String {
+    gateway("fastcgi", target, server)
+}
+
+fn gateway(protocol: &str, target: &str, server: &str) -> String {
+    let to = match server.rsplit_once(':') {
+        Some((host, port)) if !server.starts_with('/') => {
             format!("\"host\" => \"{host}\", \"port\" => {port}")
         }
-        _ => format!("\"socket\" => \"{scgi}\""),
+        _ => format!("\"socket\" => \"{server}\""),
     };
     // Without these it looks for a file of that name, and sends a server that failed no request for a second.
     let own = "\"check-local\" => \"disable\", \"disable-time\" => 0";
     format!(
-        "server.modules = ( \"mod_scgi\" )\nscgi.server = ( \"{target}\" => (( {to}, {own} )) )\n"
+        "server.modules = ( \"mod_{protocol}\" )\n{protocol}.server = ( \"{target}\" => (( {to}, {own} )) )\n"
     )
 }
 

@@ -14,6 +14,7 @@
 //! [`Piped`] |
 //! | [`Listening`] | an SCGI server beside polycgi, for an app of `connect` |
 //! | [`scgi::ScgiClient`] | a plain SCGI client of the daemon |
+//! | [`records::Records`] | a FastCGI client of the daemon |
 //! | [`Conversation`] | one HTTP request, whose response can be read piece by piece; [`slow::Slow`] and [`Chunked`]
 //! send otherwise |
 //! | [`Load`] | threads of clients that ask beside what the test does |
@@ -55,6 +56,7 @@ mod gate;
 mod go;
 pub(crate) mod golden;
 mod h2o;
+mod haproxy;
 mod hosted;
 mod http;
 mod http_server;
@@ -71,6 +73,7 @@ pub(crate) mod pressure;
 pub(crate) mod process;
 pub(crate) mod program;
 mod python_tests;
+pub(crate) mod records;
 pub(crate) mod refused;
 pub(crate) mod scgi;
 pub(crate) mod served;

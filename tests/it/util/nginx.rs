@@ -30,8 +30,20 @@ const NAMES: [(&str, &str); 12] = [
 /// Starts it with this location, and stops the others after it.
 #[track_caller]
 pub(crate) fn start(dir: &Dir, folder: &str, location: &str, others: Vec<Program>) -> Server {
+    start_with(dir, folder, "", location, others)
+}
+
+/// The same with lines beside the server's block.
+#[track_caller]
+fn start_with(
+    dir: &Dir,
+    folder: &str,
+    beside: &str,
+    location: &str,
+    others: Vec<Program>,
+) -> Server {
     let address = free_address();
-    let (root, config) = config(dir, folder, address, location);
+    let (root, config) = config_with(dir, folder, address, beside, location);
     let watch = Watch::on(&root);
     let mut command = command(&root, &config);
     let mut nginx = Program::start("nginx", command.stdin(Stdio::null()), &root);
@@ -57,6 +69,16 @@ fn command(root: &Path, config: &Path) -> Command {
 
 /// Its folder and its configuration, written.
 fn config(dir: &Dir, folder: &str, address: SocketAddr, location: &str) -> (PathBuf, PathBuf) {
+    config_with(dir, folder, address, "", location)
+}
+
+fn config_with(
+    dir: &Dir,
+    folder: &str,
+    address: SocketAddr,
+    beside: &str,
+    location: &str,
+) -> (PathBuf, PathBuf) {
     let root = dir.join(folder);
     if !root.exists() {
         dir.folder(folder, 0o755);
@@ -67,7 +89,7 @@ fn config(dir: &Dir, folder: &str, address: SocketAddr, location: &str) -> (Path
     let config = format!(
         "daemon off;\nworker_processes 1;\npid {root}/pid;\nerror_log {root}/error.log warn;\n\
          events {{ worker_connections 512; }}\n\
-         http {{\naccess_log off;\nclient_max_body_size 0;\n{own_folders}\
+         http {{\naccess_log off;\nclient_max_body_size 0;\n{own_folders}{beside}\
          server {{\nlisten {address};\nserver_name {ip};\nroot {at};\n{location}}}\n}}\n",
         root = root.display(),
         ip = address.ip(),
@@ -108,6 +130,29 @@ pub(crate) fn fastcgi(target: &str, socket: &Path, more: &str) -> String {
         params("fastcgi_param"),
         socket.display(),
     )
+}
+
+/// Starts it for that path of a FastCGI server, by kept connections.
+#[track_caller]
+pub(super) fn start_for_fastcgi(
+    dir: &Dir,
+    folder: &str,
+    target: &str,
+    to: &str,
+    more: &str,
+) -> Server {
+    let to = match to.starts_with('/') {
+        true => format!("unix:{to}"),
+        false => to.to_owned(),
+    };
+    let beside = format!("upstream app {{\nserver {to} max_fails=0;\nkeepalive 4;\n}}\n");
+    let location = format!(
+        "location {target} {{\n{}fastcgi_param CONTENT_LENGTH $content_length;\n\
+         fastcgi_param SERVER_PROTOCOL $server_protocol;\n\
+         fastcgi_param SERVER_SOFTWARE nginx/$nginx_version;\nfastcgi_keep_conn on;\nfastcgi_pass app;\n{more}}}\n",
+        params("fastcgi_param"),
+    );
+    start_with(dir, folder, &beside, &location, vec![])
 }
 
 /// A location by which requests for that path go to an SCGI server.

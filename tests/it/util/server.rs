@@ -1,5 +1,5 @@
-//! The web servers of the matrix, each with one way to an app: by CGI, or as an SCGI client of the app's daemon. A
-//! test says 'for each of them', and sees the same request at the same path.
+//! The web servers of the matrix, each with one way to an app: by CGI, or as an SCGI or FastCGI client of the app's
+//! daemon. A test says 'for each of them', and sees the same request at the same path.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::program::Program;
 use super::{
-    Deadline, Dir, Mpm, Output, Watch, apache, busybox, caddy, go, h2o, http_server, lighttpd,
-    nginx,
+    Deadline, Dir, Mpm, Output, Watch, apache, busybox, caddy, go, h2o, haproxy, http_server,
+    lighttpd, nginx,
 };
 
 /// A web server, and how it comes to the app.
@@ -18,33 +18,54 @@ pub(crate) enum WebServer {
     ApacheCgi,
     /// Event and mod_cgid.
     ApacheCgid,
+    /// Event and mod_proxy_fcgi, over kept connections.
+    ApacheFcgi,
     /// Event and mod_proxy_scgi.
     ApacheScgi,
     BusyboxCgi,
     /// By way of fcgiwrap.
     CaddyCgi,
+    CaddyFcgi,
     /// The CGI host of Go's standard library.
     GoCgi,
     /// By way of its fastcgi-cgi.
     H2oCgi,
+    H2oFcgi,
+    /// Its `fcgi-app`, over kept connections.
+    HaproxyFcgi,
     LighttpdCgi,
+    LighttpdFcgi,
     LighttpdScgi,
     /// Passes bodies on while they come, both ways.
     LighttpdStreamCgi,
     LighttpdStreamScgi,
     /// By way of fcgiwrap.
     NginxCgi,
+    /// Over kept connections.
+    NginxFcgi,
     NginxScgi,
     /// Python's http.server.
     PythonCgi,
 }
 
 impl WebServer {
-    /// It runs app files; the others send an SCGI header to a daemon.
+    /// It runs app files; the others are SCGI or FastCGI clients of a daemon.
     pub(crate) fn runs_cgis(self) -> bool {
-        !matches!(
+        use WebServer::{ApacheScgi, LighttpdScgi, LighttpdStreamScgi, NginxScgi};
+        let is_of_scgi = [ApacheScgi, LighttpdScgi, LighttpdStreamScgi, NginxScgi].contains(&self);
+        !is_of_scgi && !self.speaks_fastcgi()
+    }
+
+    /// It is a FastCGI client of a daemon.
+    pub(crate) fn speaks_fastcgi(self) -> bool {
+        matches!(
             self,
-            Self::ApacheScgi | Self::LighttpdScgi | Self::LighttpdStreamScgi | Self::NginxScgi
+            Self::ApacheFcgi
+                | Self::CaddyFcgi
+                | Self::H2oFcgi
+                | Self::HaproxyFcgi
+                | Self::LighttpdFcgi
+                | Self::NginxFcgi
         )
     }
 
@@ -66,12 +87,19 @@ impl WebServer {
         match self {
             Self::ApacheCgi => apache("apache-cgi", Mpm::Prefork, String::new()),
             Self::ApacheCgid => apache("apache-cgid", Mpm::Event, String::new()),
+            Self::ApacheFcgi => apache("apache-fcgi", Mpm::Event, apache::proxy_fcgi(TARGET, scgi)),
             Self::ApacheScgi => apache("apache-scgi", Mpm::Event, apache::proxy(TARGET, scgi)),
             Self::BusyboxCgi => busybox::start(dir, "busybox-cgi", more),
             Self::CaddyCgi => caddy::start_with_fcgiwrap(dir, "caddy-cgi"),
+            Self::CaddyFcgi => caddy::start(dir, "caddy-fcgi", scgi, vec![]),
             Self::GoCgi => go::start(dir, "go-cgi"),
             Self::H2oCgi => h2o::start(dir, "h2o-cgi"),
+            Self::H2oFcgi => h2o::start_for(dir, "h2o-fcgi", &h2o::fastcgi(TARGET, scgi)),
+            Self::HaproxyFcgi => haproxy::start(dir, "haproxy", TARGET, scgi, more),
             Self::LighttpdCgi => lighttpd::start(dir, "lighttpd-cgi", &lighttpd::cgi(), more),
+            Self::LighttpdFcgi => {
+                lighttpd::start(dir, "lighttpd-fcgi", &lighttpd::fastcgi(TARGET, scgi), more)
+            }
             Self::LighttpdScgi => {
                 lighttpd::start(dir, "lighttpd-scgi", &lighttpd::scgi(TARGET, scgi), more)
             }
@@ -84,6 +112,7 @@ impl WebServer {
                 lighttpd::start(dir, "lighttpd-scgi", &lighttpd::scgi(TARGET, scgi), &more)
             }
             Self::NginxCgi => nginx::start_with_fcgiwrap(dir, "nginx-cgi", more),
+            Self::NginxFcgi => nginx::start_for_fastcgi(dir, "nginx-fcgi", TARGET, scgi, more),
             Self::NginxScgi => {
                 nginx::start(dir, "nginx-scgi", &nginx::scgi(TARGET, scgi, more), vec![])
             }
