@@ -24,8 +24,8 @@
 //! is copied but for slow clients, whose bodies and responses wait in files that the loop fills and empties. Workers are
 //! forked by a zygote that has imported the app; other code is another generation, a zygote beside the one before. An
 //! app of another kind has no such workers (`daemon::foreign`): for each request the loop starts its program, or asks
-//! its SCGI server, and passes the response on, once its head is one. Web servers that speak SCGI may come without a
-//! front, at the addresses of [`listen`]. Generations, configuration, upgrade and end of the daemon are
+//! its SCGI server, and passes the response on, once its head is one. Web servers that speak SCGI or [`fastcgi`] may come
+//! without a front, at the addresses of [`listen`]; what comes by FastCGI is copied (`daemon::wires`). Generations, configuration, upgrade and end of the daemon are
 //! `daemon::life`'s. src/daemon/walks.md names each function on these ways.
 //!
 //! A browser that is refused for load gets a [`ticket`], signed by the keys of its app's [`keyring`]: if it comes back

@@ -1,5 +1,5 @@
-//! scgi-daemon: one thread, one loop. Takes requests from fronts and from plain SCGI clients, keeps the workers, and
-//! leaves when it is not needed any more.
+//! scgi-daemon: one thread, one loop. Takes requests from fronts and from SCGI and FastCGI clients, keeps the workers,
+//! and leaves when it is not needed any more.
 //!
 //! # Theory of operation
 //! A turn of the loop: the pool is told what happened and says what to do (`settle`), then the loop waits for the

@@ -81,7 +81,7 @@ impl ResponseReader {
         while let Some(part) = self.records.next(bytes)? {
             let has_any = !part.content.is_empty();
             match part.head.kind {
-                // It may tell of values that nobody has asked for.
+                // It may tell of values that were not asked for.
                 _ if part.head.id == NO_REQUEST => {}
                 _ if part.head.id != self.id => return Err(BadRecord::Id),
                 _ if self.is_over => return Err(BadRecord::Sequence),

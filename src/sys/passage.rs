@@ -22,8 +22,8 @@ use super::{socket, splice as copying};
 const TO_SOCKET: usize = 65_536;
 /// ... and the room in its send buffer that this needs: the kernel counts its own structures too.
 const ROOM: usize = 98_304;
-/// With such a buffer, a socket that has no room by that count can't be written to by poll(2) either, which wants three
-/// quarters of it to be free (unix(7) says nothing of this; Linux since 2.2).
+/// With such a buffer, a socket that has no room by that count can't be written to by poll(2) either, which on Linux wants
+/// three quarters of a Unix socket's buffer to be free.
 const LEAST_BUFFER: usize = ROOM / 3 * 4;
 /// The most that is copied where the host refuses to splice: PIPE_BUF, for which a pipe that is ready has room.
 const BY_HAND: usize = 4096;

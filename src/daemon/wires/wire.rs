@@ -16,8 +16,8 @@
 //! Each direction has one block in memory: from the connection nothing is read while the input's pipe has no room for
 //! what was read before, and from the pipes nothing while the connection takes nothing.
 //!
-//! When the client is removed, all of the response is in the pipes, whether or not another process still has their other
-//! ends. What they hold then, and FCGI_END_REQUEST, is the rest. A response that was cut has no such end: what follows is
+//! When the client is removed, or has its whole answer, all of that is in the pipes, whether or not another process still
+//! has their other ends. What they hold then, and FCGI_END_REQUEST, is the rest. A response that was cut has no such end: what follows is
 //! no record, and the connection is closed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -66,7 +66,7 @@ pub(super) struct Wire {
     pub(super) is_gone: bool,
     /// The web server sends no more: it may still wait for the response.
     is_half_closed: bool,
-    /// The client was removed; whether its response was cut.
+    /// All of the response is in its pipe, or no more will be; whether a part of it is missing.
     pub(super) over: Option<bool>,
     has_ended: bool,
     /// The answer is sent, and the rest of the body is skipped before the connection is closed.
@@ -230,11 +230,7 @@ impl Wire {
         if self.is_broken() || is_next {
             return false;
         }
-        if !self.body.is_empty() {
-            self.note_hang_up();
-            return false;
-        }
-        if self.is_half_closed {
+        if !self.body.is_empty() || self.is_half_closed {
             self.note_hang_up();
             return false;
         }

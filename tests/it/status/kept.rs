@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::super::util::patient::PatientRead;
-use super::super::util::{Output, Piped, as_user, cgi, command};
+use super::super::util::{Deadline, Output, Piped, as_user, cgi, command};
 use super::{Asked, FAILING, status_of};
 
 #[test]
@@ -171,7 +171,9 @@ fn a_traceback_is_kept_while_starts_back_off() {
     let reason = "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/settings'";
     let line = "    return open('/nowhere/settings')";
     // Each attempt is told with its traceback; the next is made after a pause that doubles.
+    let deadline = Deadline::soon();
     let page = loop {
+        assert!(!deadline.left().is_zero(), "starts do not back off");
         let Output { stdout, stderr, .. } = app.start("/hello").end();
         let page = cgi::reply(&stdout);
         assert_eq!(page.status(), 500);
